@@ -1,0 +1,83 @@
+"""The walls around one domain process, built from inside by the process itself.
+
+:func:`enter` is called once, in the child, after the clone into namespaces of its own
+(:mod:`~hvsim.domain.sandbox.namespaces`) and before any code of the domain runs.  Each wall
+stands without the others; what the machine does not allow is reported, not hidden.
+
+====================  =====================================================================
+wall                  keeps the domain from
+====================  =====================================================================
+namespaces            seeing or signalling other processes, System V IPC, networks
+descriptors           everything it was not given at birth
+capabilities          whatever root may do
+limits                exhausting descriptors, memory, disk
+Landlock              opening paths that are not its own; abstract sockets and signals
+seccomp               system calls that reach other processes, sockets with a path, flags
+                      of shared open files, and the rarely used parts of the kernel
+====================  =====================================================================
+"""
+
+import os
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from hvsim.domain.sandbox import landlock, limits, seccomp, syscalls
+from hvsim.domain.sandbox.namespaces import FLAGS as NAMESPACES
+from hvsim.domain.sandbox.seccomp import Profile
+
+#: What a test may leave out, to see that the hostile-guest test notices.
+WALLS: Final = ("namespaces", "dumpable", "limits", "capabilities", "landlock", "seccomp")
+
+__all__ = ["NAMESPACES", "WALLS", "Profile", "enter"]
+
+
+def enter(
+    profile: Profile,
+    files: Iterable[tuple[str, landlock.Mode]],
+    readable: Iterable[str],
+    *,
+    landlock_abi: int,
+    missing: Collection[str] = (),
+    without: Collection[str] = (),
+) -> list[str]:
+    """Shut this process in.  There is no way back.
+
+    Args:
+        profile: "driver" may use threads and ``fallocate`` and holds more descriptors.
+        files: the paths that the domain's configuration names, with their mode.
+        readable: what the interpreter needs; a path that does not exist is passed over.
+        landlock_abi: from :func:`landlock.probe_abi`.
+        missing: what is known to be missing already (namespaces).
+        without: walls to leave out; for tests of the tests only.
+
+    Returns:
+        ``missing`` and what this process could not get, one short text each.
+
+    Raises:
+        OSError: a wall that the machine has could not be built; the caller must not go on.
+    """
+    report = list(missing)
+    files = list(files)
+    report += [f"{wall}: left out for a test" for wall in WALLS if wall in without]
+    own_user_namespace = not any(entry.startswith("user-ns") for entry in report)
+    if "dumpable" not in without and ("namespaces" in without or not own_user_namespace):
+        # Siblings have our uid and are in our user namespace: the last thing between them
+        # and our memory is this flag. With a namespace it would only keep the lab's owner
+        # from measuring us.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if "limits" not in without:
+        writes = any(mode == "rw" for _, mode in files)
+        report += limits.apply(profile, writes)
+    if "capabilities" not in without:
+        syscalls.drop_capabilities()
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if "landlock" not in without:
+        report += landlock.restrict(files, readable, landlock_abi)
+    # Last of the credentials' changes, first of what seccomp forbids.
+    syscalls.set_death_signal(9)
+    if "seccomp" not in without:
+        try:
+            seccomp.install(profile, os.getpid())
+        except OSError as error:
+            report.append(f"seccomp: {error.strerror}")
+    return report

@@ -1,0 +1,161 @@
+"""From a fresh clone of the spawner to a domain: what the child does before its program.
+
+The order matters: die with the parent first; descriptors before walls, because opening a
+log file needs the host's paths; walls before any code of the domain.
+"""
+
+import errno
+import gc
+import importlib.util
+import os
+import select
+import signal
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import msgpack
+
+from hvsim.domain import sandbox
+from hvsim.domain.sandbox import descriptors, syscalls
+from hvsim.domain.spawn_spec import SpawnSpec
+
+_OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
+_SYSTEM: Final = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/urandom",
+)
+_MAX_REPORT: Final = select.PIPE_BUF
+
+
+def become_domain(
+    spec: SpawnSpec,
+    *,
+    conn_fd: int,
+    upcall_fd: int,
+    report_fd: int,
+    parent_pidfd: int,
+    landlock_abi: int,
+    missing: tuple[str, ...],
+    run: Callable[[int, int, dict[str, Any]], object],
+) -> NoReturn:
+    """Turn this process into the domain's and run it; exits instead of returning."""
+    try:
+        try:
+            syscalls.set_death_signal(signal.SIGKILL)
+            if select.select([parent_pidfd], [], [], 0)[0]:
+                os._exit(1)  # it died before we asked to die with it
+            _reset_signals()
+            os.setsid()
+            syscalls.set_name(spec.title)
+            os.umask(0o077)
+            stdout = descriptors.open_stdout(spec.stdout)
+            (report_fd,) = descriptors.arrange(conn_fd, upcall_fd, stdout, (report_fd,))
+            _use_streams()
+            sys.path[:0] = [entry for entry in spec.path if entry not in sys.path]
+            found = list(missing)
+            if not spec.trusted:
+                found = sandbox.enter(
+                    spec.profile if spec.profile == "driver" else "guest",
+                    spec.files,
+                    readable_paths(spec),
+                    landlock_abi=landlock_abi,
+                    missing=missing,
+                    without=spec.without,
+                )
+            else:
+                syscalls.set_death_signal(signal.SIGKILL)
+        except Exception as error:
+            _report(report_fd, False, f"{spec.name}: {_describe(error)}")
+            os._exit(1)
+        _report(report_fd, True, found)
+        os.close(report_fd)
+        status = _run(spec, run)
+    except BaseException:
+        # Not even the report could be written: whoever waits for it sees the end of file.
+        os._exit(1)
+    os._exit(status)
+
+
+def readable_paths(spec: SpawnSpec) -> list[str]:
+    """What the interpreter reads in a domain: itself, its libraries, our packages, spec.path.
+
+    Not ``sys.path`` as it is: its first entry may be the directory the lab was started in.
+    """
+    named = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_path(name) for name in named]
+    paths.append(os.path.join(sys.base_prefix, "lib") if sys.base_prefix != "/usr" else "/usr/lib")
+    paths.append(os.path.realpath(sys.executable))
+    for package in _OUR_PACKAGES:
+        found = importlib.util.find_spec(package)
+        if found is not None and found.submodule_search_locations:
+            paths += found.submodule_search_locations
+    paths += _SYSTEM
+    paths += [os.path.abspath(entry) for entry in spec.path]
+    return list(dict.fromkeys(paths))
+
+
+def _reset_signals() -> None:
+    """Default actions for everything, save the two that Python itself ignores at its start."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        ignored = number in (signal.SIGPIPE, signal.SIGXFSZ)
+        try:
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the C library keeps a few for itself
+                raise
+
+
+def _use_streams() -> None:
+    """The inherited stream objects stand over new files: whole lines, at once."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> int:
+    gc.enable()
+    try:
+        run(descriptors.CONN_FD, descriptors.UPCALL_FD, dict(spec.raw))
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            status = status or 1
+    return status & 0xFF
+
+
+def _report(fd: int, ok: bool, detail: object) -> None:
+    data = msgpack.packb([ok, detail])
+    if len(data) > _MAX_REPORT:
+        data = msgpack.packb([ok, str(detail)[: _MAX_REPORT // 8]])
+    os.write(fd, data)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,134 @@
+"""The hypervisor's end of the spawner's socket, for tests of the spawner alone."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgpack
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TIMEOUT = 20.0
+
+
+@dataclass
+class Spawned:
+    """One child: its wires as the hypervisor holds them."""
+
+    pid: int
+    pidfd: int
+    missing: list[str]
+    conn: socket.socket
+    upcall: int
+
+    def receive(self) -> Any:
+        """The child's next packet; fails when there is none within the time limit."""
+        self.conn.settimeout(TIMEOUT)
+        data = self.conn.recv(1 << 20)
+        assert data, "the child closed its connection without an answer"
+        return msgpack.unpackb(data)
+
+    def close(self) -> None:
+        self.conn.close()
+        os.close(self.upcall)
+        os.close(self.pidfd)
+
+
+class SpawnFailed(Exception):
+    """The spawner answered "failed"."""
+
+
+class Harness:
+    """Starts a spawner, speaks its wire, and sees to it that everything is gone at the end."""
+
+    def __init__(
+        self,
+        entry: str = "spawn_programs:run",
+        warm: tuple[str, ...] = ("msgpack",),
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.settimeout(TIMEOUT)
+        fd = theirs.fileno()
+        command = [sys.executable, "-m", "hvsim.domain.spawner", "--fd", str(fd)]
+        self.process = subprocess.Popen(
+            [*command, "--entry", entry, "--warm", *warm],
+            pass_fds=[fd],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"},
+            preexec_fn=before,
+        )
+        theirs.close()
+        self.children: list[Spawned] = []
+        self._token = 0
+
+    def __enter__(self) -> "Harness":
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        self.channel.close()
+        try:
+            self.process.wait(TIMEOUT)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        for child in self.children:
+            assert gone(child.pidfd), f"process {child.pid} outlived its spawner"
+            child.close()
+
+    def request(self, spec: dict[str, Any], extra: tuple[int, ...] = ()) -> Spawned:
+        """Send a spawn request; the pid is still unknown."""
+        conn, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        upcall = os.eventfd(7, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._token += 1
+        message = msgpack.packb(["spawn", self._token, spec])
+        socket.send_fds(self.channel, [message], [theirs.fileno(), upcall, *extra])
+        theirs.close()
+        return Spawned(-1, -1, [], conn, upcall)
+
+    def receive(self) -> tuple[list[Any], list[int]]:
+        """The spawner's next message with its descriptors."""
+        data, fds, _, _ = socket.recv_fds(self.channel, 1 << 20, 4)
+        assert data, "the spawner has gone"
+        return msgpack.unpackb(data), fds
+
+    def spawn(self, program: str, *, args: dict[str, Any] | None = None, **more: Any) -> Spawned:
+        """Make a child and wait until it runs.
+
+        Raises:
+            SpawnFailed: with the spawner's text.
+        """
+        spec = {"name": "du1", "domid": 1, "process": "main", "program": program, **more}
+        child = self.request({**spec, "args": args or {}})
+        message, fds = self.receive()
+        if message[0] != "spawned":
+            child.conn.close()
+            os.close(child.upcall)
+            assert message[0] == "failed", message
+            raise SpawnFailed(message[2])
+        child.pid, child.missing, (child.pidfd,) = message[2], message[3], fds
+        assert message[1] == self._token
+        self.children.append(child)
+        return child
+
+    def kill_spawner(self) -> None:
+        """SIGKILL, as an out-of-memory killer would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(TIMEOUT)
+
+
+def gone(pidfd: int) -> bool:
+    """Wait (bounded) until a process has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(TIMEOUT * 1000))
