@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Watch
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
 
 if TYPE_CHECKING:
     from hvsim.domain.xenbus.bus import Bus
-
-DOMID_FIRST_RESERVED = 0x7FF0
 
 
 class DeviceError(OSError):
@@ -45,7 +44,7 @@ class Device:
     path_key: ClassVar[str]
     id_key: ClassVar[str]
 
-    def __init__(self, bus: Bus, nodename: str, devicetype: str) -> None:
+    def __init__(self, bus: Bus[Any, Any], nodename: str, devicetype: str) -> None:
         self.nodename = nodename
         self.devicetype = devicetype
         self.otherend = ""

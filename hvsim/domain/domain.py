@@ -1,0 +1,271 @@
+"""The domain as its program sees it: every part of the mini-OS, wired together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from hvsim.abi.hypercall import (
+    CONSOLEIO_write,
+    HVSIM_OP_start_info,
+    HYPERVISOR_console_io,
+    HYPERVISOR_hvsim_op,
+)
+from hvsim.domain.console import Console
+from hvsim.domain.events import EventChannels
+from hvsim.domain.grants import GrantTable
+from hvsim.domain.hypercall import HypercallError, Hypercalls
+from hvsim.domain.mapper import GrantMapper
+from hvsim.domain.memory import Memory
+from hvsim.domain.vcpu import VCPU
+from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
+from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound
+
+SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
+"""What this runtime does when ``control/shutdown`` asks for it; other words are left unanswered,
+as a Linux guest leaves those that it has no handler for."""
+
+_CONSOLEIO_MAX: Final = 1024
+
+
+class Domain:
+    """One process of a domain.  Made by ``start.run``; handed to the program's ``main``.
+
+    Attributes:
+        domid: the domain's number.
+        start_info: what the hypervisor and the toolstack told it at birth.
+        args: the program's arguments (``args`` of the spawn specification).
+        hypercall, vcpu, events, memory, grants, mapper: the parts, see their modules.
+        shutdown_requested: None, or what ``control/shutdown`` asked for ("poweroff", "reboot").
+    """
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        start_info: dict[str, Any],
+        hypercall: Hypercalls,
+        vcpu: VCPU,
+        events: EventChannels,
+    ) -> None:
+        self.spec: Final = dict(spec)
+        self.args: Final[dict[str, Any]] = dict(spec.get("args") or {})
+        self.start_info: Final = start_info
+        self.domid: Final = int(start_info["domid"])
+        self.hypercall: Final = hypercall
+        self.vcpu: Final = vcpu
+        self.events: Final = events
+        self.memory: Final = Memory(hypercall)
+        self.grants: Final = GrantTable(hypercall)
+        self.mapper: Final = GrantMapper(hypercall)
+        self.shutdown_requested: str | None = None
+        self._on_shutdown: list[Callable[[], None]] = []
+        self._store: StoreClient | None = None
+        self._console: Console | None = None
+        self._frontends: FrontendBus | None = None
+        self._backends: BackendBus | None = None
+
+    @classmethod
+    def attach(
+        cls,
+        conn_fd: int,
+        upcall_fd: int,
+        spec: Mapping[str, Any],
+        *,
+        store: bool = True,
+        console: bool = True,
+    ) -> Domain:
+        """Put a domain together from the two descriptors that it was born with.
+
+        Args:
+            store: connect to xenstore over the domain's ring page, and watch
+                ``control/shutdown``.  The daemons of dom0 do without.
+            console: use the domain's console ring.
+
+        Raises: HypercallError, StoreError; WaitTimeout when xenstored does not answer.
+        """
+        hypercall = Hypercalls(conn_fd)
+        vcpu = VCPU()
+        vcpu.add_hangup(conn_fd, hypercall.on_gone)
+        start_info = hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)[0]
+        domain = cls(spec, start_info, hypercall, vcpu, EventChannels(hypercall, vcpu, upcall_fd))
+        if console:
+            domain._start_console()
+        if store:
+            domain._start_store()
+        return domain
+
+    def close(self) -> None:
+        """Let go of every descriptor, for tests and orderly ends; the process may go on."""
+        self.events.close_all()
+        self.vcpu.close()
+        self.hypercall.close()
+
+    # -- parts that not every process has --------------------------------------------------
+
+    @property
+    def store(self) -> StoreClient:
+        """The connection to xenstore.  Raises RuntimeError in a process attached without."""
+        if self._store is None:
+            raise RuntimeError("this process was attached without the store")
+        return self._store
+
+    @property
+    def console(self) -> Console:
+        """The console.  Raises RuntimeError in a process attached without."""
+        if self._console is None:
+            raise RuntimeError("this process was attached without a console")
+        return self._console
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store connection."""
+        return self._store is not None
+
+    @property
+    def has_console(self) -> bool:
+        """Whether there is one."""
+        return self._console is not None
+
+    @property
+    def frontends(self) -> FrontendBus:
+        """The bus of the devices that this domain uses; started at the first use."""
+        if self._frontends is None:
+            bus = FrontendBus(self.store, self.vcpu, self.log)
+            bus.start()
+            self._frontends = bus
+        return self._frontends
+
+    @property
+    def backends(self) -> BackendBus:
+        """The bus of the devices that this domain serves; started at the first use."""
+        if self._backends is None:
+            bus = BackendBus(self.store, self.vcpu, self.log)
+            bus.start()
+            self._backends = bus
+        return self._backends
+
+    # -- talking -----------------------------------------------------------------------------
+
+    def log(self, text: str) -> None:
+        """Write a line to the domain's console, or to the process's own output without one.
+
+        Never blocks on a slow console daemon."""
+        if self._console is not None:
+            self._console.write(text + "\n")
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def dmesg(self, text: str) -> None:
+        """Write *text* to the hypervisor's console ring (``xl dmesg``): for what must be seen
+        even when the domain's own console is not served.  Never raises."""
+        try:
+            data = text.encode(errors="replace")[:_CONSOLEIO_MAX]
+            self.hypercall.call(HYPERVISOR_console_io, CONSOLEIO_write, data)
+        except HypercallError as error:
+            self.log(f"cannot write to the hypervisor's console: {error}")
+
+    def starting(self) -> None:
+        """Say that the program runs but is not ready: ``data/health`` = "starting"."""
+        self.store.write("data/health", "starting")
+
+    def ready(self, detail: str = "") -> None:
+        """Say that the program does its work: ``data/health`` = "ok".
+
+        A lab is ready when every device is Connected and every domain has said so.  *detail*
+        is for people, in ``data/health-detail``.  Raises StoreError.
+        """
+        if detail:
+            self.store.write("data/health-detail", detail)
+        self.store.write("data/health", "ok")
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def wait(self, pred: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Run the domain until ``pred()`` holds; see ``VCPU.run_until``.
+
+        Raises: WaitTimeout(what, timeout); RuntimeError inside a handler.
+        """
+        self.vcpu.run_until(pred, timeout, what)
+
+    def sleep(self, seconds: float) -> None:
+        """Run the domain for *seconds*, or until a shutdown is requested.
+
+        Raises: RuntimeError inside a handler.
+        """
+        vcpu = self.vcpu
+        deadline = vcpu.now() + seconds
+        while self.shutdown_requested is None:
+            remaining = deadline - vcpu.now()
+            if remaining <= 0.0:
+                return
+            vcpu.block(remaining)
+            vcpu.dispatch()
+
+    def serve(self) -> None:
+        """Run the domain until a shutdown is requested: the main loop of a server."""
+        self.vcpu.run_until(lambda: self.shutdown_requested is not None, None, "a shutdown request")
+
+    def on_shutdown(self, fn: Callable[[], None]) -> None:
+        """Call *fn* when a shutdown is requested (``shutdown_requested`` is set by then), at
+        once if it was.  *fn* runs as a handler: it may not wait."""
+        self._on_shutdown.append(fn)
+        if self.shutdown_requested is not None:
+            fn()
+
+    def request_shutdown(self, command: str) -> None:
+        """What happens when ``control/shutdown`` says *command*; the first request counts."""
+        if self.shutdown_requested is None:
+            self.shutdown_requested = command
+            for fn in list(self._on_shutdown):
+                fn()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _start_console(self) -> None:
+        port = int(self.start_info.get("console_port") or 0)
+        gfn = int(self.start_info.get("console_gfn") or 0)
+        if port and gfn:
+            self._console = Console(self.memory.own_page(gfn), port, self.events)
+
+    def _start_store(self) -> None:
+        from hvsim.domain.xenbus.ring_transport import RingTransport
+
+        transport = RingTransport(
+            self.memory.own_page(int(self.start_info["store_gfn"])),
+            int(self.start_info["store_port"]),
+            self.events,
+            self.vcpu,
+        )
+        self._store = StoreClient(transport)
+        self._store.watch("control/shutdown", self._shutdown_event)
+        if self.domid != 0:
+            for command in ("poweroff", "reboot"):
+                self._store.write(f"control/feature-{command}", "1")
+
+    def _shutdown_event(self, _path: str) -> None:
+        """``control/shutdown`` was written: acknowledge it with "" and remember the request.
+
+        Reading and acknowledging is one transaction, as in Linux' ``shutdown_handler``, so that
+        no request is overwritten unseen.
+        """
+        store = self.store
+
+        def take(tx: int) -> str:
+            try:
+                command = store.read("control/shutdown", tx)
+            except StoreNotFound:
+                return ""
+            if command in SHUTDOWN_COMMANDS:
+                store.write("control/shutdown", "", tx)
+            return command
+
+        try:
+            command = store.transaction(take, "control/shutdown")
+        except StoreError as error:
+            self.log(f"cannot acknowledge control/shutdown: {error}")
+            return
+        if command in SHUTDOWN_COMMANDS:
+            self.request_shutdown(command)
+        elif command:
+            self.log(f"Ignoring shutdown request: {command}")

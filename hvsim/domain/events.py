@@ -1,0 +1,217 @@
+"""Event channels: "look again" between two domains.
+
+A port is two eventfds that the hypervisor made: one that rings here (rx), one that rings there
+(tx).  ``notify`` writes tx; nobody reads rx (see ``vcpu.py``).  In direct mode this tx is the
+other side's rx and no process stands between them; in mediated mode the hypervisor reads tx and
+decides.  It may swap the descriptors on a running domain: it rings the upcall, and the new ones are
+fetched.
+
+Order of data and bell.  The producer's stores come before ``notify`` in program order.  The write
+takes the eventfd's spinlock in the kernel, a locked instruction and so a full barrier; the
+consumer's ``epoll_wait`` takes the same lock to learn of the write.  So whoever was woken by a
+notify sees every store made before it.  This does *not* decide whether a notify may be left out:
+that question ("has the consumer gone to sleep?") is a store followed by a load of another
+location, and needs the fence in ``ring.py``.
+
+Source: xen/event_channel.h.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi.event_channel import (
+    EVTCHNOP_alloc_unbound,
+    EVTCHNOP_bind_interdomain,
+    EVTCHNOP_bind_virq,
+    EVTCHNOP_close,
+    EVTCHNOP_send,
+    EVTCHNOP_status,
+    EVTCHNOP_unmask,
+)
+from hvsim.abi.hypercall import (
+    DOMID_SELF,
+    HVSIM_EVTCHN_fetch,
+    HVSIM_EVTCHN_mask,
+    HYPERVISOR_event_channel_op,
+)
+from hvsim.domain.hypercall import HypercallError, Hypercalls
+from hvsim.domain.vcpu import VCPU, Handler
+
+_OP: Final = HYPERVISOR_event_channel_op
+
+
+class EventChannels:
+    """The event channels of this process.
+
+    A handler takes nothing and returns nothing, is run by ``vcpu.dispatch()``, and may be run
+    without a cause: it looks at what it shares with the peer.
+
+    Args:
+        upcall_fd: the eventfd that the hypervisor rings when descriptors wait to be fetched;
+            owned from here on.
+    """
+
+    def __init__(self, hypercalls: Hypercalls, vcpu: VCPU, upcall_fd: int) -> None:
+        self._hypercalls = hypercalls
+        self._vcpu = vcpu
+        self._upcall_fd = upcall_fd
+        self._tx: dict[int, int] = {}
+        self._rx: dict[int, int] = {}
+        self._write = os.eventfd_write
+        vcpu.add_upcall(upcall_fd, self.fetch)
+        self.fetch()
+
+    def ports(self) -> list[int]:
+        """The open ports, in ascending order."""
+        return sorted(self._rx)
+
+    def close_all(self) -> None:
+        """Close every descriptor without telling the hypervisor; it sees the process go."""
+        self._vcpu.remove_fd(self._upcall_fd)
+        os.close(self._upcall_fd)
+        for port in self.ports():
+            self._drop(port)
+
+    # -- making ports ------------------------------------------------------------------------
+
+    def alloc_unbound(self, remote: int, handler: Handler | None = None) -> int:
+        """Make a port that domain *remote* may bind to; returns its number.
+
+        As in Xen a *remote* that does not exist (yet) is accepted.
+        Raises: HypercallError: ENOSPC when no port is free.
+        """
+        return self._open(handler, EVTCHNOP_alloc_unbound, DOMID_SELF, remote)
+
+    def alloc_unbound_for(self, domid: int, remote: int) -> int:
+        """Make a port inside domain *domid* for *remote* to bind to (the toolstack does this for
+        store and console); that domain fetches its descriptors itself.
+
+        Raises: HypercallError: EPERM without rights over *domid*, ESRCH when it does not exist.
+        """
+        results, fds = self._hypercalls.call_fds(_OP, EVTCHNOP_alloc_unbound, domid, remote)
+        port = int(results[0])
+        if fds:
+            # domid is this very domain, named by its number.
+            self._adopt(port, fds, None)
+        return port
+
+    def bind_interdomain(
+        self, remote: int, remote_port: int, handler: Handler | None = None
+    ) -> int:
+        """Bind a new local port to *remote_port* of domain *remote*; returns its number.
+
+        The local port is pending at once, as in Xen: what came before must be looked at.
+        Raises: HypercallError: ESRCH no such domain, EINVAL the port is not waiting for us.
+        """
+        return self._open(handler, EVTCHNOP_bind_interdomain, remote, remote_port)
+
+    def bind_virq(self, virq: int, handler: Handler | None = None) -> int:
+        """Bind a virtual interrupt (VIRQ_*) on vCPU 0; returns the port.
+
+        Raises: HypercallError: EEXIST when it is bound, EPERM for a global one outside dom0.
+        """
+        return self._open(handler, EVTCHNOP_bind_virq, virq, 0)
+
+    def _open(self, handler: Handler | None, cmd: int, *args: int) -> int:
+        results, fds = self._hypercalls.call_fds(_OP, cmd, *args)
+        port = int(results[0])
+        self._adopt(port, fds, handler)
+        return port
+
+    # -- using them ----------------------------------------------------------------------------
+
+    def notify(self, port: int) -> None:
+        """Ring the other side.  Never blocks; notifies that were not yet seen merge into one.
+
+        Ringing an unbound port is allowed and reaches nobody, as in Xen.
+        Raises: HypercallError: EINVAL for a port that is not open.
+        """
+        try:
+            self._write(self._tx[port], 1)
+        except BlockingIOError:
+            # The counter stands at its maximum: the other side wrote it there (it holds the same
+            # eventfd) and cheats only itself.
+            pass
+        except KeyError:
+            # No tx (a VIRQ) or no such port: let the hypervisor give the reason.
+            self._hypercalls.call(_OP, EVTCHNOP_send, port)
+
+    def set_handler(self, port: int, handler: Handler | None) -> None:
+        """Replace the handler of *port*, and run it once soon: an event may have come before.
+
+        Raises: HypercallError: EINVAL for a port that is not open.
+        """
+        self._check(port)
+        self._vcpu.set_port_handler(port, handler)
+
+    def mask(self, port: int) -> None:
+        """Hold events of *port* back.  Raises HypercallError(EINVAL) when it is not open."""
+        self._check(port)
+        self._hypercalls.call(_OP, HVSIM_EVTCHN_mask, port)
+        self._vcpu.mask_port(port, True)
+
+    def unmask(self, port: int) -> None:
+        """Deliver events of *port* again, at once if one was held back."""
+        self._check(port)
+        self._hypercalls.call(_OP, EVTCHNOP_unmask, port)
+        self._vcpu.mask_port(port, False)
+
+    def status(self, port: int, dom: int = DOMID_SELF) -> dict[str, Any]:
+        """What *port* of domain *dom* is: status (EVTCHNSTAT_*), vcpu, remote_dom, remote_port,
+        virq.  Raises HypercallError: ESRCH, EPERM for a foreign domain, EINVAL."""
+        result: dict[str, Any] = self._hypercalls.call(_OP, EVTCHNOP_status, dom, port)[0]
+        return result
+
+    def close(self, port: int) -> None:
+        """Close *port*; the other side's port is unbound from then on.
+
+        Raises: HypercallError: EINVAL for a port that is not open.
+        """
+        self._check(port)
+        # First out of the epoll set and closed, then told: what the hypervisor gives out next
+        # can then never be mistaken for this one.
+        self._drop(port)
+        self._hypercalls.call(_OP, EVTCHNOP_close, port)
+
+    def fetch(self) -> None:
+        """Take the descriptors that the hypervisor holds for this process: ports that were made
+        for it, and ports whose wire was swapped.  Runs by itself when the upcall rings."""
+        results, fds = self._hypercalls.call_fds(_OP, HVSIM_EVTCHN_fetch)
+        position = 0
+        for port, _status in results[0]:
+            self._adopt(int(port), fds[position : position + 2], None)
+            position += 2
+        for fd in fds[position:]:
+            os.close(fd)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _check(self, port: int) -> None:
+        if port not in self._rx:
+            raise HypercallError(xen_errno.EINVAL, _OP, EVTCHNOP_status)
+
+    def _adopt(self, port: int, fds: list[int], handler: Handler | None) -> None:
+        """Listen to [rx, tx] (or [rx]) of *port*, new or swapped."""
+        rx = fds[0]
+        old_rx = self._rx.get(port)
+        old_tx = self._tx.pop(port, None)
+        self._rx[port] = rx
+        if len(fds) > 1:
+            self._tx[port] = fds[1]
+        if old_rx is None:
+            self._vcpu.open_port(port, rx, handler)
+        else:
+            self._vcpu.replace_port(port, rx)
+            os.close(old_rx)
+        if old_tx is not None:
+            os.close(old_tx)
+
+    def _drop(self, port: int) -> None:
+        self._vcpu.close_port(port)
+        os.close(self._rx.pop(port))
+        tx = self._tx.pop(port, None)
+        if tx is not None:
+            os.close(tx)

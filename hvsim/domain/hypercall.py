@@ -1,0 +1,133 @@
+"""Hypercalls: one call, one answer, over the socket pair that the hypervisor gave this process.
+
+The socket *is* the domain: the hypervisor knows the caller by the socket that a message came
+from, nothing in the message says who it is.  A request is msgpack ``[call, cmd, *args]``, a reply
+``[rc, *results]`` with ``rc`` 0 or a negative Xen errno; descriptors travel beside the reply.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import msgpack
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi import hypercall as abi
+
+HYPERVISOR_GONE_STATUS: Final = 69
+"""Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
+
+_FD_SIZE: Final = 4
+_MAX_FDS: Final = 253
+"""SCM_MAX_FD: the kernel passes no more descriptors in one message."""
+
+
+class HypercallError(OSError):
+    """The hypervisor refused a call.
+
+    Attributes:
+        errno: the positive Xen error number (``hvsim.abi.errno``).
+        call, cmd: what was asked, e.g. ``HYPERVISOR_grant_table_op``, ``GNTTABOP_copy``.
+    """
+
+    def __init__(self, number: int, call: int, cmd: int) -> None:
+        name = abi.NAMES.get(call, f"hypercall {call}")
+        super().__init__(number, f"{name} command {cmd:#x}: {xen_errno.name(number)}")
+        self.call = call
+        self.cmd = cmd
+
+
+def exit_process() -> NoReturn:
+    """The machine under this domain was switched off: nothing can be saved, so nothing is tried.
+
+    ``os._exit`` on purpose: clean-up code would only make more hypercalls.
+    """
+    os._exit(HYPERVISOR_GONE_STATUS)
+
+
+class Hypercalls:
+    """The client end of a hypercall connection.  Not thread-safe: a domain has one thread.
+
+    Args:
+        connection_fd: the SEQPACKET socket; owned from here on.
+        on_gone: called when the hypervisor has closed the connection; must not return.  The
+            default ends the process.
+    """
+
+    def __init__(self, connection_fd: int, on_gone: Callable[[], NoReturn] = exit_process) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=connection_fd)
+        self._socket.setblocking(True)
+        self._buffer = bytearray(abi.MESSAGE_MAX)
+        self._view = memoryview(self._buffer)
+        self._pack: Final[Callable[[Any], bytes]] = msgpack.Packer(autoreset=True).pack
+        self.on_gone = on_gone
+
+    def fileno(self) -> int:
+        """The connection's descriptor; the vCPU watches it for the hypervisor's death."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the connection; the hypervisor takes it for the death of this process."""
+        self._socket.close()
+
+    def call(self, call: int, cmd: int, *args: Any) -> list[Any]:
+        """Make one hypercall that brings no descriptors; returns the results.
+
+        Raises: HypercallError with the hypervisor's errno; HypercallError(E2BIG) for a request
+            over 64 KiB.
+        """
+        request = self._pack((call, cmd, *args))
+        if len(request) > abi.MESSAGE_MAX:
+            raise HypercallError(xen_errno.E2BIG, call, cmd)
+        try:
+            self._socket.send(request)
+            size = self._socket.recv_into(self._buffer)
+        except (BrokenPipeError, ConnectionResetError):
+            size = 0
+        if size == 0:
+            self.on_gone()
+        return self._results(size, call, cmd)
+
+    def call_fds(self, call: int, cmd: int, *args: Any) -> tuple[list[Any], list[int]]:
+        """Make one hypercall that may bring descriptors; returns (results, descriptors).
+
+        The descriptors are the caller's to close; they are close-on-exec.
+
+        Raises: as :meth:`call`; no descriptor stays open then.
+        """
+        request = self._pack((call, cmd, *args))
+        if len(request) > abi.MESSAGE_MAX:
+            raise HypercallError(xen_errno.E2BIG, call, cmd)
+        fds: list[int] = []
+        try:
+            self._socket.send(request)
+            size, ancillary, flags, _ = self._socket.recvmsg_into(
+                [self._buffer], socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), socket.MSG_CMSG_CLOEXEC
+            )
+        except (BrokenPipeError, ConnectionResetError):
+            self.on_gone()
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.extend(memoryview(data[: len(data) - len(data) % _FD_SIZE]).cast("i"))
+        if size == 0:
+            self.on_gone()
+        try:
+            if flags & socket.MSG_CTRUNC:
+                # The kernel dropped descriptors: this process has reached its limit.
+                raise HypercallError(xen_errno.EMFILE, call, cmd)
+            return self._results(size, call, cmd), fds
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+
+    def _results(self, size: int, call: int, cmd: int) -> list[Any]:
+        reply: list[Any] = msgpack.unpackb(self._view[:size], strict_map_key=False)
+        rc = reply[0]
+        if rc:
+            raise HypercallError(-rc, call, cmd)
+        del reply[0]
+        return reply

@@ -1,0 +1,176 @@
+"""From two descriptors to a running program, and from its end to the domain's.
+
+``run`` is what the spawner calls in a new process, after the walls are up.  It never raises: every
+end of a program has its reason for the hypervisor.
+
+    main returns                    devices close (F = 5, 6), SCHEDOP_shutdown(poweroff), or
+                                    (reboot) when control/shutdown asked for that
+    main raises                     traceback to console and dmesg, SCHEDOP_shutdown(crash)
+    the program cannot be loaded    what is missing and where, SCHEDOP_shutdown(crash)
+    the process is killed           the hypervisor makes it a crash
+
+A process that is not the domain's main one (dom0 consists of several) only ends: exit status 0, or
+1 after an exception.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from hvsim.abi.hypercall import HYPERVISOR_sched_op
+from hvsim.abi.sched import (
+    SCHEDOP_shutdown,
+    SHUTDOWN_crash,
+    SHUTDOWN_poweroff,
+    SHUTDOWN_reboot,
+)
+from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.vcpu import WaitTimeout
+from hvsim.domain.xenbus.client import StoreError
+
+CONSOLE_DRAIN_TIMEOUT: Final = 1.0
+"""Seconds that an ending domain waits for a slow console daemon to take its last words."""
+
+_REASONS: Final = {"reboot": SHUTDOWN_reboot, "crash": SHUTDOWN_crash}
+
+Program = Callable[[Domain], object]
+
+
+class ProgramError(Exception):
+    """A program that cannot be loaded; the text says what is missing and what to do."""
+
+
+def load_program(reference: str) -> Program:
+    """The function that "module:function" names.
+
+    Raises: ProgramError for a reference that is none, a module that does not exist, a missing
+        function; whatever the module itself raises on import passes through.
+    """
+    module_name, colon, function_name = reference.partition(":")
+    if not (module_name and colon and function_name):
+        raise ProgramError(f"program {reference!r} is not of the form module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the program's own import is missing: its traceback says which
+        raise ProgramError(
+            f"program {reference!r}: there is no module {error.name!r}; "
+            f"looked in {', '.join(sys.path) or 'nothing'}"
+        ) from None
+    program = getattr(module, function_name, None)
+    if program is None:
+        names = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module_name
+        ]
+        raise ProgramError(
+            f"program {reference!r}: module {module_name} has no {function_name!r}; "
+            f"it defines {', '.join(sorted(names)) or 'no function'}"
+        )
+    if not callable(program):
+        raise ProgramError(f"program {reference!r}: {function_name!r} is not a function")
+    result: Program = program
+    return result
+
+
+def is_main(spec: Mapping[str, Any]) -> bool:
+    """Whether a process speaks for its domain: its end is the domain's end.
+
+    ``main`` of the spawn specification decides; without it, every process but the further ones
+    of dom0 does.
+    """
+    if "main" in spec:
+        return bool(spec["main"])
+    return spec.get("profile") != "dom0" or spec.get("process") in (None, "", "main", "kernel")
+
+
+def run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
+    """Run the program of *spec* as (a process of) a domain; returns the exit status.
+
+    *spec* is the spawn specification: ``program``, ``args``, ``profile``, ``process``, and
+    optionally ``main``, ``store`` and ``console``, whether this process speaks for its domain
+    and which parts it gets.  The last two are the same as the first unless given.
+    """
+    main = is_main(spec)
+    try:
+        domain = Domain.attach(
+            conn_fd,
+            upcall_fd,
+            spec,
+            store=bool(spec.get("store", main)),
+            console=bool(spec.get("console", main and spec.get("profile") != "dom0")),
+        )
+    except Exception:  # nothing to report it with but the process's own output
+        traceback.print_exc()
+        return 1
+    try:
+        program = _prepare(domain, main)
+        program(domain)
+    except SystemExit as leave:
+        if leave.code not in (None, 0):
+            return _crash(domain, main, f"the program left with status {leave.code}")
+    except ProgramError as error:
+        return _crash(domain, main, str(error))
+    except BaseException as failure:  # the domain's end, whatever it is
+        return _crash(domain, main, "".join(traceback.format_exception(failure)))
+    return _finish(domain, main)
+
+
+def _prepare(domain: Domain, main: bool) -> Program:
+    """What a kernel does before its first program: buses up, health "starting"."""
+    if main and domain.has_store:
+        _ = domain.backends, domain.frontends
+        if domain.domid != 0:
+            domain.starting()
+    return load_program(str(domain.spec.get("program") or ""))
+
+
+def _finish(domain: Domain, main: bool) -> int:
+    """The orderly end: devices first, then the console's last words, then the domain."""
+    if not main:
+        return 0
+    try:
+        if domain.has_store:
+            domain.frontends.close_all()
+    except (StoreError, WaitTimeout) as error:
+        domain.log(f"closing devices: {error}")
+    except BaseException as failure:  # still the domain's end, but no longer an orderly one
+        return _crash(domain, main, "".join(traceback.format_exception(failure)))
+    _drain_console(domain)
+    _shutdown(domain, _REASONS.get(domain.shutdown_requested or "poweroff", SHUTDOWN_poweroff))
+    return 0
+
+
+def _crash(domain: Domain, main: bool, text: str) -> int:
+    """Report why, then end the domain as crashed.  Devices stay as they are, as in Xen."""
+    domain.log(text.rstrip())
+    if main:
+        last = text.rstrip().rsplit("\n", 1)[-1]
+        domain.dmesg(f"{domain.spec.get('program')}: {last}")
+        _drain_console(domain)
+        _shutdown(domain, SHUTDOWN_crash)
+    return 1
+
+
+def _drain_console(domain: Domain) -> None:
+    if not domain.has_console:
+        return
+    console, vcpu = domain.console, domain.vcpu
+    deadline = vcpu.now() + CONSOLE_DRAIN_TIMEOUT
+    while console.unsent and not console.broken and vcpu.now() < deadline:
+        vcpu.block(deadline - vcpu.now(), port=console.port)
+        console.poll()
+
+
+def _shutdown(domain: Domain, reason: int) -> None:
+    try:
+        domain.hypercall.call(HYPERVISOR_sched_op, SCHEDOP_shutdown, reason)
+    except HypercallError as error:
+        domain.log(f"cannot shut down: {error}")

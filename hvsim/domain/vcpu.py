@@ -1,0 +1,378 @@
+"""The virtual CPU: the one place where a domain waits, and the one clock it reads.
+
+A domain is one thread.  It calls :meth:`VCPU.block`, which returns when an event channel rang, a
+timer is due or (edge daemons only) a descriptor is ready, and then :meth:`VCPU.dispatch`, which
+runs the handlers.  Handlers are never entered while another handler runs.
+
+Why no wake-up is lost.  An event channel is an eventfd in edge-triggered epoll that nobody reads.
+The kernel queues the descriptor on *every* write, also when the counter is not zero, and hands it
+out at the next ``epoll_wait``; what epoll handed out is remembered in ``pending`` until its handler
+is about to run.  ``pending`` is cleared *before* the handler looks at shared memory, so a ring
+that is filled after the look rings again.  What an eventfd cannot do is order a ring's final check:
+that is the ring's own barrier (``ring.py``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from collections.abc import Callable
+from typing import Final
+
+Handler = Callable[[], None]
+
+_MAX_EVENTS: Final = 64
+_EDGE: Final = select.EPOLLIN | select.EPOLLET
+_HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
+
+
+class WaitTimeout(TimeoutError):
+    """A bounded wait ended without what it waited for.
+
+    Attributes:
+        what: what was waited for, in words.
+        seconds: how long.
+    """
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"waited {seconds:g} s for {what}")
+        self.what = what
+        self.seconds = seconds
+
+
+class Timer:
+    """A call that is due later; made by :meth:`VCPU.call_later`."""
+
+    __slots__ = ("_fn",)
+
+    def __init__(self, fn: Handler) -> None:
+        self._fn: Handler | None = fn
+
+    @property
+    def active(self) -> bool:
+        """False once the call was made or cancelled."""
+        return self._fn is not None
+
+    def cancel(self) -> None:
+        """Drop the call if it has not been made.  Idempotent."""
+        self._fn = None
+
+    def _fire(self) -> None:
+        fn, self._fn = self._fn, None
+        if fn is not None:
+            fn()
+
+
+class _Source:
+    """A descriptor in the epoll set and what it means."""
+
+    __slots__ = ("fd", "handler", "immediate", "mask", "masked", "oneshot", "pending")
+
+    def __init__(self, fd: int, mask: int, handler: Handler | None) -> None:
+        self.fd = fd
+        self.mask = mask
+        self.handler = handler
+        self.pending = False
+        self.masked = False
+        self.immediate = False
+        self.oneshot = False
+
+
+class VCPU:
+    """The one wait of a domain.  Not thread-safe.
+
+    Args:
+        clock: monotonic seconds; the lab's virtual clock in lockstep, the machine's otherwise.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._epoll = select.epoll()
+        self._poll = self._epoll.poll
+        self._clock = clock
+        self._sources: dict[int, _Source] = {}
+        self._ports: dict[int, _Source] = {}
+        self._pending: list[_Source] = []
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._timer_count = 0
+        self._dispatching = False
+
+    def close(self) -> None:
+        """Close the epoll descriptor.  The sources' descriptors belong to their owners."""
+        self._epoll.close()
+        self._sources.clear()
+        self._ports.clear()
+        self._pending.clear()
+        self._timers.clear()
+
+    # -- time ------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Monotonic seconds; only differences mean anything."""
+        return self._clock()
+
+    def call_later(self, delay: float, fn: Handler) -> Timer:
+        """Call *fn* from ``dispatch()``, *delay* seconds from now or a little later.
+
+        Resolution is a millisecond; equal deadlines fire in the order they were made.
+        """
+        timer = Timer(fn)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (self._clock() + delay, self._timer_count, timer))
+        return timer
+
+    # -- the wait --------------------------------------------------------------------------
+
+    def block(self, timeout: float | None = None, *, port: int | None = None) -> bool:
+        """Wait until something is to be dispatched, at most *timeout* seconds (None: no limit).
+
+        With *port*, wait for that event channel only and take its event: its handler will not
+        run for it.  What else becomes ready meanwhile stays pending for the next ``dispatch()``,
+        timers too.  This is how the store client waits for an answer inside a handler.
+
+        Returns True when there is something to dispatch (or *port* rang), False after
+        *timeout*.  A return is a hint, not a promise: look, then wait again.
+
+        Raises: KeyError for a *port* that is not open.
+        """
+        if port is not None:
+            return self._block_port(self._ports[port], timeout)
+        pending = self._pending
+        if pending:
+            return True
+        wait = -1.0 if timeout is None else timeout
+        timers = self._timers
+        if timers:
+            due = self._next_deadline()
+            if due is not None:
+                due -= self._clock()
+                if due <= 0.0:
+                    return True
+                if wait < 0.0 or due < wait:
+                    wait = due
+        sources = self._sources
+        for fd, _ in self._poll(wait, _MAX_EVENTS):
+            source = sources.get(fd)
+            if source is None:
+                continue
+            if source.immediate:
+                if source.handler is not None:
+                    source.handler()
+            elif not source.pending:
+                source.pending = True
+                pending.append(source)
+        if pending:
+            return True
+        due = self._next_deadline()
+        return due is not None and due <= self._clock()
+
+    def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
+        deadline = None if timeout is None else self._clock() + timeout
+        wait = -1.0 if timeout is None else timeout
+        while True:
+            if wanted.pending:
+                # Its entry in the list stays; dispatch() skips what is no longer pending.
+                wanted.pending = False
+                return True
+            for fd, _ in self._poll(wait, _MAX_EVENTS):
+                source = self._sources.get(fd)
+                if source is None:
+                    continue
+                if source.immediate:
+                    if source.handler is not None:
+                        source.handler()
+                elif not source.pending:
+                    source.pending = True
+                    self._pending.append(source)
+            if deadline is not None and not wanted.pending:
+                wait = deadline - self._clock()
+                if wait <= 0.0:
+                    return False
+
+    def dispatch(self) -> None:
+        """Run the handlers of everything that is pending, then the timers that are due.
+
+        Each pending source is run once; what becomes pending meanwhile waits for the next call.
+        An exception out of a handler leaves the rest pending and passes through.
+
+        Raises: RuntimeError inside a handler: handlers are never re-entered.
+        """
+        if self._dispatching:
+            raise RuntimeError("dispatch() inside a handler: a handler may not wait for another")
+        self._dispatching = True
+        batch = self._pending
+        self._pending = []
+        done = 0
+        try:
+            for source in batch:
+                done += 1
+                if source.pending and not source.masked:
+                    source.pending = False
+                    handler = source.handler
+                    if handler is not None:
+                        handler()
+                        if source.oneshot and source.handler is not None:
+                            self._epoll.modify(source.fd, source.mask)
+            if self._timers:
+                self._run_timers()
+        finally:
+            if done < len(batch):
+                self._pending[:0] = batch[done:]
+            self._dispatching = False
+
+    def run_until(self, pred: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Block and dispatch until ``pred()`` holds; *what* names the wait for people.
+
+        Raises: WaitTimeout(what, timeout) after *timeout* seconds (None only for a program's
+            main loop); RuntimeError inside a handler.
+        """
+        if pred():
+            return
+        if timeout is None:
+            while not pred():
+                self.block()
+                self.dispatch()
+            return
+        clock = self._clock
+        deadline = clock() + timeout
+        while True:
+            remaining = deadline - clock()
+            if remaining <= 0.0:
+                raise WaitTimeout(what, timeout)
+            self.block(remaining)
+            self.dispatch()
+            if pred():
+                return
+
+    # -- timers ----------------------------------------------------------------------------
+
+    def _next_deadline(self) -> float | None:
+        timers = self._timers
+        while timers:
+            if timers[0][2].active:
+                return timers[0][0]
+            heapq.heappop(timers)
+        return None
+
+    def _run_timers(self) -> None:
+        # One reading of the clock and a count taken before: a timer that makes a new one that is
+        # due at once cannot keep the domain here for ever.
+        now = self._clock()
+        last = self._timer_count
+        timers = self._timers
+        later: list[tuple[float, int, Timer]] = []
+        try:
+            while timers and timers[0][0] <= now:
+                entry = heapq.heappop(timers)
+                if entry[1] > last:
+                    later.append(entry)
+                else:
+                    entry[2]._fire()
+        finally:
+            for entry in later:
+                heapq.heappush(timers, entry)
+
+    # -- event channels (used by EventChannels) --------------------------------------------
+
+    def open_port(self, port: int, fd: int, handler: Handler | None) -> None:
+        """Listen to event channel *port*, whose eventfd is *fd*."""
+        source = _Source(fd, _EDGE, handler)
+        self._epoll.register(fd, _EDGE)
+        self._sources[fd] = source
+        self._ports[port] = source
+
+    def replace_port(self, port: int, fd: int) -> None:
+        """The eventfd of *port* is *fd* from now on.  The port becomes pending, since a notify
+        may have gone to the old one; the old descriptor is the caller's to close."""
+        source = self._ports[port]
+        self._forget(source)
+        source.fd = fd
+        self._epoll.register(fd, _EDGE)
+        self._sources[fd] = source
+        self.set_pending(port)
+
+    def close_port(self, port: int) -> None:
+        """Stop listening to *port*.  Must come before its eventfd is closed: the peer holds the
+        same open file, so closing alone would leave it in the epoll set."""
+        source = self._ports.pop(port)
+        self._forget(source)
+        source.handler = None
+        source.pending = False
+
+    def set_port_handler(self, port: int, handler: Handler | None) -> None:
+        """Replace the handler.  The port becomes pending: an event may have come before."""
+        self._ports[port].handler = handler
+        self.set_pending(port)
+
+    def set_pending(self, port: int) -> None:
+        """Make *port* look as if it had just rung."""
+        source = self._ports[port]
+        if not source.pending:
+            source.pending = True
+            if not source.masked:
+                self._pending.append(source)
+
+    def mask_port(self, port: int, masked: bool) -> None:
+        """A masked port stays pending without its handler being run; unmasking delivers."""
+        source = self._ports[port]
+        source.masked = masked
+        if not masked and source.pending:
+            self._pending.append(source)
+
+    def _forget(self, source: _Source) -> None:
+        if self._sources.pop(source.fd, None) is not None:
+            self._epoll.unregister(source.fd)
+
+    # -- descriptors ------------------------------------------------------------------------
+
+    def add_fd(self, fd: int, handler: Handler, write: bool = False) -> None:
+        """Call *handler* whenever *fd* is readable (or, with *write*, writable as well), or has
+        hung up.  For edge daemons that talk to the outside; a driver has event channels.
+
+        Level-triggered: what the handler does not read is reported again.  A descriptor that is
+        pending is disarmed until its handler has run, so ``block(port=...)`` does not spin.
+        """
+        mask = select.EPOLLIN | select.EPOLLONESHOT | (select.EPOLLOUT if write else 0)
+        source = _Source(fd, mask, handler)
+        source.oneshot = True
+        self._epoll.register(fd, mask)
+        self._sources[fd] = source
+
+    def modify_fd(self, fd: int, write: bool, read: bool = True) -> None:
+        """Change what *fd* is watched for.  Raises KeyError for an unknown descriptor."""
+        source = self._sources[fd]
+        mask = (
+            select.EPOLLONESHOT
+            | (select.EPOLLIN if read else 0)
+            | (select.EPOLLOUT if write else 0)
+        )
+        if mask != source.mask:
+            source.mask = mask
+            if not source.pending:
+                self._epoll.modify(fd, mask)
+
+    def remove_fd(self, fd: int) -> None:
+        """Stop watching *fd*; call before closing it.  Unknown descriptors are ignored."""
+        source = self._sources.get(fd)
+        if source is not None:
+            self._forget(source)
+            source.handler = None
+            source.pending = False
+
+    def add_upcall(self, fd: int, handler: Handler) -> None:
+        """Call *handler* inside ``block()`` itself whenever eventfd *fd* rings.
+
+        For the hypervisor's upcall only: descriptors that were swapped must be fetched also
+        while someone waits for one port.
+        """
+        source = _Source(fd, _EDGE, handler)
+        source.immediate = True
+        self._epoll.register(fd, _EDGE)
+        self._sources[fd] = source
+
+    def add_hangup(self, fd: int, handler: Handler) -> None:
+        """Call *handler* inside ``block()`` itself when the other end of socket *fd* closes."""
+        source = _Source(fd, _HANGUP, handler)
+        source.immediate = True
+        self._epoll.register(fd, _HANGUP)
+        self._sources[fd] = source
