@@ -8,6 +8,7 @@ its page tables and shared info page, which a Linux process does with file descr
 numbers start at 0x100, where no Xen command lies.
 """
 
+from types import MappingProxyType
 from typing import Final
 
 HYPERVISOR_memory_op: Final = 12
@@ -29,11 +30,13 @@ HYPERVISOR_hypfs_op: Final = 42
 HYPERVISOR_hvsim_op: Final = 0x48
 """Ours: what a domain asks about its own birth, and the lab about its wires."""
 
-NAMES: Final = {
-    value: name.removeprefix("HYPERVISOR_")
-    for name, value in tuple(globals().items())
-    if name.startswith("HYPERVISOR_")
-}
+NAMES: Final = MappingProxyType(
+    {
+        value: name.removeprefix("HYPERVISOR_")
+        for name, value in tuple(globals().items())
+        if name.startswith("HYPERVISOR_")
+    }
+)
 """Call number -> name without prefix, for ledgers and error texts."""
 
 MESSAGE_MAX: Final = 64 * 1024
