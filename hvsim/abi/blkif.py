@@ -238,7 +238,9 @@ def unpack_request(data: Buffer, offset: int = 0) -> Request | RequestDiscard | 
     if operation == BLKIF_OP_DISCARD:
         return RequestDiscard._make(REQUEST_DISCARD.struct.unpack_from(data, offset))
     if operation == BLKIF_OP_INDIRECT:
-        op, indirect_op, nr, id_, sector, handle, *grefs = REQUEST_INDIRECT.unpack_from(data, offset)
+        op, indirect_op, nr, id_, sector, handle, *grefs = REQUEST_INDIRECT.unpack_from(
+            data, offset
+        )
         return RequestIndirect(op, indirect_op, nr, id_, sector, handle, tuple(grefs))
     op, nr_segments, handle, id_, sector = REQUEST_HEADER.struct.unpack_from(data, offset)
     count = min(nr_segments, BLKIF_MAX_SEGMENTS_PER_REQUEST)

@@ -78,3 +78,5 @@ GETDOMAININFO: Final = Layout(
         ("arch_config", "8s"),
     ],
 )
+HANDLE_SIZE: Final = 16
+"""Bytes of ``xen_domain_handle_t``, a domain's UUID."""

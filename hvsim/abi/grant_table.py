@@ -21,9 +21,7 @@ GNTTABOP_cache_flush: Final = 12
 
 # ---- the shared table, version 1: 8 bytes per reference, 512 per frame ----
 
-GRANT_ENTRY_V1: Final = Layout(
-    "grant_entry_v1_t", [("flags", "H"), ("domid", "H"), ("frame", "I")]
-)
+GRANT_ENTRY_V1: Final = Layout("grant_entry_v1_t", [("flags", "H"), ("domid", "H"), ("frame", "I")])
 ENTRIES_PER_FRAME_V1: Final = 4096 // GRANT_ENTRY_V1.size
 MAX_FRAMES: Final = 64
 """Frames of a grant table: real Xen's default ``gnttab_max_frames`` for a domU."""

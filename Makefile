@@ -1,0 +1,58 @@
+# make setup   the environment in .venv (needs python3 >= 3.11; PYTHON=... picks another)
+# make demo    a database that survives its storage domain, told step by step
+# make test    every test but the soaks       (PYTEST="-k grant -x" narrows it)
+# make lint    ruff, mypy --strict, import contracts
+# make bench   the table of speeds            make soak   the long runs
+# make clean   what the above made, the environment included
+
+PYTHON ?= python3
+PYTEST ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench soak lint clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py $(NATIVE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "hvsim needs Python 3.11 or newer, and '$(PYTHON)' is" \
+	       "$$($(PYTHON) -V 2>&1 || true)." >&2; \
+	  echo "Install one (Debian: apt install python3 python3-venv) or name it:" \
+	       "make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' lacks its venv module (Debian: apt install python3-venv)." >&2; exit 1; }
+	@echo "Preparing $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -c 'import hvsim._native' 2>/dev/null \
+	  || echo "No compiled helper (no C compiler?): the pure-Python twins serve."
+	@touch $@
+
+demo: setup
+	@$(BIN)/hvsim demo
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist hvsim.egg-info hvsim/_native*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
