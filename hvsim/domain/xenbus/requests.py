@@ -1,0 +1,236 @@
+"""Store requests as values: how each verb is put on the wire and what its answer means.
+
+Pure, and shared by every client of the store: the domain's ring client, the blocking socket client
+and the asynchronous one of the toolstack.  Source: xen/io/xs_wire.h, docs/misc/xenstore.txt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi import xs_wire
+
+ENCODING: Final = "utf-8"
+_ERRORS: Final = "surrogateescape"
+
+
+class StoreError(OSError):
+    """The store refused a request.
+
+    Attributes:
+        errno: positive Xen error number.
+        op: name of the request (``"READ"``).
+        path: the node (or other first argument) that was asked for.
+    """
+
+    def __init__(self, number: int, op: str, path: str) -> None:
+        super().__init__(number, f"store {op} {path}: {xen_errno.name(number)}")
+        self.op = op
+        self.path = path
+
+
+class StoreNotFound(StoreError):
+    """ENOENT: there is no such node (or domain)."""
+
+
+class StoreDisconnected(StoreError):
+    """EIO: the store has gone, or closed this connection."""
+
+
+def store_error(number: int, op: str, path: str) -> StoreError:
+    """The StoreError of the class that belongs to *number*."""
+    return (StoreNotFound if number == xen_errno.ENOENT else StoreError)(number, op, path)
+
+
+def encode(text: str | bytes) -> bytes:
+    """Text as the store keeps it; bytes pass unchanged."""
+    return text.encode(ENCODING, _ERRORS) if isinstance(text, str) else text
+
+
+def decode(data: bytes) -> str:
+    """Any bytes as text; bytes that are no UTF-8 survive the way back through :func:`encode`."""
+    return data.decode(ENCODING, _ERRORS)
+
+
+def strings(data: bytes) -> list[str]:
+    """The NUL-terminated strings of a payload."""
+    return [decode(part) for part in data.split(b"\0")[:-1]] if data else []
+
+
+def _text(data: bytes) -> str:
+    return decode(data.rstrip(b"\0"))
+
+
+def _nothing(_data: bytes) -> None:
+    return None
+
+
+def _flag(data: bytes) -> bool:
+    return data[:1] == b"T"
+
+
+def _number(data: bytes) -> int:
+    return int(data.rstrip(b"\0"))
+
+
+def _raw(data: bytes) -> bytes:
+    return bytes(data)
+
+
+class Request(NamedTuple):
+    """One request.
+
+    Attributes:
+        op: XS_*.
+        tx: transaction id, 0 for none.
+        payload: what follows the header.
+        path: the first argument, for error texts.
+        answer: turns the payload of a good reply into the verb's result.
+    """
+
+    op: int
+    tx: int
+    payload: bytes
+    path: str
+    answer: Callable[[bytes], Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the operation, ``"READ"``."""
+        return xs_wire.TYPE_NAMES.get(self.op, str(self.op))
+
+    def result(self, type: int, payload: bytes) -> Any:
+        """The result of the verb from a reply.  Raises StoreError when it is an error reply, or
+        (EIO) a reply to something else."""
+        if type == self.op:
+            return self.answer(payload)
+        if type != xs_wire.XS_ERROR:
+            raise StoreError(xen_errno.EIO, self.name, self.path)
+        text = payload.rstrip(b"\0").decode("ascii", "replace")
+        number = xs_wire.ERROR_NUMBERS.get(text, xen_errno.EINVAL)
+        raise store_error(number, self.name, self.path)
+
+
+def read(path: str, tx: int = 0) -> Request:
+    """READ: the value as str."""
+    return Request(xs_wire.XS_READ, tx, encode(path) + b"\0", path, decode)
+
+
+def read_bytes(path: str, tx: int = 0) -> Request:
+    """READ: the value as bytes."""
+    return Request(xs_wire.XS_READ, tx, encode(path) + b"\0", path, _raw)
+
+
+def write(path: str, value: str | bytes, tx: int = 0) -> Request:
+    """WRITE: the value is stored as it is, without a NUL."""
+    payload = encode(path) + b"\0" + encode(value)
+    return Request(xs_wire.XS_WRITE, tx, payload, path, _nothing)
+
+
+def mkdir(path: str, tx: int = 0) -> Request:
+    """MKDIR: make an empty node; one that exists stays as it is."""
+    return Request(xs_wire.XS_MKDIR, tx, encode(path) + b"\0", path, _nothing)
+
+
+def rm(path: str, tx: int = 0) -> Request:
+    """RM: remove a node and all below it."""
+    return Request(xs_wire.XS_RM, tx, encode(path) + b"\0", path, _nothing)
+
+
+def directory(path: str, tx: int = 0) -> Request:
+    """DIRECTORY: the names of the children."""
+    return Request(xs_wire.XS_DIRECTORY, tx, encode(path) + b"\0", path, strings)
+
+
+def directory_part(path: str, offset: int, tx: int = 0) -> Request:
+    """DIRECTORY_PART: (generation, names from byte *offset* on, whether these are the last)."""
+    payload = encode(path) + b"\0" + str(offset).encode() + b"\0"
+    return Request(xs_wire.XS_DIRECTORY_PART, tx, payload, path, _part)
+
+
+def _part(data: bytes) -> tuple[str, bytes, bool]:
+    generation, _, names = data.partition(b"\0")
+    last = names == b"\0" or names.endswith(b"\0\0")
+    return decode(generation), names[:-1] if last else names, last
+
+
+def get_perms(path: str, tx: int = 0) -> Request:
+    """GET_PERMS: ``["n0", "r1"]``, owner and default first."""
+    return Request(xs_wire.XS_GET_PERMS, tx, encode(path) + b"\0", path, strings)
+
+
+def set_perms(path: str, perms: Iterable[str], tx: int = 0) -> Request:
+    """SET_PERMS."""
+    payload = b"".join(encode(part) + b"\0" for part in (path, *perms))
+    return Request(xs_wire.XS_SET_PERMS, tx, payload, path, _nothing)
+
+
+def watch(path: str, token: str) -> Request:
+    """WATCH."""
+    payload = encode(path) + b"\0" + encode(token) + b"\0"
+    return Request(xs_wire.XS_WATCH, 0, payload, path, _nothing)
+
+
+def unwatch(path: str, token: str) -> Request:
+    """UNWATCH."""
+    payload = encode(path) + b"\0" + encode(token) + b"\0"
+    return Request(xs_wire.XS_UNWATCH, 0, payload, path, _nothing)
+
+
+def transaction_start() -> Request:
+    """TRANSACTION_START: the id."""
+    return Request(xs_wire.XS_TRANSACTION_START, 0, b"\0", "", _number)
+
+
+def transaction_end(tx: int, commit: bool) -> Request:
+    """TRANSACTION_END."""
+    payload = b"T\0" if commit else b"F\0"
+    return Request(xs_wire.XS_TRANSACTION_END, tx, payload, f"transaction {tx}", _nothing)
+
+
+def introduce(domid: int, gfn: int, port: int) -> Request:
+    """INTRODUCE: tell the store of a domain, its ring page and its event channel."""
+    return _domain(xs_wire.XS_INTRODUCE, _nothing, domid, gfn, port)
+
+
+def release(domid: int) -> Request:
+    """RELEASE: the store forgets the domain."""
+    return _domain(xs_wire.XS_RELEASE, _nothing, domid)
+
+
+def resume(domid: int) -> Request:
+    """RESUME: the domain runs again after a suspend; its next shutdown is reported again."""
+    return _domain(xs_wire.XS_RESUME, _nothing, domid)
+
+
+def set_target(domid: int, target: int) -> Request:
+    """SET_TARGET: *domid* may do in the store what *target* may."""
+    return _domain(xs_wire.XS_SET_TARGET, _nothing, domid, target)
+
+
+def get_domain_path(domid: int) -> Request:
+    """GET_DOMAIN_PATH: ``/local/domain/<domid>``."""
+    return _domain(xs_wire.XS_GET_DOMAIN_PATH, _text, domid)
+
+
+def is_domain_introduced(domid: int) -> Request:
+    """IS_DOMAIN_INTRODUCED: bool."""
+    return _domain(xs_wire.XS_IS_DOMAIN_INTRODUCED, _flag, domid)
+
+
+def reset_watches() -> Request:
+    """RESET_WATCHES: drop every watch and transaction of this connection."""
+    return Request(xs_wire.XS_RESET_WATCHES, 0, b"\0", "", _nothing)
+
+
+def control(arguments: Sequence[str]) -> Request:
+    """CONTROL: the daemon's answer as text."""
+    payload = b"".join(encode(part) + b"\0" for part in arguments)
+    return Request(xs_wire.XS_CONTROL, 0, payload, " ".join(arguments), _text)
+
+
+def _domain(op: int, answer: Callable[[bytes], Any], *numbers: int) -> Request:
+    payload = b"".join(str(number).encode() + b"\0" for number in numbers)
+    return Request(op, 0, payload, f"domain {numbers[0]}", answer)

@@ -1,0 +1,232 @@
+"""The blocking client of the tools' Unix socket.
+
+::
+
+    with connect("/run/xenstored/socket") as store:
+        store.read("/local/domain/0/name")
+
+Watch callbacks run inside :meth:`SocketStore.poll`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi import xs_wire
+from hvsim.domain.xenbus.client import Reply, StoreClient
+from hvsim.domain.xenbus.requests import Request, StoreDisconnected, StoreError
+
+DEFAULT_TIMEOUT: Final = 30.0
+"""Seconds that one exchange may take."""
+DEFAULT_SOCKET: Final = "/run/xenstored/socket"
+"""Where Xen's own xenstored listens."""
+
+_HEADER: Final = xs_wire.XSD_SOCKMSG.struct
+_HEADER_SIZE: Final = _HEADER.size
+_RECV: Final = 65536
+_ID_MASK: Final = 0x7FFFFFFF
+_unique = 0
+
+
+def default_socket() -> str:
+    """The socket that Xen's tools would use: XENSTORED_PATH, or the system's."""
+    return os.environ.get("XENSTORED_PATH") or DEFAULT_SOCKET
+
+
+def label_address(lab: str, label: str) -> bytes:
+    """An unused abstract address that names a client for the store's trace.
+
+    A client that binds its socket to it before it connects is called *label* there.
+    """
+    global _unique
+    _unique += 1
+    return f"\0hvsim-{lab}/{label}/{os.getpid()}.{_unique}".encode()
+
+
+def open_socket(path: str, label: str = "", lab: str = "") -> socket.socket:
+    """A connected socket to the store at *path*.  Raises OSError, with *path* as its filename."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if label:
+            sock.bind(label_address(lab, label))
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    return sock
+
+
+class SocketTransport:
+    """Requests and replies over a Unix socket; waits in poll(2), at most *timeout* seconds.
+
+    Args:
+        path: the socket.
+        label: how this client is called in the store's trace, e.g. ``XL``; *lab* keeps the
+            abstract names of two labs apart.
+    """
+
+    def __init__(
+        self, path: str, label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
+        self.on_event: Callable[[bytes], None] = _ignore_event
+        self.on_dispatch: Callable[[], bool] = _ignore_dispatch
+        self.timeout = timeout
+        self._socket = open_socket(path, label, lab)
+        self._socket.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._in = bytearray()
+        self._next_id = 0
+        self._dead = False
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait for events with."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket.  Idempotent."""
+        self._dead = True
+        self._socket.close()
+
+    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+        """See :class:`~hvsim.domain.xenbus.client.Transport`."""
+        out = bytearray()
+        waiting: deque[int] = deque()
+        for request in batch:
+            if len(request.payload) > xs_wire.XENSTORE_PAYLOAD_MAX:
+                # As libxenstore: the daemon would end the connection.
+                raise StoreError(xen_errno.E2BIG, request.name, request.path)
+            self._next_id = (self._next_id + 1) & _ID_MASK
+            waiting.append(self._next_id)
+            out += _HEADER.pack(request.op, self._next_id, request.tx, len(request.payload))
+            out += request.payload
+        replies: list[Reply] = []
+        deadline = 0.0
+        while len(replies) < len(batch):
+            current = batch[len(replies)]
+            if out:
+                self._send(out, current)
+            if not self._receive(current):
+                now = time.monotonic()
+                deadline = deadline or now + self.timeout
+                if now >= deadline:
+                    raise TimeoutError(
+                        f"waited {self.timeout:g} s for the store's answer to "
+                        f"{current.name} {current.path}"
+                    )
+                events = select.POLLIN | (select.POLLOUT if out else 0)
+                self._poll.modify(self._socket, events)
+                self._poll.poll(max(1, int((deadline - now) * 1000)))
+                continue
+            self._parse(waiting, replies)
+        return replies
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for events, at most *timeout* seconds; False when none came."""
+        nothing = Request(xs_wire.XS_WATCH_EVENT, 0, b"", "", bytes)
+        self._poll.modify(self._socket, select.POLLIN)
+        if not self._poll.poll(None if timeout is None else max(0, int(timeout * 1000))):
+            return False
+        while self._receive(nothing):
+            self._parse(deque(), [])
+        return True
+
+    def _send(self, out: bytearray, current: Request) -> None:
+        try:
+            sent = self._socket.send(out)
+        except BlockingIOError:
+            return
+        except OSError:
+            raise self._disconnected(current) from None
+        del out[:sent]
+
+    def _receive(self, current: Request) -> bool:
+        try:
+            data = self._socket.recv(_RECV)
+        except BlockingIOError:
+            return False
+        except OSError:
+            raise self._disconnected(current) from None
+        if not data:
+            raise self._disconnected(current)
+        self._in += data
+        return True
+
+    def _disconnected(self, current: Request) -> StoreDisconnected:
+        return StoreDisconnected(xen_errno.EIO, current.name, current.path)
+
+    def _parse(self, waiting: deque[int], replies: list[Reply]) -> None:
+        data = self._in
+        position = 0
+        end = len(data)
+        while end - position >= _HEADER_SIZE:
+            type, req_id, _tx, length = _HEADER.unpack_from(data, position)
+            stop = position + _HEADER_SIZE + length
+            if stop > end:
+                break
+            payload = bytes(data[position + _HEADER_SIZE : stop])
+            position = stop
+            if type == xs_wire.XS_WATCH_EVENT:
+                self.on_event(payload)
+            elif waiting and req_id == waiting[0]:
+                waiting.popleft()
+                replies.append((type, payload))
+            # else: the answer to a request that was given up
+        del data[:position]
+
+
+class SocketStore(StoreClient):
+    """A :class:`StoreClient` over the tools' socket; a context manager."""
+
+    transport: SocketTransport
+
+    def __init__(
+        self, path: str, label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
+        super().__init__(SocketTransport(path, label, lab, timeout))
+
+    def __enter__(self) -> SocketStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Run the callbacks of events that came, waiting at most *timeout* seconds (None: no
+        limit) for the first.  Returns whether there was an event.  Raises StoreDisconnected."""
+        if not self.pending_events:
+            self.transport.wait(timeout)
+        some = bool(self.pending_events)
+        self.dispatch_events()
+        return some
+
+
+def connect(
+    path: str = "", label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
+) -> SocketStore:
+    """Connect to the store's socket (*path*, or where Xen's tools look).
+
+    Raises: OSError when nobody listens there or access is denied.
+    """
+    return SocketStore(path or default_socket(), label, lab, timeout)
+
+
+def _ignore_event(_payload: bytes) -> None:
+    return None
+
+
+def _ignore_dispatch() -> bool:
+    return False
