@@ -4,7 +4,6 @@ The order matters: die with the parent first; descriptors before walls, because 
 log file needs the host's paths; walls before any code of the domain.
 """
 
-import errno
 import gc
 import importlib.util
 import os
@@ -13,7 +12,7 @@ import signal
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import msgpack
@@ -46,6 +45,7 @@ def become_domain(
     upcall_fd: int,
     report_fd: int,
     parent_pidfd: int,
+    readable: Sequence[str],
     landlock_abi: int,
     missing: tuple[str, ...],
     run: Callable[[int, int, dict[str, Any]], object],
@@ -69,7 +69,7 @@ def become_domain(
                 found = sandbox.enter(
                     spec.profile if spec.profile == "driver" else "guest",
                     spec.files,
-                    readable_paths(spec),
+                    [*readable, *map(os.path.abspath, spec.path)],
                     landlock_abi=landlock_abi,
                     missing=missing,
                     without=spec.without,
@@ -88,37 +88,35 @@ def become_domain(
     os._exit(status)
 
 
-def readable_paths(spec: SpawnSpec) -> list[str]:
-    """What the interpreter reads in a domain: itself, its libraries, our packages, spec.path.
+def readable_paths() -> list[str]:
+    """What an interpreter reads in a domain: itself, its libraries and our packages.
 
     Not ``sys.path`` as it is: its first entry may be the directory the lab was started in.
+    Costs milliseconds; the spawner asks once.
     """
     named = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_path(name) for name in named]
-    paths.append(os.path.join(sys.base_prefix, "lib") if sys.base_prefix != "/usr" else "/usr/lib")
+    if sys.base_prefix not in ("/", "/usr"):
+        paths.append(os.path.join(sys.base_prefix, "lib"))
     paths.append(os.path.realpath(sys.executable))
     for package in _OUR_PACKAGES:
         found = importlib.util.find_spec(package)
         if found is not None and found.submodule_search_locations:
             paths += found.submodule_search_locations
     paths += _SYSTEM
-    paths += [os.path.abspath(entry) for entry in spec.path]
-    return list(dict.fromkeys(paths))
+    known = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
+    # A rule stands for all below its directory, so most of these say nothing new.
+    return [path for path in known if not any(path.startswith(f"{up}/") for up in known)]
 
 
 def _reset_signals() -> None:
-    """Default actions for everything, save the two that Python itself ignores at its start."""
+    """Default actions for everything, save the two that Python itself ignores at its start.
+
+    The spawner changes only what stands here, so that a child need not visit all 64.
+    """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if number in (signal.SIGKILL, signal.SIGSTOP):
-            continue
-        ignored = number in (signal.SIGPIPE, signal.SIGXFSZ)
-        try:
-            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # the C library keeps a few for itself
-                raise
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _use_streams() -> None:

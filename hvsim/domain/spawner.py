@@ -78,6 +78,7 @@ class Spawner:
         self._run = run
         self._cloner = Cloner()
         self._landlock_abi = landlock.probe_abi()
+        self._readable = spawn_child.readable_paths()
         self._own_pidfd = os.pidfd_open(os.getpid())
         self._children: dict[int, _Child] = {}  # by pidfd
         self._reports: dict[int, _Child] = {}  # by report descriptor
@@ -179,6 +180,7 @@ class Spawner:
             upcall_fd=fds[1],
             report_fd=writer,
             parent_pidfd=self._own_pidfd,
+            readable=self._readable,
             landlock_abi=self._landlock_abi,
             missing=missing,
             run=self._run,
@@ -315,10 +317,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             break  # no table for this machine; each child reports it
     # Neither this process nor, until it asks for it, a child collects garbage: a collection
     # writes to every object and so copies every page.
+    spawner = Spawner(channel, run)
     gc.collect()
     gc.disable()
     gc.freeze()
-    Spawner(channel, run).serve()
+    spawner.serve()
     return 0
 
 

@@ -26,7 +26,7 @@ def run(conn_fd: int, upcall_fd: int, spec: dict[str, Any]) -> None:
 
 
 def _outcome(call: Any, *args: Any) -> str:
-    """"ok", or the name of the errno that a call failed with."""
+    """ "ok", or the name of the errno that a call failed with."""
     try:
         call(*args)
     except OSError as error:
@@ -84,16 +84,13 @@ def leave(_conn_fd: int, _upcall_fd: int, args: dict[str, Any]) -> None:
 def reach(_conn_fd: int, _upcall_fd: int, args: dict[str, Any]) -> dict[str, str]:
     """Try to open paths: {"path mode": outcome}."""
     modes = {"r": os.O_RDONLY, "w": os.O_WRONLY, "t": os.O_WRONLY | os.O_TRUNC}
-    return {
-        f"{path} {mode}": _outcome(os.open, path, modes[mode]) for path, mode in args["paths"]
-    }
+    return {f"{path} {mode}": _outcome(os.open, path, modes[mode]) for path, mode in args["paths"]}
 
 
 def calls(_conn_fd: int, _upcall_fd: int, args: dict[str, Any]) -> dict[str, str]:
     """Make raw system calls: {label: outcome}."""
     return {
-        label: _outcome(syscalls.syscall, name, *numbers)
-        for label, name, numbers in args["calls"]
+        label: _outcome(syscalls.syscall, name, *numbers) for label, name, numbers in args["calls"]
     }
 
 
@@ -124,3 +121,14 @@ def everyday(conn_fd: int, upcall_fd: int, args: dict[str, Any]) -> list[str]:
     except RuntimeError:
         done.append("no thread")
     return done
+
+
+def foreign_call(_conn_fd: int, _upcall_fd: int, _args: dict[str, Any]) -> str:
+    """mov eax, 20 (getpid of i386); int 0x80; ret."""
+    import ctypes
+
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    address = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    ctypes.CFUNCTYPE(ctypes.c_int)(address)()
+    return "survived"

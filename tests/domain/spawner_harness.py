@@ -51,7 +51,7 @@ class Harness:
 
     def __init__(
         self,
-        entry: str = "spawn_programs:run",
+        entry: str = "tests.domain.spawn_programs:run",
         warm: tuple[str, ...] = ("msgpack",),
         before: Callable[[], None] | None = None,
     ) -> None:
@@ -63,7 +63,7 @@ class Harness:
             [*command, "--entry", entry, "--warm", *warm],
             pass_fds=[fd],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             preexec_fn=before,
         )
         theirs.close()

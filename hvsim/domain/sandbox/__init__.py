@@ -7,7 +7,7 @@ stands without the others; what the machine does not allow is reported, not hidd
 ====================  =====================================================================
 wall                  keeps the domain from
 ====================  =====================================================================
-namespaces            seeing or signalling other processes, System V IPC, networks
+namespaces            seeing or signalling other processes, /proc, System V IPC, networks
 descriptors           everything it was not given at birth
 capabilities          whatever root may do
 limits                exhausting descriptors, memory, disk
@@ -21,12 +21,15 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from hvsim.domain.sandbox import landlock, limits, seccomp, syscalls
+from hvsim.domain.sandbox import landlock, limits, namespaces, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import FLAGS as NAMESPACES
 from hvsim.domain.sandbox.seccomp import Profile
 
 #: What a test may leave out, to see that the hostile-guest test notices.
 WALLS: Final = ("namespaces", "dumpable", "limits", "capabilities", "landlock", "seccomp")
+
+#: Directories that a domain with a mount namespace of its own sees empty.
+_HIDDEN: Final = ("/proc", "/sys")
 
 __all__ = ["NAMESPACES", "WALLS", "Profile", "enter"]
 
@@ -59,8 +62,14 @@ def enter(
     report = list(missing)
     files = list(files)
     report += [f"{wall}: left out for a test" for wall in WALLS if wall in without]
-    own_user_namespace = not any(entry.startswith("user-ns") for entry in report)
-    if "dumpable" not in without and ("namespaces" in without or not own_user_namespace):
+    absent = {entry.partition(":")[0] for entry in report}
+    own_user_namespace = not absent & {"namespaces", "user-ns"}
+    if own_user_namespace and "mount-ns" not in absent:
+        try:
+            namespaces.hide(_HIDDEN)
+        except OSError as error:
+            report.append(f"hidden-proc: {error.strerror}")
+    if "dumpable" not in without and not own_user_namespace:
         # Siblings have our uid and are in our user namespace: the last thing between them
         # and our memory is this flag. With a namespace it would only keep the lab's owner
         # from measuring us.

@@ -31,6 +31,8 @@ FLAGS: Final[dict[str, int]] = {
     "net-ns": 0x4000_0000,
 }
 
+_HIDDEN: Final = 0x0F  # MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+
 # Refusals that say "not here" (cached) or "no more of them" (asked again next time). Every
 # other errno (EAGAIN, ENOMEM) is a failure of clone itself and goes to the caller.
 _NEVER: Final = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EACCES})
@@ -150,6 +152,26 @@ class Cloner:
             self._discard(0)
         self._reap(pid, 0)
         return None
+
+
+def hide(paths: Iterable[str]) -> None:
+    """Put an empty, read-only filesystem over directories, in our own mount namespace.
+
+    Landlock does not judge what is reached through ``/proc/self/fd``: it lets memfds, pipes
+    and sockets pass (linux: ``is_nouser_or_private``), so a memfd that came read-only could be
+    opened anew for writing there.  Seals refuse the writing; this refuses the opening.
+
+    Only for a mount namespace that belongs to a user namespace of ours: there the kernel has
+    cut the propagation to the host's mounts.
+
+    Raises:
+        OSError: the machine forbids mounts even there.
+    """
+    kind = ctypes.create_string_buffer(b"tmpfs")
+    where = ctypes.addressof(kind)
+    for path in paths:
+        target = ctypes.create_string_buffer(os.fsencode(path))
+        syscalls.syscall("mount", where, ctypes.addressof(target), where, _HIDDEN, 0)
 
 
 def _flags(names: Iterable[str]) -> int:
