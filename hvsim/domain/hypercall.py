@@ -7,6 +7,7 @@ from, nothing in the message says who it is.  A request is msgpack ``[call, cmd,
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 from collections.abc import Callable
@@ -59,8 +60,9 @@ class Hypercalls:
 
     def __init__(self, connection_fd: int, on_gone: Callable[[], NoReturn] = exit_process) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=connection_fd)
-        self._socket.setblocking(True)
-        self._buffer = bytearray(abi.MESSAGE_MAX)
+        # Blocking from birth; to say so again would be an ioctl that the sandbox refuses.
+        # Anonymous pages, so that only what replies really need is ever touched.
+        self._buffer = mmap.mmap(-1, abi.MESSAGE_MAX, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
         self._pack: Final[Callable[[Any], bytes]] = msgpack.Packer(autoreset=True).pack
         self.on_gone = on_gone
@@ -72,6 +74,8 @@ class Hypercalls:
     def close(self) -> None:
         """Close the connection; the hypervisor takes it for the death of this process."""
         self._socket.close()
+        self._view.release()
+        self._buffer.close()
 
     def call(self, call: int, cmd: int, *args: Any) -> list[Any]:
         """Make one hypercall that brings no descriptors; returns the results.
