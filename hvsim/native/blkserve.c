@@ -37,8 +37,7 @@ struct work {
     uint64_t id, sector;
     uint32_t segments;
     uint64_t sectors; /* their sum */
-    uint8_t op;       /* READ or WRITE */
-    uint8_t reply_op; /* what the response names: the request's own operation */
+    uint8_t op;       /* READ or WRITE; in an INDIRECT request the one inside */
     struct iovec iov[MAX_SEGMENTS];
 };
 
@@ -73,7 +72,7 @@ static int prepare(const struct target *target, const uint8_t *raw, struct work 
     struct segment segments[MAX_SEGMENTS];
     uint32_t index;
 
-    work->reply_op = work->op = raw[0];
+    work->op = raw[0];
     take(raw, 8, &work->id, 8);
     take(raw, 16, &work->sector, 8);
     if (raw[0] == OP_INDIRECT) {
@@ -152,7 +151,7 @@ static void answer(Ring *ring, const struct work *work, int16_t status)
     uint8_t response[RESPONSE_BYTES] = {0};
 
     memcpy(response, &work->id, 8);
-    response[8] = work->reply_op;
+    response[8] = work->op; /* of INDIRECT the one inside, as Linux answers */
     memcpy(response + 10, &status, 2);
     memcpy(ring_slot(ring, ring->prod), response, sizeof(response));
     ring->prod++;

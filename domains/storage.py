@@ -1,0 +1,21 @@
+"""The program of a storage driver domain: blkback, and the hotplug part of `xl devd`.
+
+It serves every `backend/vbd` that the toolstack makes in this domain's tree, from the images that
+the domain was given files for, until it is told to shut down.
+"""
+
+from __future__ import annotations
+
+from hvsim.domain import Domain
+from hvsim.drivers.block.hotplug import HotplugBlockBack
+
+
+def main(dom: Domain) -> None:
+    """Serve disks."""
+    dom.starting()
+    HotplugBlockBack.register(dom)
+    dom.ready()
+    dom.serve()
+    # Frontends have been told by the toolstack or find out; images are closed in order, so that
+    # nothing that was accepted is lost by an orderly end.
+    dom.backends.stop()

@@ -1,0 +1,272 @@
+"""blkback's work: take requests off the ring, check them, do them, answer.
+
+The frontend is hostile.  Every request is one private copy; every number in it is checked before
+it is used, against limits that the frontend cannot change; what is wrong with a request is said
+in its answer and nowhere else.  The order of answers is the order of requests, each is finished
+before the next begins, so a FLUSH covers all that came before it.
+
+Plain reads and writes whose pages are mapped already are done by the compiled batch service
+where there is one; all others, and all refusals, are done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hvsim.abi.blkif import (
+    BLKIF_DISCARD_SECURE,
+    BLKIF_MAX_SEGMENTS_PER_REQUEST,
+    BLKIF_OP_FLUSH_DISKCACHE,
+    BLKIF_OP_READ,
+    BLKIF_OP_WRITE,
+    BLKIF_OP_WRITE_BARRIER,
+    BLKIF_RSP_EOPNOTSUPP,
+    BLKIF_RSP_ERROR,
+    BLKIF_RSP_OKAY,
+    SECTOR_SIZE,
+    SECTORS_PER_PAGE,
+    SEGMENTS_PER_INDIRECT_PAGE,
+    Request,
+    RequestDiscard,
+    RequestIndirect,
+    Segment,
+    unpack_request,
+    unpack_segments,
+)
+from hvsim.domain.mapper import GrantError
+from hvsim.domain.ring import BackRing
+from hvsim.drivers.block.image import Image
+from hvsim.drivers.block.mapped import FrontendPages
+from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, op_name, pack_response
+
+BATCH: Final = 16
+"""Requests done between two looks at whether the frontend must be told of their answers."""
+
+_WRITES: Final = frozenset({BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_OP_FLUSH_DISKCACHE})
+
+
+@dataclass(slots=True)
+class EngineStatistics:
+    """What was done since the device was connected."""
+
+    requests: int = 0
+    reads: int = 0
+    writes: int = 0
+    sectors_read: int = 0
+    sectors_written: int = 0
+    flushes: int = 0
+    discards: int = 0
+    errors: int = 0
+    unsupported: int = 0
+
+
+class _Refused(Exception):
+    """The request is answered with `status`."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Engine:
+    """Serves one ring from one image."""
+
+    def __init__(
+        self,
+        ring: BackRing,
+        pages: FrontendPages,
+        image: Image,
+        log: Callable[[str], None],
+    ) -> None:
+        self._ring = ring
+        self._pages = pages
+        self._image = image
+        self._log = log
+        self._counted = EngineStatistics()
+        self._serve = None
+        if pages.cache is not None and image.direct:
+            self._serve = getattr(ring, "serve", None)
+
+    def statistics(self) -> EngineStatistics:
+        """A copy of the counters."""
+        counted = self._counted
+        reads, writes, sectors_read, sectors_written = getattr(self._ring, "counters", (0, 0, 0, 0))
+        return EngineStatistics(
+            requests=counted.requests,
+            reads=counted.reads + reads,
+            writes=counted.writes + writes,
+            sectors_read=counted.sectors_read + sectors_read,
+            sectors_written=counted.sectors_written + sectors_written,
+            flushes=counted.flushes,
+            discards=counted.discards,
+            errors=counted.errors,
+            unsupported=counted.unsupported,
+        )
+
+    def run(self, notify: Callable[[], None], limit: int) -> bool:
+        """Do up to about `limit` requests; call `notify` when the frontend must be woken.
+
+        Returns whether work may be left: the caller comes back after other devices had their
+        turn.  When it returns False the frontend rings for its next request.
+        Raises: RingBroken.
+        """
+        ring = self._ring
+        done = 0
+        while done < limit:
+            count = self._batch()
+            if count:
+                done += count
+                if ring.push():
+                    notify()
+            elif not ring.final_check():
+                return False
+        return True
+
+    def _batch(self) -> int:
+        served = 0
+        serve = self._serve
+        if serve is not None:
+            image = self._image
+            served, odd = serve(
+                self._pages.cache, image.fileno(), image.sectors, image.readonly, BATCH
+            )
+            self._counted.requests += served
+            if odd is None:
+                return int(served)
+            self._answer(odd)
+            return int(served) + 1
+        while served < BATCH:
+            raw = self._ring.consume()
+            if raw is None:
+                break
+            self._answer(raw)
+            served += 1
+        return served
+
+    # -- one request -----------------------------------------------------------------------
+
+    def _answer(self, raw: bytes) -> None:
+        """Do the request of which `raw` is the only copy, and write its answer."""
+        counted = self._counted
+        counted.requests += 1
+        request = unpack_request(raw)
+        operation = request.operation
+        if isinstance(request, RequestIndirect):
+            # As in Linux, the answer names the operation inside.
+            operation = request.indirect_op
+        try:
+            self._do(request)
+            status = BLKIF_RSP_OKAY
+        except _Refused as refused:
+            status = refused.status
+            self._complain(operation, request, str(refused))
+        except (OSError, GrantError) as failed:
+            status = BLKIF_RSP_ERROR
+            self._complain(operation, request, str(failed))
+        if status == BLKIF_RSP_EOPNOTSUPP:
+            counted.unsupported += 1
+        elif status != BLKIF_RSP_OKAY:
+            counted.errors += 1
+        self._ring.produce(pack_response(request.id, operation, status))
+
+    def _complain(
+        self, operation: int, request: Request | RequestDiscard | RequestIndirect, why: str
+    ) -> None:
+        # Bounded: a frontend must not fill our log.
+        failures = self._counted.errors + self._counted.unsupported
+        if failures < 10:
+            self._log(f"{op_name(operation)} at {request.sector_number}: {why}")
+        elif failures == 10:
+            self._log("more refused requests are not reported")
+
+    def _do(self, request: Request | RequestDiscard | RequestIndirect) -> None:
+        match request:
+            case RequestDiscard():
+                self._discard(request)
+            case RequestIndirect():
+                if request.indirect_op not in (BLKIF_OP_READ, BLKIF_OP_WRITE):
+                    raise _Refused(
+                        BLKIF_RSP_ERROR, f"indirect {op_name(request.indirect_op)} is none"
+                    )
+                if not 0 < request.nr_segments <= MAX_INDIRECT_SEGMENTS:
+                    raise _Refused(
+                        BLKIF_RSP_ERROR, f"bad number of segments ({request.nr_segments})"
+                    )
+                self._transfer(
+                    request.indirect_op, request.sector_number, self._indirect_segments(request)
+                )
+            case _ if request.operation == BLKIF_OP_READ or request.operation in _WRITES:
+                count = request.nr_segments
+                may_be_empty = request.operation in (
+                    BLKIF_OP_WRITE_BARRIER,
+                    BLKIF_OP_FLUSH_DISKCACHE,
+                )
+                if count > BLKIF_MAX_SEGMENTS_PER_REQUEST or (count == 0 and not may_be_empty):
+                    raise _Refused(BLKIF_RSP_ERROR, f"bad number of segments ({count})")
+                self._transfer(request.operation, request.sector_number, request.segments)
+            case _:
+                raise _Refused(BLKIF_RSP_EOPNOTSUPP, "unknown operation")
+
+    def _indirect_segments(self, request: RequestIndirect) -> tuple[Segment, ...]:
+        count = request.nr_segments
+        nr_frames = -(-count // SEGMENTS_PER_INDIRECT_PAGE)
+        with self._pages.use(request.indirect_grefs[:nr_frames], write=False) as frames:
+            copy = b"".join([bytes(frame) for frame in frames])
+        return unpack_segments(copy, count)
+
+    def _transfer(self, operation: int, sector: int, segments: Sequence[Segment]) -> None:
+        image = self._image
+        total = 0
+        for segment in segments:
+            if segment.first_sect > segment.last_sect or segment.last_sect >= SECTORS_PER_PAGE:
+                raise _Refused(
+                    BLKIF_RSP_ERROR,
+                    f"segment of sectors {segment.first_sect} to {segment.last_sect}",
+                )
+            total += segment.last_sect - segment.first_sect + 1
+        # An empty flush touches no sector: its sector number means nothing.
+        if segments and (total > image.sectors or sector > image.sectors - total):
+            raise _Refused(BLKIF_RSP_ERROR, f"{total} sectors from there are beyond the end")
+        counted = self._counted
+        if operation == BLKIF_OP_READ:
+            with self._pages.use([s.gref for s in segments], write=True) as pages:
+                image.read(_views(pages, segments), sector * SECTOR_SIZE)
+            counted.reads += 1
+            counted.sectors_read += total
+            return
+        if segments and image.readonly:
+            raise _Refused(BLKIF_RSP_ERROR, "the disk is read-only")
+        ordered = operation != BLKIF_OP_WRITE
+        if ordered:
+            image.flush()
+            counted.flushes += 1
+        if segments:
+            with self._pages.use([s.gref for s in segments], write=False) as pages:
+                image.write(_views(pages, segments), sector * SECTOR_SIZE)
+            counted.writes += 1
+            counted.sectors_written += total
+            if ordered:
+                image.flush()
+
+    def _discard(self, request: RequestDiscard) -> None:
+        image = self._image
+        if not image.discard_granularity:
+            raise _Refused(BLKIF_RSP_EOPNOTSUPP, "this disk cannot discard")
+        if request.flag & BLKIF_DISCARD_SECURE:
+            raise _Refused(BLKIF_RSP_EOPNOTSUPP, "this disk cannot discard securely")
+        count = request.nr_sectors
+        if count > image.sectors or request.sector_number > image.sectors - count:
+            raise _Refused(BLKIF_RSP_ERROR, f"{count} sectors from there are beyond the end")
+        if count:
+            image.discard(request.sector_number * SECTOR_SIZE, count * SECTOR_SIZE)
+        self._counted.discards += 1
+
+
+def _views(pages: Sequence[memoryview], segments: Sequence[Segment]) -> list[memoryview]:
+    """The parts of the pages that the (checked) segments name."""
+    return [
+        page[segment.first_sect * SECTOR_SIZE : (segment.last_sect + 1) * SECTOR_SIZE]
+        for page, segment in zip(pages, segments, strict=True)
+    ]
