@@ -60,7 +60,7 @@ class Console:
             return
         room = BUFFER_SIZE - len(self._waiting)
         if self._lost and room >= len(data) + 64:
-            self._waiting += b"\r\n[%d bytes of console output lost]\r\n" % self._lost
+            self._waiting += b"\n[%d bytes of console output lost]\n" % self._lost
             self._lost = 0
             room = BUFFER_SIZE - len(self._waiting)
         if len(data) > room or self._lost:
@@ -96,6 +96,7 @@ class Console:
 
     def _break(self) -> None:
         self.broken = True
+        self.dropped += len(self._waiting)
         self._waiting.clear()
 
     def _flush(self) -> None:

@@ -20,7 +20,7 @@ from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound
+from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction
 
 SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
 """What this runtime does when ``control/shutdown`` asks for it; other words are left unanswered,
@@ -251,13 +251,13 @@ class Domain:
         """
         store = self.store
 
-        def take(tx: int) -> str:
+        def take(tx: Transaction) -> str:
             try:
-                command = store.read("control/shutdown", tx)
+                command = tx.read("control/shutdown")
             except StoreNotFound:
                 return ""
             if command in SHUTDOWN_COMMANDS:
-                store.write("control/shutdown", "", tx)
+                tx.write("control/shutdown", "")
             return command
 
         try:

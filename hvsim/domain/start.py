@@ -1,7 +1,7 @@
 """From two descriptors to a running program, and from its end to the domain's.
 
-``run`` is what the spawner calls in a new process, after the walls are up.  It never raises: every
-end of a program has its reason for the hypervisor.
+``run`` is what the spawner calls in a new process, after the walls are up.  Every end of a program
+has its reason for the hypervisor.
 
     main returns                    devices close (F = 5, 6), SCHEDOP_shutdown(poweroff), or
                                     (reboot) when control/shutdown asked for that
@@ -19,7 +19,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hvsim.abi.hypercall import HYPERVISOR_sched_op
 from hvsim.abi.sched import (
@@ -91,13 +91,19 @@ def is_main(spec: Mapping[str, Any]) -> bool:
     return spec.get("profile") != "dom0" or spec.get("process") in (None, "", "main", "kernel")
 
 
-def run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
-    """Run the program of *spec* as (a process of) a domain; returns the exit status.
+def run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> NoReturn:
+    """Run the program of *spec* as (a process of) a domain.
+
+    Raises: SystemExit with the exit status of the process, always.
 
     *spec* is the spawn specification: ``program``, ``args``, ``profile``, ``process``, and
     optionally ``main``, ``store`` and ``console``, whether this process speaks for its domain
     and which parts it gets.  The last two are the same as the first unless given.
     """
+    raise SystemExit(_run(conn_fd, upcall_fd, spec))
+
+
+def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
     main = is_main(spec)
     try:
         domain = Domain.attach(

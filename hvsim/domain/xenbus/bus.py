@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from hvsim.abi.xenbus import XenbusState
@@ -122,22 +122,16 @@ class Bus(Generic[D, R]):
             return False
         return True
 
-    def read_many(self, paths: Sequence[str]) -> list[str | None]:
-        """Values of several nodes in one go, None for each that is missing or unreadable."""
-        values: list[str | None] = []
-        for path in paths:
-            try:
-                values.append(self.store.read(path))
-            except StoreError as error:
-                if error.errno not in (errno.ENOENT, errno.EACCES):
-                    raise
-                values.append(None)
-        return values
-
     # -- the watch ---------------------------------------------------------------------------
 
     def _changed(self, path: str) -> None:
         """Something below the root changed (or the watch was just set)."""
+        try:
+            self._look(path)
+        except StoreError as error:
+            self.log(f"xenbus: looking at {path}: {error}")
+
+    def _look(self, path: str) -> None:
         parts = path.split("/")
         if len(parts) < self.levels:
             below = [n for n in self.devices if n.startswith(path + "/")]
@@ -194,7 +188,7 @@ class Bus(Generic[D, R]):
         """Make a device of a directory whose state is Initialising; others are not new."""
         if nodename in self.devices:
             return
-        (text,) = self.read_many([f"{nodename}/state"])
+        (text,) = self.store.read_many([f"{nodename}/state"])
         if parse_state(text) != XenbusState.Initialising:
             return
         device = self._make(nodename, nodename.split("/")[1])

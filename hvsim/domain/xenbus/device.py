@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Watch
+from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
 
 if TYPE_CHECKING:
@@ -92,11 +92,11 @@ class Device:
 
     def read_otherend_many(self, keys: Sequence[str]) -> list[str | None]:
         """Values of several *keys* of the other end in one go, None for each that is missing."""
-        return self._bus.read_many([self.otherend_path(key) for key in keys])
+        return self.store.read_many([self.otherend_path(key) for key in keys])
 
     def read_many(self, keys: Sequence[str]) -> list[str | None]:
         """Values of several own *keys* in one go, None for each that is missing."""
-        return self._bus.read_many([self.path(key) for key in keys])
+        return self.store.read_many([self.path(key) for key in keys])
 
     def _read(self, path: str, default: str | None, tx: int) -> str | None:
         try:
@@ -119,9 +119,8 @@ class Device:
         Raises: StoreError, also EAGAIN when the transaction met a conflict too often.
         """
 
-        def body(tx: int) -> None:
-            for key, value in values.items():
-                self.write(key, value, tx)
+        def body(tx: Transaction) -> None:
+            tx.write_many({self.path(key): str(value) for key, value in values.items()})
 
         self.store.transaction(body, f"{self.nodename}: {what}")
 
@@ -157,12 +156,12 @@ class Device:
             )
         path = self.path("state")
 
-        def body(tx: int) -> bool:
+        def body(tx: Transaction) -> bool:
             try:
-                self.store.read(path, tx)
+                tx.read(path)
             except StoreNotFound:
                 return False
-            self.store.write(path, str(int(new)), tx)
+            tx.write(path, str(int(new)))
             return True
 
         if self.store.transaction(body, f"{self.nodename}: state {new.name}"):
@@ -221,8 +220,14 @@ class Device:
             raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.id_key} is {id_text!r}")
         if not path or not path.startswith("/"):
             raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.path_key} is {path!r}")
-        if not self.store.exists(path):
-            raise DeviceError(errno.ENOENT, f"{self.nodename}: no {self.path_key} at {path}")
+        try:
+            self.store.directory(path)
+        except StoreError as error:
+            # EACCES is what a missing node below an unreadable parent answers.
+            if error.errno not in (errno.ENOENT, errno.EACCES):
+                raise
+            text = f"{self.nodename}: no {self.path_key} at {path}"
+            raise DeviceError(errno.ENOENT, text) from None
         self.otherend_id = int(id_text)
         self.otherend = path
 
