@@ -19,8 +19,10 @@ from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
 from hvsim.domain.vcpu import VCPU
+from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
 from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction
+from hvsim.domain.xenbus.ring_transport import RingTransport
 
 SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
 """What this runtime does when ``control/shutdown`` asks for it; other words are left unanswered,
@@ -90,9 +92,9 @@ class Domain:
         start_info = hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)[0]
         domain = cls(spec, start_info, hypercall, vcpu, EventChannels(hypercall, vcpu, upcall_fd))
         if console:
-            domain._start_console()
+            domain.connect_console()
         if store:
-            domain._start_store()
+            domain.connect_store()
         return domain
 
     def close(self) -> None:
@@ -166,7 +168,9 @@ class Domain:
             self.log(f"cannot write to the hypervisor's console: {error}")
 
     def starting(self) -> None:
-        """Say that the program runs but is not ready: ``data/health`` = "starting"."""
+        """Say that the program runs but is not ready: ``data/health`` = "starting".
+
+        Raises StoreError."""
         self.store.write("data/health", "starting")
 
     def ready(self, detail: str = "") -> None:
@@ -222,15 +226,19 @@ class Domain:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _start_console(self) -> None:
+    def connect_console(self) -> None:
+        """Use the console ring, if the domain was given one.  Part of ``attach``."""
         port = int(self.start_info.get("console_port") or 0)
         gfn = int(self.start_info.get("console_gfn") or 0)
         if port and gfn:
             self._console = Console(self.memory.own_page(gfn), port, self.events)
 
-    def _start_store(self) -> None:
-        from hvsim.domain.xenbus.ring_transport import RingTransport
+    def connect_store(self) -> None:
+        """Connect to xenstore and listen to ``control/shutdown``.  Part of ``attach``.
 
+        Raises: KeyError when the domain was born without a store page; StoreError; TimeoutError
+            when xenstored does not answer.
+        """
         transport = RingTransport(
             self.memory.own_page(int(self.start_info["store_gfn"])),
             int(self.start_info["store_port"]),
@@ -239,9 +247,12 @@ class Domain:
         )
         self._store = StoreClient(transport)
         self._store.watch("control/shutdown", self._shutdown_event)
-        if self.domid != 0:
-            for command in ("poweroff", "reboot"):
-                self._store.write(f"control/feature-{command}", "1")
+        said = self._store.pipeline(
+            [requests.write(f"control/feature-{word}", "1") for word in ("poweroff", "reboot")]
+        )
+        for result in said:
+            if isinstance(result, StoreError):
+                self.log(f"cannot tell the toolstack what this domain can do: {result}")
 
     def _shutdown_event(self, _path: str) -> None:
         """``control/shutdown`` was written: acknowledge it with "" and remember the request.

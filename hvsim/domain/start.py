@@ -105,14 +105,9 @@ def run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> NoReturn:
 
 def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
     main = is_main(spec)
+    console = bool(spec.get("console", main and spec.get("profile") != "dom0"))
     try:
-        domain = Domain.attach(
-            conn_fd,
-            upcall_fd,
-            spec,
-            store=bool(spec.get("store", main)),
-            console=bool(spec.get("console", main and spec.get("profile") != "dom0")),
-        )
+        domain = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=console)
     except Exception:  # nothing to report it with but the process's own output
         traceback.print_exc()
         return 1
@@ -130,7 +125,9 @@ def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
 
 
 def _prepare(domain: Domain, main: bool) -> Program:
-    """What a kernel does before its first program: buses up, health "starting"."""
+    """What a kernel does before its first program: store, buses, health "starting"."""
+    if domain.spec.get("store", main):
+        domain.connect_store()
     if main and domain.has_store:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:

@@ -235,14 +235,14 @@ class VCPU:
             return
         clock = self._clock
         deadline = clock() + timeout
-        while True:
-            remaining = deadline - clock()
-            if remaining <= 0.0:
-                raise WaitTimeout(what, timeout)
+        remaining = timeout
+        while remaining > 0.0:
             self.block(remaining)
             self.dispatch()
             if pred():
                 return
+            remaining = deadline - clock()
+        raise WaitTimeout(what, timeout)
 
     # -- timers ----------------------------------------------------------------------------
 

@@ -137,7 +137,9 @@ def test_every_reaction_leads_to_a_legal_move() -> None:
             walk(B, own, *back.get(backend_reaction(own, other, online), ()))
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "-1", "9", "99", "4 ", "\u0661", "1" * 5000, "4.0"])
+@pytest.mark.parametrize(
+    "text", [None, "", "x", "-1", "9", "99", "4 ", "\u0661", "1" * 5000, "4.0"]
+)
 def test_nonsense_in_a_state_node_is_unknown(text: str | None) -> None:
     assert parse_state(text) is Unknown
 
