@@ -247,6 +247,9 @@ class StoreClient:
     def _directory_parts(self, path: str, tx: int) -> bytes | None:
         names = b""
         first = ""
+        generation: str
+        part: bytes
+        last: bool
         while True:
             generation, part, last = self.call(requests.directory_part(path, len(names), tx))
             if first and generation != first:

@@ -54,6 +54,15 @@ def decode(data: bytes) -> str:
     return data.decode(ENCODING, _ERRORS)
 
 
+def _argument(text: str | bytes, op: int) -> bytes:
+    """One NUL-terminated argument.  Raises StoreError(EINVAL) for text that contains a NUL: on
+    the wire it would become two arguments."""
+    data = encode(text)
+    if b"\0" in data:
+        raise StoreError(xen_errno.EINVAL, xs_wire.TYPE_NAMES[op], repr(text))
+    return data + b"\0"
+
+
 def strings(data: bytes) -> list[str]:
     """The NUL-terminated strings of a payload."""
     return [decode(part) for part in data.split(b"\0")[:-1]] if data else []
@@ -113,40 +122,44 @@ class Request(NamedTuple):
         raise store_error(number, self.name, self.path)
 
 
+def _one(op: int, tx: int, path: str, answer: Callable[[bytes], Any]) -> Request:
+    return Request(op, tx, _argument(path, op), path, answer)
+
+
 def read(path: str, tx: int = 0) -> Request:
     """READ: the value as str."""
-    return Request(xs_wire.XS_READ, tx, encode(path) + b"\0", path, decode)
+    return _one(xs_wire.XS_READ, tx, path, decode)
 
 
 def read_bytes(path: str, tx: int = 0) -> Request:
     """READ: the value as bytes."""
-    return Request(xs_wire.XS_READ, tx, encode(path) + b"\0", path, _raw)
+    return _one(xs_wire.XS_READ, tx, path, _raw)
 
 
 def write(path: str, value: str | bytes, tx: int = 0) -> Request:
     """WRITE: the value is stored as it is, without a NUL."""
-    payload = encode(path) + b"\0" + encode(value)
+    payload = _argument(path, xs_wire.XS_WRITE) + encode(value)
     return Request(xs_wire.XS_WRITE, tx, payload, path, _nothing)
 
 
 def mkdir(path: str, tx: int = 0) -> Request:
     """MKDIR: make an empty node; one that exists stays as it is."""
-    return Request(xs_wire.XS_MKDIR, tx, encode(path) + b"\0", path, _nothing)
+    return _one(xs_wire.XS_MKDIR, tx, path, _nothing)
 
 
 def rm(path: str, tx: int = 0) -> Request:
     """RM: remove a node and all below it."""
-    return Request(xs_wire.XS_RM, tx, encode(path) + b"\0", path, _nothing)
+    return _one(xs_wire.XS_RM, tx, path, _nothing)
 
 
 def directory(path: str, tx: int = 0) -> Request:
     """DIRECTORY: the names of the children."""
-    return Request(xs_wire.XS_DIRECTORY, tx, encode(path) + b"\0", path, strings)
+    return _one(xs_wire.XS_DIRECTORY, tx, path, strings)
 
 
 def directory_part(path: str, offset: int, tx: int = 0) -> Request:
     """DIRECTORY_PART: (generation, names from byte *offset* on, whether these are the last)."""
-    payload = encode(path) + b"\0" + str(offset).encode() + b"\0"
+    payload = _argument(path, xs_wire.XS_DIRECTORY_PART) + str(offset).encode() + b"\0"
     return Request(xs_wire.XS_DIRECTORY_PART, tx, payload, path, _part)
 
 
@@ -158,24 +171,24 @@ def _part(data: bytes) -> tuple[str, bytes, bool]:
 
 def get_perms(path: str, tx: int = 0) -> Request:
     """GET_PERMS: ``["n0", "r1"]``, owner and default first."""
-    return Request(xs_wire.XS_GET_PERMS, tx, encode(path) + b"\0", path, strings)
+    return _one(xs_wire.XS_GET_PERMS, tx, path, strings)
 
 
 def set_perms(path: str, perms: Iterable[str], tx: int = 0) -> Request:
     """SET_PERMS."""
-    payload = b"".join(encode(part) + b"\0" for part in (path, *perms))
+    payload = b"".join(_argument(part, xs_wire.XS_SET_PERMS) for part in (path, *perms))
     return Request(xs_wire.XS_SET_PERMS, tx, payload, path, _nothing)
 
 
 def watch(path: str, token: str) -> Request:
     """WATCH."""
-    payload = encode(path) + b"\0" + encode(token) + b"\0"
+    payload = _argument(path, xs_wire.XS_WATCH) + _argument(token, xs_wire.XS_WATCH)
     return Request(xs_wire.XS_WATCH, 0, payload, path, _nothing)
 
 
 def unwatch(path: str, token: str) -> Request:
     """UNWATCH."""
-    payload = encode(path) + b"\0" + encode(token) + b"\0"
+    payload = _argument(path, xs_wire.XS_UNWATCH) + _argument(token, xs_wire.XS_UNWATCH)
     return Request(xs_wire.XS_UNWATCH, 0, payload, path, _nothing)
 
 
@@ -227,7 +240,7 @@ def reset_watches() -> Request:
 
 def control(arguments: Sequence[str]) -> Request:
     """CONTROL: the daemon's answer as text."""
-    payload = b"".join(encode(part) + b"\0" for part in arguments)
+    payload = b"".join(_argument(part, xs_wire.XS_CONTROL) for part in arguments)
     return Request(xs_wire.XS_CONTROL, 0, payload, " ".join(arguments), _text)
 
 

@@ -1,0 +1,271 @@
+"""The store over the domain's own ring page (``struct xenstore_domain_interface``).
+
+Two byte rings of 1024 bytes: ``req`` is filled here, ``rsp`` by the store.  Indices run freely and
+are taken modulo the ring's size, so all 1024 bytes can be in use.
+
+A store operation waits with ``vcpu.block(port=...)`` on the store's event channel only: no other
+handler runs meanwhile.  Watch events that come are queued and handed out by the port's handler,
+which runs from the domain's loop.
+
+When the store announces ``XENSTORE_SERVER_FEATURE_RECONNECTION`` and ``connection`` says
+RECONNECT, nothing is written until it says CONNECTED again.
+
+Source: xen/io/xs_wire.h; docs/misc/xenstore-ring.txt.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi import xs_wire
+from hvsim.domain.ring import fence
+from hvsim.domain.xenbus.client import Reply
+from hvsim.domain.xenbus.requests import Request, StoreDisconnected, StoreError
+
+DEFAULT_TIMEOUT: Final = 60.0
+"""Seconds that one exchange may take."""
+
+_SIZE: Final = xs_wire.XENSTORE_RING_SIZE
+_MASK: Final = _SIZE - 1
+_U32: Final = 0xFFFFFFFF
+_HEADER: Final = xs_wire.XSD_SOCKMSG.struct
+_HEADER_SIZE: Final = _HEADER.size
+_WORD: Final = struct.Struct("<I")
+_ID_MASK: Final = 0x7FFFFFFF
+
+
+class PortOwner(Protocol):
+    """What the transport needs of the domain's event channels."""
+
+    def notify(self, port: int) -> None:
+        """Ring the bell at the other end."""
+
+    def set_handler(self, port: int, handler: Callable[[], None] | None) -> None:
+        """Call *handler* from the loop when the bell rings here."""
+
+
+class Waiter(Protocol):
+    """What the transport needs of the vCPU."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def block(self, timeout: float | None = None, *, port: int | None = None) -> bool:
+        """Wait for the port, at most *timeout* seconds."""
+
+    def set_pending(self, port: int) -> None:
+        """Run the port's handler at the next dispatch."""
+
+
+class RingTransport:
+    """The frontend's half of the store ring.
+
+    Args:
+        page: the domain's store page, writable.
+        port: the event channel to the store.
+        events, vcpu: the domain's.
+        timeout: seconds that one exchange may take; what it waited for is in the TimeoutError.
+    """
+
+    def __init__(
+        self,
+        page: memoryview,
+        port: int,
+        events: PortOwner,
+        vcpu: Waiter,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.on_event: Callable[[bytes], None] = _ignore_event
+        self.on_dispatch: Callable[[], bool] = _ignore_dispatch
+        self.timeout = timeout
+        self.port = port
+        self._page = page
+        self._events = events
+        self._vcpu = vcpu
+        self._out = bytearray()
+        self._in = bytearray()
+        self._next_id = 0
+        self._waiting: deque[int] = deque()
+        self._replies: list[Reply] = []
+        self._broken = ""
+        self._closed = False
+        self._eventful = False
+        events.set_handler(port, self._handler)
+
+    def close(self) -> None:
+        """Stop handling events; the page and the port stay with the domain."""
+        if not self._closed:
+            self._closed = True
+            self._events.set_handler(self.port, None)
+
+    # -- a conversation --------------------------------------------------------------------------
+
+    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+        """See :class:`~hvsim.domain.xenbus.client.Transport`.
+
+        Raises: WaitTimeout after ``timeout`` seconds; StoreDisconnected when the store reported
+            an error in the ring page or its indices are out of range.
+        """
+        if not batch:
+            return []
+        waiting = self._waiting
+        for request in batch:
+            if len(request.payload) > xs_wire.XENSTORE_PAYLOAD_MAX:
+                raise StoreError(xen_errno.E2BIG, request.name, request.path)
+        for request in batch:
+            self._next_id = (self._next_id + 1) & _ID_MASK
+            waiting.append(self._next_id)
+            self._out += _HEADER.pack(
+                request.op, self._next_id, request.tx, len(request.payload)
+            )
+            self._out += request.payload
+        replies: list[Reply] = []
+        self._replies = replies
+        self._eventful = False
+        deadline = 0.0
+        try:
+            while True:
+                self._check(batch[min(len(replies), len(batch) - 1)])
+                moved = self._push() if self._out else False
+                moved = self._pull() or moved
+                if moved:
+                    self._events.notify(self.port)
+                    if len(replies) == len(batch):
+                        return replies
+                    continue
+                now = self._vcpu.now()
+                deadline = deadline or now + self.timeout
+                if now >= deadline:
+                    raise self._late(batch[len(replies)])
+                self._vcpu.block(deadline - now, port=self.port)
+        finally:
+            waiting.clear()
+            # block() took the port's event: what came beside the replies is for the loop.
+            if self._eventful or self._out:
+                self._vcpu.set_pending(self.port)
+
+    def _late(self, request: Request) -> TimeoutError:
+        from hvsim.domain.vcpu import WaitTimeout
+
+        return WaitTimeout(
+            f"the store's answer to {request.name} {request.path}", self.timeout
+        )
+
+    def _check(self, request: Request) -> None:
+        if not self._broken:
+            error = self._word(xs_wire.ERROR)
+            if error and self._word(xs_wire.SERVER_FEATURES) & (
+                xs_wire.XENSTORE_SERVER_FEATURE_ERROR
+            ):
+                self._broken = f"the store reported error {error} on the ring"
+        if self._broken or self._closed:
+            raise StoreDisconnected(xen_errno.EIO, request.name, request.path)
+
+    # -- the rings ---------------------------------------------------------------------------------
+
+    def _word(self, offset: int) -> int:
+        value: int = _WORD.unpack_from(self._page, offset)[0]
+        return value
+
+    def _reconnecting(self) -> bool:
+        return self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT
+
+    def _push(self) -> bool:
+        """Move bytes of requests into the ring; returns whether any went."""
+        page, out = self._page, self._out
+        if self._reconnecting():
+            return False
+        producer = self._word(xs_wire.REQ_PROD)
+        used = (producer - self._word(xs_wire.REQ_CONS)) & _U32
+        if used > _SIZE:
+            self._broken = "the store's index of requests is out of range"
+            return False
+        count = min(_SIZE - used, len(out))
+        if not count:
+            return False
+        start = producer & _MASK
+        first = min(count, _SIZE - start)
+        page[xs_wire.REQ + start : xs_wire.REQ + start + first] = out[:first]
+        if count > first:
+            page[xs_wire.REQ : xs_wire.REQ + count - first] = out[first:count]
+        fence()
+        _WORD.pack_into(page, xs_wire.REQ_PROD, (producer + count) & _U32)
+        fence()
+        del out[:count]
+        return True
+
+    def _pull(self) -> bool:
+        """Take what the store wrote; returns whether there was anything."""
+        page = self._page
+        if self._reconnecting():
+            return False
+        consumer = self._word(xs_wire.RSP_CONS)
+        count = (self._word(xs_wire.RSP_PROD) - consumer) & _U32
+        if count > _SIZE:
+            self._broken = "the store's index of answers is out of range"
+            return False
+        if not count:
+            return False
+        fence()
+        start = consumer & _MASK
+        first = min(count, _SIZE - start)
+        self._in += page[xs_wire.RSP + start : xs_wire.RSP + start + first]
+        if count > first:
+            self._in += page[xs_wire.RSP : xs_wire.RSP + count - first]
+        fence()
+        _WORD.pack_into(page, xs_wire.RSP_CONS, (consumer + count) & _U32)
+        fence()
+        self._parse()
+        return True
+
+    def _parse(self) -> None:
+        data = self._in
+        position = 0
+        end = len(data)
+        while end - position >= _HEADER_SIZE:
+            type, req_id, _tx, length = _HEADER.unpack_from(data, position)
+            if length > xs_wire.XENSTORE_PAYLOAD_MAX:
+                self._broken = f"the store sent a message of {length} bytes"
+                break
+            stop = position + _HEADER_SIZE + length
+            if stop > end:
+                break
+            payload = bytes(data[position + _HEADER_SIZE : stop])
+            position = stop
+            if type == xs_wire.XS_WATCH_EVENT:
+                self._eventful = True
+                self.on_event(payload)
+            elif self._waiting and req_id == self._waiting[0]:
+                self._waiting.popleft()
+                self._replies.append((type, payload))
+            # else: the answer to a request that was given up
+        del data[:position]
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _handler(self) -> None:
+        """The port rang: take events and hand them out."""
+        if self._closed:
+            return
+        moved = False
+        while not self._broken and self._pull():
+            moved = True
+        # The rest of a request that was given up half-way must still go, or the stream is lost.
+        if self._out and not self._broken and self._push():
+            moved = True
+        if moved:
+            self._events.notify(self.port)
+        if self.on_dispatch():
+            self._vcpu.set_pending(self.port)
+
+
+def _ignore_event(_payload: bytes) -> None:
+    return None
+
+
+def _ignore_dispatch() -> bool:
+    return False
