@@ -1,5 +1,8 @@
-"""Event channels over real eventfds; the hypervisor's answers are scripted here, since it is its
-rarer answers that matter.  The ordinary ones are tested in test_two_domains.py with the real one."""
+"""Event channels over real eventfds.
+
+The hypervisor's answers are scripted here, since its rarer ones matter; the ordinary ones are
+tested with the real hypervisor in test_two_domains.py.
+"""
 
 import contextlib
 import os

@@ -233,11 +233,9 @@ class Device:
 
     def watch_otherend(self) -> None:
         """Set the watch on the other end's ``state``; it fires at once."""
-        expected = self.otherend
 
         def fired(_path: str) -> None:
-            # An event of the old place after a move is of no interest.
-            if self.registered and self.otherend == expected:
+            if self.registered:
                 self._bus.otherend_event(self)
 
         self._otherend_watch = self.store.watch(self.otherend_path("state"), fired)
