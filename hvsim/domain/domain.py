@@ -247,7 +247,12 @@ class Domain:
         )
         self._store = StoreClient(transport)
         self._store.watch("control/shutdown", self._shutdown_event)
-        said = self._store.pipeline(
+        if self.domid != 0:
+            self._say_features()
+
+    def _say_features(self) -> None:
+        """Tell the toolstack which words in ``control/shutdown`` this domain acts upon."""
+        said = self.store.pipeline(
             [requests.write(f"control/feature-{word}", "1") for word in ("poweroff", "reboot")]
         )
         for result in said:
