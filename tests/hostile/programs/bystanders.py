@@ -7,6 +7,7 @@ import ctypes
 import json
 import struct
 import zlib
+from functools import partial
 from typing import Any, Final
 
 from hvsim.domain import Domain
@@ -57,8 +58,7 @@ def pinger(dom: Domain) -> None:
         sequence += 1
         _put(page, 1, sequence)
         dom.events.notify(port)
-        expected = sequence
-        dom.wait(lambda: _check(page, 2, expected), PEER_TIMEOUT, "the ponger's answer")
+        dom.wait(partial(_check, page, 2, sequence), PEER_TIMEOUT, "the ponger's answer")
         if sequence % 50 == 0:
             say(exchanged=sequence)
 
@@ -72,8 +72,7 @@ def ponger(dom: Domain) -> None:
     sequence = 0
     while True:
         sequence += 1
-        expected = sequence
-        dom.wait(lambda: _check(page, 1, expected), PEER_TIMEOUT, "the pinger's message")
+        dom.wait(partial(_check, page, 1, sequence), PEER_TIMEOUT, "the pinger's message")
         _put(page, 2, sequence)
         dom.events.notify(local)
 
