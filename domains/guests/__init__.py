@@ -1,0 +1,1 @@
+"""Programs for guests: an idle one, a verifying load, a database; docs/guest-programs.md."""

@@ -1,0 +1,67 @@
+"""The check itself: each kind of leftover turns a green run red (and is cleaned up here)."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CLEAN = "def test_clean() -> None:\n    pass\n"
+DESCRIPTOR = "import os\ndef test_leak() -> None:\n    os.memfd_create('left')\n"
+PROCESS = """
+import subprocess
+def test_leak() -> None:
+    # Re-parented: the shell that starts it is gone when the run ends.
+    subprocess.run(["sh", "-c", "sleep 60 & echo $! > {pidfile}"], check=True)
+"""
+SHARED_MEMORY = """
+def test_leak() -> None:
+    open("/dev/shm/{name}", "w").close()
+"""
+
+
+def run(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest with the plugin, over one test file of ``source``."""
+    (folder / "test_it.py").write_text(source)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.leftovers",
+         "-p", "no:cacheprovider", "--rootdir", folder, "-c", os.devnull, folder],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_clean_run_passes(tmp_path: Path) -> None:
+    result = run(tmp_path, CLEAN)
+    assert result.returncode == 0, result.stdout
+
+
+def test_an_open_descriptor_fails_the_run(tmp_path: Path) -> None:
+    result = run(tmp_path, DESCRIPTOR)
+    assert result.returncode == 1
+    assert "/memfd:left" in result.stdout
+
+
+def test_a_process_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pidfile = tmp_path / "pid"
+    monkeypatch.setenv("HVSIM_TEST_SETTLE", "0")
+    result = run(tmp_path, PROCESS.format(pidfile=pidfile))
+    pid = int(pidfile.read_text())
+    os.kill(pid, signal.SIGKILL)
+    assert result.returncode == 1
+    assert f"process {pid} " in result.stdout
+    assert "sleep 60" in result.stdout
+
+
+def test_shared_memory_fails_the_run(tmp_path: Path) -> None:
+    name = f"hvsim-left-{os.getpid()}"
+    try:
+        result = run(tmp_path, SHARED_MEMORY.format(name=name))
+    finally:
+        Path("/dev/shm", name).unlink(missing_ok=True)
+    assert result.returncode == 1
+    assert f"/dev/shm/{name}" in result.stdout

@@ -1,0 +1,109 @@
+"""A run of the tests leaves nothing behind: no process, shared memory or open descriptor.
+
+A pytest plugin. Every process that the tests start inherits the variable HVSIM_TEST_RUN of this
+run in its environment, so it is found again however often it was re-parented. Found leftovers end
+the last test with an error, which fails the run. Processes are only reported, never killed: a
+report that cleans up hides the fault.
+"""
+
+import gc
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MARK = "HVSIM_TEST_RUN"
+SETTLE_SECONDS = float(os.environ.get("HVSIM_TEST_SETTLE", "5"))
+"""How long a process that was told to end may take to be gone."""
+
+# What pytest and its libraries open once and keep, on the first use in some test.
+_HARMLESS = ("/dev/null", "/dev/urandom", "anon_inode:[eventpoll]")
+
+
+def marked_processes(mark: str) -> dict[int, str]:
+    """pid -> command line of every other living process that carries ``mark``, and our children.
+
+    Zombies among our own children count: whoever started them never waited for them.
+    """
+    found: dict[int, str] = {}
+    needle = f"{MARK}={mark}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            ours = int(stat[1]) == os.getpid()
+            if stat[0] in "ZX" and not ours:
+                continue
+            if ours or needle in (entry / "environ").read_bytes().split(b"\0"):
+                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                found[int(entry.name)] = f"[{stat[0]}] " + b" ".join(words).decode(errors="replace")
+        except (OSError, IndexError):
+            continue  # gone meanwhile, or of another user and so none of ours
+    return found
+
+
+def open_descriptors() -> dict[int, str]:
+    """fd -> what it is, for this process; the descriptor of the listing itself left out."""
+    found: dict[int, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def shared_memory() -> set[str]:
+    """Names in /dev/shm that belong to this user."""
+    try:
+        entries = list(os.scandir("/dev/shm"))
+    except FileNotFoundError:
+        return set()
+    found = set()
+    for entry in entries:
+        try:
+            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                found.add(entry.name)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _settled_processes(mark: str, before: dict[int, str]) -> dict[int, str]:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        left = {pid: cmd for pid, cmd in marked_processes(mark).items() if pid not in before}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Compare what exists after the last test with what existed before the first."""
+    mark = uuid.uuid4().hex
+    previous = os.environ.get(MARK)
+    os.environ[MARK] = mark
+    processes, memory, descriptors = marked_processes(mark), shared_memory(), open_descriptors()
+    yield
+    if previous is None:
+        del os.environ[MARK]
+    else:
+        os.environ[MARK] = previous
+    gc.collect()
+    problems = [
+        f"process {pid} {command}"
+        for pid, command in sorted(_settled_processes(mark, processes).items())
+    ]
+    problems += [f"/dev/shm/{name}" for name in sorted(shared_memory() - memory)]
+    problems += [
+        f"descriptor {fd} -> {target}"
+        for fd, target in sorted(open_descriptors().items())
+        if descriptors.get(fd) != target and target not in _HARMLESS
+    ]
+    if problems:
+        pytest.fail("the tests left behind:\n  " + "\n  ".join(problems), pytrace=False)
