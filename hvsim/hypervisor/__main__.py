@@ -1,0 +1,76 @@
+"""``python -m hvsim.hypervisor --config-fd N [--notice-fd M]``"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import zmq
+
+from hvsim.hypervisor.config import BootConfig, ConfigError
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.kernel import raise_descriptor_limit
+from hvsim.hypervisor.server import Server
+
+
+def _notice(fd: int | None, notice: dict[str, Any]) -> None:
+    """Tell who started us, once; one who is gone does not matter."""
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(fd, msgpack.packb(notice))
+        os.close(fd)
+
+
+def _read_config(fd: int) -> BootConfig:
+    with open(fd, "rb") as file:
+        data = file.read()
+    try:
+        return BootConfig.parse(msgpack.unpackb(data))
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"the boot config is no msgpack: {error}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Boot, say so, serve until halted, leave nothing. Exit status 0 after an orderly end."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hvsim.hypervisor",
+        description="The hypervisor of one lab. Started by `hvsim up`.",
+        epilog="example: python -m hvsim.hypervisor --config-fd 7 --notice-fd 8 7<boot.msgpack",
+    )
+    parser.add_argument("--config-fd", type=int, required=True, help="msgpack boot config")
+    parser.add_argument(
+        "--notice-fd", "--ready-fd", type=int, help="where the msgpack ready notice is written"
+    )
+    options = parser.parse_args(argv)
+    if options.notice_fd is not None:
+        os.set_inheritable(options.notice_fd, False)
+    try:
+        config = _read_config(options.config_fd)
+    except ConfigError as error:
+        print(f"hypervisor: {error}", file=sys.stderr)
+        _notice(options.notice_fd, {"error": str(error)})
+        return 1
+    raise_descriptor_limit()
+    server = Server(config)
+    signal.signal(signal.SIGTERM, server.stop)
+    signal.signal(signal.SIGINT, server.stop)
+    try:
+        notice = server.boot()
+    except (OSError, XenError, zmq.ZMQError) as error:
+        notice = {"error": str(error)}
+        server.halt(1, str(error))
+    _notice(options.notice_fd, notice)
+    try:
+        return server.run()
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

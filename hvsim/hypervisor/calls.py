@@ -1,0 +1,40 @@
+"""The table of hypercalls: which handler serves (call, command), and what its arguments are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.machine import Deferred, Machine
+
+
+@dataclass(slots=True)
+class Answer:
+    """Results that descriptors go with."""
+
+    results: tuple[Any, ...]
+    objects: list[Memory | Doorbell] = field(default_factory=list)
+    """Whose descriptors are sent, in this order."""
+
+
+Result = tuple[Any, ...] | Answer | Deferred
+Handler = Callable[..., Result]
+"""``handler(machine, caller, *arguments)``; raises XenError, or OSError when the machine has no
+descriptor or memory left."""
+
+TABLE: Final[dict[tuple[int, int], tuple[Handler, tuple[type, ...]]]] = {}
+
+
+def hypercall(call: int, cmd: int, *types: type) -> Callable[[Handler], Handler]:
+    """Serve a command; arguments must be of exactly these types (a bool is no int)."""
+
+    def enter(handler: Handler) -> Handler:
+        assert (call, cmd) not in TABLE
+        TABLE[call, cmd] = handler, types
+        return handler
+
+    return enter
+
+
+__all__ = ["TABLE", "Answer", "Deferred", "Handler", "Machine", "Process", "Result", "hypercall"]

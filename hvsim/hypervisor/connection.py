@@ -1,0 +1,168 @@
+"""One hypercall connection: a process's end of the wire, as the server holds it."""
+
+import array
+import fcntl
+import select
+import socket
+import termios
+from collections.abc import Callable
+from typing import Final
+
+from hvsim.abi.hypercall import MESSAGE_MAX
+from hvsim.hypervisor.dispatch import Dispatcher, Objects
+from hvsim.hypervisor.domains import Process
+
+_BUFFER: Final = bytearray(MESSAGE_MAX + 1)
+"""Shared by all connections: a request is unpacked before the next one is received."""
+_VIEW: Final = memoryview(_BUFFER)
+RETRY: Final = 10_000_000
+"""Nanoseconds between two looks at a peer that leaves an answer with descriptors unread."""
+
+
+class Connection:
+    """Takes one call at a time, and no other before its answer was sent.
+
+    A peer that does not read is not read from. One that leaves an answer *with descriptors* unread
+    and calls again is not read from either until it has taken it: descriptors in flight are
+    counted by the kernel for all processes of the user together, and would run out for others.
+
+    Args:
+        modify: ``epoll.modify`` for this connection.
+        later: calls back after some nanoseconds.
+        on_gone: called when the peer has closed its end or the connection is broken.
+    """
+
+    def __init__(
+        self,
+        conn: socket.socket,
+        process: Process,
+        dispatcher: Dispatcher,
+        modify: Callable[[int, int], None],
+        later: Callable[[int, Callable[[], None]], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._socket = conn
+        self._process = process
+        self._serve = dispatcher.serve
+        self._dispatcher = dispatcher
+        self._modify = modify
+        self._later = later
+        self._on_gone = on_gone
+        self._recv_into = conn.recv_into
+        self._send = conn.send
+        self._pending: tuple[bytes, Objects] | None = None
+        self._unread_fds = False
+        self.waiting = False
+        """Whether a call was left open, to be answered later."""
+        self.closed = False
+        self._armed = int(select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def on_event(self, events: int) -> None:
+        """epoll says that something can be done."""
+        if self._pending is not None:
+            if events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
+                self._flush()
+            return
+        if self.waiting:
+            # Only a hang-up is reported while a call is open.
+            self._gone()
+            return
+        if self._unread_fds and not events & select.EPOLLHUP:
+            if self._outstanding():
+                self._arm(0)
+                self._later(RETRY, self._look_again)
+                return
+            self._unread_fds = False
+        try:
+            size = self._recv_into(_BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        if size == 0:
+            self._gone()
+            return
+        if size > MESSAGE_MAX:
+            answer: tuple[bytes, Objects] | None = self._dispatcher.oversized(self._process)
+        else:
+            answer = self._serve(self._process, _VIEW[:size])
+        if answer is None:
+            self.waiting = True
+            self._arm(0)
+            return
+        reply, objects = answer
+        if objects:
+            self._pending = answer
+            self._flush()
+            return
+        try:
+            self._send(reply)
+        except BlockingIOError:
+            self._pending = answer
+            self._arm(select.EPOLLOUT)
+        except OSError:
+            self._gone()
+
+    def answer(self, reply: bytes) -> None:
+        """Answer the call that was left open."""
+        if self.waiting and not self.closed:
+            self.waiting = False
+            self._pending = (reply, [])
+            self._flush()
+
+    def close(self) -> None:
+        """The process is gone, or the machine ends."""
+        if not self.closed:
+            self.closed = True
+            self._pending = None
+            self._socket.close()
+
+    def _flush(self) -> None:
+        """Send the answer that waits."""
+        assert self._pending is not None
+        reply, objects = self._pending
+        try:
+            if objects:
+                fds = array.array("i", [thing.fd for thing in objects])
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+                self._socket.sendmsg([reply], rights)
+                self._unread_fds = True
+            else:
+                self._send(reply)
+        except BlockingIOError:
+            self._arm(select.EPOLLOUT)
+            return
+        except OSError:
+            self._gone()
+            return
+        self._pending = None
+        self._arm(select.EPOLLIN)
+
+    def _arm(self, events: int) -> None:
+        """What epoll waits for (a hang-up always)."""
+        if events != self._armed:
+            self._armed = events
+            self._modify(self._socket.fileno(), events)
+
+    def _outstanding(self) -> bool:
+        """Whether the peer has left an answer unread."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, count)
+        return count[0] > 0
+
+    def _look_again(self) -> None:
+        if not self.closed:
+            if self._outstanding():
+                self._later(RETRY, self._look_again)
+            else:
+                self._unread_fds = False
+                self._arm(select.EPOLLIN)
+
+    def _gone(self) -> None:
+        if not self.closed:
+            self.close()
+            self._on_gone()

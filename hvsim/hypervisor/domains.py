@@ -1,0 +1,123 @@
+"""Domains and their processes: what they are, and the state they are in."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hvsim.abi.errno import ENOMEM
+from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.events import EventTable
+from hvsim.hypervisor.grants import GrantTable, Maptrack
+from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.memory import DomainMemory
+
+MAX_DOMAINS: Final = 1024
+
+ALIVE: Final = 0
+DYING: Final = 1
+"""Destroyed; its processes are being killed."""
+DEAD: Final = 2
+"""Everything is given up but what a peer maps: a zombie."""
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One process of a domain, and so one hypercall connection.
+
+    Attributes:
+        token: its name between core and host; never used again.
+        main: its end is the domain's end.
+        pid: 0 until it was spawned.
+        missing: walls of its sandbox that this machine does not allow.
+        gone: it is really gone.
+        stalled: stopped by a fault, whatever the domain's pause count.
+        stopped: SIGSTOP is in force.
+        extents: extents of peers that it holds a descriptor of -> live mappings.
+    """
+
+    token: int
+    domain: "Domain"
+    name: str
+    main: bool
+    upcall: Doorbell
+    pid: int = 0
+    missing: list[str] = field(default_factory=list)
+    gone: bool = False
+    stalled: bool = False
+    stopped: bool = False
+    extents: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def domid(self) -> int:
+        """The domain's number."""
+        return self.domain.domid
+
+
+@dataclass(slots=True, eq=False)
+class Domain:
+    """One domain.
+
+    Attributes:
+        privileged: dom0: may build, destroy and look at all.
+        target: the one other domain that it has rights over.
+        pause_count: it runs only at 0.
+        shutdown_code: SHUTDOWN_*, from the moment it is known.
+        shut_down: it has stopped: no process is left.
+        dying: ALIVE, DYING or DEAD.
+        spec: how its main process is made, once loaded.
+        cpu_time: nanoseconds used by processes that are gone.
+    """
+
+    domid: int
+    handle: bytes
+    max_vcpus: int
+    max_pages: int
+    flags: int
+    created: int
+    memory: DomainMemory
+    grants: GrantTable
+    maptrack: Maptrack
+    events: EventTable
+    privileged: bool = False
+    target: int | None = None
+    pause_count: int = 1
+    shutdown_code: int | None = None
+    shut_down: bool = False
+    dying: int = ALIVE
+    spec: dict[str, Any] | None = None
+    started: bool = False
+    processes: dict[int, Process] = field(default_factory=dict)
+    start_info: dict[str, Any] = field(default_factory=dict)
+    cpu_time: int = 0
+    killers: list[int] = field(default_factory=list)
+    """Tokens of the processes whose destroydomain waits for its end."""
+
+    @property
+    def main(self) -> Process | None:
+        """The process whose end is the domain's."""
+        return next((process for process in self.processes.values() if process.main), None)
+
+    def process(self, name: str) -> Process | None:
+        """A live process by name; "" is the main one."""
+        if not name:
+            return self.main
+        return next((one for one in self.processes.values() if one.name == name), None)
+
+
+class DomainIds:
+    """Numbers for new domains: they count up, and wrap only after all have been used."""
+
+    def __init__(self) -> None:
+        self._next = 1
+
+    def take(self, mentioned: set[int]) -> int:
+        """The next number that is not *mentioned* (alive, or still named by a port or extent).
+
+        Raises: XenError(ENOMEM) when there is none.
+        """
+        for _ in range(DOMID_FIRST_RESERVED):
+            domid = self._next
+            self._next = domid + 1 if domid + 1 < DOMID_FIRST_RESERVED else 1
+            if domid not in mentioned:
+                return domid
+        raise XenError(ENOMEM, "no domain number is left")

@@ -1,0 +1,215 @@
+"""Event channels: ports, their states, and the wires under them.
+
+A wire is two doorbells, made together at ``alloc_unbound``; the binder gets them crossed. When
+one end closes, the other is unbound again *for the same domain*, and keeps the wire: so the
+descriptors of a wire never reach a third domain. The last end to go takes the wire away.
+
+In direct mode ``tx`` of one end is ``rx`` of the other and the hypervisor is not on the way. In
+mediated mode an end is given a third bell instead of ``tx``, its *inlet*, which the hypervisor
+listens to.
+
+Source: xen/event_channel.h; checks in the order of Xen's common/event_channel.c.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hvsim.abi.errno import EEXIST, EINVAL, ENOSPC
+from hvsim.abi.event_channel import (
+    NR_VIRQS,
+    EVTCHNSTAT_interdomain,
+    EVTCHNSTAT_unbound,
+    EVTCHNSTAT_virq,
+)
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.host import Doorbell
+
+MAX_PORTS: Final = 1023
+"""Ports of a guest: xl's default for ``event_channels``."""
+MAX_PORTS_DOM0: Final = 4095
+
+
+@dataclass(slots=True, eq=False)
+class Port:
+    """One end.
+
+    Attributes:
+        number: from 1; the lowest free one is taken, as in Xen.
+        state: EVTCHNSTAT_unbound, _interdomain or _virq.
+        token: the process that it belongs to; None until the domain has one.
+        remote: the domain that may bind, or is bound.
+        peer: the other end while bound.
+        delivered: whether its process has the descriptors that are in force.
+        inlet: the hypervisor's own ear, while mediated or until direct ones were fetched.
+    """
+
+    domid: int
+    number: int
+    state: int
+    token: int | None
+    rx: Doorbell
+    tx: Doorbell | None = None
+    remote: int = -1
+    peer: "Port | None" = None
+    virq: int = -1
+    vcpu: int = 0
+    masked: bool = False
+    pending: bool = False
+    delivered: bool = True
+    mediated: bool = False
+    inlet: Doorbell | None = None
+
+    @property
+    def given_tx(self) -> Doorbell | None:
+        """The bell that the process rings."""
+        return self.inlet if self.mediated else self.tx
+
+    def ring(self) -> None:
+        """An event arrives at this end; it is held back while masked."""
+        if self.masked:
+            self.pending = True
+        else:
+            self.rx.ring()
+
+    def status(self) -> dict[str, Any]:
+        """The members of ``evtchn_status``."""
+        return {
+            "status": self.state,
+            "vcpu": self.vcpu,
+            "remote_dom": self.remote,
+            "remote_port": self.peer.number if self.peer is not None else -1,
+            "virq": self.virq,
+        }
+
+
+class EventTable:
+    """The ports of one domain, and the rules for them.
+
+    Args:
+        make_bell: makes a doorbell; may raise OSError, nothing has changed then.
+    """
+
+    def __init__(
+        self, domid: int, make_bell: Callable[[], Doorbell], limit: int = MAX_PORTS
+    ) -> None:
+        self.domid = domid
+        self.ports: dict[int, Port] = {}
+        self._make_bell = make_bell
+        self._limit = limit
+        self._next = 1
+        self._freed: list[int] = []
+        self._virqs: dict[int, Port] = {}
+
+    def port(self, number: int) -> Port:
+        """An open port. Raises XenError(EINVAL)."""
+        port = self.ports.get(number)
+        if port is None:
+            raise XenError(EINVAL)
+        return port
+
+    def alloc_unbound(self, remote: int, token: int | None) -> Port:
+        """A port that domain *remote* may bind to; it need not exist.
+
+        Raises: XenError(ENOSPC); OSError.
+        """
+        self._check_room()
+        rx = self._make_bell()
+        try:
+            tx = self._make_bell()
+        except OSError:
+            rx.close()
+            raise
+        return self._open(EVTCHNSTAT_unbound, token, rx, tx=tx, remote=remote)
+
+    def bind_interdomain(self, other: "EventTable", number: int, token: int | None) -> Port:
+        """Bind a new port to *number* of *other*; the new one is pending at once.
+
+        Raises: XenError: EINVAL when that port does not wait for this domain, ENOSPC.
+        """
+        self._check_room()
+        peer = other.ports.get(number)
+        if peer is None or peer.state != EVTCHNSTAT_unbound or peer.remote != self.domid:
+            raise XenError(EINVAL, f"d{self.domid} may not bind to port {number} of d{other.domid}")
+        assert peer.tx is not None
+        port = self._open(
+            EVTCHNSTAT_interdomain, token, peer.tx, tx=peer.rx, remote=other.domid, peer=peer
+        )
+        peer.state = EVTCHNSTAT_interdomain
+        peer.peer = port
+        port.ring()
+        return port
+
+    def bind_virq(self, virq: int, vcpu: int, token: int | None) -> Port:
+        """Bind a virtual interrupt.
+
+        Raises: XenError: EINVAL no such interrupt or vCPU, EEXIST bound already, ENOSPC; OSError.
+        """
+        if not 0 <= virq < NR_VIRQS or vcpu != 0:
+            raise XenError(EINVAL)
+        if virq in self._virqs:
+            raise XenError(EEXIST)
+        self._check_room()
+        port = self._open(EVTCHNSTAT_virq, token, self._make_bell(), virq=virq, vcpu=vcpu)
+        self._virqs[virq] = port
+        return port
+
+    def raise_virq(self, virq: int) -> bool:
+        """Ring a virtual interrupt; False when nobody has bound it."""
+        port = self._virqs.get(virq)
+        if port is None:
+            return False
+        port.ring()
+        return True
+
+    def close(self, number: int) -> Port:
+        """Close a port; its peer is unbound then. The caller ends the mediation of it first.
+
+        Raises: XenError(EINVAL).
+        """
+        port = self.port(number)
+        del self.ports[number]
+        heapq.heappush(self._freed, number)
+        if port.state == EVTCHNSTAT_virq:
+            del self._virqs[port.virq]
+            port.rx.close()
+        elif port.peer is None:
+            port.rx.close()
+            if port.tx is not None:
+                port.tx.close()
+        else:
+            peer = port.peer
+            peer.state = EVTCHNSTAT_unbound
+            peer.peer = port.peer = None
+        return port
+
+    def mask(self, number: int) -> None:
+        """Hold events back. Raises XenError(EINVAL)."""
+        self.port(number).masked = True
+
+    def unmask(self, number: int) -> None:
+        """Let events through, at once one that was held back. Raises XenError(EINVAL)."""
+        port = self.port(number)
+        port.masked = False
+        if port.pending:
+            port.pending = False
+            port.rx.ring()
+
+    def of_process(self, token: int) -> list[Port]:
+        """The ports of one process."""
+        return [port for port in self.ports.values() if port.token == token]
+
+    def _check_room(self) -> None:
+        if len(self.ports) >= self._limit:
+            raise XenError(ENOSPC, f"{self._limit} event channels is the limit")
+
+    def _open(self, state: int, token: int | None, rx: Doorbell, **more: Any) -> Port:
+        if self._freed:
+            number = heapq.heappop(self._freed)
+        else:
+            number = self._next
+            self._next += 1
+        port = Port(self.domid, number, state, token, rx, **more)
+        self.ports[number] = port
+        return port

@@ -1,0 +1,91 @@
+"""The ledger: a bounded record of every decision, numbered without gaps.
+
+What a hostile domain can cause at will (refusals) is limited in rate per domain; what was left
+out is counted, and the count is in the next line that got through. Everyday success on hot paths
+(map, unmap, copy) is only counted.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final
+
+from hvsim.hypervisor.ratelimit import RateLimit
+
+DEFAULT_SIZE: Final = 4096
+"""Records kept."""
+REFUSALS_BURST: Final = 32
+REFUSALS_PER_SECOND: Final = 8.0
+
+Record = dict[str, Any]
+
+
+class Ledger:
+    """Numbered records in a ring.
+
+    A record is a map: ``seq`` from 1 without gaps, ``time`` (Unix seconds), ``mono``
+    (nanoseconds of the monotonic clock, the same in all processes of this machine), ``domid`` (-1
+    when it is about none), ``kind`` (a word), ``text``, and what else belongs to the kind.
+
+    Args:
+        size: records kept; older ones go.
+        clock: monotonic nanoseconds.
+        wall_offset: Unix time in seconds at which ``clock`` read 0.
+    """
+
+    def __init__(
+        self, clock: Callable[[], int], size: int = DEFAULT_SIZE, wall_offset: float = 0.0
+    ) -> None:
+        self._clock = clock
+        self._wall_offset = wall_offset
+        self._records: deque[Record] = deque(maxlen=size)
+        self._limits: dict[int, RateLimit] = {}
+        self.seq = 0
+        """Number of the newest record."""
+        self.counters: Counter[str] = Counter()
+        """kind -> how often, the suppressed included."""
+        self.on_record: Callable[[Record], None] | None = None
+        """Called with every new record."""
+
+    def record(self, kind: str, domid: int, text: str, **more: Any) -> None:
+        """Enter one decision."""
+        self.counters[kind] += 1
+        self._enter(kind, domid, text, more)
+
+    def refuse(self, kind: str, domid: int, text: str, **more: Any) -> None:
+        """Enter a refusal that the domain *domid* can provoke at will: limited in rate."""
+        self.counters[kind] += 1
+        limit = self._limits.get(domid)
+        if limit is None:
+            limit = self._limits[domid] = RateLimit(REFUSALS_BURST, REFUSALS_PER_SECOND)
+        if limit.allow(self._clock()):
+            suppressed = limit.take_suppressed()
+            if suppressed:
+                more["suppressed"] = suppressed
+            self._enter(kind, domid, text, more)
+
+    def forget(self, domid: int) -> None:
+        """A domain is no more: its rate limit goes."""
+        self._limits.pop(domid, None)
+
+    def after(self, seq: int, limit: int) -> list[Record]:
+        """Up to *limit* records with numbers above *seq*, oldest first."""
+        oldest = self.seq - len(self._records) + 1
+        skip = max(0, seq + 1 - oldest)
+        return list(islice(self._records, skip, skip + limit))
+
+    def _enter(self, kind: str, domid: int, text: str, more: dict[str, Any]) -> None:
+        self.seq += 1
+        mono = self._clock()
+        record = {
+            "seq": self.seq,
+            "time": self._wall_offset + mono / 1e9,
+            "mono": mono,
+            "domid": domid,
+            "kind": kind,
+            "text": text,
+            **more,
+        }
+        self._records.append(record)
+        if self.on_record is not None:
+            self.on_record(record)

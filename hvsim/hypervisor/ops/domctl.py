@@ -1,0 +1,190 @@
+"""domctl (xen/domctl.h): building, ending and watching domains.
+
+Only dom0 builds and destroys. A domain that holds rights over one other (``set_target``) may
+pause, unpause, look at and peek into that one.
+"""
+
+from typing import Any, Final
+
+from hvsim.abi.domctl import (
+    XEN_DOMCTL_createdomain,
+    XEN_DOMCTL_destroydomain,
+    XEN_DOMCTL_getdomaininfo,
+    XEN_DOMCTL_max_mem,
+    XEN_DOMCTL_pausedomain,
+    XEN_DOMCTL_unpausedomain,
+)
+from hvsim.abi.errno import EBUSY, EINVAL, ENOENT, ESRCH
+from hvsim.abi.hypercall import (
+    XEN_LEGACY_MAX_VCPUS,
+    HVSIM_DOMCTL_fault,
+    HVSIM_DOMCTL_gnttab_seed,
+    HVSIM_DOMCTL_load,
+    HVSIM_DOMCTL_peek,
+    HVSIM_DOMCTL_populate,
+    HVSIM_DOMCTL_set_start_info,
+    HVSIM_DOMCTL_set_target,
+    HVSIM_DOMCTL_spawn,
+    HYPERVISOR_domctl,
+)
+from hvsim.abi.memory import PAGE_SIZE
+from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.domains import Domain
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.machine import SIGKILL, Deferred
+
+_OP: Final = HYPERVISOR_domctl
+MAX_PAGES: Final = 1 << 32
+
+
+def _other(machine: Machine, caller: Process, dom: int) -> Domain:
+    """Any domain, for dom0 only. Raises XenError: EPERM, ESRCH."""
+    machine.privileged(caller)
+    return machine.domain(dom, caller)
+
+
+@hypercall(_OP, XEN_DOMCTL_createdomain, dict)
+def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> Result:
+    """({handle: 16 bytes, max_vcpus, max_pages, flags}) -> domid"""
+    machine.privileged(caller)
+    handle = config.get("handle", bytes(16))
+    vcpus, pages = config.get("max_vcpus", 1), config.get("max_pages", 0)
+    flags = config.get("flags", 0)
+    if type(handle) is not bytes or len(handle) != 16:
+        raise XenError(EINVAL, "createdomain: handle is no 16 bytes")
+    if type(vcpus) is not int or not 1 <= vcpus <= XEN_LEGACY_MAX_VCPUS:
+        raise XenError(EINVAL, "createdomain: max_vcpus is out of range")
+    if type(pages) is not int or not 0 <= pages < MAX_PAGES or type(flags) is not int:
+        raise XenError(EINVAL, "createdomain: max_pages or flags")
+    return (machine.create_domain(handle, vcpus, pages, flags).domid,)
+
+
+@hypercall(_OP, XEN_DOMCTL_destroydomain, int)
+def destroydomain(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom): answered when its processes are gone; -EAGAIN when that takes too long."""
+    result = machine.destroy(_other(machine, caller, dom), caller)
+    return result if isinstance(result, Deferred) else ()
+
+
+@hypercall(_OP, XEN_DOMCTL_pausedomain, int)
+def pausedomain(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom): counted"""
+    domain = machine.governed(dom, caller)
+    if domain is caller.domain:
+        raise XenError(EINVAL)
+    machine.pause(domain)
+    return ()
+
+
+@hypercall(_OP, XEN_DOMCTL_unpausedomain, int)
+def unpausedomain(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom): counted; at 0 a loaded domain starts"""
+    domain = machine.governed(dom, caller)
+    if domain is caller.domain:
+        raise XenError(EINVAL)
+    machine.unpause(domain)
+    return ()
+
+
+@hypercall(_OP, XEN_DOMCTL_getdomaininfo, int)
+def getdomaininfo(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom) -> a map, see ``Machine.domain_info``"""
+    return (machine.domain_info(machine.governed(dom, caller)),)
+
+
+@hypercall(_OP, XEN_DOMCTL_max_mem, int, int)
+def max_mem(machine: Machine, caller: Process, dom: int, pages: int) -> Result:
+    """(dom, pages)"""
+    domain = _other(machine, caller, dom)
+    if not 0 <= pages < MAX_PAGES:
+        raise XenError(EINVAL)
+    domain.max_pages = pages
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_populate, int, int)
+def populate(machine: Machine, caller: Process, dom: int, pages: int) -> Result:
+    """(dom, pages) -> {store_gfn, console_gfn}"""
+    return (machine.populate(_other(machine, caller, dom), pages),)
+
+
+@hypercall(_OP, HVSIM_DOMCTL_gnttab_seed, int, int, int, int)
+def gnttab_seed(
+    machine: Machine, caller: Process, dom: int, ref: int, remote: int, gfn: int
+) -> Result:
+    """(dom, ref, remote, gfn)"""
+    machine.seed_grant(_other(machine, caller, dom), ref, remote, gfn)
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_set_start_info, int, dict)
+def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, Any]) -> Result:
+    """(dom, map): what the domain is told at birth; keys add up"""
+    domain = _other(machine, caller, dom)
+    if any(type(key) is not str for key in info) or len(domain.start_info) + len(info) > 256:
+        raise XenError(EINVAL)
+    domain.start_info.update(info)
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_load, int, dict)
+def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
+    """(dom, spec): how its main process is made, at the first unpause"""
+    machine.load(_other(machine, caller, dom), spec)
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_set_target, int, int)
+def set_target(machine: Machine, caller: Process, dom: int, target: int) -> Result:
+    """(dom, target): dom gets rights over target; -EINVAL when it has a target already"""
+    domain, other = _other(machine, caller, dom), _other(machine, caller, target)
+    if domain is other or domain.target is not None:
+        raise XenError(EINVAL)
+    domain.target = other.domid
+    machine.ledger.record(
+        "domain.target", dom, f"d{domain.domid} has rights over d{other.domid}", target=target
+    )
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_spawn, int, dict)
+def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
+    """(dom, spec): one more process in a domain that runs"""
+    domain = _other(machine, caller, dom)
+    if not domain.started:
+        raise XenError(EBUSY, f"d{domain.domid} has not started")
+    machine.spawn(domain, spec, False)
+    return ()
+
+
+@hypercall(_OP, HVSIM_DOMCTL_fault, int, str, str)
+def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -> Result:
+    """(dom, process or "", "kill" | "stall" | "resume") -> pid"""
+    domain = _other(machine, caller, dom)
+    process = domain.process(name)
+    if process is None or not process.pid:
+        raise XenError(ENOENT if name else ESRCH, f"d{domain.domid} has no process {name!r}")
+    if action == "kill":
+        machine.host.signal(process.token, SIGKILL)
+    elif action in ("stall", "resume"):
+        machine.stall(process, action == "stall")
+    else:
+        raise XenError(EINVAL, f"fault: no action {action!r}")
+    machine.ledger.record(
+        "fault", domain.domid, f"d{domain.domid} {process.name}: {action}", action=action
+    )
+    return (process.pid,)
+
+
+@hypercall(_OP, HVSIM_DOMCTL_peek, int, int, int, int)
+def peek(machine: Machine, caller: Process, dom: int, ref: int, offset: int, size: int) -> Result:
+    """(dom, ref, offset, length) -> bytes of a page that is granted to anybody, or mapped"""
+    domain = machine.governed(dom, caller)
+    if not (offset >= 0 and size >= 0 and offset + size <= PAGE_SIZE):
+        raise XenError(EINVAL)
+    active = domain.grants.active.get(ref)
+    gfn = active.gfn if active is not None else domain.grants.frame(ref)
+    extent = domain.memory.extent_at(gfn) if gfn is not None else None
+    if gfn is None or extent is None:
+        raise XenError(EINVAL)
+    return (extent.memory.read((gfn - extent.base_gfn) * PAGE_SIZE + offset, size),)

@@ -1,0 +1,111 @@
+"""grant_table_op (xen/grant_table.h)."""
+
+from typing import Any, Final
+
+from hvsim.abi.errno import E2BIG, EINVAL
+from hvsim.abi.grant_table import (
+    MAX_ENTRIES_V1,
+    MAX_FRAMES,
+    GNTTABOP_copy,
+    GNTTABOP_map_grant_ref,
+    GNTTABOP_query_size,
+    GNTTABOP_setup_table,
+    GNTTABOP_unmap_grant_ref,
+)
+from hvsim.abi.hypercall import DOMID_SELF, HVSIM_GNTTAB_in_use, HYPERVISOR_grant_table_op
+from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.grants import GrantRefused
+from hvsim.hypervisor.memory import Extent
+
+_OP: Final = HYPERVISOR_grant_table_op
+MAX_BATCH: Final = 512
+MAX_REFS: Final = 8192
+"""References in one in_use call."""
+_COPY_TYPES: Final = (int, bool, int, int, int, bool, int, int, int)
+
+
+def _rows(batch: list[Any], limit: int, width: int) -> None:
+    """Check the shape of a batch before any of it is done. Raises XenError."""
+    if len(batch) > limit:
+        raise XenError(E2BIG, f"a batch of {len(batch)}, {limit} is the limit")
+    for row in batch:
+        if type(row) is not list or len(row) != width:
+            raise XenError(EINVAL, "a row of the batch has a wrong shape")
+
+
+def _numbers(values: list[Any]) -> None:
+    for value in values:
+        if type(value) is not int:
+            raise XenError(EINVAL, f"{type(value).__name__} in a batch of numbers")
+
+
+@hypercall(_OP, GNTTABOP_setup_table, int)
+def setup_table(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom) -> entries, with the descriptor of the shared table; only one's own."""
+    if dom not in (DOMID_SELF, caller.domid):
+        raise XenError(EINVAL, f"d{caller.domid} asks for the grant table of d{dom}")
+    table = machine.grant_table(caller.domain)
+    assert table.memory is not None
+    return Answer((MAX_ENTRIES_V1,), [table.memory])
+
+
+@hypercall(_OP, GNTTABOP_query_size, int)
+def query_size(machine: Machine, caller: Process, dom: int) -> Result:
+    """(dom) -> frames in use, most frames"""
+    own = dom in (DOMID_SELF, caller.domid)
+    domain = caller.domain if own else machine.governed(dom, caller)
+    return domain.grants.nr_frames, MAX_FRAMES
+
+
+@hypercall(_OP, GNTTABOP_map_grant_ref, list)
+def map_grant_ref(machine: Machine, caller: Process, batch: list[Any]) -> Result:
+    """([[flags, ref, dom], ...]) -> [[status, handle, extent, page], ...],
+    [[extent, pages, writable], ...], with a descriptor for each of the second list."""
+    _rows(batch, MAX_BATCH, 3)
+    for row in batch:
+        _numbers(row)
+    new: list[Extent] = []
+    map_one = machine.transfers.map_one
+    rows = [map_one(caller, flags, ref, dom, new) for flags, ref, dom in batch]
+    extents = [[extent.id, extent.nr_pages, extent.writable] for extent in new]
+    return Answer((rows, extents), [extent.memory for extent in new])
+
+
+@hypercall(_OP, GNTTABOP_unmap_grant_ref, list)
+def unmap_grant_ref(machine: Machine, caller: Process, handles: list[Any]) -> Result:
+    """([handle, ...]) -> [status, ...]"""
+    if len(handles) > MAX_BATCH:
+        raise XenError(E2BIG, f"a batch of {len(handles)}, {MAX_BATCH} is the limit")
+    _numbers(handles)
+    unmap_one = machine.transfers.unmap_one
+    return ([unmap_one(caller, handle) for handle in handles],)
+
+
+@hypercall(_OP, GNTTABOP_copy, list)
+def copy(machine: Machine, caller: Process, batch: list[Any]) -> Result:
+    """([[source dom, is ref, ref or gfn, offset, destination the same four, length], ...])
+    -> [status, ...]"""
+    _rows(batch, MAX_BATCH, len(_COPY_TYPES))
+    for row in batch:
+        for value, wanted in zip(row, _COPY_TYPES, strict=True):
+            if type(value) is not wanted and not (wanted is bool and value in (0, 1)):
+                raise XenError(EINVAL, "a row of the batch has a wrong type")
+    copy_one = machine.transfers.copy_one
+    return ([copy_one(caller, row) for row in batch],)
+
+
+@hypercall(_OP, HVSIM_GNTTAB_in_use, list)
+def in_use(machine: Machine, caller: Process, refs: list[Any]) -> Result:
+    """([ref, ...]) -> [mappings, ...]: the end of the access to own references.
+
+    The owner has cleared the entries; from here on they are cleared for certain.
+    """
+    if len(refs) > MAX_REFS:
+        raise XenError(E2BIG, f"a batch of {len(refs)}, {MAX_REFS} is the limit")
+    _numbers(refs)
+    table = caller.domain.grants
+    try:
+        return ([table.end_access(ref) for ref in refs],)
+    except GrantRefused as refusal:
+        raise XenError(EINVAL, refusal.text) from None

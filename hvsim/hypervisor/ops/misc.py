@@ -1,0 +1,146 @@
+"""The small families: sched_op, vcpu_op, console_io, xen_version and hvsim_op."""
+
+from typing import Any, Final
+
+from hvsim.abi.errno import E2BIG, EINVAL, ENOENT
+from hvsim.abi.event_channel import VIRQ_CON_RING
+from hvsim.abi.hypercall import (
+    CONSOLEIO_write,
+    HVSIM_OP_event_mode,
+    HVSIM_OP_start_info,
+    HYPERVISOR_console_io,
+    HYPERVISOR_hvsim_op,
+    HYPERVISOR_sched_op,
+    HYPERVISOR_vcpu_op,
+    HYPERVISOR_xen_version,
+    XENVER_extraversion,
+    XENVER_pagesize,
+    XENVER_version,
+)
+from hvsim.abi.memory import PAGE_SIZE
+from hvsim.abi.sched import SHUTDOWN_MAX, SCHEDOP_remote_shutdown, SCHEDOP_shutdown
+from hvsim.abi.vcpu import (
+    RUNSTATE_blocked,
+    RUNSTATE_offline,
+    RUNSTATE_running,
+    VCPUOP_get_runstate_info,
+    pack_runstate,
+)
+from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.mediation import Policy
+from hvsim.hypervisor.wires import EVERYONE
+
+XEN_VERSION: Final = (4, 17)
+XEN_EXTRAVERSION: Final = ".7-hvsim"
+CONSOLE_WRITE_MAX: Final = 8192
+
+
+@hypercall(HYPERVISOR_sched_op, SCHEDOP_shutdown, int)
+def shutdown(machine: Machine, caller: Process, reason: int) -> Result:
+    """(reason): the caller's domain stops; it is stopped when its processes have ended"""
+    if not 0 <= reason <= SHUTDOWN_MAX:
+        raise XenError(EINVAL)
+    machine.shutdown(caller.domain, reason, True)
+    return ()
+
+
+@hypercall(HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, int, int)
+def remote_shutdown(machine: Machine, caller: Process, dom: int, reason: int) -> Result:
+    """(dom, reason)"""
+    domain = machine.governed(dom, caller)
+    if not 0 <= reason <= SHUTDOWN_MAX or domain is caller.domain:
+        raise XenError(EINVAL)
+    machine.shutdown(domain, reason, False)
+    return ()
+
+
+@hypercall(HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, int)
+def get_runstate_info(machine: Machine, caller: Process, vcpu: int) -> Result:
+    """(vcpu) -> 48 bytes of vcpu_runstate_info
+
+    All work of a domain is on its vCPU 0; the others are offline.
+    """
+    domain = caller.domain
+    if not 0 <= vcpu < domain.max_vcpus:
+        raise XenError(ENOENT)
+    alive = machine.host.now() - domain.created
+    if vcpu:
+        return (pack_runstate(RUNSTATE_offline, domain.created, (0, 0, 0, alive)),)
+    used = min(machine.domain_cpu_time(domain), alive)
+    running = any(machine.host.running(token) for token in domain.processes)
+    state = RUNSTATE_running if running else RUNSTATE_blocked
+    return (pack_runstate(state, domain.created, (used, 0, alive - used, 0)),)
+
+
+@hypercall(HYPERVISOR_console_io, CONSOLEIO_write, bytes)
+def console_write(machine: Machine, caller: Process, data: bytes) -> Result:
+    """(bytes): a line for ``xl dmesg``"""
+    if len(data) > CONSOLE_WRITE_MAX:
+        raise XenError(E2BIG, f"a console write of {len(data)} bytes")
+    if not machine.console.guest(caller.domid, data, machine.host.now()):
+        machine.ledger.refuse(
+            "console.suppressed", caller.domid, f"d{caller.domid} writes to the console too fast"
+        )
+    machine.raise_virq(VIRQ_CON_RING)
+    return ()
+
+
+@hypercall(HYPERVISOR_xen_version, XENVER_version)
+def version(machine: Machine, caller: Process) -> Result:
+    """() -> major << 16 | minor"""
+    return (XEN_VERSION[0] << 16 | XEN_VERSION[1],)
+
+
+@hypercall(HYPERVISOR_xen_version, XENVER_extraversion)
+def extraversion(machine: Machine, caller: Process) -> Result:
+    """() -> text"""
+    return (XEN_EXTRAVERSION,)
+
+
+@hypercall(HYPERVISOR_xen_version, XENVER_pagesize)
+def pagesize(machine: Machine, caller: Process) -> Result:
+    """() -> bytes"""
+    return (PAGE_SIZE,)
+
+
+@hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
+def start_info(machine: Machine, caller: Process) -> Result:
+    """() -> map: what the domain is told at birth"""
+    domain = caller.domain
+    defaults = {
+        "flags": 0,
+        "store_gfn": 0,
+        "store_port": 0,
+        "console_gfn": 0,
+        "console_port": 0,
+        "cmd_line": "",
+    }
+    own = {
+        "domid": domain.domid,
+        "nr_pages": domain.memory.nr_pages,
+        "max_vcpus": domain.max_vcpus,
+    }
+    return ({**defaults, **domain.start_info, **own},)
+
+
+@hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, int, str, dict)
+def event_mode(
+    machine: Machine, caller: Process, dom: int, mode: str, rule: dict[Any, Any]
+) -> Result:
+    """(dom or -1 for all, "direct" | "mediated", rule) -> ports swapped
+
+    Decides for what the domain sends. The rule is as in ``mediation``.
+    """
+    machine.privileged(caller)
+    if dom != EVERYONE:
+        machine.domain(dom, caller)
+        dom = caller.domid if dom not in machine.domains else dom
+    if mode == "mediated":
+        machine.wires.set_policy(dom, Policy.parse(rule))
+    elif mode == "direct" and not rule:
+        machine.wires.set_policy(dom, None)
+    else:
+        raise XenError(EINVAL, f"event_mode: {mode!r}, rule {rule!r}"[:200])
+    machine.ledger.record("event.mode", dom, f"events of {'all' if dom < 0 else f'd{dom}'}: {mode}")
+    return (machine.resettle(),)

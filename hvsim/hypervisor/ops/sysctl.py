@@ -1,0 +1,86 @@
+"""sysctl (xen/sysctl.h): the machine as a whole, for dom0."""
+
+from typing import Final
+
+from hvsim.abi.domctl import (
+    XEN_SYSCTL_getdomaininfolist,
+    XEN_SYSCTL_physinfo,
+    XEN_SYSCTL_readconsole,
+)
+from hvsim.abi.errno import EINVAL
+from hvsim.abi.hypercall import (
+    MESSAGE_MAX,
+    HVSIM_SYSCTL_ledger,
+    HVSIM_SYSCTL_processes,
+    HYPERVISOR_sysctl,
+)
+from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.errors import XenError
+
+_OP: Final = HYPERVISOR_sysctl
+MAX_LIST: Final = 200
+"""Domains in one answer, so that it stays under 64 KiB."""
+MAX_RECORDS: Final = 128
+_TEXT_MAX: Final = MESSAGE_MAX - 1024
+
+
+@hypercall(_OP, XEN_SYSCTL_getdomaininfolist, int, int)
+def getdomaininfolist(machine: Machine, caller: Process, first: int, count: int) -> Result:
+    """(first domid, most) -> list of maps, ascending; ask again from the last domid + 1"""
+    machine.privileged(caller)
+    if count < 0:
+        raise XenError(EINVAL)
+    domids = sorted(domid for domid in machine.domains if domid >= first)
+    chosen = domids[: min(count, MAX_LIST)]
+    return ([machine.domain_info(machine.domains[domid]) for domid in chosen],)
+
+
+@hypercall(_OP, XEN_SYSCTL_physinfo)
+def physinfo(machine: Machine, caller: Process) -> Result:
+    """() -> map: the machine's size and what is free, in pages"""
+    machine.privileged(caller)
+    heap = machine.heap
+    return (
+        {
+            "nr_cpus": machine.cpus,
+            "threads_per_core": 1,
+            "cores_per_socket": machine.cpus,
+            "nr_nodes": heap.nodes,
+            "total_pages": heap.total,
+            "free_pages": heap.free,
+            "scrub_pages": heap.dirty,
+            "outstanding_pages": 0,
+            "node_free_pages": [heap.free_on(node) for node in range(heap.nodes)],
+            "nr_domains": len(machine.domains),
+            "ledger_seq": machine.ledger.seq,
+            "counters": dict(machine.ledger.counters),
+            "pids": machine.host.pids(),
+        },
+    )
+
+
+@hypercall(_OP, XEN_SYSCTL_readconsole, bool)
+def readconsole(machine: Machine, caller: Process, clear: bool) -> Result:
+    """(clear) -> text of the console ring, its newest part"""
+    machine.privileged(caller)
+    text = machine.console.read(clear)
+    data = text.encode()
+    if len(data) > _TEXT_MAX:
+        text = data[-_TEXT_MAX:].decode("utf-8", "ignore").partition("\n")[2]
+    return (text,)
+
+
+@hypercall(_OP, HVSIM_SYSCTL_ledger, int, int)
+def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
+    """(after seq, most) -> records, oldest first; ask again from the last seq"""
+    machine.privileged(caller)
+    if count < 0:
+        raise XenError(EINVAL)
+    return (machine.ledger.after(after, min(count, MAX_RECORDS)),)
+
+
+@hypercall(_OP, HVSIM_SYSCTL_processes)
+def processes(machine: Machine, caller: Process) -> Result:
+    """() -> list of {domid, process, pid, missing, alive, stalled}"""
+    machine.privileged(caller)
+    return (list(machine.process_list()),)

@@ -1,0 +1,386 @@
+"""The shell: one thread, one epoll set, and everything that comes in.
+
+It is the :class:`~hvsim.hypervisor.host.Host` of the core. A process is declared gone only when
+its pidfd is readable: then nothing that it could still write is on its way.
+"""
+
+import contextlib
+import heapq
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+import zmq
+
+from hvsim.hypervisor.config import BootConfig
+from hvsim.hypervisor.connection import Connection
+from hvsim.hypervisor.dispatch import Dispatcher
+from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.kernel import EventFd, SharedMemory, cpu_time, is_running
+from hvsim.hypervisor.ledger import Ledger, Record
+from hvsim.hypervisor.machine import SIGKILL, Machine
+
+MAX_EVENTS: Final = 64
+"""Events taken in one round; every connection gives at most one call a round."""
+STOP_TIMEOUT: Final = 5.0
+"""Seconds that an orderly end waits for killed processes."""
+UNSENT_RECORDS: Final = 8192
+_SPAWNER_MESSAGE: Final = 1 << 16
+
+
+class Server:
+    """The running hypervisor."""
+
+    def __init__(self, config: BootConfig) -> None:
+        self._config = config
+        self._dice = random.Random(config.seed)
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_number = 0
+        self._connections: dict[int, Connection] = {}
+        self._pidfds: dict[int, int] = {}
+        self._spawns: list[tuple[bytes, list[Any]]] = []
+        self._failed: list[tuple[int, str]] = []
+        self._exits: dict[int, int] = {}
+        self._exit_status: int | None = None
+        self._why = ""
+        self._records: list[Record] = []
+        offset = time.time() - time.monotonic()
+        self.ledger = Ledger(self.now, config.ledger_size, offset)
+        self.ledger.on_record = self._publish
+        self.machine = Machine(
+            self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
+        )
+        self._dispatcher = Dispatcher(self.machine)
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._publisher: zmq.Socket[bytes] | None = None
+        self._spawner: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._stop_bell = EventFd()
+        self._watch(self._stop_bell.fd, select.EPOLLIN, self._stop_rung)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def boot(self) -> dict[str, Any]:
+        """Start the spawner, dom0 and its processes; returns the notice for who started us.
+
+        Raises: OSError, zmq.ZMQError, XenError.
+        """
+        if self._config.events_endpoint:
+            self._context = zmq.Context()
+            self._publisher = self._context.socket(zmq.PUB)
+            self._publisher.setsockopt(zmq.LINGER, 0)
+            self._publisher.bind(self._config.events_endpoint)
+        self._start_spawner()
+        processes = self._config.processes
+        names = [spec.get("process") for spec in processes]
+        main = "kernel" if "kernel" in names else names[0] if names else ""
+        self.machine.say(
+            f"hvsim hypervisor, {self._config.memory_pages} pages, "
+            f"{self._config.cpus} CPUs, lab {self._config.lab}"
+        )
+        dom0 = self.machine.create_dom0(self._config.dom0_pages, self._config.dom0_vcpus, str(main))
+        for spec in processes:
+            self.machine.spawn(dom0, spec, spec.get("process") == main)
+        deadline = time.monotonic() + 60.0
+        while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
+            if time.monotonic() > deadline:
+                self.halt(1, "dom0's processes were not spawned within 60 s")
+            self._round(0.5)
+        if self._exit_status is not None:
+            return {"error": self._why or "dom0 ended at once"}
+        return {"ready": True, "pid": os.getpid(), "spawner_pid": self.pids().get("spawner", 0)}
+
+    def run(self) -> int:
+        """Serve until the machine is halted; returns the exit status."""
+        while self._exit_status is None:
+            self._round(None)
+        return self._exit_status
+
+    def stop(self, signum: int = signal.SIGTERM, _frame: object = None) -> None:
+        """Signal handler: end in order."""
+        self.halt(0, f"signal {signum}")
+
+    def close(self) -> None:
+        """Kill every process, wait until all are gone, and let go of everything."""
+        for token in self._pidfds:
+            self.signal(token, SIGKILL)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while self._pidfds and time.monotonic() < deadline:
+            self._round(0.1)
+        if self._channel is not None:
+            self._unwatch(self._channel.fileno())
+            self._channel.close()
+        if self._spawner is not None:
+            try:
+                self._spawner.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._spawner.kill()
+                self._spawner.wait()
+        for connection in self._connections.values():
+            connection.close()
+        self._flush_records()
+        if self._publisher is not None and self._context is not None:
+            self._publisher.close()
+            self._context.term()
+        self._epoll.close()
+        self._stop_bell.close()
+
+    def _round(self, timeout: float | None) -> None:
+        """Wait once and serve what has come."""
+        if self._timers:
+            until = max(0.0, (self._timers[0][0] - self.now()) / 1e9)
+            timeout = until if timeout is None else min(timeout, until)
+        if self._failed:
+            timeout = 0.0
+        handlers = self._handlers
+        for fd, events in self._epoll.poll(timeout, MAX_EVENTS):
+            handler = handlers.get(fd)
+            if handler is not None:  # an earlier event of this round may have ended it
+                handler(events)
+        if self._failed:
+            failed, self._failed = self._failed, []
+            for token, text in failed:
+                self._spawn_failed(token, text)
+        while self._timers and self._timers[0][0] <= self.now():
+            heapq.heappop(self._timers)[2]()
+        if self._records:
+            self._flush_records()
+
+    def _stop_rung(self, _events: int) -> None:
+        self._stop_bell.drain()
+
+    def _watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        self._handlers[fd] = handler
+        self._epoll.register(fd, events)
+
+    def _unwatch(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
+
+    # -- the Host of the core -------------------------------------------------------------------
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        return time.monotonic_ns()
+
+    def random(self) -> float:
+        """The lab's dice."""
+        return self._dice.random()
+
+    def call_later(self, delay: int, call: Callable[[], None]) -> None:
+        """A timer."""
+        self._timer_number += 1
+        heapq.heappush(self._timers, (self.now() + delay, self._timer_number, call))
+
+    def make_memory(self, name: str, nr_pages: int) -> SharedMemory:
+        """A memfd."""
+        return SharedMemory(name, nr_pages)
+
+    def make_doorbell(self) -> EventFd:
+        """An eventfd."""
+        return EventFd()
+
+    def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
+        """Watch a mediated wire."""
+        self._watch(bell.fd, select.EPOLLIN, lambda _: rung())
+
+    def unlisten(self, bell: Doorbell) -> None:
+        """End that."""
+        self._unwatch(bell.fd)
+
+    def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
+        """Ask the spawner for a process; its connection is served from the first moment."""
+        ours, theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+        )
+        ours.setblocking(False)
+        self._spawns.append((msgpack.packb(["spawn", token, spec]), [theirs, upcall]))
+        # The core enters the process when this returns; the connection is looked at after that.
+        self.call_later(0, partial(self._connect, token, ours))
+
+    def _connect(self, token: int, ours: socket.socket) -> None:
+        process = self.machine.processes[token]
+        fd = ours.fileno()
+        connection = Connection(
+            ours,
+            process,
+            self._dispatcher,
+            self._epoll.modify,
+            self.call_later,
+            partial(self._hung_up, process, fd),
+        )
+        self._connections[token] = connection
+        self._watch(fd, select.EPOLLIN, connection.on_event)
+        self._send_spawns()
+
+    def signal(self, token: int, number: int) -> None:
+        """By pidfd, so it reaches that process or none."""
+        pidfd = self._pidfds.get(token)
+        if pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+
+    def cpu_time(self, token: int) -> int | None:
+        """From the process's CPU clock."""
+        process = self.machine.processes.get(token)
+        return cpu_time(process.pid) if process is not None and process.pid else None
+
+    def running(self, token: int) -> bool:
+        """From /proc."""
+        process = self.machine.processes.get(token)
+        return process is not None and bool(process.pid) and is_running(process.pid)
+
+    def reply(self, token: int, message: list[Any]) -> None:
+        """Answer a call that was left open."""
+        connection = self._connections.get(token)
+        if connection is not None:
+            connection.answer(self._dispatcher.pack(message))
+
+    def halt(self, status: int, text: str) -> None:
+        """The main loop ends after this round."""
+        if self._exit_status is None:
+            self._exit_status, self._why = status, text
+            self.ledger.record("machine.halt", -1, text)
+            print(f"hypervisor: {text}", file=sys.stderr, flush=True)
+        self._stop_bell.ring()
+
+    def pids(self) -> dict[str, int]:
+        """Ours and the spawner's."""
+        spawner = {} if self._spawner is None else {"spawner": self._spawner.pid}
+        return {"hypervisor": os.getpid(), **spawner}
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def _start_spawner(self) -> None:
+        ours, theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+        )
+        ours.setblocking(False)
+        self._channel = ours
+        command = list(self._config.spawner or (sys.executable, "-m", "hvsim.domain.spawner"))
+        command += ["--fd", str(theirs.fileno())]
+        if self._config.preload:
+            command += ["--warm", *self._config.preload]
+        with contextlib.ExitStack() as stack:
+            stack.callback(theirs.close)
+            output = None
+            if self._config.log_dir:
+                path = Path(self._config.log_dir) / "spawner.log"
+                output = stack.enter_context(path.open("ab"))
+            self._spawner = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._watch(ours.fileno(), select.EPOLLIN, self._spawner_event)
+
+    def _send_spawns(self) -> None:
+        assert self._channel is not None
+        while self._spawns:
+            data, (theirs, upcall) = self._spawns[0]
+            try:
+                socket.send_fds(self._channel, [data], [theirs.fileno(), upcall.fd])
+            except BlockingIOError:
+                self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                return
+            except OSError as error:
+                token = msgpack.unpackb(data)[1]
+                self._failed.append((token, f"cannot reach the spawner: {error.strerror}"))
+            del self._spawns[0]
+            theirs.close()
+        self._epoll.modify(self._channel.fileno(), select.EPOLLIN)
+
+    def _spawner_event(self, events: int) -> None:
+        assert self._channel is not None
+        if events & select.EPOLLOUT:
+            self._send_spawns()
+        if not events & ~select.EPOLLOUT:
+            return
+        try:
+            data, fds, _, _ = socket.recv_fds(
+                self._channel, _SPAWNER_MESSAGE, 4, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._unwatch(self._channel.fileno())
+            self.halt(1, "the spawner has died")
+            return
+        match msgpack.unpackb(data):
+            case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
+                pidfd = fds[0]
+                self._pidfds[token] = pidfd
+                self.machine.process_spawned(token, pid, missing)
+                self._watch(pidfd, select.EPOLLIN, lambda _: self._gone(token))
+                if self._connections[token].closed:
+                    self.signal(token, SIGKILL)
+            case ["failed", int(token), str(text)]:
+                self._spawn_failed(token, text)
+            case ["exited", int(pid), int(status)]:
+                self._note_exit(pid, status)
+            case other:
+                self.ledger.record("spawner.odd", -1, f"the spawner says {other!r}"[:200])
+                for fd in fds:
+                    os.close(fd)
+
+    def _spawn_failed(self, token: int, text: str) -> None:
+        self._drop_connection(token)
+        self.machine.process_failed(token, text)
+
+    def _note_exit(self, pid: int, status: int) -> None:
+        text = (
+            f"killed by signal {os.WTERMSIG(status)}"
+            if os.WIFSIGNALED(status)
+            else f"exit status {os.waitstatus_to_exitcode(status)}"
+        )
+        self.ledger.record("process.exited", -1, f"pid {pid}: {text}", pid=pid, status=status)
+
+    def _gone(self, token: int) -> None:
+        """A pidfd is readable: the process is really gone."""
+        self.machine.process_gone(token, None)
+        pidfd = self._pidfds.pop(token)
+        self._unwatch(pidfd)
+        os.close(pidfd)
+        self._drop_connection(token)
+
+    def _drop_connection(self, token: int) -> None:
+        connection = self._connections.pop(token, None)
+        if connection is not None and not connection.closed:
+            self._unwatch(connection.fileno())
+            connection.close()
+
+    def _hung_up(self, process: Process, fd: int) -> None:
+        """A process closed its connection: it is of no more use, and ends now."""
+        self._handlers.pop(fd, None)
+        self.signal(process.token, SIGKILL)
+
+    # -- the ledger, published --------------------------------------------------------------------
+
+    def _publish(self, record: Record) -> None:
+        if len(self._records) < UNSENT_RECORDS:
+            self._records.append(record)
+
+    def _flush_records(self) -> None:
+        records, self._records = self._records, []
+        if self._publisher is not None:
+            for record in records:
+                with contextlib.suppress(zmq.Again):
+                    self._publisher.send(msgpack.packb(record), zmq.NOBLOCK)
