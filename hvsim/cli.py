@@ -1,0 +1,159 @@
+"""The `hvsim` command: finds the verb, and turns what goes wrong into one clear line.
+
+Each verb is a module of `hvsim.commands` with HELP, EXAMPLE, `arguments(parser)` and
+`run(options) -> exit code`. Only the verb that is used gets imported: a listing must answer
+at once.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, ModuleType
+
+from hvsim.lab.problems import HvsimError
+
+COMMANDS = {
+    "validate": "check a lab file, start nothing",
+    "up": "bring a lab up and wait until it is ready",
+    "down": "end a lab, leave nothing behind",
+    "labs": "the labs of this user",
+    "ps": "every process, domain and device of a lab, and who waits for whom",
+    "env": "export lines for a shell: XENSTORED_PATH and others",
+    "events": "what the hypervisor decided, so far and from now on",
+    "xl": "the toolstack: list, create, destroy, shutdown, console, ...",
+    "xenstore": "the store: ls, read, write, list, rm, watch",
+    "fault": "kill, stall or resume a domain",
+    "demo": "a database that survives its storage domain",
+}
+RAW = ("xl", "xenstore")
+"""Commands that get their words as they are: they have a syntax of their own."""
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: the same tidy end as after Ctrl-C."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Raises nothing but SystemExit of argparse."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except HvsimError as error:
+        print(f"hvsim: {error}", file=sys.stderr)
+        if os.environ.get("HVSIM_DEBUG"):
+            traceback.print_exc()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt as error:
+        print("hvsim: interrupted", file=sys.stderr)
+        return 143 if isinstance(error, Terminated) else 130
+    except Exception as error:
+        return _unexpected(error, words)
+
+
+def _unexpected(error: Exception, words: Sequence[str]) -> int:
+    """One line, and the rest in a file: a fault of ours must not bury what the user sees."""
+    if os.environ.get("HVSIM_DEBUG"):
+        traceback.print_exc()
+        return 70
+    fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
+    with os.fdopen(fd, "w", encoding="utf-8") as log:
+        log.write(f"hvsim {' '.join(words)}\n{traceback.format_exc()}")
+    print(f"hvsim: unexpected: {type(error).__name__}: {error}; details are in {path} "
+          "(HVSIM_DEBUG=1 shows them at once)", file=sys.stderr)
+    return 70
+
+
+def _run(words: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    lab, words = _global_options(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        if words[1:] and words[0] == "help":
+            words = [words[1], "--help"]
+        else:
+            print(usage())
+            return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from hvsim import __version__
+
+        print(f"hvsim {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in COMMANDS:
+        return _unknown(verb)
+    module = importlib.import_module(f"hvsim.commands.{verb}")
+    if verb in RAW:
+        code: int = module.run_raw(rest, lab)
+        return code
+    options = parser_of(verb, module).parse_args(rest)
+    if getattr(options, "lab", None) is None:
+        options.lab = lab
+    code = module.run(options)
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _global_options(words: list[str]) -> tuple[str | None, list[str]]:
+    """Take `--lab NAME` off the front: `hvsim --lab a xl list`."""
+    lab = None
+    while words and words[0].startswith("--lab"):
+        if words[0] == "--lab" and len(words) > 1:
+            lab, words = words[1], words[2:]
+        elif words[0].startswith("--lab="):
+            lab, words = words[0][len("--lab="):], words[1:]
+        else:
+            raise HvsimError("--lab needs the name of a lab: `hvsim --lab NAME xl list`; "
+                             "`hvsim labs` lists them")
+    return lab, words
+
+
+def _unknown(verb: str) -> int:
+    import difflib
+
+    close = difflib.get_close_matches(verb, COMMANDS, n=1)
+    remedy = f"did you mean `hvsim {close[0]}`?" if close else "`hvsim --help` lists the commands"
+    print(f"hvsim: unknown command {verb!r}; {remedy}", file=sys.stderr)
+    return 2
+
+
+def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
+    """The parser of one verb, with its help and example."""
+    parser = argparse.ArgumentParser(
+        prog=f"hvsim {verb}", description=module.HELP, epilog=f"example:\n{module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    module.arguments(parser)
+    return parser
+
+
+def usage() -> str:
+    """What `hvsim --help` says."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in COMMANDS.items()]
+    return "\n".join([
+        "usage: hvsim [--lab NAME] COMMAND ...", "",
+        "A Xen host made of ordinary Linux processes.", "", *lines, "",
+        "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
+        "`hvsim COMMAND --help` explains a command and shows an example.", "",
+        "example:", f"  hvsim up {_example_lab()}", "  hvsim xl list", "  hvsim down",
+    ])
+
+
+def _example_lab() -> str:
+    here = Path("configs/two-tier.toml")
+    return str(here) if here.exists() else "two-tier.toml"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""hvsim down [N]"""
+
+import argparse
+
+from hvsim.commands.common import json_option, print_json, say
+from hvsim.lab.problems import HvsimError
+
+HELP = """End a lab and remove its run directory. Needs no lab file.
+
+Guests are asked to shut down first; with --now they are not. Also clears away what a killed
+hypervisor or a killed `hvsim up` has left."""
+EXAMPLE = """  hvsim down
+  hvsim down two-tier --now"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    parser.add_argument("name", metavar="N", nargs="?",
+                        help="the lab (default: HVSIM_LAB, or the only one)")
+    parser.add_argument("--now", action="store_true", help="do not ask the guests first")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S",
+                        help="seconds that the guests have to shut down (default: 10)")
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0: it is gone. 1: no such lab, or something would not end."""
+    import os
+
+    from hvsim.lab.rundir import base_dir, find_all
+    from hvsim.lab.teardown import take_down
+
+    labs = {lab.name: lab for lab in find_all()}
+    asked = options.name or options.lab or os.environ.get("HVSIM_LAB")
+    if asked is None and len(labs) == 1:
+        asked = next(iter(labs))
+    if asked is None and labs:
+        raise HvsimError(f"{len(labs)} labs are here ({', '.join(labs)}); say which: "
+                         f"`hvsim down {next(iter(labs))}`")
+    if asked not in labs:
+        there = f"there: {', '.join(labs)}" if labs else "there is none"
+        raise HvsimError(f"no lab {asked or ''} in {base_dir()} ({there})".replace("lab  ", "lab "))
+    lab = labs[asked]
+    if lab.state == "starting" and lab.busy:
+        raise HvsimError(f"lab {asked} is being started by pid {lab.record['launcher']['pid']}; "
+                         "press Ctrl-C there, or wait until it is up")
+    take_down(lab, now=options.now, guests_timeout=options.timeout,
+              say=lambda line: None if options.json else say(line))
+    if options.json:
+        print_json({"name": asked, "leftovers": []})
+    else:
+        say(f"lab {asked} is down; nothing of it is left")
+    return 0

@@ -1,0 +1,41 @@
+"""hvsim events"""
+
+import argparse
+import json
+
+from hvsim.commands.common import control_of, json_option, lab_option, say
+
+HELP = """Print the hypervisor's ledger: what it decided, allowed, refused, and why.
+
+Prints what the hypervisor still has; with --follow goes on with what comes, until the lab ends
+or Ctrl-C. --json prints one object a line."""
+EXAMPLE = """  hvsim events --follow
+  hvsim events --json | jq 'select(.kind == "domain")'"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    parser.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
+    parser.add_argument("--domain", type=int, metavar="DOMID", help="only records about this domain")
+    lab_option(parser)
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0; 1 when no lab is meant."""
+    from hvsim.lab.choose import choose
+    from hvsim.lab.control import ControlError
+    from hvsim.observe.events import follow, line, snapshot
+
+    lab = choose(options.lab)
+    with control_of(lab) as control:
+        records = follow(lab, control) if options.follow else snapshot(control)
+        try:
+            for record in records:
+                if options.domain is not None and record.get("domid") != options.domain:
+                    continue
+                say(json.dumps(record, default=repr) if options.json else line(record))
+        except ControlError:
+            if lab.running:
+                raise
+    return 0

@@ -1,0 +1,53 @@
+"""hvsim labs"""
+
+import argparse
+import time
+
+from hvsim.commands.common import json_option, print_json, say, table
+
+HELP = """List the labs of this user: name, state, hypervisor pid, age and lab file.
+
+States: starting, running, stopping; interrupted (its `up` was killed) and dead (its
+hypervisor is gone): `hvsim down NAME` clears these away."""
+EXAMPLE = """  hvsim labs"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0, also when there is none."""
+    from hvsim.lab.rundir import base_dir, find_all
+
+    rows = []
+    for lab in find_all():
+        hypervisor = lab.hypervisor
+        rows.append({
+            "name": lab.name,
+            "state": lab.state,
+            "pid": hypervisor.pid if hypervisor and lab.running else None,
+            "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
+            "lab_file": lab.record.get("lab_file"),
+            "run_dir": str(lab.path),
+        })
+    if options.json:
+        print_json(rows)
+    elif not rows:
+        say(f"No lab in {base_dir()}. Start one: hvsim up LAB.toml")
+    else:
+        say(table(("NAME", "STATE", "PID", "AGE", "LAB FILE"), [
+            (row["name"], row["state"], row["pid"] or "-", age(row["seconds"]), row["lab_file"])
+            for row in rows]))
+    return 0
+
+
+def age(seconds: float) -> str:
+    """7 -> "7s", 3700 -> "1h01m"."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -1,0 +1,77 @@
+"""hvsim ps"""
+
+import argparse
+from typing import Any
+
+from hvsim.commands.common import control_of, json_option, lab_option, print_json, say, table
+from hvsim.lab.progress import state_name
+
+HELP = """Show a running lab: hypervisor, the programs of dom0, every domain with domid, role,
+state, pid and devices, and which device waits for whom.
+
+STATE is xl list's; WALLS names what the machine does not allow of a domain's isolation."""
+EXAMPLE = """  hvsim ps
+  hvsim ps --json | jq '.domains[] | {name, pid}'"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    lab_option(parser)
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0; 1 when no lab is meant or its toolstack does not answer."""
+    from hvsim.lab.choose import choose
+    from hvsim.observe.household import household
+
+    lab = choose(options.lab)
+    with control_of(lab) as control:
+        found = household(lab, control)
+    if options.json:
+        print_json(found)
+    else:
+        say(text(found))
+    return 0
+
+
+def text(found: dict[str, Any]) -> str:
+    """The household for a reader."""
+    rows: list[tuple[object, ...]] = [
+        ("-" if row["domid"] is None else row["domid"], row["name"], row["role"],
+         "stalled" if row["stalled"] else "-", row["pid"] or "-", "-", _walls(row))
+        for row in found["processes"]
+    ]
+    for row in found["domains"]:
+        if row.get("domid") == 0:
+            continue
+        restarts = row.get("restarts") or 0
+        role = str(row.get("role")) + (f" (restarted {restarts}x)" if restarts else "")
+        state = f"{row.get('state')}" + (" stalled" if row["stalled"] else "")
+        rows.append((row.get("domid"), row.get("name"), role, state, row.get("pid") or "-",
+                     _devices(row), _walls(row)))
+    lines = [f"lab {found['lab']}",
+             table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows)]
+    for wait in found["waits"]:
+        count = wait.get("unanswered")
+        asked = f", {count} requests unanswered" if count else ""
+        lines.append(f"{wait['domain']} {wait['device']} waits for {wait['on']}: "
+                     f"{wait['why']}{asked}")
+    return "\n".join(lines)
+
+
+def _devices(row: dict[str, Any]) -> str:
+    words = []
+    for device in row.get("devices") or []:
+        front = device.get("frontend_state")
+        state = state_name(None if front is None else str(front))
+        words.append(f"{device.get('vdev') or device.get('devid')}<-"
+                     f"{device.get('backend_domid')}:{state}")
+    return " ".join(words) or "-"
+
+
+def _walls(row: dict[str, Any]) -> str:
+    if row["role"] in ("hypervisor", "dom0"):
+        return "trusted"
+    missing = row.get("missing")
+    return "without " + ", ".join(missing) if missing else "all"

@@ -1,0 +1,43 @@
+"""hvsim up LAB"""
+
+import argparse
+import time
+
+from hvsim.commands.common import json_option, print_json, say
+
+HELP = """Bring a lab up, and return when it is ready: every device Connected, and every
+guest's own health check green. Each step of each device is told on the way.
+
+If it cannot become ready, or with Ctrl-C, everything that was started is ended and removed."""
+EXAMPLE = """  hvsim up configs/two-tier.toml
+  hvsim up configs/two-tier.toml --name second    # a second one beside it"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    parser.add_argument("file", metavar="LAB", help="the lab file (TOML)")
+    parser.add_argument("--name", metavar="N", help="call the lab N instead of what its file says")
+    parser.add_argument("--quiet", "-q", action="store_true", help="say nothing on the way")
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0: ready. 1: refused or failed, and nothing is left."""
+    from hvsim.lab.load import load
+    from hvsim.lab.up import bring_up
+
+    begun = time.monotonic()
+    lab = load(options.file, name=options.name)
+
+    def progress(line: str) -> None:
+        if not (options.quiet or options.json):
+            say(f"{time.monotonic() - begun:7.3f}  {line}")
+
+    running = bring_up(lab, say=progress)
+    if options.json:
+        print_json({"name": lab.name, "seconds": round(running.seconds, 3),
+                    "run_dir": str(running.run.path), "domids": running.domids})
+    else:
+        say(f"lab {lab.name} is ready after {running.seconds:.2f} s; "
+            f"look at it with `hvsim ps`, end it with `hvsim down {lab.name}`")
+    return 0

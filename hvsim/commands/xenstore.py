@@ -1,0 +1,24 @@
+"""hvsim xenstore ls|read|write|list|rm|watch"""
+
+from collections.abc import Sequence
+
+HELP = "Look at and change the store of a running lab, as the xenstore-* tools do."
+EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
+  hvsim xenstore read /local/domain/2/name
+  hvsim xenstore watch /local/domain/0/backend"""
+
+
+def run_raw(words: Sequence[str], lab: str | None) -> int:
+    """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
+    from hvsim.commands.raw import split_lab
+    from hvsim.lab.choose import choose
+    from hvsim.xenstore.commands import main
+
+    words, lab = split_lab(words, lab)
+    if not words or words[0] in ("-h", "--help"):
+        print(f"usage: hvsim xenstore ls|read|write|list|rm|watch ...\n\n{HELP}\n\n"
+              f"example:\n{EXAMPLE}")
+        return 0 if words else 1
+    if {"-h", "--help"}.intersection(words):
+        return main(list(words), "")
+    return main(list(words), str(choose(lab).xenstored))

@@ -1,0 +1,67 @@
+"""What the hypervisor is told at its start: the machine, and the processes of dom0.
+
+dom0 is several programs, as in a real dom0: xenstored, the kernel (block backend), xenconsoled
+and the toolstack, each with a hypercall connection of its own and all of them domid 0.
+"""
+
+import os
+from typing import Any
+
+from hvsim.lab.model import Lab
+from hvsim.lab.rundir import RunDir
+from hvsim.lab.sizes import MIB, PAGE_SIZE
+
+DOM0_MEMORY = 512
+"""MiB of dom0; sparse, as all memory of a lab."""
+
+PRELOAD = (
+    "hvsim.domain", "hvsim.drivers.block.front", "hvsim.drivers.block.back",
+    "hvsim.xenstore.daemon", "hvsim.toolstack.daemon",
+    "domains.dom0", "domains.consoled", "domains.storage", "domains.guests.idle",
+)
+"""Modules that the warm spawner has loaded before it makes the first domain."""
+
+
+def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
+    """The specs (see the spawner's wire) of dom0's processes, in the order of their start."""
+    common = {"lab": run.name, "run_dir": str(run.path), "seed": lab.seed}
+    trace = str(run.log / "xenstored.trace") if lab.trace else None
+    store = str(run.xenstored)
+    programs: list[tuple[str, str, dict[str, Any]]] = [
+        ("xenstored", "hvsim.xenstore.daemon:main", {"socket": store, "trace": trace}),
+        ("kernel", "domains.dom0:main", {}),
+        ("xenconsoled", "domains.consoled:main",
+         {"xenstored": store, "console_dir": str(run.console), "log_dir": str(run.console)}),
+        ("toolstack", "hvsim.toolstack.daemon:main",
+         {"xenstored": store, "control": f"ipc://{run.control}", "console_dir": str(run.console),
+          "lab_file": str(lab.file)}),
+    ]
+    return [
+        {
+            "name": "Domain-0", "domid": 0, "process": process, "program": program,
+            "profile": "dom0", "path": [], "files": [], "args": {**common, **args},
+            "stdout": str(run.log / f"{process}.log"),
+        }
+        for process, program, args in programs
+    ]
+
+
+def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:
+    """The map that the hypervisor reads before it does anything else."""
+    return {
+        "lab": run.name,
+        "run_dir": str(run.path),
+        "memory_pages": (lab.memory + DOM0_MEMORY) * MIB // PAGE_SIZE,
+        "cpus": lab.cpus,
+        "event_mode": lab.event_mode,
+        "seed": lab.seed,
+        "events_endpoint": f"ipc://{run.events}",
+        "log_dir": str(run.log),
+        "dom0": {
+            "name": "Domain-0",
+            "memory_pages": DOM0_MEMORY * MIB // PAGE_SIZE,
+            "max_vcpus": min(lab.cpus, os.cpu_count() or 1),
+            "processes": dom0_processes(lab, run),
+        },
+        "spawner": {"preload": list(PRELOAD)},
+    }

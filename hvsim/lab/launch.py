@@ -1,0 +1,107 @@
+"""The hypervisor is started: detached, told its boot config, and waited for.
+
+The order keeps a killed launcher from leaving an unrecorded process: the hypervisor is
+started and does nothing until it has read its boot config; it is written into the record; then
+the config is sent. When the launcher dies before that, the hypervisor reads the end of the
+file and ends.
+"""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgpack
+
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.processes import Identity
+from hvsim.lab.rundir import RunDir
+
+READY_TIMEOUT = 20.0
+"""Seconds for hypervisor, spawner and dom0's processes to be spawned."""
+
+
+class LaunchError(HvsimError):
+    """The hypervisor did not come up. The text holds the end of its log."""
+
+
+def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    """Start the hypervisor of `run` with `config`; returns when it says that it is ready.
+
+    Raises LaunchError when it ends or stays silent; it is dead then.
+    """
+    packed = msgpack.packb(config)
+    config_read, config_write = os.pipe()
+    notice_read, notice_write = os.pipe()
+    try:
+        with open(run.log / "hypervisor.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "hvsim.hypervisor",
+                 "--config-fd", str(config_read), "--notice-fd", str(notice_write)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=(config_read, notice_write))
+    except BaseException:
+        for fd in (config_read, config_write, notice_read, notice_write):
+            os.close(fd)
+        raise
+    os.close(config_read)
+    os.close(notice_write)
+    try:
+        identity = Identity.of(process.pid)
+        if identity is None:
+            raise LaunchError(f"the hypervisor ended at once{_log_end(run)}")
+        run.write(hypervisor=identity.record())
+        _send(config_write, packed)
+        os.close(config_write)
+        config_write = -1
+        notice = _notice(notice_read, READY_TIMEOUT)
+        if notice is None or not notice.get("ready"):
+            said = f": {notice['error']}" if notice and notice.get("error") else ""
+            raise LaunchError(f"the hypervisor did not become ready{said}{_log_end(run)}")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        if config_write >= 0:
+            os.close(config_write)
+        os.close(notice_read)
+    return process
+
+
+def _send(fd: int, data: bytes) -> None:
+    """Write all of `data`. A reader that is gone is noticed by what it does not answer."""
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(fd, data):]
+
+
+def _notice(fd: int, timeout: float) -> dict[str, Any] | None:
+    """The one map the hypervisor sends, read to the end of the pipe; None when there is none."""
+    deadline = time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    data = b""
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        piece = os.read(fd, 65536)
+        if not piece:
+            break
+        data += piece
+    try:
+        notice = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException):
+        return None
+    return notice if isinstance(notice, dict) else None
+
+
+def _log_end(run: RunDir, lines: int = 12) -> str:
+    """The last lines of the logs, for an error text: the run directory is about to go."""
+    parts = []
+    for log in sorted(run.log.glob("*.log")):
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        if text:
+            parts.append(f"\n--- {log.name}\n" + "\n".join(text))
+    return "".join(parts)

@@ -1,0 +1,222 @@
+"""A lab file is read and checked as a whole: all its faults are told at once."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hvsim.lab.check import Checker
+from hvsim.lab.guests import Guest, parse_guest
+from hvsim.lab.locate import Locator
+from hvsim.lab.model import (
+    DEFAULT_CPUS,
+    DEFAULT_MEMORY,
+    Domain,
+    Image,
+    Lab,
+    XlValue,
+    render_lines,
+)
+from hvsim.lab.problems import LabFileError, Problem
+from hvsim.lab.schema import place_of, schema_problems
+from hvsim.lab.sizes import bytes_of, mib_of
+
+_INLINE = ("name", "memory", "vcpus", "disk", "extra", "on_poweroff", "on_reboot", "on_crash")
+
+
+def load(path: str | Path, *, name: str | None = None) -> Lab:
+    """Read and check the lab file at `path`; `name` replaces the lab's own name.
+
+    Starts nothing and writes nothing. Raises LabFileError with every problem found: of the
+    TOML syntax, of the schema, of the guests' configs and of what these say together.
+    """
+    file = Path(path)
+    shown = str(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise LabFileError([Problem(shown, 0, "", "there is no such file", _others(file))]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise LabFileError([Problem(shown, 0, "", f"cannot be read: {reason}")]) from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LabFileError([_syntax(shown, str(error))]) from None
+    return _Loader(file.resolve(), shown, text, data).lab(name)
+
+
+def _others(file: Path) -> str:
+    try:
+        found = sorted(str(other) for other in file.parent.glob("*.toml"))
+    except OSError:
+        found = []
+    return f"lab files there: {', '.join(found)}" if found else "give the path of a lab file"
+
+
+def _syntax(file: str, text: str) -> Problem:
+    """tomllib says "Expected '=' after a key in a key/value pair (at line 3, column 6)"."""
+    message, _, at = text.partition(" (at line ")
+    line, _, column = at.rstrip(")").partition(", column ")
+    number = int(line) if line.isdigit() else 0
+    place = f"column {column}" if column else ""
+    return Problem(file, number, place, f"not TOML: {message}", "see https://toml.io")
+
+
+class _Loader:
+    """One reading of one file."""
+
+    def __init__(self, file: Path, shown: str, text: str, data: dict[str, Any]) -> None:
+        self.file = file
+        self.shown = shown
+        self.data = data
+        self.locator = Locator(text)
+        self.problems: list[Problem] = []
+
+    def lab(self, name: str | None) -> Lab:
+        self.problems += schema_problems(self.data, self.shown, self.locator)
+        table = self.data.get("lab") if isinstance(self.data.get("lab"), dict) else {}
+        if self.problems:
+            # What the schema refuses cannot be built; what stands beside it is still checked.
+            self._check(*self._sound_parts())
+            raise LabFileError(self.problems)
+        images, domains = self._sound_parts()
+        self._check(images, domains)
+        if self.problems:
+            raise LabFileError(self.problems)
+        return Lab(
+            name=name or table.get("name", self.file.stem),
+            file=self.file,
+            memory=mib_of(table.get("memory", DEFAULT_MEMORY)),
+            cpus=table.get("cpus", DEFAULT_CPUS),
+            trace=table.get("trace", False),
+            seed=table.get("seed", 0),
+            event_mode=table.get("event_mode", "direct"),
+            images=tuple(image for _, image in images),
+            domains=tuple(domain for _, domain in domains),
+        )
+
+    def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
+        """The images and domains whose tables the schema did not refuse, with their index."""
+        bad_lines = {problem.line for problem in self.problems}
+        images = [
+            (index, self._image(table))
+            for index, table in self._tables("image", bad_lines)
+        ]
+        domains = []
+        for index, table in self._tables("domain", bad_lines):
+            domain = self._domain(index, table)
+            if domain is not None:
+                domains.append((index, domain))
+        return images, domains
+
+    def _tables(self, kind: str, bad_lines: set[int]) -> list[tuple[int, dict[str, Any]]]:
+        tables = self.data.get(kind)
+        if not isinstance(tables, list):
+            return []
+        sound = []
+        for index, table in enumerate(tables):
+            if not isinstance(table, dict):
+                continue
+            places = [self.locator.line((kind, index))]
+            places += [self.locator.line((kind, index, key)) for key in table]
+            if not bad_lines.intersection(places):
+                sound.append((index, table))
+        return sound
+
+    def _image(self, table: Mapping[str, Any]) -> Image:
+        size = table.get("size")
+        return Image(
+            name=table["path"],
+            path=self.file.parent / Path(table["path"]).expanduser(),
+            size=None if size is None else bytes_of(size),
+            scratch=table.get("scratch", False),
+        )
+
+    def _domain(self, index: int, table: Mapping[str, Any]) -> Domain | None:
+        if "config" in table:
+            return self._from_config(index, table)
+        if "name" not in table:
+            self._wrong(("domain", index), "has neither config nor name",
+                        'add config = "guest.cfg", or name = "..." and memory = ...')
+            return None
+        inline: dict[str, XlValue] = {key: table[key] for key in _INLINE if key in table}
+        inline["memory"] = mib_of(table.get("memory", 64))
+        try:
+            text = "\n".join(render_lines(inline)) + "\n"
+        except ValueError as error:
+            self._wrong(("domain", index), str(error), "leave the quotes out")
+            return None
+        return self._finish(index, table, text, f"{self.shown} (domain {table['name']})",
+                            self.file.parent, inline=True)
+
+    def _from_config(self, index: int, table: Mapping[str, Any]) -> Domain | None:
+        spare = [key for key in _INLINE if key in table]
+        for key in spare:
+            self._wrong(("domain", index, key), f"{key!r} stands beside config",
+                        f"put it in [domain.overrides]: {key} = ...")
+        path = self.file.parent / Path(table["config"]).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            self._wrong(("domain", index, "config"), f"{path}: {reason}",
+                        "correct the path (relative paths count from the lab file)")
+            return None
+        return None if spare else self._finish(index, table, text, str(path), path.parent)
+
+    def _finish(self, index: int, table: Mapping[str, Any], text: str, config_path: str,
+                directory: Path, *, inline: bool = False) -> Domain | None:
+        overrides = dict(table.get("overrides", {}))
+        try:
+            if "memory" in overrides:
+                overrides["memory"] = mib_of(overrides["memory"])
+            lines = render_lines(overrides)
+        except ValueError as error:
+            self._wrong(("domain", index, "overrides"), str(error))
+            return None
+        guest = parse_guest(text, config_path, lines, table.get("program"))
+        if guest.problems:
+            at = self.locator.line(("domain", index))
+            self.problems += [
+                replace(problem, file=self.shown, line=at, place=f"domain {table['name']!r}")
+                if inline else problem
+                for problem in guest.problems
+            ]
+        if guest.parsed is None:
+            return None
+        return self._assemble(table, text, config_path, directory, lines, guest)
+
+    def _assemble(self, table: Mapping[str, Any], text: str, config_path: str, directory: Path,
+                  lines: tuple[str, ...], guest: Guest) -> Domain:
+        assert guest.parsed is not None
+        parsed = guest.parsed
+        return Domain(
+            name=parsed.name,
+            config=text,
+            config_path=config_path,
+            directory=directory,
+            overrides=lines,
+            role="driver" if parsed.driver else table.get("role", "guest"),
+            restart=table.get("restart", "never"),
+            program=parsed.program,
+            args=table.get("args", {}),
+            files=tuple(self._file(entry) for entry in table.get("files", ())),
+            disks=parsed.disks,
+            memory=parsed.memory,
+        )
+
+    def _file(self, entry: str) -> tuple[str, str]:
+        path, _, mode = entry.rpartition(":")
+        if path and mode in ("r", "rw"):
+            return str(self.file.parent / path), mode
+        return str(self.file.parent / entry), "r"
+
+    def _check(self, images: list[tuple[int, Image]], domains: list[tuple[int, Domain]]) -> None:
+        self.problems += Checker(self.file, self.shown, self.data, self.locator).check(
+            images, domains)
+
+    def _wrong(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> None:
+        self.problems.append(Problem(
+            self.shown, self.locator.line(path), place_of(path, self.data), text, remedy))

@@ -1,0 +1,111 @@
+"""A lab file as frozen values: what `hvsim validate` has approved and `hvsim up` carries out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+XlValue = str | int | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A disk image. `name` is its spelling in the lab file and in the guests' disk lines."""
+
+    name: str
+    path: Path
+    """Where it stands; for a scratch image, where it would stand next to the lab file."""
+    size: int | None = None
+    """Bytes; None: the image exists already and keeps its size."""
+    scratch: bool = False
+
+    def location(self, images_dir: Path) -> Path:
+        """The image's path in a running lab whose scratch images live in `images_dir`."""
+        return images_dir / self.path.name if self.scratch else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What the lab needs to know of one disk line of a guest."""
+
+    target: str
+    backend: str
+    """Name of the domain that serves the disk; "" or "Domain-0" means dom0."""
+    vdev: str
+    readonly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One domain to create, in the words of the control wire's "create" request."""
+
+    name: str
+    config: str
+    """Text of the xl.cfg (for an inline domain: written from its keys)."""
+    config_path: str
+    """The config's path; for an inline domain, the lab file and the domain's place in it."""
+    directory: Path
+    overrides: tuple[str, ...] = ()
+    """xl.cfg lines that replace those of the config."""
+    role: str = "guest"
+    restart: str = "never"
+    program: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    disks: tuple[Disk, ...] = ()
+    memory: int = 0
+    """MiB, as parsed from the config."""
+
+    @property
+    def is_driver(self) -> bool:
+        """Does this domain serve devices to others?"""
+        return self.role == "driver"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A whole lab file."""
+
+    name: str
+    file: Path
+    memory: int
+    """MiB of machine memory."""
+    cpus: int
+    trace: bool
+    seed: int
+    event_mode: str
+    images: tuple[Image, ...]
+    domains: tuple[Domain, ...]
+
+    @property
+    def creation_order(self) -> tuple[Domain, ...]:
+        """Driver domains first, as a guest cannot be attached to a backend that is not there."""
+        return tuple(sorted(self.domains, key=lambda domain: not domain.is_driver))
+
+    def image_paths(self, images_dir: Path) -> dict[str, str]:
+        """Every declared image: its spelling in disk lines -> its absolute path in a running lab."""
+        return {image.name: str(image.location(images_dir)) for image in self.images}
+
+
+DEFAULT_MEMORY = 8192
+DEFAULT_CPUS = 4
+
+
+def render_value(value: XlValue) -> str:
+    """A value as xl.cfg(5) writes it: 64, "text", ["a", "b"]. Raises ValueError if it cannot."""
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, str):
+        if "\n" in value:
+            raise ValueError(f"{value!r} has a line end, xl.cfg cannot say that")
+        if '"' not in value:
+            return f'"{value}"'
+        if "'" not in value:
+            return f"'{value}'"
+        raise ValueError(f"{value!r} has both kinds of quotes, xl.cfg cannot say that")
+    return "[" + ", ".join(render_value(item) for item in value) + "]"
+
+
+def render_lines(values: Mapping[str, XlValue]) -> tuple[str, ...]:
+    """xl.cfg(5) lines for `values`, one key each."""
+    return tuple(f"{key} = {render_value(value)}" for key, value in values.items())

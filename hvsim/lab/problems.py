@@ -1,0 +1,34 @@
+"""What is wrong with a lab file, said so that the reader can mend it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One fault: the file and line, the place inside it, what is wrong, and the remedy."""
+
+    file: str
+    line: int
+    place: str
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        said = f"{where}: {self.place}: {self.text}" if self.place else f"{where}: {self.text}"
+        return f"{said}; {self.remedy}" if self.remedy else said
+
+
+class HvsimError(Exception):
+    """A refusal that a user can act on: its text names the place and the remedy."""
+
+    exit_code = 1
+
+
+class LabFileError(HvsimError):
+    """A lab file is refused. `problems` holds every fault found, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,169 @@
+"""Processes by identity, never by a bare number.
+
+A pid is reused; (boot, pid, start time) is not. Whoever signals a process here holds a pidfd
+that was opened first and checked afterwards, so that the signal reaches this process or none.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process of one boot of the machine."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot, field 22 of /proc/PID/stat."""
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> "Identity | None":
+        """The identity of the live process `pid`; None when there is none (or a zombie)."""
+        stat = read_stat(pid)
+        if stat is None or stat.state in "ZX":
+            return None
+        return cls(pid, stat.start_time, boot_id())
+
+    @classmethod
+    def from_record(cls, record: Any) -> "Identity | None":
+        """Read back what `record()` wrote; None for anything else."""
+        try:
+            return cls(int(record["pid"]), int(record["start_time"]), str(record["boot"]))
+        except (TypeError, KeyError, ValueError):
+            return None
+
+    def record(self) -> dict[str, Any]:
+        """A JSON form for the run directory."""
+        return {"pid": self.pid, "start_time": self.start_time, "boot": self.boot}
+
+    def alive(self) -> bool:
+        """Does this very process still run?"""
+        return Identity.of(self.pid) == self
+
+    def open(self) -> "Handle | None":
+        """A handle on this very process; None when it is gone."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except (ProcessLookupError, PermissionError):
+            return None
+        if self.alive():
+            return Handle(self, fd)
+        os.close(fd)
+        return None
+
+
+class Handle:
+    """A process held by pidfd. Use as a context manager, or call close()."""
+
+    def __init__(self, identity: Identity, fd: int) -> None:
+        self.identity = identity
+        self.fd = fd
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; the process is not touched."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; a process that is gone already is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.fd, number)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for the end of the process; True when it has ended.
+
+        A child of ours is reaped, so that not even a zombie is left.
+        """
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        if not poll.poll(max(0.0, timeout) * 1000):
+            return False
+        with contextlib.suppress(ChildProcessError, OSError):
+            os.waitid(os.P_PIDFD, self.fd, os.WEXITED)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """The few fields of /proc/PID/stat that are needed here."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    start_time: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Read /proc/PID/stat (proc(5)); None when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    head, _, tail = text.rpartition(")")  # the name in parentheses may hold anything
+    fields = tail.split()
+    if len(fields) < 20:
+        return None
+    return Stat(pid, head.partition("(")[2], fields[0], int(fields[1]), int(fields[19]))
+
+
+def boot_id() -> str:
+    """A text that differs for every boot of this machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def descendants(pid: int) -> list[int]:
+    """The pids of all children of `pid`, their children and so on; `pid` is not among them."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = read_stat(int(entry))
+            if stat is not None and stat.state not in "ZX":
+                children.setdefault(stat.parent, []).append(stat.pid)
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        mine = children.get(todo.pop(), [])
+        found += mine
+        todo += mine
+    return found
+
+
+def family(root: Identity) -> list[Identity]:
+    """`root` and all its descendants that live now; empty when `root` is gone."""
+    if not root.alive():
+        return []
+    members = [Identity.of(pid) for pid in descendants(root.pid)]
+    return [root, *(member for member in members if member is not None)]
+
+
+@contextlib.contextmanager
+def held(identities: Iterable[Identity]) -> Iterator[list[Handle]]:
+    """Handles on those of `identities` that live; closed at the end."""
+    handles = [handle for handle in (one.open() for one in identities) if handle is not None]
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.close()
+
+
+def wait_all(handles: Iterable[Handle], timeout: float) -> list[Handle]:
+    """Wait at most `timeout` seconds for the end of all; returns those that still run."""
+    deadline = time.monotonic() + timeout
+    return [handle for handle in handles if not handle.wait(deadline - time.monotonic())]

@@ -1,0 +1,156 @@
+"""How far each device and each guest has come: a pure view of store values.
+
+Nothing is read here. Whoever watches the store hands in (path, value); `missing()` then says
+what a lab still waits for, and `changes` what a reader may want to see.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hvsim.abi.xenbus import XenbusState
+
+CONNECTED = str(int(XenbusState.Connected))
+
+
+def state_name(value: str | None) -> str:
+    """The name of an XenbusState as it stands in the store: "4" -> "Connected"."""
+    if value is None:
+        return "absent"
+    try:
+        return XenbusState(int(value)).name
+    except ValueError:
+        return f"state {value!r}"
+
+
+@dataclass(slots=True)
+class Device:
+    """Both halves of one device."""
+
+    domain: str
+    domid: int
+    kind: str
+    devid: int
+    label: str
+    """How people call it: xvda."""
+    backend_domain: str
+    frontend: str
+    """Store path of the frontend."""
+    backend: str
+    """Store path of the backend."""
+    frontend_state: str | None = None
+    backend_state: str | None = None
+    error: str | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Are both halves Connected?"""
+        return self.frontend_state == self.backend_state == CONNECTED
+
+    def __str__(self) -> str:
+        """"db-primary xvda <- storage: frontend Initialised, backend InitWait"."""
+        states = (f"frontend {state_name(self.frontend_state)}, "
+                  f"backend {state_name(self.backend_state)}")
+        return f"{self.domain} {self.label} <- {self.backend_domain}: {states}"
+
+
+@dataclass(slots=True)
+class Guest:
+    """One domain whose program says when it is well."""
+
+    name: str
+    domid: int
+    health: str | None = None
+    ended: str | None = None
+    """Why it will never be ready ("crashed", "gone"), or None."""
+
+    @property
+    def healthy(self) -> bool:
+        """Has its program said that it is ready?"""
+        return self.health is not None and (self.health == "ok" or self.health.startswith("ok "))
+
+
+@dataclass(slots=True)
+class Progress:
+    """All devices and guests that a lab must bring up."""
+
+    guests: dict[int, Guest] = field(default_factory=dict)
+    devices: list[Device] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    """Lines for a reader, oldest first; the caller empties it."""
+
+    def add_guest(self, name: str, domid: int) -> None:
+        """`name` must become healthy."""
+        self.guests[domid] = Guest(name, domid)
+
+    def add_device(self, device: Device) -> None:
+        """`device` must become Connected."""
+        self.devices.append(device)
+
+    def paths(self) -> list[str]:
+        """Every store path whose value matters."""
+        found = [f"/local/domain/{domid}/data/health" for domid in self.guests]
+        for device in self.devices:
+            found += [f"{device.frontend}/state", f"{device.backend}/state",
+                      f"{device.frontend}/error", f"{device.backend}/error"]
+        return found
+
+    def update(self, path: str, value: str | None) -> None:
+        """The store says that `path` has `value` (None: there is no such node)."""
+        for guest in self.guests.values():
+            if path == f"/local/domain/{guest.domid}/data/health" and value != guest.health:
+                guest.health = value
+                if value:
+                    self.changes.append(f"{guest.name}: {_health(value)}")
+        for device in self.devices:
+            self._update_device(device, path, value)
+
+    def _update_device(self, device: Device, path: str, value: str | None) -> None:
+        if path == f"{device.frontend}/state" and value != device.frontend_state:
+            device.frontend_state = value
+        elif path == f"{device.backend}/state" and value != device.backend_state:
+            device.backend_state = value
+        elif path in (f"{device.frontend}/error", f"{device.backend}/error"):
+            if value and value != device.error:
+                device.error = value
+                self.changes.append(f"{device.domain} {device.label}: {value}")
+            return
+        else:
+            return
+        self.changes.append(str(device))
+
+    def end(self, domid: int, why: str) -> None:
+        """Domain `domid` has ended and will not become ready."""
+        guest = self.guests.get(domid)
+        if guest is not None and guest.ended is None:
+            guest.ended = why
+            self.changes.append(f"{guest.name}: {why}")
+
+    def failed(self) -> list[str]:
+        """What can no longer become ready, in words."""
+        return [f"{guest.name} {guest.ended}" for guest in self.guests.values() if guest.ended]
+
+    def missing(self) -> list[str]:
+        """What the lab still waits for, in words; empty when it is ready."""
+        waiting = [str(device) for device in self.devices if not device.connected]
+        waiting += [
+            f"{guest.name}: its own health check says {guest.health or 'nothing'}"
+            for guest in self.guests.values() if not guest.healthy
+        ]
+        return waiting
+
+    @property
+    def ready(self) -> bool:
+        """Every device Connected and every guest healthy?"""
+        return not self.missing()
+
+
+def _health(value: str) -> str:
+    return "healthy" if value == "ok" else f"health {value}"
+
+
+def by_domain(devices: Iterable[Device]) -> dict[str, list[Device]]:
+    """`devices` in their order, under the name of the domain that uses them."""
+    grouped: dict[str, list[Device]] = {}
+    for device in devices:
+        grouped.setdefault(device.domain, []).append(device)
+    return grouped

@@ -1,0 +1,104 @@
+"""A lab is ready when every device is Connected and every guest calls itself healthy.
+
+Seen through watches on the store's socket, as any tool of a real dom0 would see it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hvsim.domain.xenbus.client import StoreClient, StoreNotFound
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.progress import Device, Progress
+from hvsim.xenstore.client import SocketStore
+
+READY_TIMEOUT = 60.0
+"""Seconds without any progress after which a lab counts as stuck."""
+
+
+class NotReady(HvsimError):
+    """The lab did not become ready. The text says what is missing and in which state it is."""
+
+
+def expect(store: StoreClient, progress: Progress, name: str, domid: int) -> None:
+    """Add domain `domid` and its devices to what `progress` waits for.
+
+    The devices are those of /libxl, which no guest can write.
+    """
+    progress.add_guest(name, domid)
+    root = f"/libxl/{domid}/device"
+    for kind in _children(store, root):
+        if kind in ("console", "vkbd", "vfb"):
+            continue  # a console has no handshake: xenconsoled watches no state
+        for devid in _children(store, f"{root}/{kind}"):
+            place = f"{root}/{kind}/{devid}"
+            backend = _read(store, f"{place}/backend") or ""
+            backend_id = backend.split("/")[3] if backend.count("/") > 3 else "0"
+            frontend = _read(store, f"{place}/frontend") or ""
+            progress.add_device(Device(
+                domain=name, domid=domid, kind=kind, devid=int(devid),
+                label=_read(store, f"{backend}/dev") or f"{kind} {devid}",
+                backend_domain=_read(store, f"/local/domain/{backend_id}/name") or backend_id,
+                frontend=frontend, backend=backend))
+
+
+def wait_ready(
+    store: SocketStore, progress: Progress, *, say: Callable[[str], None],
+    alive: Callable[[], bool], ended: Callable[[], dict[int, str]],
+    timeout: float = READY_TIMEOUT,
+) -> None:
+    """Return when all that `progress` waits for is there.
+
+    `say` gets a line for each step that a device or guest takes, `alive` says whether the
+    hypervisor still runs, `ended` gives the domains that have ended and why; it is asked
+    whenever a domain went (@releaseDomain). Raises NotReady when a guest ended, the
+    hypervisor went, or nothing moved for `timeout` seconds.
+    """
+    released = [True]  # asked once at the start: a guest may have ended before we watched
+    watches = [store.watch("@releaseDomain", lambda _: released.__setitem__(0, True))]
+
+    def changed(path: str) -> None:
+        progress.update(path, _read(store, path))
+
+    watches += [store.watch(path, changed) for path in progress.paths()]
+    last = time.monotonic()
+    try:
+        while not progress.ready:
+            if released[0]:
+                released[0] = False
+                for domid, why in ended().items():
+                    progress.end(domid, why)
+            if progress.changes:
+                last = time.monotonic()
+                for line in progress.changes:
+                    say(line)
+                progress.changes.clear()
+            if failed := progress.failed():
+                raise NotReady("; ".join(failed))
+            if not alive():
+                raise NotReady("the hypervisor ended")
+            if time.monotonic() - last > timeout:
+                raise NotReady(f"nothing moved for {timeout:g} s; waiting for: "
+                               + "; ".join(progress.missing()))
+            store.poll(0.2)
+        for line in progress.changes:
+            say(line)
+        progress.changes.clear()
+    finally:
+        for watch in watches:
+            store.unwatch(watch)
+
+
+def _children(store: StoreClient, path: str) -> list[str]:
+    try:
+        return sorted(store.directory(path))
+    except StoreNotFound:
+        return []
+
+
+def _read(store: StoreClient, path: str) -> str | None:
+    try:
+        value: Any = store.read(path)
+    except StoreNotFound:
+        return None
+    return str(value)

@@ -1,0 +1,256 @@
+"""The run directory: where a running lab is written down, and nothing else of it is.
+
+    $HVSIM_RUN_DIR, or $XDG_RUNTIME_DIR/hvsim, or /tmp/hvsim-<uid>
+      <lab>/lab.json            the record: who runs here, since when
+      <lab>/control             toolstack (ZeroMQ ROUTER)
+      <lab>/events              hypervisor's ledger (ZeroMQ PUB)
+      <lab>/xenstored/socket    the store, for xenstore tools
+      <lab>/console/<name>.log  what each domain said
+      <lab>/log/*.log           what each process said
+      <lab>/images/             scratch images
+
+A lab is its hypervisor process. The record names it by pid, start time and boot, so that a
+stale record is told from a running lab and a reused pid is never taken for it.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.processes import Identity
+
+SOCKET_PATH_MAX = 107
+"""sizeof(sun_path) - 1 of unix(7)."""
+LAB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_RECORD = "lab.json"
+
+
+class RunDirError(HvsimError):
+    """The run directory cannot be used as it is."""
+
+
+class LabRunning(HvsimError):
+    """A lab of that name runs already."""
+
+
+def base_dir() -> Path:
+    """The directory that holds the run directories of all labs of this user."""
+    if explicit := os.environ.get("HVSIM_RUN_DIR"):
+        return Path(explicit).absolute()
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK | os.X_OK):
+        return Path(runtime).absolute() / "hvsim"
+    return Path(f"/tmp/hvsim-{os.getuid()}")
+
+
+@dataclass(slots=True)
+class RunDir:
+    """The run directory of one lab, and the names of what is in it."""
+
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The lab's name."""
+        return self.path.name
+
+    @property
+    def control(self) -> Path:
+        """Socket of the toolstack daemon."""
+        return self.path / "control"
+
+    @property
+    def events(self) -> Path:
+        """Socket of the hypervisor's stream of ledger records."""
+        return self.path / "events"
+
+    @property
+    def xenstored(self) -> Path:
+        """Directory of the store's socket: the value of XENSTORED_PATH's directory."""
+        return self.path / "xenstored" / "socket"
+
+    @property
+    def console(self) -> Path:
+        """Directory of the console logs."""
+        return self.path / "console"
+
+    @property
+    def log(self) -> Path:
+        """Directory of the process logs."""
+        return self.path / "log"
+
+    @property
+    def images(self) -> Path:
+        """Directory of the scratch images."""
+        return self.path / "images"
+
+    @property
+    def hypervisor(self) -> Identity | None:
+        """The lab's hypervisor, as recorded."""
+        return Identity.from_record(self.record.get("hypervisor"))
+
+    @property
+    def launcher(self) -> Identity | None:
+        """The process that is bringing the lab up or down, as recorded."""
+        return Identity.from_record(self.record.get("launcher"))
+
+    @property
+    def running(self) -> bool:
+        """Does the recorded hypervisor live?"""
+        hypervisor = self.hypervisor
+        return hypervisor is not None and hypervisor.alive()
+
+    @property
+    def busy(self) -> bool:
+        """Is somebody bringing it up or down right now?"""
+        launcher = self.launcher
+        return launcher is not None and launcher.alive()
+
+    @property
+    def state(self) -> str:
+        """"starting", "running", "stopping", "interrupted" (its `up` was killed) or "dead"."""
+        said = str(self.record.get("state", "dead"))
+        if not self.running:
+            return said if self.busy and said == "starting" else "dead"
+        if said in ("starting", "stopping") and not self.busy:
+            return "interrupted"
+        return said
+
+    def write(self, **changes: Any) -> None:
+        """Change the record, in one step for every reader."""
+        self.record.update(changes)
+        text = json.dumps(self.record, indent=2, sort_keys=True) + "\n"
+        temporary = self.path / f".{_RECORD}.{os.getpid()}"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.path / _RECORD)
+
+    def read(self) -> "RunDir":
+        """Read the record again; an unreadable record is an empty one."""
+        try:
+            loaded = json.loads((self.path / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            loaded = {}
+        self.record = loaded if isinstance(loaded, dict) else {}
+        return self
+
+
+def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
+    """Make the run directory of lab `name` and record this process as the one that starts it.
+
+    A directory left by a dead lab is taken over: its record names processes that are gone.
+    Raises LabRunning when that lab runs or is being started, RunDirError when the directory
+    cannot be used or its socket paths would be longer than the kernel takes.
+    """
+    if not LAB_NAME.fullmatch(name):
+        raise RunDirError(f"lab name {name!r}: use letters, digits, '.', '_' and '-', at most 32")
+    base = base or base_dir()
+    run = RunDir(base / name)
+    longest = len(os.fsencode(str(run.xenstored)))
+    if longest > SOCKET_PATH_MAX:
+        raise RunDirError(
+            f"{run.xenstored}: a socket path of {longest} bytes, the kernel takes "
+            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or --name a shorter name")
+    me = Identity.of(os.getpid())
+    assert me is not None
+    with _locked(base):
+        if run.path.exists():
+            _reclaim(run)
+        run.path.mkdir(mode=0o700)
+        for part in (run.xenstored.parent, run.console, run.log, run.images):
+            part.mkdir(mode=0o700)
+        run.write(format=1, name=name, lab_file=lab_file, state="starting",
+                  created=time.time(), launcher=me.record(), hypervisor=None)
+    return run
+
+
+def _reclaim(run: RunDir) -> None:
+    run.read()
+    if run.running:
+        raise LabRunning(
+            f"lab {run.name!r} runs already (hypervisor pid {run.record['hypervisor']['pid']}); "
+            f"`hvsim down {run.name}` stops it, `hvsim up ... --name OTHER` starts another beside it")
+    if run.busy:
+        raise LabRunning(f"lab {run.name!r} is being started by pid "
+                         f"{run.record['launcher']['pid']}; wait for it, or use --name OTHER")
+    if not run.record and any(run.path.iterdir()):
+        raise RunDirError(f"{run.path} holds files that no lab wrote; move them away, "
+                          "or set HVSIM_RUN_DIR to another directory")
+    shutil.rmtree(run.path)
+
+
+def release(run: RunDir) -> None:
+    """Remove the lab's run directory, and the base directory when it is ours and empty now."""
+    with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
+        shutil.rmtree(run.path, ignore_errors=True)
+        if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():
+            with contextlib.suppress(OSError):
+                run.path.parent.rmdir()
+
+
+def find_all(base: Path | None = None) -> list[RunDir]:
+    """Every lab with a record, by name; also those whose processes are gone."""
+    base = base or base_dir()
+    try:
+        entries = sorted(base.iterdir())
+    except OSError:
+        return []
+    return [RunDir(entry).read() for entry in entries if (entry / _RECORD).is_file()]
+
+
+@contextlib.contextmanager
+def _locked(base: Path, *, create: bool = True) -> Iterator[None]:
+    """Hold the only right to add and remove labs under `base`, for a moment."""
+    while True:
+        if create:
+            _make_base(base)
+        fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _same_directory(base, fd):
+                yield
+                return
+        finally:
+            os.close(fd)
+
+
+def _same_directory(base: Path, fd: int) -> bool:
+    """False when `base` was removed (by the last lab's end) while we waited for the lock."""
+    try:
+        return os.path.samestat(os.stat(base), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _make_base(base: Path) -> None:
+    """Make `base`; refuse one that another user could change under us."""
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = os.lstat(base)
+    except OSError as error:
+        raise RunDirError(f"{base}: {error.strerror}; set HVSIM_RUN_DIR to a directory "
+                          "that you may write to") from None
+    if "HVSIM_RUN_DIR" in os.environ and error_free(base):
+        return
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
+        raise RunDirError(f"{base} is not a directory of yours alone (owner uid {info.st_uid}, "
+                          f"mode {stat.S_IMODE(info.st_mode):o}); remove it, or set HVSIM_RUN_DIR")
+
+
+def error_free(base: Path) -> bool:
+    """May we make entries in `base`?"""
+    if os.access(base, os.W_OK | os.X_OK):
+        return True
+    raise RunDirError(f"{base}: {os.strerror(errno.EACCES)}; set HVSIM_RUN_DIR to a directory "
+                      "that you may write to")

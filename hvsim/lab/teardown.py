@@ -1,0 +1,94 @@
+"""The end of a lab: orderly if it can be, complete in any case, and only of this lab.
+
+What may be signalled is the recorded hypervisor (pid, start time, boot) and the processes that
+descend from it, each through a pidfd. Nothing is found by name or pattern.
+"""
+
+import contextlib
+import signal
+from collections.abc import Callable
+
+from hvsim.lab.control import Control, ControlError
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.processes import Handle, Identity, family, held, wait_all
+from hvsim.lab.rundir import RunDir, release
+
+GUESTS_TIMEOUT = 10.0
+"""Seconds that the guests have for their own shutdown."""
+HYPERVISOR_TIMEOUT = 5.0
+"""Seconds that the hypervisor has to end after SIGTERM; then it is killed."""
+KILL_TIMEOUT = 10.0
+"""Seconds after which a killed process that is still there is reported."""
+
+
+class TeardownError(HvsimError):
+    """Something of the lab is still there; its run directory is kept as evidence."""
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def take_down(
+    run: RunDir, *, now: bool = False, guests_timeout: float = GUESTS_TIMEOUT,
+    say: Callable[[str], None] = _silent,
+) -> None:
+    """End the lab of `run` and remove its run directory.
+
+    Guests are asked to shut down first (not with `now`), at most `guests_timeout` seconds; then
+    the hypervisor is told to end, and with it goes every process of the lab. Works for a dead
+    lab as well. Raises TeardownError when a process would not die.
+    """
+    run.read()
+    hypervisor = run.hypervisor
+    if hypervisor is not None and hypervisor.alive():
+        if not now:
+            _ask_guests(run, guests_timeout, say)
+        # The family is listed while the hypervisor lives: afterwards nobody's parent tells.
+        end_processes([*family(hypervisor), *recorded(run)])
+    else:
+        end_processes(recorded(run))
+    release(run)
+
+
+def recorded(run: RunDir) -> list[Identity]:
+    """The processes that the record names beside the hypervisor."""
+    listed = run.record.get("processes")
+    found = map(Identity.from_record, listed if isinstance(listed, list) else [])
+    return [identity for identity in found if identity is not None]
+
+
+def end_processes(members: list[Identity]) -> None:
+    """End `members`, the first of which (a hypervisor) takes the others with it if it can.
+
+    Raises TeardownError naming those that still run in the end.
+    """
+    with held(dict.fromkeys(members)) as handles:
+        if not handles:
+            return
+        first = handles[0]
+        first.signal(signal.SIGTERM)
+        if not first.wait(HYPERVISOR_TIMEOUT):
+            first.signal(signal.SIGKILL)
+        left = _kill(wait_all(handles, 1.0))
+        if left:
+            pids = ", ".join(str(handle.identity.pid) for handle in left)
+            raise TeardownError(f"these processes of the lab do not end: {pids}; "
+                                "look at them with `ps -o pid,stat,wchan,cmd -p PID`")
+
+
+def _kill(handles: list[Handle]) -> list[Handle]:
+    for handle in handles:
+        handle.signal(signal.SIGKILL)
+    return wait_all(handles, KILL_TIMEOUT)
+
+
+def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None:
+    """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
+    with contextlib.suppress(ControlError), Control(run.control, alive=lambda: run.running) as wire:
+        data = wire.data("stop", timeout=timeout + 5.0, seconds=timeout)
+        if isinstance(data, dict):
+            for name in data.get("stopped") or []:
+                say(f"{name}: shut down")
+            for name in data.get("destroyed") or []:
+                say(f"{name}: did not shut down within {timeout:g} s, destroyed")

@@ -1,0 +1,179 @@
+"""A lab file becomes a running lab; or nothing is left of the attempt."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hvsim.lab.boot import boot_config
+from hvsim.lab.control import Control
+from hvsim.lab.images import make_images
+from hvsim.lab.launch import launch
+from hvsim.lab.model import Domain, Lab
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.processes import family
+from hvsim.lab.progress import Progress
+from hvsim.lab.readiness import expect, wait_ready
+from hvsim.lab.rundir import RunDir, claim
+from hvsim.lab.teardown import take_down
+from hvsim.xenstore.client import SocketStore, connect
+
+TOOLSTACK_TIMEOUT = 20.0
+"""Seconds for the toolstack daemon to serve, and for each domain to be built."""
+
+
+class UpError(HvsimError):
+    """A domain could not be created, or the lab did not become ready."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A lab that has come up."""
+
+    lab: Lab
+    run: RunDir
+    seconds: float
+    domids: dict[str, int] = field(default_factory=dict)
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def control(self) -> Control:
+        """A conversation with its toolstack."""
+        return Control(self.run.control, alive=lambda: self.run.running)
+
+    def store(self, label: str = "LAB") -> SocketStore:
+        """A connection to its store."""
+        return connect(str(self.run.xenstored), label, self.run.name)
+
+    def down(self, *, now: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
+        """End it: see `take_down`."""
+        take_down(self.run, now=now, say=say)
+        if self._process is not None:
+            self._process.wait()
+
+
+def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Running:
+    """Start `lab` and return when it is ready.
+
+    Whatever goes wrong, or comes between (Ctrl-C), ends and removes what was started before the
+    exception goes on. Raises LabRunning, RunDirError, ImageError, LaunchError, UpError, NotReady.
+    """
+    begun = time.monotonic()
+    run = claim(lab.name, str(lab.file))
+    process: subprocess.Popen[bytes] | None = None
+    with _undone(run):
+        make_images(lab, run)
+        process = launch(run, boot_config(lab, run))
+        domids: dict[str, int] = {}
+        progress = Progress()
+        with Control(run.control, alive=lambda: run.running) as control:
+            control.data("ready", timeout=TOOLSTACK_TIMEOUT)
+            say(f"dom0: hypervisor, xenstored, kernel, xenconsoled, toolstack "
+                f"(pid {process.pid}, {run.path})")
+            control.data("lab", **_defaults(lab, run))
+            with connect(str(run.xenstored), "LAB", run.name) as store:
+                for domain in lab.creation_order:
+                    domid = _create(control, lab, run, domain)
+                    domids[domain.name] = domid
+                    say(f"{domain.name}: created, domid {domid}")
+                    expect(store, progress, domain.name, domid)
+                wait_ready(store, progress, say=say, alive=lambda: run.running,
+                           ended=lambda: _ended(control, domids))
+        hypervisor = run.hypervisor
+        run.write(state="running", launcher=None, domains=domids,
+                  processes=[one.record() for one in family(hypervisor)] if hypervisor else [])
+    return Running(lab, run, time.monotonic() - begun, domids, process)
+
+
+@contextlib.contextmanager
+def _undone(run: RunDir) -> Iterator[None]:
+    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice."""
+    try:
+        yield
+    except BaseException as error:
+        tail = _logs(run) if isinstance(error, HvsimError) else ""
+        with contextlib.suppress(KeyboardInterrupt):
+            take_down(run, now=True)
+        if run.path.exists():  # a second Ctrl-C came in the middle of it
+            take_down(run, now=True)
+        if tail:
+            raise UpError(f"{error}{tail}") from error
+        raise
+
+
+def _logs(run: RunDir, lines: int = 8) -> str:
+    """The last lines of consoles and logs that may tell why: they are about to go."""
+    parts = []
+    for log in (*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))):
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        if text:
+            parts.append(f"\n--- {log.parent.name}/{log.name}\n" + "\n".join(text))
+    return "".join(parts)
+
+
+def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
+    """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
+    return {
+        "lab_file": str(lab.file), "images": lab.image_paths(run.images),
+        "files": [], "path": [str(lab.file.parent)],
+    }
+
+
+def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
+    """The fields of the control wire's "create" request for `domain`."""
+    images = lab.image_paths(run.images)
+    files = [list(entry) for entry in domain.files]
+    if domain.is_driver:
+        files += [[path, "rw"] for path in images.values()]
+        files += [[path, mode] for path, mode in _served(lab, domain, images)]
+    return {
+        "config": domain.config,
+        "config_path": domain.config_path,
+        "directory": str(domain.directory),
+        "overrides": [*domain.overrides, *(["driver_domain = 1"] if domain.is_driver else [])],
+        "images": images,
+        "program": domain.program,
+        "args": {"seed": lab.seed, **domain.args},
+        "profile": domain.role,
+        "files": files,
+        "path": list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),
+        "restart": domain.restart,
+        "paused": False,
+    }
+
+
+def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The undeclared images that `driver` serves: its process may open nothing else."""
+    for guest in lab.domains:
+        for disk in guest.disks:
+            if disk.backend == driver.name and disk.target and disk.target not in images:
+                path = (guest.directory / disk.target).resolve()
+                yield str(path), "r" if disk.readonly else "rw"
+
+
+def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
+    answer = control.request("create", timeout=TOOLSTACK_TIMEOUT,
+                             **create_request(lab, run, domain))
+    if answer.exit or not isinstance(answer.data, dict):
+        text = answer.err.strip() or f"exit code {answer.exit}"
+        raise UpError(f"domain {domain.name!r} could not be created: {text}")
+    return int(answer.data["domid"])
+
+
+def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
+    """Those of `domids` that are gone or shut down, and why."""
+    data = control.data("ps")
+    listed = {row.get("domid"): row for row in (data or {}).get("domains", [])}
+    found = {}
+    for domid in domids.values():
+        row = listed.get(domid)
+        if row is None:
+            found[domid] = "ended before it was ready"
+        elif "c" in str(row.get("state", "")):
+            found[domid] = "crashed before it was ready"
+        elif "s" in str(row.get("state", "")):
+            found[domid] = "shut itself down before it was ready"
+    return found
+
+

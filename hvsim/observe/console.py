@@ -1,0 +1,83 @@
+"""A terminal on a domain's console: what `xl console` does with the pty of xenconsoled.
+
+Source: tools/console/client/main.c of Xen: raw mode, Ctrl-] leaves.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+from hvsim.lab.problems import HvsimError
+
+ESCAPE = b"\x1d"
+"""Ctrl-]"""
+
+
+class ConsoleError(HvsimError):
+    """The console's terminal cannot be opened."""
+
+
+def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> int:
+    """Join this process's terminal with the pty at `path` until Ctrl-], the end of a piped
+    standard input, or the end of the console. Returns 0. Raises ConsoleError."""
+    source = sys.stdin.fileno() if stdin is None else stdin
+    sink = sys.stdout.fileno() if stdout is None else stdout
+    try:
+        pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConsoleError(f"console {path}: {error.strerror}; is the domain still there? "
+                           "`hvsim xl list`") from None
+    try:
+        with _raw(pty), _raw(source):
+            _join(pty, source, sink)
+    finally:
+        os.close(pty)
+    return 0
+
+
+@contextlib.contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    if not os.isatty(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    tty.setraw(fd)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):  # the other side may be gone by now
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _join(pty: int, source: int, sink: int) -> None:
+    poll = select.poll()
+    poll.register(pty, select.POLLIN)
+    poll.register(source, select.POLLIN)
+    while True:
+        for fd, event in poll.poll():
+            if fd == pty:
+                if not _copy_out(pty, sink):
+                    return
+            elif event & (select.POLLIN | select.POLLHUP):
+                typed = os.read(source, 1024)
+                before, escape, _ = typed.partition(ESCAPE)
+                if before:
+                    os.write(pty, before)
+                if escape or not typed:
+                    return
+            else:
+                return
+
+
+def _copy_out(pty: int, sink: int) -> bool:
+    try:
+        data = os.read(pty, 4096)
+    except OSError:  # EIO: xenconsoled closed its side, the domain is gone
+        return False
+    while data:
+        data = data[os.write(sink, data):]
+    return True

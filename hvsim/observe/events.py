@@ -1,0 +1,74 @@
+"""The ledger of a running lab: what is kept of it, then what comes, without gap or double."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import zmq
+
+from hvsim.lab.control import Control
+from hvsim.lab.rundir import RunDir
+
+BATCH = 1000
+"""Records asked for at once."""
+
+
+def snapshot(control: Control, after: int = 0) -> Iterator[dict[str, Any]]:
+    """The records that the hypervisor still has with numbers above `after`, oldest first."""
+    while True:
+        records = control.data("ledger", after=after, max=BATCH) or []
+        yield from records
+        if len(records) < BATCH:
+            return
+        after = records[-1]["seq"]
+
+
+def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
+    """The snapshot, then every further record until the lab ends.
+
+    Subscribes first and asks for the snapshot afterwards, so nothing falls between; should the
+    stream skip numbers (a reader that is too slow), the gap is filled from the ledger.
+    """
+    context = zmq.Context()
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.subscribe(b"")
+    socket.connect(f"ipc://{run.events}")
+    last = 0
+    try:
+        for record in snapshot(control):
+            last = record["seq"]
+            yield record
+        while True:
+            if not socket.poll(500):
+                if not run.running:
+                    return
+                # The subscription may have become effective after the snapshot was taken.
+                for record in snapshot(control, last):
+                    last = record["seq"]
+                    yield record
+                continue
+            record = msgpack.unpackb(socket.recv_multipart()[-1])
+            if record["seq"] <= last:
+                continue
+            if record["seq"] > last + 1:
+                for missed in snapshot(control, last):
+                    if missed["seq"] < record["seq"]:
+                        yield missed
+            last = record["seq"]
+            yield record
+    finally:
+        socket.close()
+        context.term()
+
+
+def line(record: dict[str, Any]) -> str:
+    """One record for a reader."""
+    import time
+
+    moment = time.strftime("%H:%M:%S", time.localtime(record["time"]))
+    part = f"{record['time'] % 1:.3f}"[1:]
+    domid = record.get("domid", -1)
+    who = "host" if domid is None or domid < 0 else f"d{domid}"
+    return f"{record['seq']:>6}  {moment}{part}  {who:<5} {record['kind']:<16} {record['text']}"
