@@ -256,7 +256,8 @@ def test_flip_after_check(link: Loopback) -> None:
 
         def consume(self) -> bytes | None:
             copy: bytes | None = consume()
-            link.page.memory[64 : 64 + 112] = b"\xff" * 112
+            if copy is not None:
+                link.page.memory[64 : 64 + 112] = b"\xff" * 112
             return copy
 
     link.engine._ring = Flipping()  # type: ignore[assignment]

@@ -124,8 +124,17 @@ def test_barrier_flush_and_discard(
     link = loopback(persistent=persistent)
     calls: list[str] = []
     write, flush = link.image.write, link.image.flush
-    monkeypatch.setattr(link.image, "write", lambda v, o: (calls.append("write"), write(v, o)))
-    monkeypatch.setattr(link.image, "flush", lambda: (calls.append("flush"), flush()))
+
+    def spy_write(views: Any, offset: int) -> None:
+        calls.append("write")
+        write(views, offset)
+
+    def spy_flush() -> None:
+        calls.append("flush")
+        flush()
+
+    monkeypatch.setattr(link.image, "write", spy_write)
+    monkeypatch.setattr(link.image, "flush", spy_flush)
     assert _do(link, BARRIER, 0, data=b"b" * 512).status == 0
     assert calls == ["flush", "write", "flush"]
     calls.clear()
