@@ -137,16 +137,19 @@ def test_a_log_behind_a_symbolic_link_is_refused(spawner: Harness, tmp_path: Pat
 
 
 def test_a_request_with_too_many_descriptors_leaks_none(spawner: Harness) -> None:
+    def held_after_a_child() -> set[str]:
+        spawner.spawn("leave", args={"status": 0})
+        finish(spawner)
+        return set(os.listdir(f"/proc/{spawner.process.pid}/fd"))
+
+    before = held_after_a_child()
     extra = spawner.request({"name": "du1", "program": "idle"}, extra=(0, 0))
     message, _ = spawner.receive()
     assert message[0] == "failed"
     assert "4" in message[2]
-    before = os.listdir(f"/proc/{spawner.process.pid}/fd")
     os.close(extra.upcall)
     extra.conn.close()
-    spawner.spawn("leave", args={"status": 0})
-    finish(spawner)
-    assert os.listdir(f"/proc/{spawner.process.pid}/fd") == before
+    assert held_after_a_child() == before
 
 
 def test_garbage_does_not_stop_the_spawner(capfd: pytest.CaptureFixture[str]) -> None:

@@ -113,7 +113,7 @@ HYPERCALLS: Final[Mapping[str, frozenset[str]]] = {
     "status of a sibling's port": _REFUSED,
     "send on a port not open": _INVALID,
     "bind dom0's VIRQ": _is("EPERM", "EINVAL"),
-    "grant table of a sibling": _REFUSED,
+    "grant table of a sibling": _INVALID,
     "a frame out of range": _INVALID,
     "extent of no pages": _INVALID,
     "more memory than there is": _is("ENOMEM", "EINVAL"),

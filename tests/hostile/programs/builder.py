@@ -151,7 +151,7 @@ def main(dom: Domain) -> None:
     builder.start("rogue", "rogue:main", facts)
     builder.wait_said("rogue", "done")
 
-    # The rogue is still there, or ended by itself; the others must go on from here.
+    # The rogue still runs; the others must go on from here.
     exchanged_after, looked = builder.exchanged(), len(builder.said("victim"))
     others = ("pinger", "ponger", "victim")
     builder.wait(

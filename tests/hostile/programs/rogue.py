@@ -61,3 +61,4 @@ def main(dom: Domain) -> None:
         for name, attempt in module.ATTEMPTS.items():
             print(json.dumps({"attempt": name, "outcome": outcome(attempt, scene)}), flush=True)
     print(json.dumps({"done": True}), flush=True)
+    dom.serve()  # until it is destroyed

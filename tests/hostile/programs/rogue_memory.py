@@ -77,7 +77,7 @@ def truncate_shared(scene: "Scene") -> None:
 
 
 def grow_shared(scene: "Scene") -> None:
-    os.ftruncate(_extent_fd(scene.shared), 1 << 30)
+    os.ftruncate(_extent_fd(scene.shared), 1 << 20)
 
 
 def write_beyond(scene: "Scene") -> None:
