@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from hvsim.abi.blkif import SECTOR_SIZE
-
-if TYPE_CHECKING:
-    from hvsim.drivers.block.front import BlockFront
 
 
 class Device(Protocol):
@@ -28,10 +25,31 @@ class Device(Protocol):
         """Return when everything written before is durable."""
 
 
+class Disk(Protocol):
+    """What is used of `hvsim.drivers.block.front.BlockFront` here."""
+
+    @property
+    def sectors(self) -> int:
+        """Size in units of 512 bytes."""
+
+    @property
+    def sector_size(self) -> int:
+        """Bytes of the smallest unit that can be written."""
+
+    def read(self, sector: int, nr_sectors: int) -> bytes:
+        """The content of these sectors."""
+
+    def write(self, sector: int, data: bytes) -> None:
+        """Write whole sectors."""
+
+    def flush(self) -> None:
+        """Make what was written durable."""
+
+
 class FrontDevice:
     """A vbd as a `Device`: offsets need not be aligned; a partly written sector is read first."""
 
-    def __init__(self, front: BlockFront) -> None:
+    def __init__(self, front: Disk) -> None:
         self._front: Final = front
         self._unit: Final = max(front.sector_size, SECTOR_SIZE)
 

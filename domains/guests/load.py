@@ -22,7 +22,7 @@ import hashlib
 import random
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from domains.guests.options import option, words
 from hvsim.abi.blkif import SECTOR_SIZE
@@ -68,12 +68,13 @@ class Pattern:
         """Raises Mismatch that names the first bad sector and what is in it instead, if known."""
         if found == expected:
             return
+        if len(found) != len(expected):
+            raise Mismatch(f"sector {sector}: {len(found)} bytes instead of {len(expected)}")
         for index in range(0, len(expected), SECTOR_SIZE):
             bad = found[index : index + SECTOR_SIZE]
             if bad != expected[index : index + SECTOR_SIZE]:
                 position = sector + index // SECTOR_SIZE
                 raise Mismatch(f"sector {position}: {self._describe(position, bad)}")
-        raise Mismatch(f"sector {sector}: {len(found)} bytes instead of {len(expected)}")
 
     def _describe(self, sector: int, data: bytes) -> str:
         last = self._generation[sector]
@@ -81,6 +82,15 @@ class Pattern:
             if data == sector_pattern(self._seed, sector, generation):
                 return f"generation {generation} where the last written is {last}"
         return "zeros" if not any(data) else f"unknown bytes {data[:16].hex()}..."
+
+
+class Disk(Protocol):
+    """What is used of BlockFront here."""
+
+    def submit(
+        self, op: int, sector: int = 0, nr_sectors: int = 0, *, data: bytes = b""
+    ) -> Request:
+        """Begin a request."""
 
 
 @dataclass
@@ -104,7 +114,7 @@ class Load:
     """The load on one disk; ``step`` submits one request and finishes the oldest beyond depth."""
 
     def __init__(
-        self, disk: BlockFront, sectors: int, seed: int, depth: int, reads: int, flush: int
+        self, disk: Disk, sectors: int, seed: int, depth: int, reads: int, flush: int
     ) -> None:
         self.counters: Final = Counters()
         self._disk: Final = disk
