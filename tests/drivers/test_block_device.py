@@ -1,0 +1,357 @@
+"""blkfront and blkback on the real hypervisor: real grants, real event channels, real images.
+
+The store is the small one of tests/support, and both domains run in this process, turn by turn:
+so every interleaving is the test's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.domain import Domain
+from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.front import BlockFront
+from hvsim.drivers.block.hotplug import HotplugBlockBack
+from hvsim.drivers.block.protocol import BlockBroken, BlockClosed, BlockError
+from hvsim.drivers.block.request import FLUSH, READ, WRITE, Request
+from tests.support.hv import Hypervisor
+from tests.support.ministore import MiniStore
+
+VDEV = 51712
+
+
+class Rig:
+    """A guest with one disk, and the domains that serve it one after the other."""
+
+    def __init__(self, hv: Hypervisor, image: Path) -> None:
+        self.hv = hv
+        self.image = image
+        self.store = MiniStore()
+        self.live: list[Domain] = []
+        self.guest = self.domain(4096)
+        self.disks: dict[int, BlockFront] = {}
+
+    def domain(self, pages: int = 1024, **args: Any) -> Domain:
+        dom = self.hv.domain(pages)
+        dom._store = self.store.connect(dom.domid, f"d{dom.domid}")
+        dom.args.update(args)
+        self.live.append(dom)
+        return dom
+
+    @property
+    def front_path(self) -> str:
+        return f"/local/domain/{self.guest.domid}/device/vbd/{VDEV}"
+
+    def back_path(self, back: Domain) -> str:
+        return f"/local/domain/{back.domid}/backend/vbd/{self.guest.domid}/{VDEV}"
+
+    def attach(self, back: Domain, **more: str) -> None:
+        """What the toolstack writes, also to move the device to another backend."""
+
+        def body(tx: int) -> None:
+            for key, value in {
+                "frontend": self.front_path,
+                "frontend-id": str(self.guest.domid),
+                "params": str(self.image),
+                "mode": "w",
+                "online": "1",
+                "state": "1",
+                **more,
+            }.items():
+                tool.write(f"{self.back_path(back)}/{key}", value, tx)
+            for key, value in {
+                "backend": self.back_path(back),
+                "backend-id": str(back.domid),
+                "virtual-device": str(VDEV),
+                "state": "1",
+            }.items():
+                tool.write(f"{self.front_path}/{key}", value, tx)
+
+        tool = self.store.connect(0, "XL")
+        tool.transaction(body, "attach")
+
+    def write(self, path: str, value: str) -> None:
+        self.store.connect(0, "XL").write(path, value)
+
+    def remove(self, path: str) -> None:
+        self.store.connect(0, "XL").rm(path)
+
+    def run(self, pred: Callable[[], bool], what: str) -> None:
+        """Every domain in turn, until `pred` holds."""
+        for _ in range(4000):
+            self.store.settle()
+            if pred():
+                return
+            for dom in self.live:
+                if dom.vcpu.block(0.0005):
+                    dom.vcpu.dispatch()
+        raise AssertionError(f"never: {what}; {self.disks.get(VDEV)!r}")
+
+    def do(self, op: int, sector: int = 0, nr_sectors: int = 0, data: bytes = b"") -> Request:
+        request = self.disk.submit(op, sector, nr_sectors, data=data)
+        self.run(lambda: request.done, repr(request))
+        return request
+
+    @property
+    def disk(self) -> BlockFront:
+        return self.disks[VDEV]
+
+    def state(self, path: str) -> str | None:
+        return self.store.get(f"{path}/state")
+
+    def start(self, back: Domain, **more: str) -> BlockFront:
+        HotplugBlockBack.register(back)
+        self.attach(back, **more)
+        self.disks = BlockFront.register(self.guest)
+        self.run(lambda: VDEV in self.disks and self.disk.connected, "connected")
+        return self.disk
+
+    def kill(self, back: Domain) -> None:
+        """As if by SIGKILL: no driver code of it runs any more."""
+        self.live.remove(back)
+        self.hv.destroy(back)
+        self.remove(f"/local/domain/{back.domid}")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(2048 * 512))
+    with Hypervisor(tmp_path) as hv:
+        rig = Rig(hv, image)
+        yield rig
+        for dom in rig.live:
+            if dom._frontends is not None:
+                dom._frontends.stop()
+            if dom._backends is not None:
+                dom._backends.stop()
+
+
+def test_the_handshake_is_that_of_linux(rig: Rig) -> None:
+    back = rig.domain()
+    disk = rig.start(back)
+    assert (disk.sectors, disk.sector_size, disk.readonly) == (2048, 512, False)
+    assert rig.state(rig.front_path) == rig.state(rig.back_path(back)) == "4"
+    front = [
+        line.split(" ", 2)[2].removeprefix(f"device/vbd/{VDEV}/")
+        for line in rig.store.trace
+        if line.startswith(f"d{rig.guest.domid} WRITE device")
+    ]
+    assert [line.split()[0] for line in front] == [
+        "ring-ref",
+        "event-channel",
+        "protocol",
+        "feature-persistent",
+        "state",
+        "state",
+    ]
+    assert [line for line in front if line.startswith("state")] == ["state 3", "state 4"]
+    written = [
+        line.split(" ")[2].rsplit("/", 1)[1]
+        for line in rig.store.trace
+        if line.startswith(f"d{back.domid} WRITE backend")
+    ]
+    assert written[:4] == [
+        "feature-max-indirect-segments",
+        "multi-queue-max-queues",
+        "max-ring-page-order",
+        "state",
+    ]
+    assert [key for key in written if key not in ("state",)][-5:] == [
+        "feature-persistent",
+        "sectors",
+        "info",
+        "sector-size",
+        "physical-sector-size",
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"ring_page_order": 2}, {"persistent": False}])
+def test_data_goes_through(rig: Rig, options: dict[str, object]) -> None:
+    rig.guest.args["vbd"] = options
+    rig.start(rig.domain())
+    data = os.urandom(300 * 512)
+    assert rig.do(WRITE, 16, data=data).status == 0
+    assert rig.do(FLUSH).status == 0
+    assert rig.do(READ, 16, 300).result() == data
+    assert rig.image.read_bytes()[16 * 512 : 316 * 512] == data
+    requests = [rig.disk.submit(READ, 8 * n, 8) for n in range(100)]
+    rig.run(lambda: all(r.done for r in requests), "a hundred reads")
+    whole = rig.image.read_bytes()
+    for n, request in enumerate(requests):
+        assert request.result() == whole[n * 4096 : (n + 1) * 4096]
+    assert rig.disk.statistics()["unanswered"] == 0
+
+
+def test_a_read_only_disk(rig: Rig) -> None:
+    disk = rig.start(rig.domain(), mode="r")
+    assert disk.readonly
+    with pytest.raises(BlockError, match="read-only"):
+        disk.submit(WRITE, 0, data=bytes(512))
+    assert rig.do(READ, 0, 8).result() == bytes(4096)
+
+
+def test_detach_closes_both_halves(rig: Rig) -> None:
+    back = rig.domain()
+    disk = rig.start(back)
+    rig.write(f"{rig.back_path(back)}/online", "0")
+    rig.write(f"{rig.back_path(back)}/state", "5")
+    rig.run(lambda: rig.state(rig.back_path(back)) == "6", "detached")
+    assert rig.state(rig.front_path) == "6"
+    with pytest.raises(BlockClosed):
+        disk.read(0, 8)
+    assert back.mapper.live_pages == 0
+    rig.run(lambda: disk.statistics()["leftover_pages"] == 0, "the guest has its frames back")
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_a_new_backend_gets_what_the_dead_one_left(rig: Rig, kills: int) -> None:
+    back = rig.domain()
+    disk = rig.start(back)
+    for _ in range(kills):
+        rig.do(WRITE, 0, data=b"a" * 4096)
+        rig.live.remove(back)  # it hangs, then dies
+        pending = [disk.submit(WRITE, 8 * n, data=bytes([n]) * 4096) for n in range(40)]
+        flush = disk.submit(FLUSH)
+        rig.live.append(back)
+        rig.kill(back)
+        back = rig.domain()
+        HotplugBlockBack.register(back)
+        rig.attach(back)
+        rig.run(lambda flush=flush: flush.done, "recovered")  # type: ignore[misc]
+        assert [r.status for r in pending] == [0] * 40
+        whole = rig.image.read_bytes()
+        assert all(whole[n * 4096] == n for n in range(40))
+    assert disk.statistics()["connections"] == kills + 1
+    assert disk.statistics()["reissued"] >= 32 * kills
+    rig.run(lambda: disk.statistics()["leftover_pages"] == 0, "old frames are freed")
+
+
+def test_the_negative_control_loses_writes(rig: Rig) -> None:
+    rig.guest.args["sabotage"] = "forget-unanswered"
+    back = rig.domain()
+    disk = rig.start(back)
+    rig.live.remove(back)
+    lost = disk.submit(WRITE, 0, data=b"x" * 512)
+    rig.live.append(back)
+    rig.kill(back)
+    back = rig.domain()
+    HotplugBlockBack.register(back)
+    rig.attach(back)
+    rig.run(lambda: lost.done, "recovered")
+    assert lost.status == 0
+    assert rig.image.read_bytes()[:512] == bytes(512)
+
+
+@pytest.mark.parametrize(
+    ("keys", "texts"),
+    [
+        ({"ring-ref": "99999"}, ["3 mapping in shared page 99999 from domain {guest}",
+                                "2 mapping ring-ref port {port}"]),
+        ({"event-channel": "999"}, ["22 mapping ring-ref port 999"]),
+        ({"event-channel": "-1"}, ["22 reading {front}/event-channel"]),
+        ({"ring-ref": "x"}, ["22 reading {front}/ring-ref"]),
+        ({"protocol": "sparc-abi"}, ["38 unknown fe protocol sparc-abi"]),
+        ({"ring-page-order": "5"}, ["22 requested ring page order 5 exceed max:4"]),
+        ({"multi-queue-num-queues": "9"},
+         ["38 guest requested 9 queues, exceeding the maximum of 1."]),
+    ],
+)  # fmt: skip
+def test_what_a_frontend_may_not_publish(rig: Rig, keys: dict[str, str], texts: list[str]) -> None:
+    """Recording 77: the error texts, and that nobody else is hurt."""
+    back = rig.domain()
+    HotplugBlockBack.register(back)
+    rig.attach(back)
+    rig.run(lambda: rig.state(rig.back_path(back)) == "2", "InitWait")
+    extent = rig.guest.memory.allocate(1)
+    port = rig.guest.events.alloc_unbound(back.domid)
+    good = {
+        "ring-ref": str(rig.guest.grants.grant(back.domid, extent.gfn(0))),
+        "event-channel": str(port),
+    }
+    for key, value in {**good, **keys, "state": "3"}.items():
+        rig.write(f"{rig.front_path}/{key}", value)
+    rig.run(lambda: rig.state(rig.back_path(back)) == "5", "refused")
+    named = {"guest": rig.guest.domid, "port": port, "front": rig.front_path}
+    wanted = [text.format(**named) for text in texts]
+    errors = [line.split(" ", 3)[3] for line in rig.store.trace if " WRITE error/" in line]
+    assert errors == wanted
+    assert back.mapper.live_pages == 0
+
+
+def test_index_warp_costs_only_its_own_device(rig: Rig) -> None:
+    back = rig.domain()
+    disk = rig.start(back)
+    connection = disk._connection
+    assert connection is not None
+    connection._extent.view[0:4] = (1000).to_bytes(4, "little")
+    rig.guest.events.notify(connection.port)
+    rig.run(lambda: rig.state(rig.front_path) == "6", "closed")
+    assert any("bogus ring requests" in line for line in rig.store.trace)
+    assert back.mapper.live_pages == 0
+    rig.run(lambda: back.vcpu.block(0) or True, "the backend's domain lives")
+
+
+def test_a_backend_that_lies_is_not_talked_to_again(rig: Rig) -> None:
+    back = rig.domain()
+    disk = rig.start(back)
+    connection = disk._connection
+    assert connection is not None
+    rig.live.remove(back)
+    request = disk.submit(READ, 0, 8)
+    connection._extent.view[8:12] = (500).to_bytes(4, "little")
+    rig.guest.vcpu.set_pending(connection.port)
+    rig.run(lambda: request.done, "failed")
+    with pytest.raises(BlockBroken, match="out of range"):
+        request.result()
+    with pytest.raises(BlockBroken):
+        disk.submit(READ, 0, 8)
+    rig.live.append(back)
+    rig.run(lambda: rig.state(rig.front_path) == "6", "closed in order")
+
+
+def test_a_frontend_that_toggles_its_state(rig: Rig) -> None:
+    """Attack family (f), XSA-350: connect and vanish, over and over; nothing piles up."""
+    back = rig.domain()
+    rig.start(back)
+    for number in range(30):
+        rig.write(f"{rig.front_path}/state", str(number % 9))
+        rig.store.settle()
+        if back.vcpu.block(0):
+            back.vcpu.dispatch()
+    rig.remove(rig.front_path)
+    rig.run(lambda: not back.backends.devices, "the device is gone")
+    assert back.mapper.live_pages == 0
+    assert len(back.events.ports()) == 0
+
+
+def test_a_frontend_that_rings_without_work_is_held_back(rig: Rig) -> None:
+    """XSA-332: after a while its bell is masked, later heard again; its reads still work."""
+    back = rig.domain()
+    disk = rig.start(back)
+    connection = disk._connection
+    assert connection is not None
+    driver = back.backends.drivers[f"backend/vbd/{rig.guest.domid}/{VDEV}"]
+    assert isinstance(driver, BlockBack)
+    for _ in range(200):
+        rig.guest.events.notify(connection.port)
+        if back.vcpu.block(0):
+            back.vcpu.dispatch()
+    assert driver._held >= 1
+    assert rig.do(READ, 0, 8).result() == bytes(4096)
+
+
+def test_a_missing_image_is_a_hotplug_error(rig: Rig, tmp_path: Path) -> None:
+    back = rig.domain()
+    HotplugBlockBack.register(back)
+    rig.attach(back, params=str(tmp_path / "nothing.img"))
+    path = rig.back_path(back)
+    rig.run(lambda: rig.store.get(f"{path}/hotplug-status") == "error", "hotplug failed")
+    assert "does not exist" in (rig.store.get(f"{path}/hotplug-error") or "")
+    assert rig.state(path) == str(int(XenbusState.InitWait))
