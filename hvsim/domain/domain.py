@@ -88,7 +88,7 @@ class Domain:
         """
         hypercall = Hypercalls(conn_fd)
         vcpu = VCPU()
-        vcpu.add_hangup(conn_fd, hypercall.on_gone)
+        vcpu.add_hangup(conn_fd, lambda: hypercall.on_gone())
         start_info = hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)[0]
         domain = cls(spec, start_info, hypercall, vcpu, EventChannels(hypercall, vcpu, upcall_fd))
         if console:
@@ -98,7 +98,10 @@ class Domain:
         return domain
 
     def close(self) -> None:
-        """Let go of every descriptor, for tests and orderly ends; the process may go on."""
+        """Let go of every descriptor and page; for a process that goes on without the domain."""
+        self.mapper.close()
+        self.grants.close()
+        self.memory.close()
         self.events.close_all()
         self.vcpu.close()
         self.hypercall.close()

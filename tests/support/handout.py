@@ -1,0 +1,62 @@
+"""A spawner that hands the descriptors of new domain processes to a test instead of a program.
+
+``python -m tests.support.handout SOCKET --fd N``: for every spawn request the connection and the
+upcall go, with the specification, to the listening socket SOCKET; a child that only waits stands
+for the process, so that killing and reaping are real.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+
+import msgpack
+
+
+def main() -> None:
+    """Serve until the hypervisor closes the channel."""
+    channel = socket.socket(fileno=int(sys.argv[sys.argv.index("--fd") + 1]))
+    test = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    test.connect(sys.argv[1])
+    children: dict[int, int] = {}  # pidfd -> pid
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd in children:
+                pid = children.pop(fd)
+                poll.unregister(fd)
+                os.close(fd)
+                status = os.waitpid(pid, 0)[1]
+                channel.send(msgpack.packb(["exited", pid, status]))
+                continue
+            try:
+                data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                data, fds = b"", []
+            if not data:
+                for pid in children.values():
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                return
+            _, token, spec = msgpack.unpackb(data)
+            pid = os.fork()
+            if pid == 0:
+                channel.close()
+                test.close()
+                for fd in fds:
+                    os.close(fd)
+                signal.pause()
+                os._exit(0)
+            pidfd = os.pidfd_open(pid)
+            children[pidfd] = pid
+            poll.register(pidfd, select.POLLIN)
+            socket.send_fds(test, [msgpack.packb(spec)], fds)
+            for fd in fds:
+                os.close(fd)
+            socket.send_fds(channel, [msgpack.packb(["spawned", token, pid, []])], [pidfd])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""A real hypervisor for tests, with real connections of domains in the test's own process.
+
+::
+
+    with Hypervisor(tmp_path) as hv:
+        one, two = hv.domain(), hv.domain()
+        port = one.events.alloc_unbound(two.domid)
+
+``hv.dom0`` is a process of dom0 with all its rights.  A domain made here has memory, and a
+``Domain`` that was attached without a store.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+import msgpack
+
+from hvsim.abi.domctl import (
+    XEN_DOMCTL_createdomain,
+    XEN_DOMCTL_destroydomain,
+    XEN_DOMCTL_unpausedomain,
+)
+from hvsim.abi.hypercall import (
+    HVSIM_DOMCTL_load,
+    HVSIM_DOMCTL_populate,
+    HVSIM_DOMCTL_set_start_info,
+    HVSIM_SYSCTL_ledger,
+    HYPERVISOR_domctl,
+    HYPERVISOR_sysctl,
+)
+from hvsim.domain.domain import Domain
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 30.0
+
+
+class HypervisorGone(Exception):
+    """What a domain raises here instead of ending the test's process."""
+
+
+def _gone() -> NoReturn:
+    raise HypervisorGone
+
+
+class Hypervisor:
+    """A hypervisor process and the domains that a test made on it; a context manager.
+
+    Args:
+        tmp_path: where its handout socket lies.
+        config: keys of the boot config that differ, e.g. ``event_mode="mediated"``.
+
+    Attributes:
+        dom0: a process of dom0.
+        domains: the domains that :meth:`domain` made, by domid.
+        process: the hypervisor.
+    """
+
+    def __init__(self, tmp_path: Path, **config: Any) -> None:
+        self._config = config
+        self._path = str(tmp_path / "handout")
+        self.domains: dict[int, Domain] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.settimeout(TIMEOUT)
+
+    def __enter__(self) -> Hypervisor:
+        self._listener.bind(self._path)
+        self._listener.listen(1)
+        config = {
+            "lab": "test",
+            "memory_pages": 65536,
+            "spawner": {"argv": [sys.executable, "-m", "tests.support.handout", self._path]},
+            "dom0": {
+                "memory_pages": 4096,
+                "processes": [{"process": "test", "profile": "dom0", "program": "a test"}],
+            },
+            **self._config,
+        }
+        told, tell = os.pipe()
+        heard, hear = os.pipe()
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "hvsim.hypervisor"),
+                *("--config-fd", str(told), "--notice-fd", str(hear)),
+            ],
+            pass_fds=(told, hear),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+        )
+        os.close(told)
+        os.close(hear)
+        with open(tell, "wb") as out:
+            out.write(msgpack.packb(config))
+        self._channel, _ = self._listener.accept()
+        self._channel.settimeout(TIMEOUT)
+        self.dom0 = self._attach()
+        with open(heard, "rb") as notice_file:
+            notice = msgpack.unpackb(notice_file.read())
+        assert notice.get("ready"), notice
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for domain in (*self.domains.values(), self.dom0):
+            domain.close()
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
+        self._channel.close()
+        self._listener.close()
+
+    def domain(self, pages: int = 1024, **start_info: Any) -> Domain:
+        """A new domain that runs, with *pages* of memory."""
+        call = self.dom0.hypercall.call
+        domid = int(
+            call(
+                HYPERVISOR_domctl,
+                XEN_DOMCTL_createdomain,
+                {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0},
+            )[0]
+        )
+        born = call(HYPERVISOR_domctl, HVSIM_DOMCTL_populate, domid, pages)[0]
+        call(HYPERVISOR_domctl, HVSIM_DOMCTL_set_start_info, domid, {**born, **start_info})
+        call(HYPERVISOR_domctl, HVSIM_DOMCTL_load, domid, {"profile": "guest", "program": "test"})
+        call(HYPERVISOR_domctl, XEN_DOMCTL_unpausedomain, domid)
+        domain = self._attach()
+        assert domain.domid == domid
+        self.domains[domid] = domain
+        return domain
+
+    def destroy(self, domain: Domain) -> None:
+        """Destroy a domain as the toolstack does; its descriptors here stay until the end."""
+        self.dom0.hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, domain.domid)
+
+    def ledger(self, kind: str = "") -> list[dict[str, Any]]:
+        """The ledger's records, or those of a *kind* ("grant.", say)."""
+        call = self.dom0.hypercall.call
+        found: list[dict[str, Any]] = []
+        after = 0
+        while records := call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, 256)[0]:
+            found += records
+            after = records[-1]["seq"]
+        return [record for record in found if record["kind"].startswith(kind)]
+
+    def _attach(self) -> Domain:
+        data, fds, _, _ = socket.recv_fds(self._channel, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+        spec = msgpack.unpackb(data)
+        domain = Domain.attach(fds[0], fds[1], spec, store=False, console=False)
+        domain.hypercall.on_gone = _gone
+        return domain
