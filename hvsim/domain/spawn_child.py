@@ -19,7 +19,7 @@ import msgpack
 
 from hvsim.domain import sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
-from hvsim.domain.spawn_spec import SpawnSpec
+from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
 _SYSTEM: Final = (
@@ -39,8 +39,9 @@ _MAX_REPORT: Final = select.PIPE_BUF
 
 
 def become_domain(
-    spec: SpawnSpec,
+    packed: memoryview,
     *,
+    walled: bool,
     conn_fd: int,
     upcall_fd: int,
     report_fd: int,
@@ -50,12 +51,22 @@ def become_domain(
     missing: tuple[str, ...],
     run: Callable[[int, int, dict[str, Any]], object],
 ) -> NoReturn:
-    """Turn this process into the domain's and run it; exits instead of returning."""
+    """Turn this process into the domain's and run it; exits instead of returning.
+
+    Args:
+        packed: the spec as it came.
+        walled: whether the clone went into namespaces of its own (as far as they are to be had).
+    """
+    name = "?"
     try:
         try:
             syscalls.set_death_signal(signal.SIGKILL)
             if select.select([parent_pidfd], [], [], 0)[0]:
                 os._exit(1)  # it died before we asked to die with it
+            spec = SpawnSpec.parse(msgpack.unpackb(packed))
+            name = spec.name
+            if walled != (not spec.trusted and "namespaces" not in spec.without):
+                raise SpecError("the request looked like one of another profile")
             _reset_signals()
             os.setsid()
             syscalls.set_name(spec.title)
@@ -77,7 +88,7 @@ def become_domain(
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
         except Exception as error:
-            _report(report_fd, False, f"{spec.name}: {_describe(error)}")
+            _report(report_fd, False, f"{name}: {_describe(error)}")
             os._exit(1)
         _report(report_fd, True, found)
         os.close(report_fd)

@@ -18,9 +18,11 @@ and the next request does not wait for that.
 """
 
 import argparse
+import array
 import errno
 import gc
 import importlib
+import mmap
 import os
 import pkgutil
 import select
@@ -39,7 +41,7 @@ import msgpack
 from hvsim.domain import spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner
-from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.domain.spawn_spec import SpecError
 
 MAX_MESSAGE: Final = 1 << 20
 #: How long a child may take to build its walls, in seconds. It takes milliseconds; more
@@ -49,6 +51,14 @@ SETUP_TIMEOUT: Final = 10.0
 DEFAULT_ENTRY: Final = "hvsim.domain.start:run"
 #: Packages whose modules are all imported before the first fork.
 DEFAULT_WARM: Final = ("hvsim.abi", "hvsim.domain", "hvsim.drivers", "msgpack", "domains")
+
+_MAX_FDS: Final = 8
+#: Verb and token are within so many bytes.
+_HEADER_MAX: Final = 32
+#: What a request holds whose child gets no namespaces. Something else may look the same by
+#: chance; the child compares with its spec and refuses to be what it is not.
+_DOM0: Final = msgpack.packb("profile") + msgpack.packb("dom0")
+_BARE: Final = msgpack.packb("namespaces")
 
 _Run = Callable[[int, int, dict[str, Any]], object]
 
@@ -83,6 +93,8 @@ class Spawner:
         self._children: dict[int, _Child] = {}  # by pidfd
         self._reports: dict[int, _Child] = {}  # by report descriptor
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        # One buffer for all requests, empty but while a child is made from it.
+        self._request = mmap.mmap(-1, MAX_MESSAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
 
@@ -110,45 +122,53 @@ class Spawner:
     def _receive(self) -> bool:
         """Take one request, if there is one.  False when the hypervisor has gone."""
         try:
-            data, fds, flags, _ = socket.recv_fds(
-                self._channel, MAX_MESSAGE, 8, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            size, ancillary, flags, _ = self._channel.recvmsg_into(
+                [self._request],
+                socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize),
+                socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,
             )
         except BlockingIOError:
             return True
         except ConnectionError:
             return False
-        if not data:
+        if not size:
             return False
+        fds = array.array("i")
+        for _level, _kind, data in ancillary:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        token = None
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("truncated request")
-            verb, token, spec_map = msgpack.unpackb(data)
-            if verb != "spawn" or not isinstance(token, int):
-                raise ValueError(f"not a spawn request: {verb!r}")
+            token, start = _header(self._request[: min(size, _HEADER_MAX)])
+            if len(fds) != 2:
+                raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
+            self._spawn(token, start, size, list(fds))
         except Exception as error:
-            # The hypervisor is trusted; this is a bug of ours, and there is no token to
-            # answer to. Say so where our errors go, and go on serving the others.
-            print(f"spawner: bad request: {error}", file=sys.stderr, flush=True)
-            _close_all(fds)
-            return True
-        try:
-            self._spawn(token, spec_map, fds)
-        except (OSError, SpecError) as error:
-            self._send(["failed", token, str(error)])
+            if token is None:
+                # The hypervisor is trusted; this is a bug of ours, and there is no token to
+                # answer to. Say so where our errors go, and go on serving the others.
+                print(f"spawner: bad request: {error!r}", file=sys.stderr, flush=True)
+            else:
+                self._send(["failed", token, str(error)])
         finally:
             _close_all(fds)
+            self._request[:size] = bytes(size)
         return True
 
-    def _spawn(self, token: int, spec_map: object, fds: list[int]) -> None:
-        """Make the child.  Its report decides later between "spawned" and "failed"."""
-        spec = SpawnSpec.parse(spec_map)
-        if len(fds) != 2:
-            raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
+    def _spawn(self, token: int, start: int, size: int, fds: list[int]) -> None:
+        """Make the child.  Its report decides later between "spawned" and "failed".
+
+        The spec is not parsed here: later children are copies of this process, and what one
+        domain is told is nothing that another should find in its memory.
+        """
+        walled = not self._request.find(_DOM0) >= 0 and not self._request.find(_BARE) >= 0
         reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
-            cloned = self._clone(spec)
+            # A process without walls may use any library, threads included: glibc's own fork.
+            cloned = self._cloner.clone(NAMESPACES) if walled else Cloned(os.fork(), ())
             if cloned.pid == 0:
-                self._become_domain(spec, cloned.missing, fds, writer)
+                self._become_domain(start, size, walled, cloned.missing, fds, writer)
             pidfd = os.pidfd_open(cloned.pid)
         except BaseException:
             os.close(reader)
@@ -161,21 +181,22 @@ class Spawner:
         self._poll.register(reader, select.POLLIN)
         self._poll.register(pidfd, select.POLLIN)
 
-    def _clone(self, spec: SpawnSpec) -> Cloned:
-        if spec.trusted or "namespaces" in spec.without:
-            # A trusted process may use any library, threads included: glibc's own fork.
-            return Cloned(os.fork(), ())
-        return self._cloner.clone(NAMESPACES)
-
     def _become_domain(
-        self, spec: SpawnSpec, missing: tuple[str, ...], fds: list[int], writer: int
+        self,
+        start: int,
+        size: int,
+        walled: bool,
+        missing: tuple[str, ...],
+        fds: list[int],
+        writer: int,
     ) -> NoReturn:
         """In the child: leave the spawner's objects without closing, then be the domain."""
         # The socket object would close its number when it is collected, and that number
         # will be one of the domain's own.
         self._channel.detach()
         spawn_child.become_domain(
-            spec,
+            memoryview(self._request)[start:size],
+            walled=walled,
             conn_fd=fds[0],
             upcall_fd=fds[1],
             report_fd=writer,
@@ -250,6 +271,19 @@ class Spawner:
             _close_all(fds)
         self._poll.modify(self._channel.fileno(), select.POLLIN)
         return True
+
+
+def _header(head: bytes) -> tuple[int, int]:
+    """Token of a request, and where its spec begins.  Raises ValueError for anything else."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(head)
+    try:
+        parts, verb, token = unpacker.read_array_header(), unpacker.unpack(), unpacker.unpack()
+    except Exception as error:
+        raise ValueError(f"no request: {error!r}") from None
+    if parts != 3 or verb != "spawn" or not isinstance(token, int):
+        raise ValueError(f"not a spawn request: {verb!r}")
+    return token, int(unpacker.tell())
 
 
 def _close_all(fds: Iterable[int]) -> None:

@@ -7,6 +7,7 @@ functions below.  Each answers over the hypercall connection with one msgpack pa
 import errno
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -132,3 +133,21 @@ def foreign_call(_conn_fd: int, _upcall_fd: int, _args: dict[str, Any]) -> str:
     address = ctypes.addressof(ctypes.c_char.from_buffer(code))
     ctypes.CFUNCTYPE(ctypes.c_int)(address)()
     return "survived"
+
+
+def remember(_conn_fd: int, _upcall_fd: int, _args: dict[str, Any]) -> bool:
+    """Search all of this process's own memory for what another child was told.
+
+    The expression does not match itself, so a match is somebody else's text.
+    """
+    pattern = re.compile(rb"told[-]to[-]another[-]domain")
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+        for line in maps.read().splitlines():
+            area, access = line.split()[:2]
+            first, last = (int(part, 16) for part in area.split("-"))
+            if "w" not in access:
+                continue
+            memory.seek(first)
+            if pattern.search(memory.read(last - first)):
+                return True
+    return False

@@ -186,12 +186,14 @@ def test_many_children_at_once_and_none_is_left(spawner: Harness) -> None:
 
 def test_messages_wait_while_the_hypervisor_does_not_read(spawner: Harness) -> None:
     spawner.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    spec = {"name": "du1", "program": "nothing", "profile": "king"}
+    spec = {"name": "du1", "program": "nothing"}  # refused for its third descriptor
     wanted = 600
-    children = [spawner.request(spec) for _ in range(wanted // 2)]
-    feeder = threading.Thread(
-        target=lambda: children.extend(spawner.request(spec) for _ in range(wanted // 2))
-    )
+    children = [spawner.request(spec, extra=(0,)) for _ in range(wanted // 2)]
+
+    def feed() -> None:
+        children.extend(spawner.request(spec, extra=(0,)) for _ in range(wanted // 2))
+
+    feeder = threading.Thread(target=feed)
     feeder.start()
     tokens = [spawner.receive()[0][1] for _ in range(wanted)]
     feeder.join()
@@ -223,3 +225,20 @@ def test_the_spawner_has_one_thread(spawner: Harness) -> None:
     spawner.spawn("leave", args={"status": 0})
     finish(spawner)
     assert len(os.listdir(f"/proc/{spawner.process.pid}/task")) == 1
+
+
+def test_a_child_finds_nothing_that_another_was_told(spawner: Harness) -> None:
+    told = {"padding": "x" * 1000, "secret": "-".join(("told", "to", "another", "domain"))}
+    for profile in ("guest", "dom0"):
+        assert spawner.spawn("idle", profile=profile, args=told).receive() == "up"
+    without = ["namespaces", "landlock", "dumpable"]  # it has to see its own /proc
+    assert spawner.spawn("remember", without=without).receive() is False
+    finish(spawner)
+    # the control: what it was told itself, it finds
+    assert spawner.spawn("remember", without=without, args=told).receive() is True
+
+
+def test_a_guest_that_looks_like_dom0_is_refused(spawner: Harness) -> None:
+    looks = msgpack.packb("profile") + msgpack.packb("dom0")
+    with pytest.raises(SpawnFailed, match="another profile"):
+        spawner.spawn("idle", args={"trick": looks})

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 NOBODY: Final = 65534
+#: Exit status when the machine does not let us make a mount namespace.
+CANNOT: Final = 77
 _CLONE_NEWNS: Final = 0x0002_0000
 _MS_BIND: Final = 4096
 _MS_MOVE: Final = 8192
@@ -77,7 +79,11 @@ def make_reachable(paths: list[Path]) -> None:
 def main() -> None:
     """Drop to nobody and become the command."""
     split = sys.argv.index("--")
-    make_reachable([Path(path) for path in sys.argv[1:split]])
+    try:
+        make_reachable([Path(path) for path in sys.argv[1:split]])
+    except OSError as error:
+        print(error)
+        sys.exit(CANNOT)
     command = sys.argv[split + 1 :]
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
