@@ -1,0 +1,5 @@
+"""xenconsoled as a program of dom0."""
+
+from hvsim.drivers.console.daemon import main
+
+__all__ = ["main"]

@@ -1,0 +1,258 @@
+"""xenconsoled: one console for each domain, found through the store.
+
+A domain that appears (@introduceDomain) has its console's directory watched; once ``ring-ref`` and
+``port`` stand there, the page that the domain granted at birth is mapped, a pty opened and its path
+written to ``tty``.  A domain that goes loses it, after its last output was taken.
+
+A guest that floods its console is slowed: output is taken at a bounded rate, and nothing that waits
+grows.  Source: tools/console/daemon/io.c; the order is that of the recordings of a real host.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from hvsim.abi.console import OUT_SIZE
+from hvsim.abi.domctl import XEN_SYSCTL_getdomaininfolist
+from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE
+from hvsim.abi.hypercall import HYPERVISOR_sysctl
+from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.mapper import GrantError
+from hvsim.domain.vcpu import Timer, WaitTimeout
+from hvsim.domain.xenbus.client import StoreError, Watch
+from hvsim.drivers.console.log import ConsoleLog, log_name
+from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
+from hvsim.drivers.console.terminal import Terminal
+from hvsim.xenstore.client import SocketStore, connect
+
+PERIOD: Final = 0.2
+ALLOWANCE: Final = 256 * 1024
+"""Bytes of output that are taken from one domain in PERIOD seconds."""
+STORE_TIMEOUT: Final = 20.0
+"""Seconds that xenstored has to start."""
+DRAIN_MAX: Final = 2 * OUT_SIZE
+"""Bytes that are taken from a domain that has stopped; no more can be in its ring."""
+
+
+class Connection:
+    """The console of one domain, from its ring to its pty.
+
+    Raises: GrantError, HypercallError, OSError when it cannot be had.
+    """
+
+    def __init__(self, dom: Domain, domid: int, port: int, log: ConsoleLog) -> None:
+        self._dom = dom
+        self.domid = domid
+        self.log = log
+        self.broken = False
+        self._taken = 0
+        self._period_end = 0.0
+        self._pause: Timer | None = None
+        self._mapping = dom.mapper.map(domid, GNTTAB_RESERVED_CONSOLE)
+        self._ring = ConsoleBackRing(self._mapping.view)
+        try:
+            self.terminal = Terminal(dom.vcpu, self._input)
+            try:
+                self._port = dom.events.bind_interdomain(domid, port, self._event)
+            except BaseException:
+                self.terminal.close()
+                raise
+        except BaseException:
+            self._ring.release()
+            self._mapping.unmap()
+            raise
+
+    def close(self) -> None:
+        """Take the last output, then let go of everything."""
+        self._drain()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._dom.events.close(self._port)
+        self.terminal.close()
+        self._ring.release()
+        self._mapping.unmap()
+        self.log.close()
+
+    def _event(self) -> None:
+        self.terminal.listen(True)
+        self._input()
+        self._output()
+
+    def _output(self) -> None:
+        """Take output, so much as the domain may have in this period."""
+        if self.broken or (self._pause is not None and self._pause.active):
+            return
+        now = self._dom.vcpu.now()
+        if now >= self._period_end:
+            self._period_end, self._taken = now + PERIOD, 0
+        moved = False
+        while not self.broken:
+            data = self._take(min(OUT_SIZE, ALLOWANCE - self._taken))
+            if not data:
+                break
+            moved = True
+            self._taken += len(data)
+        if self._taken >= ALLOWANCE:
+            self._pause = self._dom.vcpu.call_later(self._period_end - now, self._output)
+        if moved:
+            self._dom.events.notify(self._port)
+
+    def _take(self, limit: int) -> bytes:
+        try:
+            data = self._ring.take(limit)
+        except ConsoleRingBroken as wrong:
+            self._broken(wrong)
+            return b""
+        if data:
+            self.log.write(data)
+            self.terminal.write(data)
+        return data
+
+    def _drain(self) -> None:
+        left = DRAIN_MAX
+        while left > 0 and not self.broken:
+            data = self._take(left)
+            if not data:
+                return
+            left -= len(data)
+
+    def _input(self) -> None:
+        if self.broken:
+            return
+        try:
+            room = self._ring.room
+            data = self.terminal.read(room)
+            self._ring.put(data)
+        except ConsoleRingBroken as wrong:
+            self._broken(wrong)
+            return
+        if not room:
+            self.terminal.listen(False)  # the guest's event, when it has read, listens again
+        if data:
+            self._dom.events.notify(self._port)
+
+    def _broken(self, wrong: ConsoleRingBroken) -> None:
+        self.broken = True
+        self.terminal.listen(False)
+        self._dom.log(f"console of domain {self.domid}: {wrong}; it is not served any more")
+
+
+class Daemon:
+    """All consoles."""
+
+    def __init__(self, dom: Domain, store: SocketStore, log_dir: Path) -> None:
+        self._dom = dom
+        self._store = store
+        self._log_dir = log_dir
+        self._watches: dict[int, Watch] = {}
+        self._connections: dict[int, Connection] = {}
+
+    def start(self) -> None:
+        """Watch for domains; those that are there are served at once."""
+        self._dom.vcpu.add_fd(self._store.transport.fileno(), self.poll)
+        for path in ("@introduceDomain", "@releaseDomain"):
+            self._store.watch(path, self._domains_changed)
+        self.poll()
+
+    def poll(self) -> None:
+        """Handle all that the store said, also while it was asked for something else."""
+        self._store.poll(0.0)
+        while self._store.pending_events:
+            self._store.dispatch_events()
+
+    def close(self) -> None:
+        """Let go of every console."""
+        for domid in list(self._watches):
+            self._forget(domid)
+
+    @property
+    def consoles(self) -> list[int]:
+        """The domains whose console is served."""
+        return list(self._connections)
+
+    def _domains_changed(self, _path: str) -> None:
+        alive = self._alive()
+        for domid in [domid for domid in self._watches if domid not in alive]:
+            self._forget(domid)
+        for domid in sorted(alive - self._watches.keys()):
+            path = f"/local/domain/{domid}/console"
+            self._watches[domid] = self._store.watch(path, partial(self._changed, domid))
+
+    def _alive(self) -> set[int]:
+        alive: set[int] = set()
+        first = 1
+        while True:
+            rows = self._dom.hypercall.call(
+                HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist, first, 128
+            )[0]
+            alive |= {row["domid"] for row in rows if not row["flags"].get("dying")}
+            if len(rows) < 128:
+                return alive
+            first = rows[-1]["domid"] + 1
+
+    def _changed(self, domid: int, _path: str) -> None:
+        root = f"/local/domain/{domid}/console"
+        ref, port, kind = self._store.read_many(
+            f"{root}/{key}" for key in ("ring-ref", "port", "type")
+        )
+        if ref is None:
+            self._disconnect(domid)  # the toolstack took the console away
+            return
+        if domid in self._connections or kind != "xenconsoled" or not (port or "").isdecimal():
+            return
+        self._connect(domid, root, int(port or 0))
+
+    def _connect(self, domid: int, root: str, port: int) -> None:
+        (name,) = self._store.read_many([f"/local/domain/{domid}/name"])
+        try:
+            log = ConsoleLog(self._log_dir / log_name(name, domid))
+            try:
+                connection = Connection(self._dom, domid, port, log)
+            except BaseException:
+                log.close()
+                raise
+        except (GrantError, HypercallError, OSError) as failure:
+            self._dom.log(f"console of domain {domid}: {failure}")
+            return
+        self._connections[domid] = connection
+        try:
+            self._store.write(f"{root}/tty", connection.terminal.path)
+        except StoreError as failure:
+            self._dom.log(f"console of domain {domid}: {failure}")
+
+    def _disconnect(self, domid: int) -> None:
+        connection = self._connections.pop(domid, None)
+        if connection is not None:
+            connection.close()
+
+    def _forget(self, domid: int) -> None:
+        self._disconnect(domid)
+        self._store.unwatch(self._watches.pop(domid))
+
+
+def _open_store(dom: Domain, path: str) -> SocketStore:
+    """Connect to the store, which starts at the same time.  Raises: WaitTimeout."""
+    deadline = time.monotonic() + STORE_TIMEOUT
+    while True:
+        try:
+            return connect(path, "CONS", str(dom.args.get("lab") or "lab"))
+        except OSError as failure:
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure
+        dom.sleep(0.005)
+
+
+def main(dom: Domain) -> None:
+    """The program of the process; args: xenstored (the socket), console_dir (the logs)."""
+    run_dir = Path(str(dom.args.get("run_dir") or "."))
+    log_dir = Path(str(dom.args.get("console_dir") or run_dir / "console"))
+    log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = str(dom.args.get("xenstored") or run_dir / "xenstored" / "socket")
+    daemon = Daemon(dom, _open_store(dom, path), log_dir)
+    daemon.start()
+    try:
+        dom.serve()
+    finally:
+        daemon.close()

@@ -1,0 +1,124 @@
+"""From memory and a program to a domain that only waits for its unpause (libxl_dom.c)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hvsim.abi import errno
+from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest
+from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.hypervisor import Hypervisor
+
+IDLE_PROGRAM: Final = "domains.guests.idle:main"
+"""What stands in for a kernel that nothing here can boot."""
+DRIVER_PROGRAM: Final = "domains.storage:main"
+
+_STORE_DOMID: Final = 0
+_CONSOLE_DOMID: Final = 0
+_ELF: Final = b"\x7fELF"
+_GZIP: Final = b"\x1f\x8b"
+_BZIMAGE: Final = (0x202, b"HdrS")
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """Frames and ports of the two channels that every domain is born with."""
+
+    store_gfn: int
+    store_port: int
+    console_gfn: int
+    console_port: int
+
+
+def check_kernel(domid: int, config: DomainConfig) -> None:
+    """A config without a program names a kernel, which must at least be one.
+
+    Raises: ToolstackError in libxl's words.
+    """
+    if config.program is not None or config.kernel is None:
+        return
+    try:
+        with open(config.kernel, "rb") as kernel:
+            head = kernel.read(0x210)
+    except OSError as failure:
+        reason = os.strerror(failure.errno or 0)
+        raise ToolstackError(
+            f"xc: error: panic: xg_dom_core.c:205: failed to open file '{config.kernel}': "
+            f"{reason}: Internal error",
+            libxl(f"libxl_dom.c:646:libxl__build_pv: xc_dom_kernel_file failed: {reason}"),
+            _rebuild_failed(domid),
+        ) from None
+    offset, magic = _BZIMAGE
+    if not (head.startswith((_ELF, _GZIP)) or head[offset : offset + 4] == magic):
+        raise ToolstackError(
+            "xc: error: panic: xg_dom_core.c:689: xc_dom_find_loader: no loader found: "
+            "Invalid kernel",
+            libxl("libxl_dom.c:571:libxl__build_dom: xc_dom_parse_image failed"),
+            _rebuild_failed(domid),
+        )
+
+
+def program_of(config: DomainConfig, request: CreateRequest) -> str:
+    """What runs in the domain."""
+    fallback = DRIVER_PROGRAM if request.profile == "driver" else IDLE_PROGRAM
+    return request.program or config.program or fallback
+
+
+def build(
+    hypervisor: Hypervisor, domid: int, config: DomainConfig, request: CreateRequest,
+    log_dir: Path, lab: str,
+) -> Wires:
+    """Give the domain memory, its two channels, what it is told at birth, and its program.
+
+    Raises: ToolstackError in libxl's words.
+    """
+    try:
+        store_gfn, console_gfn = hypervisor.populate(domid, config.memory * PAGES_PER_MIB)
+    except HypercallError as failure:
+        if failure.errno != errno.ENOMEM:
+            raise
+        raise ToolstackError(
+            "xc: error: panic: xg_dom_boot.c:119: xc_dom_boot_mem_init: can't allocate low "
+            "memory for domain: Out of memory",
+            libxl("libxl_dom.c:586:libxl__build_dom: xc_dom_boot_mem_init failed: "
+                  "Cannot allocate memory"),
+            _rebuild_failed(domid),
+        ) from None
+    wires = Wires(
+        store_gfn=store_gfn,
+        store_port=hypervisor.alloc_unbound(domid, _STORE_DOMID),
+        console_gfn=console_gfn,
+        console_port=hypervisor.alloc_unbound(domid, _CONSOLE_DOMID),
+    )
+    hypervisor.seed_grant(domid, GNTTAB_RESERVED_CONSOLE, _CONSOLE_DOMID, console_gfn)
+    hypervisor.seed_grant(domid, GNTTAB_RESERVED_XENSTORE, _STORE_DOMID, store_gfn)
+    hypervisor.set_start_info(domid, {
+        "store_gfn": wires.store_gfn, "store_port": wires.store_port,
+        "console_gfn": wires.console_gfn, "console_port": wires.console_port,
+        "cmd_line": config.cmdline, "name": config.name,
+    })
+    hypervisor.load(domid, spawn_spec(domid, config, request, log_dir, lab))
+    return wires
+
+
+def spawn_spec(
+    domid: int, config: DomainConfig, request: CreateRequest, log_dir: Path, lab: str
+) -> Mapping[str, Any]:
+    """How the spawner is to make the domain's process."""
+    return {
+        "name": config.name, "domid": domid, "process": "main",
+        "program": program_of(config, request), "profile": request.profile,
+        "path": list(request.path), "files": [list(entry) for entry in request.files],
+        "stdout": str(log_dir / f"{config.name}.log"), "args": dict(request.args), "lab": lab,
+    }
+
+
+def _rebuild_failed(domid: int) -> str:
+    return libxl(
+        f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:cannot (re-)build domain: -3"
+    )

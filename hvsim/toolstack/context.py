@@ -1,0 +1,178 @@
+"""What the toolstack daemon knows: the host, and each domain that it has made."""
+
+import time
+import uuid as uuids
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from hvsim.domain.domain import Domain
+from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
+from hvsim.toolstack.layout import Device, Vbd, domain_path
+from hvsim.toolstack.store import Store, open_store
+
+PAGES_PER_MIB: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the lab said about every domain made by hand.
+
+    Attributes:
+        images: declared images by name.
+        files: files that driver domains may open.
+        path: where programs are looked for.
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """All that a domain is made from, kept so that it can be made again.
+
+    Attributes:
+        config: text of the config; *config_path* its name in messages.
+        directory: what relative names in it are relative to.
+        overrides: further lines.
+        images: declared images by name.
+        program: "module:function" in place of the config's.
+        args: the program's arguments.
+        profile: "guest" or "driver".
+        files: what the domain's process may open, with "r" or "rw".
+        path: where its program is looked for.
+        restart: "always" or "never".
+    """
+
+    config: str
+    config_path: str
+    directory: str
+    overrides: tuple[str, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
+    program: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    profile: str = "guest"
+    files: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    restart: str = "never"
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class Disk:
+    """An attached disk: where it stands in the store, and what stands there."""
+
+    device: Device
+    vbd: Vbd
+
+
+@dataclass(slots=True)
+class Guest:
+    """A domain that this toolstack made.
+
+    Attributes:
+        request, config: what it was made from.
+        disks: by device number.
+        restarts: how often it was rebuilt after a death.
+        born: monotonic seconds.
+        handled: its shutdown was acted upon, or it is being destroyed.
+        actions: on_* of the config, which a stopping lab overrides.
+    """
+
+    domid: int
+    name: str
+    uuid: str
+    request: CreateRequest
+    config: DomainConfig
+    disks: dict[int, Disk] = field(default_factory=dict)
+    restarts: int = 0
+    failures: int = 0
+    born: float = field(default_factory=time.monotonic)
+    handled: bool = False
+
+    @property
+    def driver(self) -> bool:
+        """Whether it serves devices to others."""
+        return self.config.driver_domain or self.request.profile == "driver"
+
+
+class Toolstack:
+    """The daemon's state.
+
+    Attributes:
+        hypervisor: hypercalls.
+        guests: domid -> what this toolstack made and has not destroyed.
+        stopping: the lab is going down: nothing is restarted any more.
+    """
+
+    def __init__(self, dom: Domain) -> None:
+        args = dom.args
+        self.dom: Final = dom
+        self.hypervisor: Final = Hypervisor(dom)
+        self.lab: Final = str(args.get("lab") or "lab")
+        self.run_dir: Final = Path(str(args["run_dir"]))
+        self.store_path: Final = str(
+            args.get("xenstored") or self.run_dir / "xenstored" / "socket"
+        )
+        self.guests: Final[dict[int, Guest]] = {}
+        self.defaults = Defaults()
+        self.stopping = False
+        self.changed = anyio.Event()
+        self._transactions: Final = anyio.Lock()
+
+    @asynccontextmanager
+    async def store(self, label: str = "XL") -> AsyncIterator[Store]:
+        """A store connection for one operation.  Raises OSError."""
+        async with open_store(self.store_path, label, self.lab, self._transactions) as store:
+            yield store
+
+    def guest(self, domid: int) -> Guest | None:
+        """The record of a domain, None for dom0 and for one that is not ours."""
+        return self.guests.get(domid)
+
+    def notice(self) -> None:
+        """Something happened to a domain: wake whoever waits for that."""
+        event, self.changed = self.changed, anyio.Event()
+        event.set()
+
+    async def names(self, store: Store, infos: list[DomainInfo]) -> list[str | None]:
+        """The names of domains, None for one that has left the store (a zombie)."""
+        return await store.read_many(f"{domain_path(info.domid)}/name" for info in infos)
+
+    async def find(self, store: Store, text: str) -> int | None:
+        """The number of the domain that *text* names, by number or name.
+
+        As in xl a number stands for itself, whether there is such a domain or not.
+        """
+        if text.isascii() and text.isdigit():
+            return int(text)
+        infos = self.hypervisor.domains()
+        for info, name in zip(infos, await self.names(store, infos), strict=True):
+            if name == text:
+                return info.domid
+        return None
+
+    def resolve(self, target: str, request: CreateRequest) -> str:
+        """The absolute path of a disk's target: a declared image, or a file."""
+        images = {**self.defaults.images, **request.images}
+        if target in images:
+            return images[target]
+        path = Path(target)
+        return str(path if path.is_absolute() else Path(request.directory) / path)
+
+
+def new_uuid() -> str:
+    """A uuid for a domain whose config names none."""
+    return str(uuids.uuid4())
+
+
+def as_paused(request: CreateRequest, paused: bool) -> CreateRequest:
+    """The same request, to be left paused or not."""
+    return replace(request, paused=paused)

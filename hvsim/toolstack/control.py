@@ -1,0 +1,122 @@
+"""The control wire: who wants something of the toolstack asks here (ZeroMQ ROUTER).
+
+A request is one msgpack map with a ``verb``; the answer is a row of maps: ``out``, ``err`` (text)
+and last ``exit`` with ``data``.  A client has one request under way; ``{"verb": "cancel"}`` ends
+it.  Whatever comes in, the daemon goes on: what it does not understand it says so.
+"""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import msgpack
+import zmq
+import zmq.asyncio
+from anyio.abc import TaskGroup
+
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.xenbus.requests import StoreError
+from hvsim.toolstack.config import ConfigError
+from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.reply import Reply
+
+MESSAGE_MAX: Final = 4 << 20
+"""Bytes of a request."""
+MAX_REQUESTS: Final = 256
+"""Requests under way at a time."""
+
+Verb = Callable[[dict[str, Any], Reply], Awaitable[int]]
+
+
+class ControlServer:
+    """Serves *verbs* at *endpoint*.
+
+    A verb gets the request and a Reply, and returns an exit code; what it raises becomes text.
+    """
+
+    def __init__(
+        self, endpoint: str, verbs: Mapping[str, Verb], log: Callable[[str], None]
+    ) -> None:
+        self._endpoint = endpoint
+        self._verbs = verbs
+        self._log = log
+        self._running: dict[bytes, anyio.CancelScope] = {}
+
+    async def serve(self, tasks: TaskGroup) -> None:
+        """Answer until cancelled."""
+        context = zmq.asyncio.Context()
+        socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MAX)
+        socket.bind(self._endpoint)
+        try:
+            while True:
+                parts = await socket.recv_multipart()
+                self._receive(tasks, socket, parts)
+        finally:
+            socket.close()
+            context.term()
+
+    def _receive(
+        self, tasks: TaskGroup, socket: zmq.asyncio.Socket, parts: list[bytes]
+    ) -> None:
+        identity, frame = parts[0], parts[-1]
+
+        async def send(message: Mapping[str, Any]) -> None:
+            await socket.send_multipart([identity, msgpack.packb(dict(message))])
+
+        reply = Reply(send)
+        try:
+            request = msgpack.unpackb(frame) if len(parts) == 2 else None
+        except (ValueError, msgpack.UnpackException):
+            request = None
+        if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
+            tasks.start_soon(_refuse, reply, "a request is one msgpack map with a verb")
+        elif request["verb"] == "cancel":
+            scope = self._running.get(identity)
+            if scope is not None:
+                scope.cancel()
+        elif identity in self._running:
+            tasks.start_soon(_refuse, reply, "this connection has a request under way")
+        elif len(self._running) >= MAX_REQUESTS:
+            tasks.start_soon(_refuse, reply, f"{MAX_REQUESTS} requests are under way; try again")
+        elif request["verb"] not in self._verbs:
+            known = ", ".join(sorted(self._verbs))
+            tasks.start_soon(_refuse, reply, f"no verb {request['verb']!r}; there are: {known}")
+        else:
+            scope = self._running[identity] = anyio.CancelScope()
+            tasks.start_soon(self._run, identity, scope, request, reply)
+
+    async def _run(
+        self, identity: bytes, scope: anyio.CancelScope, request: dict[str, Any], reply: Reply
+    ) -> None:
+        code = 130  # as after Ctrl-C
+        try:
+            with scope:
+                code = await self._answer(request, reply)
+        finally:
+            del self._running[identity]
+        with anyio.move_on_after(5.0):
+            await reply.finish(code)
+
+    async def _answer(self, request: dict[str, Any], reply: Reply) -> int:
+        verb = request["verb"]
+        try:
+            return await self._verbs[verb](request, reply)
+        except (ToolstackError, ConfigError) as failure:
+            await reply.err(*failure.lines)
+            return failure.code
+        except (StoreError, HypercallError, OSError) as failure:
+            await reply.err(f"{verb}: {failure}")
+            return 1
+        except Exception as bug:  # one request's bug is not the daemon's end
+            text = "".join(traceback.format_exception(bug)).rstrip()
+            self._log(f"{verb}: {text}")
+            await reply.err(f"{verb}: {type(bug).__name__}: {bug} (see log/toolstack.log)")
+            return 1
+
+
+async def _refuse(reply: Reply, text: str) -> None:
+    await reply.err(f"control: {text}")
+    await reply.finish(2)

@@ -1,0 +1,255 @@
+"""``xl create``: from a config to a running domain (libxl_create.c).
+
+The steps and their order are libxl's; so is what each of them says when it fails.  A domain that
+could not be made leaves nothing behind but its number, which is not used again at once.
+"""
+
+import contextlib
+import time
+import uuid as uuids
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.xenbus import requests
+from hvsim.domain.xenbus.requests import StoreError
+from hvsim.toolstack import builder, device, layout
+from hvsim.toolstack.builder import Wires
+from hvsim.toolstack.config import DomainConfig, parse_config
+from hvsim.toolstack.context import (
+    PAGES_PER_MIB,
+    CreateRequest,
+    Disk,
+    Guest,
+    Toolstack,
+    new_uuid,
+)
+from hvsim.toolstack.destroy import erase
+from hvsim.toolstack.errors import ToolstackError, absent, libxl
+from hvsim.toolstack.layout import Build, Device, libxl_path
+from hvsim.toolstack.store import Store
+
+DM_VERSION: Final = "qemu_xen"
+CONSOLE_TIMEOUT: Final = 10.0
+"""Seconds that xenconsoled has to serve a new console."""
+NO_HAP: Final = (
+    libxl("libxl_create.c:46:libxl__domain_create_info_setdefault: neither hap nor shadow paging "
+          "available"),
+    libxl("libxl_create.c:1143:libxl__domain_config_setdefault: Unable to set domain create info "
+          "defaults"),
+)
+
+
+def config_of(request: CreateRequest) -> DomainConfig:
+    """The config of a request.  Raises: ConfigError, ToolstackError in xl's words."""
+    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
+    config = parse_config(
+        request.config, request.config_path, request.overrides, program=program
+    )
+    if config.type != "pv":
+        raise ToolstackError(*NO_HAP, code=6)
+    return config
+
+
+async def create(
+    toolstack: Toolstack, request: CreateRequest, *, uuid: str | None = None, hasty: bool = False
+) -> Guest:
+    """Make a domain and, unless it is to stay paused, let it run.
+
+    Args:
+        uuid: of the virtual machine that this is another life of.
+        hasty: let it run as soon as it can, before its disks and its console are in place: for a
+            backend that others wait for.
+
+    Raises: ConfigError; ToolstackError in xl's words with its exit code.
+    """
+    config = config_of(request)
+    return await create_parsed(toolstack, request, config, uuid=uuid, hasty=hasty)
+
+
+async def create_parsed(
+    toolstack: Toolstack, request: CreateRequest, config: DomainConfig, *,
+    uuid: str | None = None, hasty: bool = False,
+) -> Guest:
+    """As :func:`create`, of a config that is parsed already."""
+    uuid = uuid or config.uuid or new_uuid()
+    pages = config.maxmem * PAGES_PER_MIB
+    try:
+        domid = toolstack.hypervisor.create_domain(
+            uuids.UUID(uuid).bytes, config.maxvcpus, pages
+        )
+    except HypercallError as failure:
+        raise ToolstackError(
+            libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),
+            libxl("libxl_create.c:1296:initiate_domain_create: cannot make domain: -3"), code=3,
+        ) from None
+    guest = Guest(domid, config.name, uuid, request, config)
+    try:
+        async with toolstack.store() as store:
+            await _make(toolstack, store, guest, hasty)
+    except BaseException as failure:
+        with anyio.CancelScope(shield=True):
+            await _undo(toolstack, guest)
+        if isinstance(failure, ToolstackError):
+            raise ToolstackError(*failure.lines, *absent(domid), code=3) from None
+        if isinstance(failure, HypercallError | StoreError | OSError):
+            line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:{failure}")
+            raise ToolstackError(line, *absent(domid), code=3) from failure
+        raise
+    toolstack.notice()
+    return guest
+
+
+async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -> None:
+    domid, config, request = guest.domid, guest.config, guest.request
+    await _check_name(toolstack, store, guest)
+    toolstack.guests[domid] = guest
+    skeleton = layout.domain_skeleton(domid, guest.uuid, guest.name, guest.driver)
+    await store.commit(skeleton, f"the nodes of domain {domid}")
+    dm_version = requests.write(f"{libxl_path(domid)}/dm-version", DM_VERSION)
+    await store.batch([dm_version])
+    disks = await _plan_disks(toolstack, store, guest)
+    builder.check_kernel(domid, config)
+    log_dir = toolstack.run_dir / "log"
+    wires = builder.build(
+        toolstack.hypervisor, domid, config, request, log_dir, toolstack.lab
+    )
+    await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
+    await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
+    if hasty:
+        toolstack.hypervisor.unpause(domid)
+    await store.batch([dm_version])
+    for disk in disks:
+        guest.disks[disk.device.devid] = disk
+        try:
+            await device.make(toolstack, store, disk)
+        except ToolstackError as failure:
+            raise ToolstackError(*failure.lines, libxl(
+                f"libxl_create.c:1862:domcreate_launch_dm: Domain {domid}:unable to add disk "
+                "devices"
+            )) from None
+    await _add_console(store, guest, wires, wait=not hasty)
+    if not request.paused and not hasty:
+        toolstack.hypervisor.unpause(domid)
+
+
+async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
+    infos = toolstack.hypervisor.domains()
+    taken = {known.name for known in toolstack.guests.values() if known.domid != guest.domid}
+    if guest.name in taken or guest.name in await toolstack.names(store, infos):
+        raise ToolstackError(
+            libxl(f"libxl_domain.c:81:libxl__domain_rename: Domain {guest.domid}:Domain with "
+                  f'name "{guest.name}" already exists.'),
+            libxl(f"libxl_create.c:1296:initiate_domain_create: Domain {guest.domid}:cannot make "
+                  "domain: -6"),
+        )
+
+
+async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[Disk]:
+    disks: list[Disk] = []
+    for number, spec in enumerate(guest.config.disks):
+        try:
+            disks.append(await device.plan(toolstack, store, guest.domid, spec, guest.request))
+        except ToolstackError as failure:
+            raise ToolstackError(*failure.lines, libxl(
+                f"libxl_create.c:1318:initiate_domain_create: Domain {guest.domid}:Unable to set "
+                f"disk defaults for disk {number}"
+            )) from None
+    return disks
+
+
+def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
+    config = guest.config
+    kernel = config.kernel or builder.program_of(config, guest.request)
+    return layout.built(Build(
+        domid=guest.domid, uuid=guest.uuid,
+        memory_kib=config.memory * 1024, maxmem_kib=config.maxmem * 1024,
+        vcpus=config.vcpus, maxvcpus=config.maxvcpus,
+        store_gfn=wires.store_gfn, store_port=wires.store_port,
+        kernel=kernel, ramdisk=config.ramdisk, cmdline=config.cmdline, start_time=time.time(),
+    ))
+
+
+async def _add_console(store: Store, guest: Guest, wires: Wires, *, wait: bool) -> None:
+    console = Device(guest.domid, "console", 0, 0)
+    batch = layout.add_console(console, wires.console_port, wires.console_gfn)
+    await store.commit(batch, f"the console of domain {guest.domid}")
+    if not wait:
+        return
+    tty = f"{console.frontend}/tty"
+    try:
+        await store.wait_for(tty, bool, CONSOLE_TIMEOUT)
+    except TimeoutError:
+        raise ToolstackError(
+            f"xl: {tty} was not written within {CONSOLE_TIMEOUT:g} s: is xenconsoled running? "
+            "Its log is log/xenconsoled.log in the lab's run directory."
+        ) from None
+
+
+async def _undo(toolstack: Toolstack, guest: Guest) -> None:
+    """Leave nothing of a domain that could not be made."""
+    ours = toolstack.guests.get(guest.domid) is guest
+    # What may be left then is said by the failure that brought us here.
+    with contextlib.suppress(ToolstackError, OSError):
+        if ours:
+            async with toolstack.store() as store:
+                await erase(toolstack, store, guest.domid)
+    toolstack.guests.pop(guest.domid, None)
+    if not ours or toolstack.hypervisor.info(guest.domid) is not None:
+        with contextlib.suppress(HypercallError):
+            toolstack.hypervisor.destroy(guest.domid)
+
+
+def request_from(raw: dict[str, object], toolstack: Toolstack) -> CreateRequest:
+    """A request as it came over the control wire; missing parts are the lab's defaults.
+
+    Raises: ToolstackError that names the part which is wrong.
+    """
+    defaults = toolstack.defaults
+
+    def text(key: str, default: str | None = None) -> str:
+        value = raw.get(key, default)
+        if not isinstance(value, str):
+            raise ToolstackError(f"create: {key!r} must be text, not {value!r}")
+        return value
+
+    def rows(key: str) -> list[object]:
+        value = raw.get(key) or []
+        if not isinstance(value, list):
+            raise ToolstackError(f"create: {key!r} must be a list, not {value!r}")
+        return value
+
+    def table(key: str) -> dict[str, object]:
+        value = raw.get(key) or {}
+        if not isinstance(value, dict):
+            raise ToolstackError(f"create: {key!r} must be a table, not {value!r}")
+        return value
+
+    files: list[tuple[str, str]] = []
+    for entry in rows("files"):
+        if not (isinstance(entry, list) and len(entry) == 2 and entry[1] in ("r", "rw")):
+            raise ToolstackError(f'create: an entry of files must be [path, "r" or "rw"]: {entry}')
+        files.append((str(entry[0]), str(entry[1])))
+    profile = text("profile", "guest")
+    if profile not in ("guest", "driver"):
+        raise ToolstackError(f"create: profile {profile!r} is neither guest nor driver")
+    restart = text("restart", "never")
+    if restart not in ("never", "always"):
+        raise ToolstackError(f"create: restart {restart!r} is neither never nor always")
+    program = raw.get("program")
+    return CreateRequest(
+        config=text("config"),
+        config_path=text("config_path", "config"),
+        directory=text("directory", str(Path("/"))),
+        overrides=tuple(str(line) for line in rows("overrides")),
+        images={**defaults.images, **{k: str(v) for k, v in table("images").items()}},
+        program=str(program) if program else None,
+        args=table("args"),
+        profile=profile,
+        files=tuple(files) or (defaults.files if profile == "driver" else ()),
+        path=tuple(str(path) for path in rows("path")) or defaults.path,
+        restart=restart,
+        paused=bool(raw.get("paused")),
+    )

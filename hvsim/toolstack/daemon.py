@@ -1,0 +1,180 @@
+"""The toolstack as a process of dom0: verbs over the control wire, and what happens by itself."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from hvsim import __version__
+from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack import create, lifecycle, processes
+from hvsim.toolstack.context import Defaults, Guest, Toolstack
+from hvsim.toolstack.control import ControlServer
+from hvsim.toolstack.destroy import destroy
+from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.layout import domain_path
+from hvsim.toolstack.reply import Reply
+from hvsim.toolstack.xl import main as xl
+
+READY_TIMEOUT: Final = 20.0
+"""Seconds that dom0's other processes have to start."""
+ACTIONS: Final = ("kill", "stall", "resume")
+
+
+class Verbs:
+    """The verbs of the control wire, one method each."""
+
+    def __init__(self, toolstack: Toolstack) -> None:
+        self._toolstack = toolstack
+        self._waits = processes.Waits()
+        self.ready = anyio.Event()
+
+    def table(self) -> dict[str, Any]:
+        """Name -> verb."""
+        return {
+            name: getattr(self, f"verb_{name}")
+            for name in ("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop")
+        }
+
+    async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
+        """Make a domain of a lab; returns as ``xl create`` does."""
+        made = create.request_from(request, self._toolstack)
+        guest = await create.create(self._toolstack, made)
+        await reply.err(*guest.config.warnings)
+        reply.data = {"domid": guest.domid, "name": guest.name}
+        return 0
+
+    async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
+        """An xl command line."""
+        argv = request.get("argv")
+        if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
+            raise ToolstackError("xl: argv must be a list of texts", code=2)
+        cwd = str(request.get("cwd") or "/")
+        return await xl.run(self._toolstack, reply, argv, cwd, bool(request.get("json")))
+
+    async def verb_lab(self, request: dict[str, Any], reply: Reply) -> int:
+        """What the lab declares for domains that are made by hand."""
+        images, files, path = (request.get(key) for key in ("images", "files", "path"))
+        self._toolstack.defaults = Defaults(
+            images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
+            files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
+            path=tuple(str(entry) for entry in path or ()),
+        )
+        return 0
+
+    async def verb_ps(self, request: dict[str, Any], reply: Reply) -> int:
+        """Every domain, process and device, and who waits for whom."""
+        reply.data = await processes.survey(self._toolstack, self._waits)
+        return 0
+
+    async def verb_ready(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once dom0 stands."""
+        await self.ready.wait()
+        reply.data = {"version": __version__}
+        return 0
+
+    async def verb_ledger(self, request: dict[str, Any], reply: Reply) -> int:
+        """The hypervisor's decisions after a sequence number."""
+        after, limit = request.get("after", 0), request.get("max", 100)
+        if not isinstance(after, int) or not isinstance(limit, int):
+            raise ToolstackError("ledger: after and max must be numbers", code=2)
+        reply.data = self._toolstack.hypervisor.ledger(after, max(0, min(limit, 1000)))
+        return 0
+
+    async def verb_fault(self, request: dict[str, Any], reply: Reply) -> int:
+        """Kill, stall or resume a process of a domain."""
+        action = request.get("action")
+        if action not in ACTIONS:
+            raise ToolstackError(f"fault: action must be one of {', '.join(ACTIONS)}", code=2)
+        name = str(request.get("domain", ""))
+        async with self._toolstack.store() as store:
+            domid = await self._toolstack.find(store, name)
+        if domid is None:
+            raise ToolstackError(f"{name} is an invalid domain identifier (rc=-6)")
+        if self._toolstack.hypervisor.info(domid) is None:
+            raise ToolstackError(f"Error: Domain '{name}' does not exist.")
+        process = str(request.get("process") or "")
+        pid = self._toolstack.hypervisor.fault(domid, process, action)
+        reply.data = {"domid": domid, "pid": pid}
+        return 0
+
+    async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
+        """End every domain but dom0: guests first, then those that serve them."""
+        timeout = request.get("timeout", 10.0)
+        if not isinstance(timeout, int | float):
+            raise ToolstackError("stop: timeout must be a number of seconds", code=2)
+        toolstack = self._toolstack
+        toolstack.stopping = True
+        stopped: list[str] = []
+        destroyed: list[str] = []
+        guests = list(toolstack.guests.values())
+        for some in ([g for g in guests if not g.driver], [g for g in guests if g.driver]):
+            await self._stop(some, float(timeout), stopped, destroyed)
+        for info in toolstack.hypervisor.domains():
+            if info.domid and not info.dying:
+                destroyed.append(f"domain {info.domid}")
+                await destroy(toolstack, info.domid)
+        reply.data = {"stopped": stopped, "destroyed": destroyed}
+        return 0
+
+    async def _stop(
+        self, guests: Iterable[Guest], timeout: float, stopped: list[str], destroyed: list[str]
+    ) -> None:
+        """Ask *guests* to power off; destroy those that have not gone within *timeout* s."""
+        toolstack = self._toolstack
+        asked = list(guests)
+        async with anyio.create_task_group() as tasks:
+            for guest in asked:
+                info = toolstack.hypervisor.info(guest.domid)
+                if info is not None and not (info.shutdown or info.paused or info.dying):
+                    tasks.start_soon(lifecycle.ask, toolstack, guest.domid, "poweroff", timeout)
+        late = await lifecycle.wait_for_end(toolstack, {guest.domid for guest in asked}, timeout)
+        for guest in asked:
+            if guest.domid not in late:
+                stopped.append(guest.name)
+                continue
+            destroyed.append(guest.name)
+            if toolstack.hypervisor.info(guest.domid) is not None:
+                await destroy(toolstack, guest.domid)
+
+
+async def _stand_up_dom0(toolstack: Toolstack) -> None:
+    """Wait for the store, and write what xen-init-dom0 writes."""
+    dom0 = domain_path(0)
+    with anyio.fail_after(READY_TIMEOUT):
+        while True:
+            try:
+                async with toolstack.store() as store:
+                    await store.write(f"{dom0}/domid", "0")
+                    await store.write(f"{dom0}/name", "Domain-0")
+                    await store.write("/local/pool/0/name", "Pool-0")
+                    await store.wait_for(
+                        f"{dom0}/control/feature-poweroff", lambda v: v == "1", READY_TIMEOUT
+                    )
+                return
+            except OSError:
+                await anyio.sleep(0.005)  # the socket is not there yet
+
+
+async def serve(dom: Domain) -> None:
+    """Run the daemon until it is cancelled."""
+    toolstack = Toolstack(dom)
+    verbs = Verbs(toolstack)
+    endpoint = str(dom.args.get("control") or f"ipc://{toolstack.run_dir}/control")
+    server = ControlServer(endpoint, verbs.table(), dom.log)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, tasks)
+        await _stand_up_dom0(toolstack)
+        tasks.start_soon(lifecycle.watch_domains, toolstack, tasks)
+        verbs.ready.set()
+
+
+def main(dom: Domain) -> None:
+    """The program of the process."""
+    try:
+        anyio.run(partial(serve, dom), backend="asyncio")
+    except HypercallError as failure:
+        dom.log(f"toolstack: {failure}")
+        raise

@@ -1,0 +1,203 @@
+"""Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
+
+import os
+from typing import Final
+
+from hvsim.toolstack import devids, hotplug, layout
+from hvsim.toolstack.config import DiskConfig
+from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
+from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.layout import Device, Vbd
+from hvsim.toolstack.store import Store, remove_with_empty_parents
+
+INIT_TIMEOUT: Final = 10.0
+"""Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""
+HOTPLUG_TIMEOUT: Final = 40.0
+"""Seconds that a hotplug script may take (LIBXL_HOTPLUG_TIMEOUT)."""
+DESTROY_TIMEOUT: Final = 10.0
+"""Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""
+
+CLOSED: Final = "6"
+INIT_WAIT: Final = "2"
+
+
+async def plan(
+    toolstack: Toolstack, store: Store, domid: int, disk: DiskConfig, request: CreateRequest
+) -> Disk:
+    """Where a disk will stand in the store, and what will stand there.
+
+    Raises: ToolstackError in libxl's words.
+    """
+    number = devids.devid(disk.vdev)
+    if number is None:
+        raise ToolstackError(libxl(
+            f"libxl_disk.c:257:libxl__device_from_disk: Domain {domid}:Invalid or unsupported "
+            f"virtual disk identifier {disk.vdev}"
+        ))
+    backend = 0
+    if disk.backend is not None:
+        found = await toolstack.find(store, disk.backend)
+        if found is None or toolstack.hypervisor.info(found) is None:
+            raise ToolstackError()  # libxl has no words of its own for it
+        backend = found
+    if disk.format != "raw" or disk.backendtype not in (None, "phy"):
+        raise ToolstackError(libxl(
+            "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
+            f"{disk.vdev}"
+        ))
+    target = toolstack.resolve(disk.target, request)
+    if backend == 0:
+        _check_target(disk.vdev, target)
+    vbd = Vbd(
+        params=target, vdev=disk.vdev, readonly=disk.readonly, cdrom=disk.cdrom,
+        discard=disk.discard, script=disk.script or layout.BLOCK_SCRIPT,
+    )
+    return Disk(Device(domid, "vbd", number, backend), vbd)
+
+
+def _check_target(vdev: str, target: str) -> None:
+    try:
+        os.stat(target)
+    except OSError as failure:
+        raise ToolstackError(libxl(
+            f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev} failed to "
+            f"stat: {target}: {os.strerror(failure.errno or 0)}"
+        )) from None
+
+
+async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
+    """Write the nodes of a disk, wait for its backend, run its hotplug script.
+
+    Raises: ToolstackError in libxl's words.
+    """
+    device = disk.device
+    what = f"adding {device.kind} {device.devid} to domain {device.domid}"
+    await store.commit(layout.add_vbd(device, disk.vbd), what)
+    try:
+        await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
+    except TimeoutError:
+        raise ToolstackError(libxl(
+            f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
+            f"device with path {device.backend}"
+        )) from None
+    if device.backend_domid == 0:  # in a driver domain the script runs there
+        await hotplug.add(toolstack, device)
+
+
+async def attach(
+    toolstack: Toolstack, store: Store, domid: int, spec: DiskConfig, request: CreateRequest
+) -> Disk:
+    """``xl block-attach``.  Raises: ToolstackError in xl's words, exit code 1."""
+    early = libxl("libxl_device.c:1486:device_addrm_aocomplete: unable to add device")
+    failed = "libxl_device_disk_add failed."
+    try:
+        disk = await plan(toolstack, store, domid, spec, request)
+    except ToolstackError as error:
+        raise ToolstackError(*error.lines, early, failed) from None
+    if await store.read(disk.device.libxl) is not None:
+        raise ToolstackError(
+            libxl(f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in "
+                  "xenstore"),
+            early, failed,
+        )
+    try:
+        await make(toolstack, store, disk)
+    except ToolstackError as error:
+        late = libxl(f"libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to add "
+                     f"vbd with id {disk.device.devid}")
+        raise ToolstackError(*error.lines, late, failed) from None
+    guest = toolstack.guest(domid)
+    if guest is not None:
+        guest.disks[disk.device.devid] = disk
+    return disk
+
+
+async def lookup(store: Store, domid: int, vdev: str) -> Device:
+    """The attached disk that *vdev* names.  Raises: ToolstackError in xl's words."""
+    missing = f"Error: Device {vdev} not connected."
+    number = devids.devid(vdev)
+    if number is None:
+        raise ToolstackError(missing)
+    backend = await store.read(f"{layout.libxl_path(domid)}/device/vbd/{number}/backend")
+    domain = backend_domid(backend)
+    if backend is None or domain is None:
+        raise ToolstackError(
+            libxl("libxl_disk.c:516:libxl__disk_from_xenstore: disk "
+                  f"{layout.libxl_path(domid)}/device/vbd/{number} does not exist "
+                  "(no backend path"),
+            missing,
+        )
+    return Device(domid, "vbd", number, domain)
+
+
+def backend_domid(path: str | None) -> int | None:
+    """Whose tree a backend's path lies in."""
+    parts = (path or "").split("/")
+    ours = len(parts) > 4 and parts[:3] == ["", "local", "domain"] and parts[3].isdecimal()
+    return int(parts[3]) if ours else None
+
+
+async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
+    """``xl block-detach``; returns what libxl has to say about it.
+
+    Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
+    """
+    if await store.read(f"{device.backend}/state") is None:
+        await forget(store, device)
+        _drop(toolstack, device)
+        return [libxl("libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
+                      f"{device.backend} already removed, cleanup frontend only", "info")]
+    await begin_close(store, device)
+    try:
+        await wait_closed(store, device)
+    except TimeoutError:
+        where = f"Domain {device.domid}:"
+        raise ToolstackError(
+            libxl(f"libxl_device.c:1181:device_backend_callback: {where}unable to remove device "
+                  f"with path {device.backend}"),
+            libxl(f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove vbd with "
+                  f"id {device.devid}"),
+            "libxl_device_disk_safe_remove failed.",
+        ) from None
+    if device.backend_domid == 0:
+        await hotplug.remove(toolstack, device)
+    await forget(store, device)
+    _drop(toolstack, device)
+    return []
+
+
+async def begin_close(store: Store, device: Device, *, frontend_first: bool = False) -> None:
+    """Tell the backend to go; at a destroy the frontend's directory goes first."""
+
+    async def close(tx: int) -> None:
+        if frontend_first:
+            await remove_with_empty_parents(store, tx, device.frontend)
+        state = await store.read(f"{device.backend}/state", tx)
+        if state is not None:
+            batch = layout.close(device, connected=state != CLOSED)
+            await store.batch([request._replace(tx=tx) for request in batch])
+
+    await store.transaction(close, f"closing {device.backend}")
+
+
+async def wait_closed(store: Store, device: Device) -> None:
+    """Wait for the backend to be Closed, or gone.  Raises: TimeoutError after 10 s."""
+    await store.wait_for(
+        f"{device.backend}/state", lambda state: state in (None, CLOSED), DESTROY_TIMEOUT
+    )
+
+
+async def forget(store: Store, device: Device) -> None:
+    """Remove every node of a device, and the directories that are empty then."""
+
+    async def remove(tx: int) -> None:
+        for path in (device.frontend, device.libxl, device.backend):
+            await remove_with_empty_parents(store, tx, path)
+
+    await store.transaction(remove, f"removing {device.libxl}")
+
+
+def _drop(toolstack: Toolstack, device: Device) -> None:
+    guest = toolstack.guest(device.domid)
+    if guest is not None:
+        guest.disks.pop(device.devid, None)

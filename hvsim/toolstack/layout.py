@@ -1,0 +1,309 @@
+"""The store nodes that libxl writes: paths, values, owners, permissions, and their order.
+
+Pure: each function returns the requests of one step, without a transaction; the caller puts them
+into one and sends them.  Every one is held against the recordings of a real host (Xen 4.17.7) by
+tests/fidelity.  A request that removes what may not be there is meant to be able to fail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hvsim.domain.xenbus import requests
+from hvsim.domain.xenbus.requests import Request
+
+BLOCK_SCRIPT: Final = "/etc/xen/scripts/block"
+PROTOCOL: Final = "x86_64-abi"
+CONSOLE_LIMIT: Final = 1048576
+"""Bytes of console output that a real xenconsoled keeps for a slow reader."""
+
+
+def domain_path(domid: int) -> str:
+    """A domain's own directory."""
+    return f"/local/domain/{domid}"
+
+
+def libxl_path(domid: int) -> str:
+    """libxl's private directory of a domain."""
+    return f"/libxl/{domid}"
+
+
+def vm_path(uuid: str) -> str:
+    """The directory of a virtual machine, which outlives a reboot."""
+    return f"/vm/{uuid}"
+
+
+def toolstack_only() -> list[str]:
+    """Permissions of what only dom0 may see."""
+    return ["n0"]
+
+
+def readable_by(domid: int) -> list[str]:
+    """dom0's nodes that the guest may read."""
+    return ["n0", f"r{domid}"]
+
+
+def owned_by(domid: int) -> list[str]:
+    """Nodes that the guest may write."""
+    return [f"n{domid}"]
+
+
+def write(path: str, value: str | int, perms: Sequence[str] | None = None) -> list[Request]:
+    """A node with a value, and its permissions when they are not those of its parent."""
+    batch = [requests.write(path, str(value))]
+    if perms is not None:
+        batch.append(requests.set_perms(path, perms))
+    return batch
+
+
+def directory(path: str, perms: Sequence[str]) -> list[Request]:
+    """A fresh directory of a device."""
+    return [requests.rm(path), requests.mkdir(path), requests.set_perms(path, perms)]
+
+
+# ---- a domain --------------------------------------------------------------------------------
+
+
+def domain_skeleton(domid: int, uuid: str, name: str, driver_domain: bool) -> list[Request]:
+    """The first transaction: a domain that has a name and places to write to, and no memory."""
+    dom, vm, libxl = domain_path(domid), vm_path(uuid), libxl_path(domid)
+    reader, owner = readable_by(domid), owned_by(domid)
+    batch = [requests.rm(dom), *write(dom, "", reader)]
+    batch += [requests.rm(vm), *write(vm, "", reader)]
+    batch += [requests.rm(libxl), *write(libxl, "", toolstack_only())]
+    batch += write(f"{libxl}/device", "", toolstack_only())
+    batch += write(f"{dom}/vm", vm)
+    batch += write(f"{dom}/name", name)
+    batch += write(f"{vm}/name", name)
+    for node in ("cpu", "memory", "device"):
+        batch += write(f"{dom}/{node}", "", reader)
+    batch += write(f"{dom}/device/suspend/event-channel", "", owner)
+    batch += write(f"{dom}/control", "", reader)
+    for node in ("shutdown", "feature-poweroff", "feature-reboot", "feature-suspend", "sysrq"):
+        batch += write(f"{dom}/control/{node}", "", owner)
+    for node in ("data", "drivers", "feature", "attr", "error"):
+        batch += write(f"{dom}/{node}", "", owner)
+    if driver_domain:
+        for node in ("libxl", "device-model"):
+            batch += write(f"{dom}/{node}", "", owner)
+    batch += write(f"{vm}/uuid", uuid)
+    batch += write(f"{vm}/name", name)
+    batch += write(f"{dom}/control/platform-feature-multiprocessor-suspend", 1)
+    batch += write(f"{dom}/control/platform-feature-xs_reset_watches", 1)
+    batch += write(f"{libxl}/type", "pv")
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What the builder made, for the store.
+
+    Attributes:
+        memory_kib, maxmem_kib: at the start, at most.
+        store_gfn, store_port: ring page and event channel to the store, as the guest knows them.
+        start_time: seconds since the epoch.
+    """
+
+    domid: int
+    uuid: str
+    memory_kib: int
+    maxmem_kib: int
+    vcpus: int
+    maxvcpus: int
+    store_gfn: int
+    store_port: int
+    kernel: str
+    ramdisk: str | None
+    cmdline: str
+    start_time: float
+
+
+def built(build: Build) -> list[Request]:
+    """The second transaction: memory, the store's ring, vCPUs, the image."""
+    dom, image = domain_path(build.domid), f"{vm_path(build.uuid)}/image"
+    batch = write(f"{dom}/memory/static-max", build.maxmem_kib)
+    batch += write(f"{dom}/memory/target", build.memory_kib)
+    batch += write(f"{dom}/memory/videoram", 0)
+    batch += write(f"{dom}/domid", build.domid)
+    batch += write(f"{dom}/store/port", build.store_port)
+    batch += write(f"{dom}/store/ring-ref", build.store_gfn)
+    for cpu in range(build.maxvcpus):
+        state = "online" if cpu < build.vcpus else "offline"
+        batch += write(f"{dom}/cpu/{cpu}/availability", state)
+    batch += write(f"{image}/ostype", "linux")
+    batch += write(f"{image}/kernel", build.kernel)
+    batch += write(f"{vm_path(build.uuid)}/start_time", f"{build.start_time:.2f}")
+    if build.ramdisk is not None:
+        batch += write(f"{image}/ramdisk", build.ramdisk)
+    if build.cmdline:
+        batch += write(f"{image}/cmdline", build.cmdline)
+    return batch
+
+
+# ---- devices ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A split device: who uses it, who serves it, and its number.
+
+    Attributes:
+        kind: "vbd" or "console".
+    """
+
+    domid: int
+    kind: str
+    devid: int
+    backend_domid: int
+
+    @property
+    def frontend(self) -> str:
+        """The directory of the using half; the first console has a place of its own."""
+        if self.kind == "console" and self.devid == 0:
+            return f"{domain_path(self.domid)}/console"
+        return f"{domain_path(self.domid)}/device/{self.kind}/{self.devid}"
+
+    @property
+    def backend(self) -> str:
+        """The directory of the serving half, in the tree of the serving domain."""
+        return f"{domain_path(self.backend_domid)}/backend/{self.kind}/{self.domid}/{self.devid}"
+
+    @property
+    def libxl(self) -> str:
+        """libxl's own copy, which no guest can touch."""
+        return f"{libxl_path(self.domid)}/device/{self.kind}/{self.devid}"
+
+    @property
+    def front_perms(self) -> list[str]:
+        """The guest owns its half, the backend may read it."""
+        return [f"n{self.domid}", f"r{self.backend_domid}"]
+
+    @property
+    def back_perms(self) -> list[str]:
+        """The backend owns its half, the guest may read it."""
+        return [f"n{self.backend_domid}", f"r{self.domid}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vbd:
+    """What the store says of a virtual disk.
+
+    Attributes:
+        params: the image.
+        vdev: its name in the guest.
+    """
+
+    params: str
+    vdev: str
+    script: str = BLOCK_SCRIPT
+    readonly: bool = False
+    cdrom: bool = False
+    discard: bool = True
+
+    def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
+        """The backend's half in libxl's order."""
+        return [
+            ("params", self.params),
+            ("script", self.script),
+            ("frontend-id", str(device.domid)),
+            ("online", "1"),
+            ("removable", str(int(self.cdrom))),
+            ("bootable", "1"),
+            ("state", "1"),
+            ("dev", self.vdev),
+            ("type", "phy"),
+            ("mode", "r" if self.readonly else "w"),
+            ("device-type", "cdrom" if self.cdrom else "disk"),
+            ("discard-enable", str(int(self.discard and not self.readonly))),
+            ("specification", "xen"),
+        ]
+
+
+def add_vbd(device: Device, vbd: Vbd) -> list[Request]:
+    """The transaction that makes a virtual disk, both halves at state 1."""
+    kind = "cdrom" if vbd.cdrom else "disk"
+    perms = device.front_perms
+    batch = _libxl_head(device)
+    batch += directory(device.frontend, perms)
+    batch += write(f"{device.frontend}/backend", device.backend)
+    for key, value in (
+        ("backend-id", str(device.backend_domid)),
+        ("state", "1"),
+        ("virtual-device", str(device.devid)),
+        ("device-type", kind),
+        ("trusted", "1"),
+        ("protocol", PROTOCOL),
+    ):
+        batch += write(f"{device.frontend}/{key}", value, perms)
+    nodes = vbd.backend_nodes(device)
+    return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
+
+
+def add_console(device: Device, port: int, gfn: int) -> list[Request]:
+    """The transaction of the first console, which xenconsoled serves."""
+    reader = readable_by(device.domid)
+    batch = _libxl_head(device)
+    batch += directory(device.frontend, reader)
+    batch += write(f"{device.frontend}/backend", device.backend)
+    batch += write(f"{device.frontend}/backend-id", device.backend_domid, device.front_perms)
+    for key, value in (
+        ("limit", str(CONSOLE_LIMIT)),
+        ("type", "xenconsoled"),
+        ("output", "pty"),
+        ("tty", ""),
+        ("port", str(port)),
+        ("ring-ref", str(gfn)),
+    ):
+        batch += write(f"{device.frontend}/{key}", value, reader)
+    nodes = [
+        ("frontend-id", str(device.domid)), ("online", "1"), ("state", "1"), ("protocol", "vt100")
+    ]
+    return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
+
+
+def move_vbd(old: Device, new: Device, vbd: Vbd) -> list[Request]:
+    """The transaction that gives a disk to another backend while its frontend lives on.
+
+    Real libxl cannot do this (surprise 42 of a real host: nothing reconnects by itself); it is
+    the recovery protocol of this host.  The backend's half is made as at an attach, the
+    frontend's names the new backend and goes back to state 1, everything else of it stays.
+    """
+    perms = new.front_perms
+    nodes = vbd.backend_nodes(new)
+    batch = [requests.rm(old.backend), *_backend(new, nodes)]
+    batch += write(f"{new.libxl}/backend", new.backend)
+    batch.append(requests.set_perms(new.frontend, perms))
+    batch += write(f"{new.frontend}/backend-id", new.backend_domid, perms)
+    batch += write(f"{new.frontend}/state", 1, perms)
+    # Last, so that whoever is told of it finds the rest in place.
+    return batch + write(f"{new.frontend}/backend", new.backend, perms)
+
+
+def close(device: Device, *, connected: bool) -> list[Request]:
+    """Ask the backend to end: online = 0, and Closing unless it is Closed already."""
+    batch = write(f"{device.backend}/online", 0)
+    return batch + write(f"{device.backend}/state", 5) if connected else batch
+
+
+def _libxl_head(device: Device) -> list[Request]:
+    path = device.libxl
+    return [
+        requests.rm(path),
+        *write(f"{path}/frontend", device.frontend),
+        *write(f"{path}/backend", device.backend),
+    ]
+
+
+def _backend(device: Device, nodes: list[tuple[str, str]]) -> list[Request]:
+    batch = directory(device.backend, device.back_perms)
+    batch += write(f"{device.backend}/frontend", device.frontend)
+    for key, value in nodes:
+        batch += write(f"{device.backend}/{key}", value)
+    return batch
+
+
+def _libxl_copy(device: Device, nodes: list[tuple[str, str]]) -> list[Request]:
+    batch: list[Request] = []
+    for key, value in nodes:
+        batch += write(f"{device.libxl}/{key}", value)
+    return batch

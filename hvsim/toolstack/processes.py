@@ -1,0 +1,202 @@
+"""Who is here and who waits for whom: the data of ``hvsim ps``.
+
+A device waits when its ring holds requests that the backend does not answer: the toolstack reads
+the indices from the ring page (which the guest granted), twice when there is something
+unanswered, since a busy device always has some.
+"""
+
+import struct
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+
+from hvsim.abi.ring import REQ_PROD, RSP_PROD
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.context import Disk, Guest, Toolstack
+from hvsim.toolstack.hypervisor import DomainInfo
+from hvsim.toolstack.layout import domain_path
+from hvsim.toolstack.store import Store
+
+SECOND_LOOK: Final = 0.03
+"""Seconds between the two readings of a ring."""
+CONNECTED: Final = "4"
+_MASK32: Final = 0xFFFF_FFFF
+
+
+@dataclass(slots=True)
+class Waits:
+    """Since when each device has been waiting, as far as it was looked at.
+
+    Attributes:
+        since: (domid, devid) -> (the responses at that time, monotonic seconds).
+    """
+
+    since: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+
+    def update(self, key: tuple[int, int], responses: int, waiting: bool, now: float) -> float:
+        """Seconds that the device has been seen waiting for the same response."""
+        if not waiting:
+            self.since.pop(key, None)
+            return 0.0
+        known = self.since.get(key)
+        if known is None or known[0] != responses:
+            self.since[key] = (responses, now)
+            return 0.0
+        return now - known[1]
+
+    def keep_only(self, keys: Iterable[tuple[int, int]]) -> None:
+        """Forget devices that are gone."""
+        alive = set(keys)
+        for key in [key for key in self.since if key not in alive]:
+            del self.since[key]
+
+
+@dataclass(slots=True)
+class _Look:
+    guest: Guest
+    disk: Disk
+    frontend_state: str | None
+    backend_state: str | None
+    ref: int | None
+    first: tuple[int, int] | None = None
+    second: tuple[int, int] | None = None
+
+    @property
+    def unanswered(self) -> int | None:
+        now = self.second or self.first
+        return None if now is None else (now[0] - now[1]) & _MASK32
+
+    @property
+    def waiting(self) -> bool:
+        """Whether requests lie in the ring and none was answered between the two looks."""
+        if self.first is not None and self.second is not None:
+            return self.second[0] != self.second[1] and self.first[1] == self.second[1]
+        return self.frontend_state not in (CONNECTED, "5", "6", None)
+
+
+async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
+    """All domains with their devices, and all processes."""
+    infos = toolstack.hypervisor.domains()
+    processes = toolstack.hypervisor.processes()
+    async with toolstack.store() as store:
+        names = await toolstack.names(store, infos)
+        healths = await store.read_many(
+            f"{domain_path(info.domid)}/data/health" for info in infos
+        )
+        looks = await _look(toolstack, store)
+    by_domid = dict(zip((info.domid for info in infos), names, strict=True))
+    now = time.monotonic()
+    waits.keep_only((look.guest.domid, look.disk.device.devid) for look in looks)
+    devices: dict[int, list[dict[str, Any]]] = {}
+    for look in looks:
+        row = _device(look, by_domid, waits, now)
+        devices.setdefault(look.guest.domid, []).append(row)
+    domains = [
+        _domain(toolstack, info, name, health, processes, devices.get(info.domid, []))
+        for info, name, health in zip(infos, names, healths, strict=True)
+    ]
+    return {"domains": domains, "processes": processes}
+
+
+async def _look(toolstack: Toolstack, store: Store) -> list[_Look]:
+    """Both halves of every disk, and its ring."""
+    disks = [(guest, disk) for guest in toolstack.guests.values() for disk in guest.disks.values()]
+    keys = ("state", "ring-ref", "ring-ref0", "queue-0/ring-ref")
+    paths = []
+    for _, disk in disks:
+        paths += [f"{disk.device.frontend}/{key}" for key in keys]
+        paths.append(f"{disk.device.backend}/state")
+    values = iter(await store.read_many(paths))
+    looks = []
+    for guest, disk in disks:
+        state, *refs = (next(values) for _ in keys)
+        ref = next((int(text) for text in refs if _is_number(text)), None)  # type: ignore[arg-type]
+        looks.append(_Look(guest, disk, state, next(values), ref))
+    for look in looks:
+        look.first = _indices(toolstack, look)
+    again = [look for look in looks if look.unanswered]
+    if again:
+        await anyio.sleep(SECOND_LOOK)
+    for look in looks:
+        look.second = _indices(toolstack, look) if look.unanswered else look.first
+    return looks
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and text.isdecimal() and len(text) < 10
+
+
+def _indices(toolstack: Toolstack, look: _Look) -> tuple[int, int] | None:
+    """(requests, responses) of a ring; None when there is none that can be read."""
+    if look.ref is None or look.frontend_state != CONNECTED:
+        return None
+    try:
+        page = toolstack.hypervisor.peek(look.guest.domid, look.ref, 0, 16)
+    except HypercallError:
+        return None
+    return struct.unpack_from("<I", page, REQ_PROD)[0], struct.unpack_from("<I", page, RSP_PROD)[0]
+
+
+def _device(
+    look: _Look, names: dict[int, str | None], waits: Waits, now: float
+) -> dict[str, Any]:
+    device = look.disk.device
+    key = (device.domid, device.devid)
+    responses = look.second[1] if look.second is not None else -1
+    seconds = waits.update(key, responses, look.waiting, now)
+    backend = names.get(device.backend_domid)
+    return {
+        "class": device.kind, "devid": device.devid, "vdev": look.disk.vbd.vdev,
+        "frontend_domid": device.domid, "frontend_state": _state(look.frontend_state),
+        "backend_domid": device.backend_domid, "backend": backend,
+        "backend_state": _state(look.backend_state),
+        "waits_for": (backend or f"domain {device.backend_domid}") if look.waiting else None,
+        "unanswered": look.unanswered,
+        "waiting_seconds": round(seconds, 3) if look.waiting else None,
+    }
+
+
+def _state(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) == 1 else None
+
+
+def _domain(
+    toolstack: Toolstack, info: DomainInfo, name: str | None, health: str | None,
+    processes: list[dict[str, Any]], devices: list[dict[str, Any]],
+) -> dict[str, Any]:
+    guest = toolstack.guest(info.domid)
+    own = [process for process in processes if process.get("domid") == info.domid]
+    pids = {str(process.get("process")): process.get("pid") for process in own}
+    main = pids.get("main") or pids.get("kernel")
+    missing = sorted({str(part) for process in own for part in process.get("missing") or ()})
+    stalled = any(process.get("stalled") for process in own) or (
+        not info.paused and any(_stopped(pid) for pid in pids.values())
+    )
+    if info.domid == 0:
+        role = "dom0"
+    else:
+        role = "driver" if guest is not None and guest.driver else "guest"
+    return {
+        "domid": info.domid, "name": name, "role": role, "state": info.state,
+        "stalled": stalled, "health": health, "pid": main, "pids": pids,
+        "memory_mb": info.mem_pages // 256, "vcpus": info.vcpus,
+        "cpu_seconds": round(info.cpu_seconds, 3), "missing": missing, "uuid": info.uuid,
+        "restart": guest.request.restart if guest is not None else "never",
+        "restarts": guest.restarts if guest is not None else 0,
+        "program": guest.request.program or guest.config.program if guest is not None else None,
+        "devices": devices,
+    }
+
+
+def _stopped(pid: object) -> bool:
+    """Whether a process is stopped by a signal (state T of /proc/PID/stat)."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] == [b"T"]
+    except OSError:
+        return False

@@ -1,0 +1,109 @@
+"""xl block-list, block-attach, block-detach: the disks of a running domain."""
+
+from typing import Any
+
+from hvsim.toolstack import device as devices
+from hvsim.toolstack.config import parse_disk
+from hvsim.toolstack.context import CreateRequest
+from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.layout import domain_path, libxl_path
+from hvsim.toolstack.store import Store
+from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+
+HEADER = f"{'Vdev':<5} {'BE':<3} {'handle':<6} {'state':<5} {'evt-ch':<6} {'ring-ref':<8} " \
+         f"{'BE-path':<30}"
+
+
+async def block_list(call: Call) -> int:
+    """xl block-list domain...: an unknown domain is said so, and the exit code is 0."""
+    flags, args = options(call.args)
+    if not args:
+        raise UsageError("'xl block-list' requires at least 1 argument.")
+    rows: list[dict[str, Any]] = []
+    async with call.toolstack.store() as store:
+        for text in args:
+            domid = await call.toolstack.find(store, text)
+            if domid is None:
+                await call.reply.err(f"{text} is an invalid domain identifier")
+                continue
+            rows += await disks(store, domid)
+    if call.json or "json" in flags:
+        return await call.data(rows)
+    lines = [HEADER]
+    for row in rows:
+        lines.append(
+            f"{row['vdev']:<5d} {row['backend_domid']:<3d} {row['handle']:<6d} {row['state']:<5d} "
+            f"{row['event_channel']:<6d} {row['ring_ref']:<8d} {row['backend']:<30}"
+        )
+    call.reply.data = rows
+    await call.reply.out("\n".join(lines))
+    return 0
+
+
+async def disks(store: Store, domid: int) -> list[dict[str, Any]]:
+    """The disks of a domain, as xl finds them: libxl's list, and the frontend's own words."""
+    root = f"{libxl_path(domid)}/device/vbd"
+    rows = []
+    for name in await store.children(root):
+        front = f"{domain_path(domid)}/device/vbd/{name}"
+        keys = ("state", "event-channel", "ring-ref")
+        backend, frontend_id, *front_values = await store.read_many(
+            [f"{root}/{name}/backend", f"{root}/{name}/frontend-id"]
+            + [f"{front}/{key}" for key in keys]
+        )
+        if backend is None or not name.isdecimal():
+            continue
+        state, port, ref = (_number(value) for value in front_values)
+        rows.append({
+            "vdev": int(name), "backend_domid": devices.backend_domid(backend) or 0,
+            "handle": _number(frontend_id), "state": state, "event_channel": port,
+            "ring_ref": ref, "backend": backend,
+        })
+    return rows
+
+
+def _number(text: str | None) -> int:
+    """A number of a node, -1 for a node that is missing or that a guest filled with nonsense."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else -1
+
+
+async def block_attach(call: Call) -> int:
+    """xl block-attach domain disk-spec..."""
+    _, args = options(call.args)
+    if len(args) < 2:
+        raise UsageError("'xl block-attach' requires at least 2 arguments.")
+    toolstack = call.toolstack
+    async with toolstack.store() as store:
+        domid = await toolstack.find(store, args[0])
+        if domid is None:
+            raise ToolstackError(f"{args[0]} is an invalid domain identifier")
+        disk = parse_disk(",".join(args[1:]))
+        guest = toolstack.guest(domid)
+        if guest is None:
+            raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
+        request = CreateRequest("", "command line", call.cwd, images=guest.request.images)
+        attached = await devices.attach(toolstack, store, domid, disk, request)
+    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+    return 0
+
+
+async def block_detach(call: Call) -> int:
+    """xl block-detach domain vdev."""
+    _, args = options(call.args, "f", ("force",))
+    if len(args) < 2:
+        raise UsageError("'xl block-detach' requires at least 2 arguments.")
+    async with call.toolstack.store() as store:
+        domid = await find_domain(call, store, args[0])
+        device = await devices.lookup(store, domid, args[1])
+        await call.reply.err(*await devices.detach(call.toolstack, store, device))
+    return 0
+
+
+LIST = Command("block-list", "List virtual block devices for a domain", "<Domain(s)>", block_list,
+               example="xl block-list guest")
+ATTACH = Command("block-attach", "Create a new virtual block device",
+                 "<Domain> <disk-spec-component(s)>...", block_attach,
+                 example="xl block-attach guest format=raw,vdev=xvdb,access=rw,target=/d.img")
+DETACH = Command("block-detach", "Destroy a domain's virtual block device",
+                 "[option] <Domain> <DevId>", block_detach,
+                 example="xl block-detach guest xvdb")
