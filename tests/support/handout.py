@@ -15,47 +15,52 @@ import msgpack
 
 
 def main() -> None:
-    """Serve until the hypervisor closes the channel."""
+    """Serve until the hypervisor closes the channel, or is killed."""
     channel = socket.socket(fileno=int(sys.argv[sys.argv.index("--fd") + 1]))
     test = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     test.connect(sys.argv[1])
     children: dict[int, int] = {}  # pidfd -> pid
     poll = select.poll()
     poll.register(channel, select.POLLIN)
-    while True:
-        for fd, _ in poll.poll():
-            if fd in children:
-                pid = children.pop(fd)
-                poll.unregister(fd)
-                os.close(fd)
-                status = os.waitpid(pid, 0)[1]
-                channel.send(msgpack.packb(["exited", pid, status]))
-                continue
-            try:
+    try:
+        while True:
+            for fd, _ in poll.poll():
+                if fd in children:
+                    pid = children.pop(fd)
+                    poll.unregister(fd)
+                    os.close(fd)
+                    status = os.waitpid(pid, 0)[1]
+                    channel.send(msgpack.packb(["exited", pid, status]))
+                    continue
                 data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
-            except ConnectionResetError:
-                data, fds = b"", []
-            if not data:
-                for pid in children.values():
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                return
-            _, token, spec = msgpack.unpackb(data)
-            pid = os.fork()
-            if pid == 0:
-                channel.close()
-                test.close()
+                if not data:
+                    return
+                _, token, spec = msgpack.unpackb(data)
+                pidfd, pid = _child([channel.fileno(), test.fileno(), *fds])
+                children[pidfd] = pid
+                poll.register(pidfd, select.POLLIN)
+                socket.send_fds(test, [msgpack.packb(spec)], fds)
                 for fd in fds:
                     os.close(fd)
-                signal.pause()
-                os._exit(0)
-            pidfd = os.pidfd_open(pid)
-            children[pidfd] = pid
-            poll.register(pidfd, select.POLLIN)
-            socket.send_fds(test, [msgpack.packb(spec)], fds)
-            for fd in fds:
-                os.close(fd)
-            socket.send_fds(channel, [msgpack.packb(["spawned", token, pid, []])], [pidfd])
+                told = msgpack.packb(["spawned", token, pid, []])
+                socket.send_fds(channel, [told], [pidfd])
+    except ConnectionError:
+        return  # the hypervisor, or the test, was killed
+    finally:
+        for pid in children.values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _child(fds: list[int]) -> tuple[int, int]:
+    """(pidfd, pid) of a process without *fds* that waits to be killed."""
+    pid = os.fork()
+    if pid == 0:
+        for fd in fds:
+            os.close(fd)
+        while True:
+            signal.pause()
+    return os.pidfd_open(pid), pid
 
 
 if __name__ == "__main__":
