@@ -1,5 +1,6 @@
 """Domains and their processes: what they are, and the state they are in."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -89,6 +90,8 @@ class Domain:
     processes: dict[int, Process] = field(default_factory=dict)
     start_info: dict[str, Any] = field(default_factory=dict)
     cpu_time: int = 0
+    past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
+    """The last processes that are gone."""
     killers: list[int] = field(default_factory=list)
     """Tokens of the processes whose destroydomain waits for its end."""
 

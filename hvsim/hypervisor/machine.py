@@ -213,7 +213,7 @@ class Machine:
         return extent
 
     def grant_table(self, domain: Domain) -> GrantTable:
-        """The domain's grant table, its shared frames made by the first who asks. Raises OSError."""
+        """A domain's grant table; the first who asks has its frames made. Raises OSError."""
         table = domain.grants
         if table.memory is None:
             memory = self.host.make_memory(f"d{domain.domid}-grants", MAX_FRAMES)
@@ -510,6 +510,7 @@ class Machine:
         process.gone = True
         domain.cpu_time += self.host.cpu_time(token) or 0
         del domain.processes[token]
+        domain.past.append(process)
         released = self.transfers.release_process(process)
         for port in domain.events.of_process(token):
             self.close_port(domain, port.number)
@@ -574,8 +575,9 @@ class Machine:
         }
 
     def process_list(self) -> Iterator[dict[str, Any]]:
-        """Every process of every domain."""
-        for process in self.processes.values():
+        """Every process of every domain, and the last that are gone of those there are."""
+        past = [process for domain in self.domains.values() for process in domain.past]
+        for process in (*self.processes.values(), *past):
             yield {
                 "domid": process.domid,
                 "process": process.name,

@@ -107,10 +107,8 @@ def send(machine: Machine, caller: Process, number: int) -> Result:
 @hypercall(_OP, EVTCHNOP_status, int, int)
 def status(machine: Machine, caller: Process, dom: int, number: int) -> Result:
     """(dom, port) -> {status, vcpu, remote_dom, remote_port, virq}"""
-    if dom in (DOMID_SELF, caller.domid):
-        domain = caller.domain
-    else:
-        domain = machine.governed(dom, caller)
+    own = dom in (DOMID_SELF, caller.domid)
+    domain = caller.domain if own else machine.governed(dom, caller)
     return (domain.events.port(number).status(),)
 
 

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgpack
+
 from hvsim.abi.domctl import (
     XEN_SYSCTL_getdomaininfolist,
     XEN_SYSCTL_physinfo,
@@ -16,11 +18,12 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.ledger import Record
 
 _OP: Final = HYPERVISOR_sysctl
 MAX_LIST: Final = 200
 """Domains in one answer, so that it stays under 64 KiB."""
-MAX_RECORDS: Final = 128
+MAX_RECORDS: Final = 1024
 _TEXT_MAX: Final = MESSAGE_MAX - 1024
 
 
@@ -76,7 +79,14 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
     machine.privileged(caller)
     if count < 0:
         raise XenError(EINVAL)
-    return (machine.ledger.after(after, min(count, MAX_RECORDS)),)
+    chosen: list[Record] = []
+    size = 0
+    for record in machine.ledger.after(after, min(count, MAX_RECORDS)):
+        size += len(msgpack.packb(record))
+        if size > _TEXT_MAX:
+            break
+        chosen.append(record)
+    return (chosen,)
 
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)

@@ -1,0 +1,61 @@
+"""A spawner whose processes only exist: their wires go to the test that wants to be the domain.
+
+It speaks the spawner's wire to the hypervisor. For each spawn it forks a child that sleeps, and
+sends (pid, spec) with the two descriptors to the test's abstract socket. Everything ends with the
+hypervisor's end of the wire.
+"""
+
+import argparse
+import os
+import select
+import signal
+import socket
+
+import msgpack
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--relay", required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    options = parser.parse_args()
+    channel = socket.socket(fileno=options.fd)
+    relay = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    relay.connect(f"\0{options.relay}")
+    children: dict[int, int] = {}  # pidfd -> pid
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd in children:
+                poll.unregister(fd)
+                pid, status = os.waitpid(children.pop(fd), 0)
+                os.close(fd)
+                channel.send(msgpack.packb(["exited", pid, status]))
+                continue
+            data, fds, _, _ = socket.recv_fds(channel, 1 << 17, 2)
+            if not data:
+                for pid in children.values():
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                return
+            _, token, spec = msgpack.unpackb(data)
+            if spec.get("program") == "fail":
+                channel.send(msgpack.packb(["failed", token, "told to fail"]))
+            else:
+                pid = os.fork()
+                if pid == 0:
+                    os.closerange(3, 1024)
+                    while True:
+                        signal.pause()
+                pidfd = os.pidfd_open(pid)
+                children[pidfd] = pid
+                poll.register(pidfd, select.POLLIN)
+                socket.send_fds(channel, [msgpack.packb(["spawned", token, pid, []])], [pidfd])
+                socket.send_fds(relay, [msgpack.packb([pid, spec])], fds)
+            for one in fds:
+                os.close(one)
+
+
+if __name__ == "__main__":
+    main()
