@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,14 @@ def test_a_guest_that_looks_like_dom0_is_refused(spawner: Harness) -> None:
     looks = msgpack.packb("profile") + msgpack.packb("dom0")
     with pytest.raises(SpawnFailed, match="another profile"):
         spawner.spawn("idle", args={"trick": looks})
+
+
+def test_a_child_that_hangs_before_it_runs_is_killed_and_told() -> None:
+    with Harness("tests.domain.spawn_hang:run") as spawner:
+        with pytest.raises(SpawnFailed, match="died while it built"):
+            spawner.spawn("idle")
+        children = f"/proc/{spawner.process.pid}/task/{spawner.process.pid}/children"
+        deadline = time.monotonic() + 20
+        while Path(children).read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert Path(children).read_text() == ""  # reaped

@@ -152,7 +152,11 @@ def install(profile: Profile, pid: int) -> None:
     Raises:
         OSError: the kernel has no seccomp filters, or we do not know the architecture.
     """
-    code = program(profile, pid)
+    load(program(profile, pid))
+
+
+def load(code: bytes) -> None:
+    """Put any assembled filter on this process.  Raises OSError."""
     buffer = ctypes.create_string_buffer(code, len(code))
     fprog = _Fprog(len(code) // 8, ctypes.addressof(buffer))
     syscalls.syscall("seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(fprog))

@@ -1,0 +1,21 @@
+"""An entry whose children never finish their sandbox, as on a dead network mount."""
+
+import sys
+import time
+from typing import Any, NoReturn
+
+from hvsim.domain import spawn_child
+
+
+def _hang(*_args: object, **_more: object) -> NoReturn:
+    while True:
+        time.sleep(3600)
+
+
+spawn_child.become_domain = _hang
+sys.modules["__main__"].SETUP_TIMEOUT = 0.2  # type: ignore[attr-defined]
+
+
+def run(_conn_fd: int, _upcall_fd: int, _spec: dict[str, Any]) -> None:
+    """Never reached."""
+    raise AssertionError
