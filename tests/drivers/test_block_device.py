@@ -34,6 +34,7 @@ class Rig:
         self.image = image
         self.store = MiniStore()
         self.live: list[Domain] = []
+        self.dead: list[Domain] = []
         self.guest = self.domain(4096)
         self.disks: dict[int, BlockFront] = {}
 
@@ -115,8 +116,22 @@ class Rig:
     def kill(self, back: Domain) -> None:
         """As if by SIGKILL: no driver code of it runs any more."""
         self.live.remove(back)
+        self.dead.append(back)
+        gone = [c for c in self.store.connections if c.domid == back.domid]
+        for connection in gone:
+            self.store.connections.remove(connection)
         self.hv.destroy(back)
         self.remove(f"/local/domain/{back.domid}")
+
+    def bury(self) -> None:
+        """What the kernel does for a killed process: its descriptors close."""
+        for dom in self.dead:
+            for driver in dom.backends.drivers.values():
+                assert isinstance(driver, BlockBack)
+                assert driver.image is not None
+                driver.image.close()
+                assert driver._attachment is not None
+                driver._attachment.ring.release()
 
 
 @pytest.fixture
@@ -131,6 +146,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
                 dom._frontends.stop()
             if dom._backends is not None:
                 dom._backends.stop()
+        rig.bury()
 
 
 def test_the_handshake_is_that_of_linux(rig: Rig) -> None:

@@ -172,10 +172,12 @@ class BlockBack:
 
     def removed(self) -> None:
         """The device is gone: nothing of it stays mapped, bound or open."""
-        self._detach()
-        image, self.image = self.image, None
-        if image is not None:
-            image.close()
+        try:
+            self._detach()
+        finally:
+            image, self.image = self.image, None
+            if image is not None:
+                image.close()
 
     @property
     def _the_device(self) -> BackendDevice:
