@@ -2,7 +2,8 @@
 
 ``python -m tests.support.handout SOCKET --fd N``: for every spawn request the connection and the
 upcall go, with the specification, to the listening socket SOCKET; a child that only waits stands
-for the process, so that killing and reaping are real.
+for the process, so that killing and reaping are real.  When the specification names a program
+("module:function") the child runs that instead, as the real spawner's would, but without walls.
 """
 
 import os
@@ -10,8 +11,11 @@ import select
 import signal
 import socket
 import sys
+from typing import Any
 
 import msgpack
+
+from hvsim.domain.start import run
 
 
 def main() -> None:
@@ -36,10 +40,13 @@ def main() -> None:
                 if not data:
                     return
                 _, token, spec = msgpack.unpackb(data)
-                pidfd, pid = _child([channel.fileno(), test.fileno(), *fds])
+                ours = [channel.fileno(), test.fileno(), *children]
+                runs = ":" in spec["program"]
+                pidfd, pid = _program(ours, fds, spec) if runs else _child([*ours, *fds])
                 children[pidfd] = pid
                 poll.register(pidfd, select.POLLIN)
-                socket.send_fds(test, [msgpack.packb(spec)], fds)
+                if not runs:
+                    socket.send_fds(test, [msgpack.packb(spec)], fds)
                 for fd in fds:
                     os.close(fd)
                 told = msgpack.packb(["spawned", token, pid, []])
@@ -60,6 +67,22 @@ def _child(fds: list[int]) -> tuple[int, int]:
             os.close(fd)
         while True:
             signal.pause()
+    return os.pidfd_open(pid), pid
+
+
+def _program(ours: list[int], fds: list[int], spec: dict[str, Any]) -> tuple[int, int]:
+    """(pidfd, pid) of a process that runs the program of *spec*."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for fd in ours:
+                os.close(fd)
+            run(fds[0], fds[1], spec)
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        finally:
+            os._exit(status)
     return os.pidfd_open(pid), pid
 
 

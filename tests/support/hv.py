@@ -22,12 +22,17 @@ from typing import Any, NoReturn
 
 import msgpack
 
+from hvsim.abi.console import OUT, OUT_PROD, OUT_SIZE
 from hvsim.abi.domctl import (
     XEN_DOMCTL_createdomain,
     XEN_DOMCTL_destroydomain,
+    XEN_DOMCTL_getdomaininfo,
     XEN_DOMCTL_unpausedomain,
+    XEN_SYSCTL_readconsole,
 )
+from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE
 from hvsim.abi.hypercall import (
+    HVSIM_DOMCTL_gnttab_seed,
     HVSIM_DOMCTL_load,
     HVSIM_DOMCTL_populate,
     HVSIM_DOMCTL_set_start_info,
@@ -120,6 +125,50 @@ class Hypervisor:
 
     def domain(self, pages: int = 1024, **start_info: Any) -> Domain:
         """A new domain that runs, with *pages* of memory."""
+        domid = self._build(pages, {"profile": "guest", "program": "test"}, start_info)
+        domain = self._attach()
+        assert domain.domid == domid
+        self.domains[domid] = domain
+        return domain
+
+    def launch(self, program: str, **spec: Any) -> int:
+        """A new domain that runs *program* ("module:function") in a process of its own, without
+        a store but with a console; returns its domid."""
+        return self._build(256, {"profile": "guest", "program": program, "store": False, **spec})
+
+    def console(self, domid: int) -> str:
+        """What a launched domain wrote to its console (as far as the ring holds it)."""
+        page = self.dom0.mapper.map(domid, GNTTAB_RESERVED_CONSOLE)
+        (length,) = page.view[OUT_PROD : OUT_PROD + 4].cast("I")
+        text = bytes(page.view[OUT : OUT + min(length, OUT_SIZE)]).decode()
+        page.unmap()
+        return text
+
+    def info(self, domid: int) -> dict[str, Any]:
+        """``getdomaininfo`` of a domain."""
+        found: dict[str, Any] = self.dom0.hypercall.call(
+            HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid
+        )[0]
+        return found
+
+    def ended(self, domid: int) -> tuple[int, str, str]:
+        """(shutdown reason, console text, dmesg) of a launched domain, once it has stopped; it
+        is destroyed then."""
+        domctl, call = HYPERVISOR_domctl, self.dom0.hypercall.call
+        self.dom0.wait(lambda: self._polled_shutdown(domid), TIMEOUT, f"the end of d{domid}")
+        reason = int(self.info(domid)["shutdown_reason"])
+        text = self.console(domid)
+        call(domctl, XEN_DOMCTL_destroydomain, domid)
+        return reason, text, call(HYPERVISOR_sysctl, XEN_SYSCTL_readconsole, False)[0]
+
+    def _polled_shutdown(self, domid: int) -> bool:
+        # The next look is due soon, whatever happens.
+        self.dom0.vcpu.call_later(0.005, lambda: None)
+        return bool(self.info(domid)["flags"]["shutdown"])
+
+    def _build(
+        self, pages: int, spec: dict[str, Any], start_info: dict[str, Any] | None = None
+    ) -> int:
         call = self.dom0.hypercall.call
         domid = int(
             call(
@@ -129,13 +178,14 @@ class Hypervisor:
             )[0]
         )
         born = call(HYPERVISOR_domctl, HVSIM_DOMCTL_populate, domid, pages)[0]
-        call(HYPERVISOR_domctl, HVSIM_DOMCTL_set_start_info, domid, {**born, **start_info})
-        call(HYPERVISOR_domctl, HVSIM_DOMCTL_load, domid, {"profile": "guest", "program": "test"})
+        gfn, ref = born["console_gfn"], GNTTAB_RESERVED_CONSOLE
+        call(HYPERVISOR_domctl, HVSIM_DOMCTL_gnttab_seed, domid, ref, 0, gfn)
+        port = self.dom0.events.alloc_unbound_for(domid, 0)
+        told = {**born, "console_port": port, **(start_info or {})}
+        call(HYPERVISOR_domctl, HVSIM_DOMCTL_set_start_info, domid, told)
+        call(HYPERVISOR_domctl, HVSIM_DOMCTL_load, domid, spec)
         call(HYPERVISOR_domctl, XEN_DOMCTL_unpausedomain, domid)
-        domain = self._attach()
-        assert domain.domid == domid
-        self.domains[domid] = domain
-        return domain
+        return domid
 
     def destroy(self, domain: Domain) -> None:
         """Destroy a domain as the toolstack does; its descriptors here stay until the end."""
