@@ -134,6 +134,31 @@ def test_wires_change_hands_on_a_running_channel(
             ring_and_see(two, peer, one, here)
 
 
+def test_a_rule_takes_hold_of_a_running_channel(
+    hv: Hypervisor, pair: tuple[Domain, Domain]
+) -> None:
+    """Every notify dropped, then none: so the new wires are really in use, both ways."""
+    one, two = pair
+    seen: list[int] = []
+    port = one.events.alloc_unbound(two.domid)
+    two.events.bind_interdomain(one.domid, port, lambda: seen.append(1))
+    ring_and_see(one, port, two, seen)
+
+    def switch(mode: str, rule: dict[str, float]) -> None:
+        hv.dom0.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, one.domid, mode, rule)
+        for domain in pair:
+            while domain.vcpu.block(0.1):
+                domain.vcpu.dispatch()
+
+    switch("mediated", {"drop": 1.0})
+    before = len(seen)
+    one.events.notify(port)
+    assert not two.vcpu.block(0.2)
+    assert len(seen) == before
+    switch("direct", {})
+    ring_and_see(one, port, two, seen)
+
+
 def test_a_swap_while_that_very_port_is_waited_for(
     hv: Hypervisor, pair: tuple[Domain, Domain]
 ) -> None:
@@ -290,6 +315,14 @@ def test_scattered_pages_as_one(pair: tuple[Domain, Domain]) -> None:
     single.unmap()
     assert (descriptors(), shared_mappings()) == before
     assert one.grants.end_access_many(first + second) == []
+
+
+def test_pages_of_one_extent_in_another_order(pair: tuple[Domain, Domain]) -> None:
+    one, two = pair
+    refs = granted(one, two, 3)
+    mapping = two.mapper.map_contiguous(one.domid, [refs[2], refs[0], refs[1]])
+    assert [mapping.view[page * PAGE_SIZE] for page in range(3)] == [3, 1, 2]
+    mapping.unmap()
 
 
 def test_consecutive_pages_cost_no_mapping_of_their_own(pair: tuple[Domain, Domain]) -> None:
