@@ -186,16 +186,17 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for dom in self.doms:
-            dom.close()
-        self._relay.close()
+        ended = self.process.poll() is not None
         self.process.terminate()
         try:
             status = self.process.wait(PATIENCE)
         finally:
             self.process.kill()
             self.process.wait()
-        assert status in (0, 1), f"the hypervisor ended with {status}"
+            for dom in self.doms:
+                dom.close()
+            self._relay.close()
+        assert ended or status == 0, f"the hypervisor ended with {status}"
 
     def adopt(self) -> Dom:
         """The next process that the hypervisor had made."""
