@@ -261,22 +261,27 @@ def add_console(device: Device, port: int, gfn: int) -> list[Request]:
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
 
-def move_vbd(old: Device, new: Device, vbd: Vbd) -> list[Request]:
+def move_vbd(old: Device, new: Device, vbd: Vbd, keys: Sequence[str]) -> list[Request]:
     """The transaction that gives a disk to another backend while its frontend lives on.
 
     Real libxl cannot do this (surprise 42 of a real host: nothing reconnects by itself); it is
     the recovery protocol of this host.  The backend's half is made as at an attach, the
     frontend's names the new backend and goes back to state 1, everything else of it stays.
+
+    Args:
+        keys: what the frontend's directory holds.  A node keeps its permissions when it is
+            written again, so each must be opened to the new backend, and closed to the old one.
     """
     perms = new.front_perms
     nodes = vbd.backend_nodes(new)
     batch = [requests.rm(old.backend), *_backend(new, nodes)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
-    batch += write(f"{new.frontend}/backend-id", new.backend_domid, perms)
-    batch += write(f"{new.frontend}/state", 1, perms)
+    batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys]
+    batch += write(f"{new.frontend}/backend-id", new.backend_domid)
+    batch += write(f"{new.frontend}/state", 1)
     # Last, so that whoever is told of it finds the rest in place.
-    return batch + write(f"{new.frontend}/backend", new.backend, perms)
+    return batch + write(f"{new.frontend}/backend", new.backend)
 
 
 def close(device: Device, *, connected: bool) -> list[Request]:

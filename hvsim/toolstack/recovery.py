@@ -69,8 +69,25 @@ async def move(store: Store, owner: Guest, disk: Disk, backend_domid: int) -> No
     """Give a disk of *owner* to the backend in *backend_domid*.  Raises: StoreError."""
     old = disk.device
     new = Device(old.domid, old.kind, old.devid, backend_domid)
+
+    async def change(tx: int) -> None:
+        keys = await _keys(store, tx, old.frontend)
+        if not keys:
+            return  # the guest's half has gone meanwhile
+        batch = layout.move_vbd(old, new, disk.vbd, keys)
+        await store.apply([request._replace(tx=tx) for request in batch])
+
+    await store.transaction(change, f"moving {old.frontend} of {owner.name}")
     disk.device = new
-    await store.commit(layout.move_vbd(old, new, disk.vbd), f"moving {old.frontend}")
+
+
+async def _keys(store: Store, tx: int, frontend: str) -> list[str]:
+    """The nodes of a frontend's directory; a queue's are one level deeper."""
+    keys = await store.children(frontend, tx)
+    queues = [key for key in keys if key.startswith("queue-")]
+    for queue in queues:
+        keys += [f"{queue}/{key}" for key in await store.children(f"{frontend}/{queue}", tx)]
+    return keys
 
 
 async def _failures(toolstack: Toolstack, dead: Guest) -> int:

@@ -84,14 +84,17 @@ class Store:
         """
 
         async def make(tx: int) -> None:
-            results = await self.batch([request._replace(tx=tx) for request in batch])
-            for request, result in zip(batch, results, strict=True):
-                if isinstance(result, StoreError) and not (
-                    request.name == "RM" and result.errno == errno.ENOENT
-                ):
-                    raise result
+            await self.apply([request._replace(tx=tx) for request in batch])
 
         await self.transaction(make, what)
+
+    async def apply(self, batch: Sequence[Request]) -> None:
+        """Make requests in one go; a RM of what is not there is in order.  Raises StoreError."""
+        for request, result in zip(batch, await self.batch(batch), strict=True):
+            if isinstance(result, StoreError) and not (
+                request.name == "RM" and result.errno == errno.ENOENT
+            ):
+                raise result
 
     async def _end(self, tx: int) -> bool:
         (result,) = await self.batch([requests.transaction_end(tx, True)])

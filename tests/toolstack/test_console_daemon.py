@@ -1,0 +1,108 @@
+"""The parts of xenconsoled that need no lab: ring, log, terminal."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from hvsim.abi.console import IN_SIZE, OUT_SIZE
+from hvsim.domain.vcpu import VCPU
+from hvsim.drivers.console.log import ConsoleLog, log_name
+from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
+from hvsim.drivers.console.terminal import BACKLOG, Terminal
+
+OUT_START = 1024
+INDICES = 3072
+
+
+def page_with(
+    in_cons: int = 0, in_prod: int = 0, out_cons: int = 0, out_prod: int = 0
+) -> bytearray:
+    page = bytearray(4096)
+    struct.pack_into("<4I", page, INDICES, in_cons, in_prod, out_cons, out_prod)
+    return page
+
+
+def index(page: bytearray, number: int) -> int:
+    return int.from_bytes(page[INDICES + 4 * number : INDICES + 4 * number + 4], "little")
+
+
+def test_output_is_taken_across_the_rings_end_and_the_counters_wrap() -> None:
+    start = 2**32 - 3
+    page = page_with(out_cons=start, out_prod=4)
+    for position, byte in enumerate(b"wrapped"):
+        page[OUT_START + ((start + position) & (OUT_SIZE - 1))] = byte
+    ring = ConsoleBackRing(memoryview(page))
+    assert ring.take(3) == b"wra"
+    assert ring.take(100) == b"pped"
+    assert ring.take(100) == b""
+    assert index(page, 2) == 4
+
+
+def test_input_is_put_across_the_rings_end() -> None:
+    page = page_with(in_cons=IN_SIZE - 2, in_prod=IN_SIZE - 2)
+    ring = ConsoleBackRing(memoryview(page))
+    assert ring.room == IN_SIZE
+    ring.put(b"hello")
+    assert bytes(page[IN_SIZE - 2 : IN_SIZE]) + bytes(page[:3]) == b"hello"
+    assert (index(page, 1), ring.room) == (IN_SIZE + 3, IN_SIZE - 5)
+
+
+@pytest.mark.parametrize("prod", [OUT_SIZE + 1, 2**31, 2**32 - 1])
+def test_an_index_that_lies_is_refused(prod: int) -> None:
+    ring = ConsoleBackRing(memoryview(page_with(out_prod=prod)))
+    with pytest.raises(ConsoleRingBroken):
+        ring.take(OUT_SIZE)
+
+
+def test_a_guest_that_rewrites_our_index_gets_nothing_twice() -> None:
+    page = page_with(out_prod=4)
+    ring = ConsoleBackRing(memoryview(page))
+    assert len(ring.take(100)) == 4
+    page[INDICES + 8 : INDICES + 12] = b"\0\0\0\0"
+    assert ring.take(100) == b""
+
+
+def test_a_log_never_takes_more_than_two_files(tmp_path: Path) -> None:
+    log = ConsoleLog(tmp_path / "g.log", limit=100)
+    for number in range(50):
+        log.write(b"%029d\n" % number)
+    log.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.log", "g.log.1"]
+    assert all(path.stat().st_size <= 100 for path in tmp_path.iterdir())
+    assert (tmp_path / "g.log").read_bytes().endswith(b"49\n")
+
+
+@pytest.mark.parametrize(("name", "file"), [
+    ("guest", "guest.log"), ("..", "domain-3.log"), ("a/b", "domain-3.log"), (None, "domain-3.log"),
+    ("a\nb", "domain-3.log"), ("x" * 300, "domain-3.log"), ("", "domain-3.log"),
+])
+def test_a_name_cannot_lead_the_log_elsewhere(name: str | None, file: str) -> None:
+    assert log_name(name, 3) == file
+
+
+def test_a_terminal_without_a_reader_keeps_the_newest_output() -> None:
+    vcpu = VCPU()
+    typed: list[bytes] = []
+    terminal = Terminal(vcpu, lambda: typed.append(terminal.read(100)))
+    try:
+        for _ in range(40):
+            terminal.write(b"x" * 8192)
+        terminal.write(b"the end")
+        client = os.open(terminal.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            seen = bytearray()
+            while not seen.endswith(b"the end"):
+                seen += os.read(client, 65536)
+                vcpu.block(1.0)
+                vcpu.dispatch()
+            # What the pty took at first, and then no more than the backlog.
+            assert len(seen) <= BACKLOG + 65536
+            os.write(client, b"hi")
+            vcpu.run_until(lambda: b"".join(typed) == b"hi", 5.0, "what was typed")
+        finally:
+            os.close(client)
+    finally:
+        terminal.close()
+        vcpu.close()
