@@ -16,7 +16,7 @@ EXAMPLE = """  hvsim events --follow
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     parser.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
-    parser.add_argument("--domain", type=int, metavar="DOMID", help="only records about this domain")
+    parser.add_argument("--domain", type=int, metavar="DOMID", help="only about this domain")
     lab_option(parser)
     json_option(parser)
 

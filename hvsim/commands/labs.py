@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from typing import Any
 
 from hvsim.commands.common import json_option, print_json, say, table
 
@@ -21,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0, also when there is none."""
     from hvsim.lab.rundir import base_dir, find_all
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for lab in find_all():
         hypervisor = lab.hypervisor
         rows.append({

@@ -44,7 +44,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     console_after = argv[0] == "create" and "-c" in argv[1:]
     with control_of(run) as control:
         answer = control.request(
-            "xl", timeout=None if waits else TIMEOUT, argv=argv, cwd=os.getcwd(), json=json,
+            "xl", patience=None if waits else TIMEOUT, argv=argv, cwd=os.getcwd(), json=json,
             tty=sys.stdout.isatty(), out=_out, err=_err)
         data = answer.data
         if answer.exit == 0 and (argv[0] == "console" or console_after) and \

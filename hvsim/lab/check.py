@@ -40,7 +40,7 @@ class Checker:
             self._duplicate_names(domains),
             self._duplicate_images(images),
             self._images(images),
-            self._disks(images, domains),
+            self._disks(domains),
             self._backends(domains),
             self._shared_images(images, domains),
             self._memory(domains),
@@ -53,6 +53,14 @@ class Checker:
     def _at(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> Problem:
         place = place_of(path, self.data)
         return Problem(self.shown, self.locator.line(path), place, text, remedy)
+
+    def _spelled(self, kind: str, key: str) -> set[str]:
+        """What the tables of a kind call themselves, also those that were refused: what names
+        them is no second fault."""
+        tables = self.data.get(kind)
+        found = [table.get(key) for table in tables if isinstance(table, dict)] \
+            if isinstance(tables, list) else []
+        return {name for name in found if isinstance(name, str)}
 
     def _duplicate_names(self, domains: Domains) -> Iterator[Problem]:
         first: dict[str, int] = {"Domain-0": -1}
@@ -97,8 +105,8 @@ class Checker:
             yield self._at(place, f"the image {image.path} cannot be read",
                            "give yourself the right to read it")
 
-    def _disks(self, images: Images, domains: Domains) -> Iterator[Problem]:
-        declared = {image.name for _, image in images}
+    def _disks(self, domains: Domains) -> Iterator[Problem]:
+        declared = self._spelled("image", "path")
         for index, domain in domains:
             for disk in domain.disks:
                 if not disk.target or disk.target in declared:
@@ -114,10 +122,11 @@ class Checker:
     def _backends(self, domains: Domains) -> Iterator[Problem]:
         drivers = {domain.name for _, domain in domains if domain.is_driver}
         others = {domain.name for _, domain in domains} - drivers
+        refused = self._spelled("domain", "name") - drivers - others
         for index, domain in domains:
             for disk in domain.disks:
                 name = disk.backend
-                if name in DOM0_NAMES or (name in drivers and name != domain.name):
+                if name in DOM0_NAMES or name in refused or (name in drivers and name != domain.name):
                     continue
                 place = ("domain", index)
                 if name == domain.name:

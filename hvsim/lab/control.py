@@ -98,12 +98,12 @@ class Control:
         return frame
 
     def request(
-        self, verb: str, *, timeout: float | None = TIMEOUT, out: Printer = _ignore,
+        self, verb: str, *, patience: float | None = TIMEOUT, out: Printer = _ignore,
         err: Printer = _ignore, **fields: Any,
     ) -> Answer:
         """Send one request and collect its answer; texts go to `out` and `err` as they come.
 
-        `timeout` (seconds; None: for ever, as `xl shutdown -w` may take) counts from the last
+        `patience` (seconds; None: for ever, as `xl shutdown -w` may take) counts from the last
         frame. Raises ControlTimeout, naming what was waited for.
         """
         self.send({"verb": verb, **fields})
@@ -113,7 +113,7 @@ class Control:
         while True:
             frame = self.receive(0.1)
             if frame is None:
-                self._still_hoping(verb, last, timeout)
+                self._still_hoping(verb, last, patience)
                 continue
             last = time.monotonic()
             for stream, printer in printers.items():
@@ -124,18 +124,18 @@ class Control:
                 return Answer(int(frame["exit"]), "".join(said["out"]), "".join(said["err"]),
                               frame.get("data"))
 
-    def _still_hoping(self, verb: str, last: float, timeout: float | None) -> None:
+    def _still_hoping(self, verb: str, last: float, patience: float | None) -> None:
         if not self.alive():
             raise ControlError(f"the lab at {self.path.parent} ended while {verb!r} was under way; "
                                "its logs say why, if it is still there: `hvsim labs`")
-        if timeout is not None and time.monotonic() - last > timeout:
+        if patience is not None and time.monotonic() - last > patience:
             raise ControlTimeout(
-                f"{self.path}: no answer to {verb!r} within {timeout:g} s; is the toolstack "
+                f"{self.path}: no answer to {verb!r} within {patience:g} s; is the toolstack "
                 f"stalled? Its log: {self.path.parent / 'log' / 'toolstack.log'}")
 
-    def data(self, verb: str, *, timeout: float | None = TIMEOUT, **fields: Any) -> Any:
+    def data(self, verb: str, *, patience: float | None = TIMEOUT, **fields: Any) -> Any:
         """The data of a request that must succeed. Raises ControlError with its error text."""
-        answer = self.request(verb, timeout=timeout, **fields)
+        answer = self.request(verb, patience=patience, **fields)
         if answer.exit:
             text = answer.err.strip() or f"{verb} failed with exit code {answer.exit}"
             raise ControlError(text)

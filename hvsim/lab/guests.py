@@ -10,9 +10,9 @@ from hvsim.toolstack.config import ConfigError, parse_config
 
 _AT_LINE = re.compile(r"^(?P<file>.+?):(?P<line>[0-9]+): (?P<text>.*)$")
 _REMEDIES = (
-    ("Neither kernel nor bootloader", 'add program = "module:function" (here or in the lab file)'),
+    ("Neither kernel nor bootloader", 'add program = "module:function"'),
     ("name must be specified", 'add name = "..."'),
-    ("disk specification", "see xl-disk-configuration(5): format=raw,vdev=xvda,access=rw,target=..."),
+    ("disk specification", "write format=raw,vdev=xvda,access=rw,target=FILE"),
     ("config parsing error", "see xl.cfg(5)"),
 )
 

@@ -36,7 +36,8 @@ def load(path: str | Path, *, name: str | None = None) -> Lab:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise LabFileError([Problem(shown, 0, "", "there is no such file", _others(file))]) from None
+        missing = Problem(shown, 0, "", "there is no such file", _others(file))
+        raise LabFileError([missing]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise LabFileError([Problem(shown, 0, "", f"cannot be read: {reason}")]) from None
@@ -76,7 +77,7 @@ class _Loader:
 
     def lab(self, name: str | None) -> Lab:
         self.problems += schema_problems(self.data, self.shown, self.locator)
-        table = self.data.get("lab") if isinstance(self.data.get("lab"), dict) else {}
+        table: dict[str, Any] = self.data.get("lab", {})
         if self.problems:
             # What the schema refuses cannot be built; what stands beside it is still checked.
             self._check(*self._sound_parts())

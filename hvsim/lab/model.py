@@ -83,7 +83,7 @@ class Lab:
         return tuple(sorted(self.domains, key=lambda domain: not domain.is_driver))
 
     def image_paths(self, images_dir: Path) -> dict[str, str]:
-        """Every declared image: its spelling in disk lines -> its absolute path in a running lab."""
+        """Every declared image: its spelling in disk lines -> its absolute path."""
         return {image.name: str(image.location(images_dir)) for image in self.images}
 
 

@@ -161,7 +161,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     if longest > SOCKET_PATH_MAX:
         raise RunDirError(
             f"{run.xenstored}: a socket path of {longest} bytes, the kernel takes "
-            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or --name a shorter name")
+            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or use a shorter --name")
     me = Identity.of(os.getpid())
     assert me is not None
     with _locked(base):
@@ -180,7 +180,7 @@ def _reclaim(run: RunDir) -> None:
     if run.running:
         raise LabRunning(
             f"lab {run.name!r} runs already (hypervisor pid {run.record['hypervisor']['pid']}); "
-            f"`hvsim down {run.name}` stops it, `hvsim up ... --name OTHER` starts another beside it")
+            f"end it with `hvsim down {run.name}`, or start this one beside it with --name OTHER")
     if run.busy:
         raise LabRunning(f"lab {run.name!r} is being started by pid "
                          f"{run.record['launcher']['pid']}; wait for it, or use --name OTHER")
@@ -241,14 +241,14 @@ def _make_base(base: Path) -> None:
     except OSError as error:
         raise RunDirError(f"{base}: {error.strerror}; set HVSIM_RUN_DIR to a directory "
                           "that you may write to") from None
-    if "HVSIM_RUN_DIR" in os.environ and error_free(base):
+    if "HVSIM_RUN_DIR" in os.environ and _may_write(base):
         return
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
         raise RunDirError(f"{base} is not a directory of yours alone (owner uid {info.st_uid}, "
                           f"mode {stat.S_IMODE(info.st_mode):o}); remove it, or set HVSIM_RUN_DIR")
 
 
-def error_free(base: Path) -> bool:
+def _may_write(base: Path) -> bool:
     """May we make entries in `base`?"""
     if os.access(base, os.W_OK | os.X_OK):
         return True

@@ -87,7 +87,9 @@ def schema_problems(data: Any, file: str, locator: Locator) -> Iterator[Problem]
 
 
 def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]]:
-    rule, value, instance = error.validator, error.validator_value, error.instance
+    rule = error.validator
+    value: Any = error.validator_value
+    instance: Any = error.instance
     if rule == "additionalProperties" and isinstance(error.schema, dict):
         known = sorted(error.schema.get("properties", {}))
         for key in instance:
@@ -120,7 +122,8 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]
 
 
 def _one_of(error: jsonschema.ValidationError) -> str:
-    kinds = {option.get("type") for option in error.validator_value}
+    options: Any = error.validator_value
+    kinds = {option.get("type") for option in options}
     if kinds == {"integer", "string"}:
         return 'write a number, or a text such as "64M" or "2G"'
     return "write a text, a whole number, or a list of texts"

@@ -86,7 +86,7 @@ def _kill(handles: list[Handle]) -> list[Handle]:
 def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None:
     """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
     with contextlib.suppress(ControlError), Control(run.control, alive=lambda: run.running) as wire:
-        data = wire.data("stop", timeout=timeout + 5.0, seconds=timeout)
+        data = wire.data("stop", patience=timeout + 10.0, timeout=timeout)
         if isinstance(data, dict):
             for name in data.get("stopped") or []:
                 say(f"{name}: shut down")

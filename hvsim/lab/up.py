@@ -68,7 +68,7 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
         domids: dict[str, int] = {}
         progress = Progress()
         with Control(run.control, alive=lambda: run.running) as control:
-            control.data("ready", timeout=TOOLSTACK_TIMEOUT)
+            control.data("ready", patience=TOOLSTACK_TIMEOUT)
             say(f"dom0: hypervisor, xenstored, kernel, xenconsoled, toolstack "
                 f"(pid {process.pid}, {run.path})")
             control.data("lab", **_defaults(lab, run))
@@ -153,7 +153,7 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[
 
 
 def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
-    answer = control.request("create", timeout=TOOLSTACK_TIMEOUT,
+    answer = control.request("create", patience=TOOLSTACK_TIMEOUT,
                              **create_request(lab, run, domain))
     if answer.exit or not isinstance(answer.data, dict):
         text = answer.err.strip() or f"exit code {answer.exit}"

@@ -1,5 +1,6 @@
 """The ledger of a running lab: what is kept of it, then what comes, without gap or double."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
     socket.subscribe(b"")
     socket.connect(f"ipc://{run.events}")
     last = 0
+    settled = False
     try:
         for record in snapshot(control):
             last = record["seq"]
@@ -44,10 +46,12 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
             if not socket.poll(500):
                 if not run.running:
                     return
-                # The subscription may have become effective after the snapshot was taken.
-                for record in snapshot(control, last):
-                    last = record["seq"]
-                    yield record
+                if not settled:
+                    # The subscription may have become effective after the snapshot was taken.
+                    settled = True
+                    for record in snapshot(control, last):
+                        last = record["seq"]
+                        yield record
                 continue
             record = msgpack.unpackb(socket.recv_multipart()[-1])
             if record["seq"] <= last:
@@ -65,8 +69,6 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
 
 def line(record: dict[str, Any]) -> str:
     """One record for a reader."""
-    import time
-
     moment = time.strftime("%H:%M:%S", time.localtime(record["time"]))
     part = f"{record['time'] % 1:.3f}"[1:]
     domid = record.get("domid", -1)

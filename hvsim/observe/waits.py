@@ -43,8 +43,10 @@ def _reason(device: Row, by_domid: Mapping[Any, Row], states: Mapping[int, str])
     front, back = device.get("frontend_state"), device.get("backend_state")
     if str(front) != "4" or str(back) != "4":
         return f"frontend {_name(front)}, backend {_name(back)}"
-    said = device.get("waits_for")
-    return str(said) if said else ""
+    if not device.get("waits_for"):
+        return ""
+    seconds = device.get("waiting_seconds")
+    return f"no answer for {seconds:g} s" if seconds else "no answer yet"
 
 
 def _name(state: Any) -> str:

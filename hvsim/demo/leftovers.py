@@ -1,0 +1,70 @@
+"""Is anything of a lab still there? Asked of the kernel, after the lab has gone."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hvsim.lab.processes import Identity, family
+from hvsim.lab.rundir import RunDir
+
+
+@dataclass(slots=True)
+class Witness:
+    """Remembers what a lab had while it ran; `leftovers()` says what of it is still there."""
+
+    run: RunDir
+    seen: set[Identity] = field(default_factory=set)
+    terminals: dict[str, int] = field(default_factory=dict)
+    """Console pty -> its change time, as the number alone is soon used by others."""
+    shm_before: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.shm_before = _shm()
+
+    def look(self, terminals: list[str] | None = None) -> None:
+        """Remember every process that the lab has now, and these ptys."""
+        hypervisor = self.run.hypervisor
+        if hypervisor is not None:
+            self.seen.update(family(hypervisor))
+        for path in terminals or []:
+            try:
+                self.terminals[path] = os.stat(path).st_ctime_ns
+            except OSError:
+                continue
+
+    def leftovers(self) -> list[str]:
+        """What is still there, in words; empty when nothing is."""
+        found = [f"process {one.pid}" for one in sorted(self.seen, key=lambda one: one.pid)
+                 if one.alive()]
+        if self.run.path.exists():
+            found.append(f"run directory {self.run.path}")
+        found += [f"socket {name}" for name in self._sockets()]
+        found += [f"pty {path}" for path, changed in self.terminals.items() if _is(path, changed)]
+        found += [f"shared memory {name}" for name in sorted(_shm() - self.shm_before)
+                  if "hvsim" in name]
+        return found
+
+    def _sockets(self) -> list[str]:
+        """Unix sockets that are bound below the run directory or to the lab's abstract names."""
+        marks = (f"{self.run.path}/", f"@hvsim-{self.run.name}/")
+        found = []
+        table = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
+        for line in table.splitlines():
+            words = line.split(maxsplit=7)
+            if len(words) == 8 and words[7].startswith(marks):
+                found.append(words[7])
+        return found
+
+
+def _is(path: str, changed: int) -> bool:
+    try:
+        return os.stat(path).st_ctime_ns == changed
+    except OSError:
+        return False
+
+
+def _shm() -> set[str]:
+    try:
+        return set(os.listdir("/dev/shm"))
+    except OSError:
+        return set()

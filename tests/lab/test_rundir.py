@@ -1,0 +1,170 @@
+"""The run directory: one lab of a name at a time, stale records told from running labs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hvsim.lab.choose import NoSuchLab, choose
+from hvsim.lab.processes import Identity
+from hvsim.lab.rundir import LabRunning, RunDirError, base_dir, claim, find_all, release
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HVSIM_RUN_DIR", str(tmp_path))
+    monkeypatch.delenv("HVSIM_LAB", raising=False)
+    return tmp_path
+
+
+def me() -> dict[str, object]:
+    identity = Identity.of(os.getpid())
+    assert identity is not None
+    return identity.record()
+
+
+def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
+    run = claim("a", "/x/a.toml")
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    assert run.state == "starting"
+    assert {entry.name for entry in run.path.iterdir()} == {
+        "lab.json", "xenstored", "console", "log", "images"}
+    release(run)
+    assert list(base.iterdir()) == []
+
+
+def test_a_name_can_be_claimed_once_only() -> None:
+    run = claim("a", "f")
+    with pytest.raises(LabRunning, match="is being started by pid"):
+        claim("a", "f")
+    claim("b", "f")
+    run.write(state="running", launcher=None, hypervisor=me())
+    with pytest.raises(LabRunning, match=r"runs already .* --name OTHER"):
+        claim("a", "f")
+
+
+def test_the_record_of_a_dead_lab_is_taken_over() -> None:
+    run = claim("a", "f")
+    gone = {**me(), "start_time": 1}  # this pid, but of an earlier process
+    run.write(state="running", launcher=None, hypervisor=gone)
+    (run.images / "old.img").write_bytes(b"x")
+    assert find_all()[0].state == "dead"
+    again = claim("a", "f")
+    assert list(again.images.iterdir()) == []
+
+
+def test_a_record_of_another_boot_is_stale() -> None:
+    run = claim("a", "f")
+    run.write(state="running", launcher=None, hypervisor={**me(), "boot": "another"})
+    assert run.state == "dead"
+
+
+def test_a_launcher_that_was_killed_leaves_an_interrupted_lab() -> None:
+    run = claim("a", "f")
+    run.write(launcher={**me(), "start_time": 1}, hypervisor=me())
+    assert find_all()[0].state == "interrupted"
+
+
+def test_files_of_others_are_not_removed(base: Path) -> None:
+    (base / "a").mkdir()
+    (base / "a" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunDirError, match="holds files that no lab wrote"):
+        claim("a", "f")
+    assert (base / "a" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "x" * 33, "a b"])
+def test_names_that_are_no_directory_names(name: str) -> None:
+    with pytest.raises(RunDirError, match="lab name"):
+        claim(name, "f")
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_anything(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = base / ("d" * 100)
+    monkeypatch.setenv("HVSIM_RUN_DIR", str(deep))
+    with pytest.raises(RunDirError, match="set HVSIM_RUN_DIR to a shorter directory"):
+        claim("a", "f")
+    assert not deep.exists()
+
+
+def test_a_base_that_others_can_write_to_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HVSIM_RUN_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    (base / "hvsim").mkdir()
+    (base / "hvsim").chmod(0o777)
+    with pytest.raises(RunDirError, match="not a directory of yours alone"):
+        claim("a", "f")
+
+
+def test_a_base_of_our_own_goes_with_its_last_lab(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HVSIM_RUN_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    first, second = claim("a", "f"), claim("b", "f")
+    release(first)
+    assert base_dir().exists()
+    release(second)
+    assert not base_dir().exists()
+
+
+def test_a_broken_record_is_no_traceback(base: Path) -> None:
+    (base / "a").mkdir()
+    for text in ("{", "[]", '{"hypervisor": 3}', '{"hypervisor": {"pid": "x"}}', '{"state": 3}'):
+        (base / "a" / "lab.json").write_text(text)
+        assert find_all()[0].state == "dead"
+
+
+def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:
+    code = ("import sys\nfrom hvsim.lab.rundir import LabRunning, claim\n"
+            "try:\n    claim('a', 'f')\n    print('got')\n"
+            "except LabRunning:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n")
+    starters = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."})
+        for _ in range(4)
+    ]
+    said = []
+    for starter in starters:
+        assert starter.stdout is not None
+        said.append(starter.stdout.readline().strip())
+    for starter in starters:
+        starter.communicate("")
+    assert sorted(said) == ["got", "refused", "refused", "refused"]
+
+
+def test_which_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NoSuchLab, match=r"no lab runs in .*hvsim up"):
+        choose()
+    for name in ("a", "b"):
+        claim(name, "f").write(state="running", launcher=None, hypervisor=me())
+    with pytest.raises(NoSuchLab, match=r"2 labs run \(a, b\); say which with --lab NAME"):
+        choose()
+    assert choose("b").name == "b"
+    monkeypatch.setenv("HVSIM_LAB", "a")
+    assert choose().name == "a"
+    assert choose("b").name == "b"
+    with pytest.raises(NoSuchLab, match=r"--lab c: no such lab .*; running: a, b"):
+        choose("c")
+
+
+def test_a_dead_lab_is_named_with_its_remedy() -> None:
+    claim("a", "f").write(state="running", launcher=None, hypervisor={**me(), "start_time": 1})
+    with pytest.raises(NoSuchLab, match=r"ended without `hvsim down`: a"):
+        choose()
+    with pytest.raises(NoSuchLab, match=r"`hvsim down a`, its logs are in"):
+        choose("a")
+
+
+def test_the_record_is_json_for_other_programs() -> None:
+    run = claim("a", "/x/a.toml")
+    loaded = json.loads((run.path / "lab.json").read_text())
+    assert loaded["name"] == "a"
+    assert loaded["lab_file"] == "/x/a.toml"
+    assert loaded["format"] == 1
