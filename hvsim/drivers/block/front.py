@@ -60,6 +60,9 @@ IO_TIMEOUT: Final = 600.0
 """Seconds a call waits for the backend's answer.  A stalled or restarting backend is waited for;
 this bound only keeps a wait from being endless."""
 
+SPIN_NANOSECONDS: Final = 30_000
+"""How long `read` looks for its answer before it sleeps: about two wake-ups."""
+
 _PROPERTIES: Final = (
     "sectors", "info", "sector-size", "physical-sector-size", "feature-barrier",
     "feature-flush-cache", "feature-discard", "discard-granularity", "discard-alignment",
@@ -90,6 +93,9 @@ class BlockFront:
         self._port = -1
         self._notify = dom.events.notify
         self._connected = False
+        self._armed = True
+        self._spin_pause = 0
+        self._spin_misses = 0
         self._what = "the answer of a block backend"
         options = dom.args.get("vbd")
         self._options: dict[str, object] = options if isinstance(options, dict) else {}
@@ -167,9 +173,11 @@ class BlockFront:
 
         Raises: ValueError outside the disk; BlockError; WaitTimeout after `io_timeout`.
         """
-        request = self.submit(READ, sector, nr_sectors)
-        if request.status is None:
-            self._wait(request, None)
+        request = self._begin_read(sector, nr_sectors)
+        if request.status is None and not self._spun(request):
+            self._event()  # asks to be woken, and looks once more
+            if request.status is None:
+                self._wait(request, None)
         return request.result()
 
     def readinto(self, sector: int, buffer: bytearray | memoryview) -> None:
@@ -221,16 +229,11 @@ class BlockFront:
 
         Raises: ValueError outside the disk; BlockError for what the disk cannot do; BlockClosed.
         """
-        features = self.features
+        if not self._armed:
+            self._event()
         if op == READ:
-            if (
-                sector < 0
-                or nr_sectors <= 0
-                or sector + nr_sectors > features.sectors
-                or features.sector_size != SECTOR_SIZE
-            ):
-                self._check(sector, nr_sectors)
-            return self._send(Request(READ, sector, nr_sectors, waiter=self._wait))
+            return self._begin_read(sector, nr_sectors)
+        features = self.features
         if op == FLUSH:
             request = Request(FLUSH, waiter=self._wait)
             if not features.flush:
@@ -305,7 +308,36 @@ class BlockFront:
             self._notify(self._port)
         return request
 
+    def _begin_read(self, sector: int, nr_sectors: int) -> Request:
+        features = self.features
+        fits = sector >= 0 and nr_sectors > 0 and sector + nr_sectors <= features.sectors
+        if not fits or features.sector_size != SECTOR_SIZE:
+            self._check(sector, nr_sectors)
+        return self._send(Request(READ, sector, nr_sectors, waiter=self._wait))
+
+    def _spun(self, request: Request) -> bool:
+        """Whether the answer came while we looked for it instead of going to sleep.
+
+        A look that was in vain makes the next ones rarer, so that a slow backend, or a machine
+        with more domains than processors, does not pay for it.
+        """
+        if self._spin_pause > 0:
+            self._spin_pause -= 1
+            return False
+        if not self._queue.spin(SPIN_NANOSECONDS):
+            self._spin_misses = min(self._spin_misses + 1, 10)
+            self._spin_pause = 1 << self._spin_misses
+            return False
+        self._spin_misses = 0
+        self._armed = False
+        self._take_answers(rearm=False)
+        if self._queue.unanswered:
+            self._event()  # somebody else waits, and asleep perhaps
+        return request.status is not None
+
     def _wait(self, request: Request, timeout: float | None) -> None:
+        if not self._armed:
+            self._event()
         self._dom.wait(
             lambda: request.status is not None,
             self.io_timeout if timeout is None else timeout,
@@ -313,9 +345,13 @@ class BlockFront:
         )
 
     def _event(self) -> None:
-        """The backend rang."""
+        """The backend rang, or we are about to sleep: look, and ask to be woken."""
+        self._armed = True
+        self._take_answers(rearm=True)
+
+    def _take_answers(self, rearm: bool) -> None:
         try:
-            if self._queue.complete():
+            if self._queue.complete(rearm):
                 self._notify(self._port)
         except (RingBroken, ProtocolViolation) as broken:
             self._break(str(broken))
@@ -423,6 +459,7 @@ class BlockFront:
         device.switch_state(XenbusState.Connected)
         self._what = f"vbd {self.vdev}: the answer of backend domain {connection.peer}"
         self._connected = True
+        self._armed = True
         if self._moved_at is not None:
             self._last_recovery = self._dom.vcpu.now() - self._moved_at
             self._moved_at = None

@@ -19,6 +19,7 @@ an answer must name a request that is out, once, with its operation.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hvsim.abi.blkif import (
@@ -71,6 +72,7 @@ class RequestQueue:
         self._changes: dict[int, Part] = {}
         self._next_id = 0
         self._ring: FrontRing | None = None
+        self._spin: Callable[[int], bool] | None = None
         self._read_pool: PagePool
         self._write_pool: PagePool
         self._handle = 0
@@ -113,6 +115,7 @@ class RequestQueue:
         `max_segments` is 11, or more with indirect descriptors.
         """
         self._ring = ring
+        self._spin = getattr(ring, "spin", None)
         self._read_pool = read_pool
         self._write_pool = write_pool
         self._handle = handle
@@ -165,6 +168,20 @@ class RequestQueue:
     def submit(self, request: Request) -> bool:
         """Take `request`; issue it if it is its turn.  Returns as `start`."""
         self.statistics.submitted += 1
+        ring = self._ring
+        if ring is not None and not self._waiting and request.op == READ and ring.free:
+            # Most requests: a read that fits, with nothing before it.
+            count = request.nr_sectors
+            if count <= self._max_sectors:
+                part = request.only_part()
+                if self._issue(ring, part):
+                    self.statistics.issued += 1
+                    if ring.push():
+                        self.statistics.notifies += 1
+                        return True
+                    return False
+                self._waiting.append(part)
+                return False
         self._waiting.extend(request.split(self._max_sectors))
         return self.start()
 
@@ -273,8 +290,14 @@ class RequestQueue:
 
     # -- the way back ----------------------------------------------------------------------
 
-    def complete(self) -> bool:
-        """Take every answer that is there, issue what then fits, and ask to be woken.
+    def spin(self, nanoseconds: int) -> bool:
+        """Look for answers that long; whether there are any.  Never with the pure ring."""
+        spin = self._spin
+        return spin is not None and self._ring is not None and bool(spin(nanoseconds))
+
+    def complete(self, rearm: bool = True) -> bool:
+        """Take every answer that is there, issue what then fits, and ask to be woken (unless
+        not `rearm`: the caller looks again before it sleeps).
 
         Returns as `start`.  Raises: RingBroken, ProtocolViolation.
         """
@@ -285,9 +308,9 @@ class RequestQueue:
             response = ring.consume()
             if response is not None:
                 self._answer(response)
-            elif not ring.final_check():
+            elif not rearm or not ring.final_check():
                 break
-        return self.start()
+        return self.start() if self._waiting else False
 
     def _answer(self, response: bytes) -> None:
         number, op, status = unpack_response(response)

@@ -109,6 +109,11 @@ class Request:
 
     # -- inside: called by the queue -------------------------------------------------------
 
+    def only_part(self) -> Part:
+        """All of it as one piece."""
+        self._left = 1
+        return Part(self, self.sector, self.nr_sectors, 0)
+
     def split(self, max_sectors: int) -> list[Part]:
         """The pieces that fit on the ring, in order."""
         if self.op in (FLUSH, DISCARD) or self.nr_sectors <= max_sectors:
