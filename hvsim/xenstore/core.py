@@ -1,0 +1,232 @@
+"""The store: tree, watches, domains, and who is told of what.  Pure: no I/O, no clock.
+
+What only the outside can do (map a ring, look at the hypervisor's list of domains) is the
+:class:`Host`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hvsim.abi.errno import EINVAL, ENOENT
+from hvsim.xenstore import paths
+from hvsim.xenstore import permissions as perm
+from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.permissions import Permissions
+from hvsim.xenstore.quota import Limits
+from hvsim.xenstore.tree import Node, Tree
+from hvsim.xenstore.watches import WatchTable
+
+if TYPE_CHECKING:
+    from hvsim.xenstore.connection import Connection
+
+SPECIAL: Final = (paths.INTRODUCE_DOMAIN, paths.RELEASE_DOMAIN)
+
+
+class Host(Protocol):
+    """The outside of the store."""
+
+    def connect_domain(self, domid: int, gfn: int, port: int) -> None:
+        """Map the ring of *domid* and listen to its port.  Raises Refused(EINVAL) when it has
+        none."""
+
+    def rebind_domain(self, domid: int, port: int) -> None:
+        """The domain has a new event channel.  Raises Refused(EINVAL)."""
+
+    def disconnect_domain(self, domid: int) -> None:
+        """Unmap the ring."""
+
+
+class NoHost:
+    """A store that stands alone: there are no domains to connect."""
+
+    def connect_domain(self, domid: int, gfn: int, port: int) -> None:
+        """Refused: there is no hypervisor."""
+        raise Refused(EINVAL)
+
+    def rebind_domain(self, domid: int, port: int) -> None:
+        """Refused: there is no hypervisor."""
+        raise Refused(EINVAL)
+
+    def disconnect_domain(self, domid: int) -> None:
+        """Nothing to do."""
+
+
+class Domain:
+    """A domain that was introduced.
+
+    Attributes:
+        connected: its ring is served.
+        shutdown: it has stopped and ``@releaseDomain`` was fired for that.
+        target: domid that it may act for, -1 for none.
+    """
+
+    __slots__ = ("connected", "domid", "shutdown", "target")
+
+    def __init__(self, domid: int) -> None:
+        self.domid = domid
+        self.connected = True
+        self.shutdown = False
+        self.target = -1
+
+
+class Store:
+    """Everything that connections share.
+
+    Attributes:
+        tree, watches, limits: the parts.
+        domains: domid to introduced domain; dom0 is always there.
+        special: permissions of the special nodes.
+        known: domids that exist although they were not introduced (the host's list).
+    """
+
+    def __init__(self, limits: Limits | None = None, host: Host | None = None) -> None:
+        self.tree = Tree()
+        self.watches = WatchTable()
+        self.limits = limits or Limits()
+        self.host: Host = host or NoHost()
+        self.domains: dict[int, Domain] = {0: Domain(0)}
+        self.known: set[int] = {0}
+        self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
+        self.connections: set[Connection] = set()
+        for path in (b"/tool", b"/tool/xenstored"):
+            self.tree.put(path, b"", perm.DEFAULT)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def fire(
+        self, path: bytes, exact: bool = False, before: Permissions | None = None
+    ) -> None:
+        """Tell the watchers of *path* that it changed.
+
+        Must be called while what was removed is still there.  *before*: permissions that a change
+        of permissions has taken away; who could read then is told as well.
+        """
+        found = self.watches.matching(path, exact)
+        if not found:
+            return
+        node = self.tree.nodes.get(path)
+        above = self.tree.nodes.get(paths.parent(path))
+        for watch in found:
+            if self._may_hear(watch.connection, node, above, before):
+                watch.connection.send_event(watch.event(path))
+
+    def _may_hear(
+        self,
+        connection: Connection,
+        node: Node | None,
+        above: Node | None,
+        before: Permissions | None,
+    ) -> bool:
+        domid = connection.domid
+        if domid == 0:
+            return True
+        target = connection.target
+        if node is not None and perm.access(node.perms, domid, target) & perm.READ:
+            return True
+        if before is not None and perm.access(before, domid, target) & perm.READ:
+            return True
+        return above is not None and bool(perm.access(above.perms, domid, target) & perm.READ)
+
+    def fire_special(self, path: bytes) -> None:
+        """Tell the watchers of a special node."""
+        perms = self.special[path]
+        for watch in self.watches.matching(path, True):
+            connection = watch.connection
+            if perm.access(perms, connection.domid, connection.target) & perm.READ:
+                connection.send_event(watch.event(path))
+
+    def remove(self, path: bytes) -> None:
+        """Remove a node and all below it, and tell the watchers."""
+        if len(self.watches):
+            for below in self.tree.walk(path):
+                self.fire(below, exact=below != path)
+        self.tree.remove(path)
+
+    # -- domains ---------------------------------------------------------------------------------
+
+    def exists(self, domid: int) -> bool:
+        """Whether the store knows of such a domain."""
+        return domid in self.domains or domid in self.known
+
+    def introduce(self, domid: int, gfn: int, port: int) -> None:
+        """XS_INTRODUCE.  Raises Refused(EINVAL) when the domain has no such ring or port."""
+        if port <= 0 or domid < 0:
+            raise Refused(EINVAL)
+        domain = self.domains.get(domid)
+        if domain is not None and domain.connected:
+            if domid:
+                self.host.rebind_domain(domid, port)
+            return
+        self.host.connect_domain(domid, gfn, port)
+        self.domains[domid] = Domain(domid)
+        self.known.add(domid)
+        self.fire_special(paths.INTRODUCE_DOMAIN)
+
+    def release(self, domid: int) -> None:
+        """XS_RELEASE.  Raises Refused: ENOENT unknown, EINVAL not connected or dom0."""
+        domain = self.domains.get(domid)
+        if domain is None:
+            raise Refused(ENOENT)
+        if domid == 0 or not domain.connected:
+            raise Refused(EINVAL)
+        self._drop(domain)
+
+    def _drop(self, domain: Domain) -> None:
+        """A domain goes: its connection, what it owned, its rights."""
+        del self.domains[domain.domid]
+        self.known.discard(domain.domid)
+        if domain.connected:
+            self.host.disconnect_domain(domain.domid)
+        for path in self.tree.owned_by(domain.domid):
+            self.remove(path)
+        self.tree.forget_domain(domain.domid)
+        self.tree.accounts.pop(domain.domid, None)
+        for other in self.domains.values():
+            if other.target == domain.domid:
+                other.target = -1
+                self._retarget(other)
+        for path, perms in self.special.items():
+            self.special[path] = perm.without_domain(perms, domain.domid)
+        self.fire_special(paths.RELEASE_DOMAIN)
+
+    def resume(self, domid: int) -> None:
+        """XS_RESUME.  Raises Refused: ENOENT unknown, EINVAL dom0."""
+        domain = self.domains.get(domid)
+        if domain is None:
+            raise Refused(ENOENT)
+        if domid == 0:
+            raise Refused(EINVAL)
+        domain.shutdown = False
+
+    def set_target(self, domid: int, target: int) -> None:
+        """XS_SET_TARGET.  Raises Refused(ENOENT) when one of them is unknown."""
+        domain = self.domains.get(domid)
+        if domain is None or target not in self.domains:
+            raise Refused(ENOENT)
+        domain.target = target
+        self._retarget(domain)
+
+    def _retarget(self, domain: Domain) -> None:
+        for connection in self.connections:
+            if connection.domid == domain.domid:
+                connection.target = domain.target
+
+    def update_domains(self, alive: dict[int, bool]) -> None:
+        """The hypervisor's list of domains changed.
+
+        Args:
+            alive: domid of every domain that is not dying to "it has shut down".
+
+        ``@releaseDomain`` is fired once when a domain has shut down and once when it is gone.
+        """
+        self.known = set(alive) | {0}
+        for domain in list(self.domains.values()):
+            if domain.domid == 0:
+                continue
+            shutdown = alive.get(domain.domid)
+            if shutdown is None:
+                self._drop(domain)
+            elif shutdown and not domain.shutdown:
+                domain.shutdown = True
+                self.fire_special(paths.RELEASE_DOMAIN)

@@ -1,0 +1,133 @@
+"""The store's half of a domain's ring page.
+
+The page belongs to a domain that may write anything into it at any time: each index is read once
+and checked; one that is out of range ends the connection (``XENSTORE_ERROR_RINGIDX`` in the page's
+error field) and touches nobody else.  Source: xen/io/xs_wire.h, docs/misc/xenstore-ring.txt.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from hvsim.abi import xs_wire
+from hvsim.domain.ring import fence
+from hvsim.xenstore.connection import Connection
+
+_SIZE: Final = xs_wire.XENSTORE_RING_SIZE
+_MASK: Final = _SIZE - 1
+_U32: Final = 0xFFFFFFFF
+_WORD: Final = struct.Struct("<I")
+_ROUNDS: Final = 64
+"""Rings emptied in one call, so that one busy domain does not keep the others waiting."""
+
+FEATURES: Final = (
+    xs_wire.XENSTORE_SERVER_FEATURE_RECONNECTION | xs_wire.XENSTORE_SERVER_FEATURE_ERROR
+)
+
+
+class StoreRing:
+    """Moves bytes between a ring page and a :class:`Connection`.
+
+    Args:
+        page: the domain's page, writable.
+        fresh: the domain is new: indices and fields are set to their initial values.
+    """
+
+    def __init__(self, page: memoryview, connection: Connection, fresh: bool = True) -> None:
+        self._page = page
+        self.connection = connection
+        self._marked = False
+        self._put(xs_wire.SERVER_FEATURES, FEATURES)
+        self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+        self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+        if fresh:
+            # Whoever had the page before is not this connection's business: begin in step.
+            self._put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
+
+    def pump(self) -> tuple[bool, bool]:
+        """Move what can be moved.
+
+        Returns (whether the domain is to be notified, whether there is more to do at once).
+        """
+        moved = False
+        for _ in range(_ROUNDS):
+            progress = self._write()
+            if not self.connection.broken and not self.connection.stalled:
+                progress = self._read() or progress
+            if self.connection.broken:
+                return self._mark() or moved, False
+            if not progress:
+                return moved, False
+            moved = True
+        return moved, True
+
+    def _mark(self) -> bool:
+        """Tell a domain that its connection was given up; once."""
+        if self._marked:
+            return False
+        self._marked = True
+        code = (
+            xs_wire.XENSTORE_ERROR_RINGIDX
+            if "index" in self.connection.broken
+            else xs_wire.XENSTORE_ERROR_PROTO
+        )
+        self._put(xs_wire.ERROR, code)
+        return True
+
+    def _read(self) -> bool:
+        consumer = self._word(xs_wire.REQ_CONS)
+        producer = self._word(xs_wire.REQ_PROD)
+        count = (producer - consumer) & _U32
+        if count > _SIZE:
+            self.connection.fail(
+                f"request ring index out of range: producer {producer}, consumer {consumer}"
+            )
+            return False
+        if not count:
+            return False
+        fence()
+        page = self._page
+        start = consumer & _MASK
+        first = min(count, _SIZE - start)
+        data = bytes(page[xs_wire.REQ + start : xs_wire.REQ + start + first])
+        if count > first:
+            data += bytes(page[xs_wire.REQ : xs_wire.REQ + count - first])
+        fence()
+        self._put(xs_wire.REQ_CONS, (consumer + count) & _U32)
+        self.connection.feed(data)
+        return True
+
+    def _write(self) -> bool:
+        out = self.connection.out
+        if not out or self.connection.broken:
+            return False
+        consumer = self._word(xs_wire.RSP_CONS)
+        producer = self._word(xs_wire.RSP_PROD)
+        used = (producer - consumer) & _U32
+        if used > _SIZE:
+            self.connection.fail(
+                f"reply ring index out of range: producer {producer}, consumer {consumer}"
+            )
+            return False
+        count = min(_SIZE - used, len(out))
+        if not count:
+            return False
+        page = self._page
+        start = producer & _MASK
+        first = min(count, _SIZE - start)
+        page[xs_wire.RSP + start : xs_wire.RSP + start + first] = out[:first]
+        if count > first:
+            page[xs_wire.RSP : xs_wire.RSP + count - first] = out[first:count]
+        fence()
+        self._put(xs_wire.RSP_PROD, (producer + count) & _U32)
+        fence()
+        self.connection.sent(count)
+        return True
+
+    def _word(self, offset: int) -> int:
+        value: int = _WORD.unpack_from(self._page, offset)[0]
+        return value
+
+    def _put(self, offset: int, value: int) -> None:
+        _WORD.pack_into(self._page, offset, value)

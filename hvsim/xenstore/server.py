@@ -1,0 +1,226 @@
+"""The tools' Unix socket.
+
+Whoever may connect acts as dom0: the socket is 0600, and the peer must be root or the user that
+runs the daemon.  A client may call itself something in the trace by binding its socket to the
+abstract address ``hvsim-<lab>/<LABEL>/<unique>`` first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from hvsim.xenstore.connection import OUTPUT_MAX, Connection, Tracer
+from hvsim.xenstore.core import Store
+
+_RECV: Final = 16384
+_BACKLOG: Final = 128
+_MAX_CLIENTS: Final = 4096
+_CREDENTIALS: Final = struct.Struct("3i")
+_LABEL: Final = re.compile(rb"\0hvsim-[^/]*/([A-Za-z0-9_.:-]{1,32})(?:/.*)?", re.DOTALL)
+
+
+class Loop(Protocol):
+    """What the server needs of the process's loop (a ``VCPU``)."""
+
+    def add_fd(self, fd: int, handler: Callable[[], None], write: bool = False) -> None:
+        """Call *handler* when *fd* is ready."""
+
+    def modify_fd(self, fd: int, write: bool, read: bool = True) -> None:
+        """Change what *fd* is watched for."""
+
+    def remove_fd(self, fd: int) -> None:
+        """Forget *fd*."""
+
+
+class SocketServer:
+    """Listens at *path* and serves every client.
+
+    Raises: OSError, with *path* as its filename: EADDRINUSE when another store serves there.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        store: Store,
+        loop: Loop,
+        tracer: Tracer | None = None,
+        log: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.path = path
+        self._store = store
+        self._loop = loop
+        self._tracer = tracer
+        self._log = log
+        self._count = 0
+        self._clients: set[SocketClient] = set()
+        self._listener = _listen(path)
+        self._inode = os.stat(path).st_ino
+        loop.add_fd(self._listener.fileno(), self._accept)
+
+    @property
+    def clients(self) -> int:
+        """Number of connected clients."""
+        return len(self._clients)
+
+    def close(self) -> None:
+        """Close every connection and remove the socket, if it is still ours."""
+        for client in list(self._clients):
+            client.close()
+        self._loop.remove_fd(self._listener.fileno())
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._log(f"cannot accept a connection: {error}")
+                return
+            if len(self._clients) >= _MAX_CLIENTS or not _may_connect(sock):
+                sock.close()
+                continue
+            sock.setblocking(False)
+            self._count += 1
+            label = _LABEL.fullmatch(address) if isinstance(address, bytes) else None
+            client = SocketClient(
+                sock, self._loop, self._store, f"s{self._count}",
+                label[1].decode() if label else "", self._tracer, self._clients,
+            )
+            self._clients.add(client)
+
+
+class SocketClient:
+    """One connected socket."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        store: Store,
+        name: str,
+        label: str,
+        tracer: Tracer | None,
+        clients: set[SocketClient],
+    ) -> None:
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._loop = loop
+        self._clients = clients
+        self._reading = self._open = True
+        self._writing = False
+        self._inside = False
+        self.connection = Connection(store, 0, name, label, tracer, self._output)
+        loop.add_fd(self._fd, self._ready)
+
+    def close(self) -> None:
+        """Close the socket and drop everything that belongs to the connection.  Idempotent."""
+        if self._open:
+            self._open = False
+            self._clients.discard(self)
+            self.connection.close()
+            self._loop.remove_fd(self._fd)
+            self._socket.close()
+
+    def _output(self) -> None:
+        """Bytes came for a client that is not being served right now: an event."""
+        if not self._inside and self._open:
+            self._writing = True
+            self._loop.modify_fd(self._fd, True, self._reading)
+
+    def _ready(self) -> None:
+        connection = self.connection
+        self._inside = True
+        try:
+            if connection.out:
+                self._flush()
+            if self._open and not connection.stalled:
+                self._receive()
+            if self._open and connection.out:
+                self._flush()
+        finally:
+            self._inside = False
+        if not self._open:
+            return
+        if len(connection.out) >= OUTPUT_MAX:
+            connection.fail("does not read")
+        if connection.broken:
+            self.close()
+            return
+        writing, reading = bool(connection.out), not connection.stalled
+        if writing != self._writing or reading != self._reading:
+            self._writing, self._reading = writing, reading
+            self._loop.modify_fd(self._fd, writing, reading)
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(_RECV)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+        else:
+            self.connection.feed(data)
+
+    def _flush(self) -> None:
+        connection = self.connection
+        while connection.out:
+            try:
+                sent = self._socket.send(connection.out)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            connection.sent(sent)
+
+
+def _may_connect(sock: socket.socket) -> bool:
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(data)
+    return uid in (0, os.geteuid())
+
+
+def _listen(path: str) -> socket.socket:
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _remove_stale(path)
+        before = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens to any more.  Raises OSError(EADDRINUSE)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "another store serves here", path)
