@@ -22,7 +22,7 @@ from typing import Final
 
 Handler = Callable[[], None]
 
-_MAX_EVENTS: Final = 64
+_MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
 _EDGE: Final = select.EPOLLIN | select.EPOLLET
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
 
