@@ -22,6 +22,13 @@ from typing import Any
 import msgpack
 
 from hvsim.abi import domctl
+from hvsim.abi.grant_table import (
+    GRANT_ENTRY_V1,
+    GNTMAP_host_map,
+    GNTTABOP_map_grant_ref,
+    GNTTABOP_setup_table,
+    GTF_permit_access,
+)
 from hvsim.abi.hypercall import (
     DOMID_SELF,
     HVSIM_DOMCTL_load,
@@ -32,8 +39,6 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_grant_table_op,
     HYPERVISOR_memory_op,
 )
-from hvsim.abi.grant_table import GNTMAP_host_map, GRANT_ENTRY_V1, GNTTABOP_map_grant_ref
-from hvsim.abi.grant_table import GNTTABOP_setup_table, GTF_permit_access
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -87,9 +92,7 @@ class Dom:
         """Make a call that must end with -*expect*; returns its results (one: itself)."""
         return self.call_fds(call, cmd, *args, expect=expect)[0]
 
-    def call_fds(
-        self, call: int, cmd: int, *args: Any, expect: int = 0
-    ) -> tuple[Any, list[int]]:
+    def call_fds(self, call: int, cmd: int, *args: Any, expect: int = 0) -> tuple[Any, list[int]]:
         self.send(call, cmd, *args)
         reply, fds = self.receive()
         if reply[0] != -expect:
@@ -110,9 +113,7 @@ class Dom:
 
     def extent(self, pages: int) -> tuple[int, int, int]:
         """A new grant extent: (id, first frame, descriptor)."""
-        (number, gfn), fds = self.call_fds(
-            HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, pages, 0
-        )
+        (number, gfn), fds = self.call_fds(HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, pages, 0)
         return number, gfn, fds[0]
 
     def grant(self, ref: int, peer: int, gfn: int, flags: int = GTF_permit_access) -> None:
@@ -127,7 +128,9 @@ class Dom:
         assert self.table is not None
         return int(GRANT_ENTRY_V1.unpack_from(self.table, ref * 8)[0])
 
-    def map(self, dom: int, *refs: int, flags: int = GNTMAP_host_map) -> tuple[list[Any], list[int]]:
+    def map(
+        self, dom: int, *refs: int, flags: int = GNTMAP_host_map
+    ) -> tuple[list[Any], list[int]]:
         """Map grants: the rows [status, handle, extent, page], and the new descriptors."""
         batch = [[flags, ref, dom] for ref in refs]
         (rows, _), fds = self.call_fds(HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref, batch)
@@ -159,9 +162,9 @@ class Lab:
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
             **config,
         }
+        fds = f"--config-fd {config_read} --notice-fd {notice_write}".split()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hvsim.hypervisor"]
-            + ["--config-fd", str(config_read), "--notice-fd", str(notice_write)],
+            [sys.executable, "-m", "hvsim.hypervisor", *fds],
             pass_fds=(config_read, notice_write),
             cwd=ROOT,
         )
@@ -219,7 +222,10 @@ class Lab:
         """A running domain."""
         domid = self.create(pages)
         self.dom0.domctl(domctl.XEN_DOMCTL_unpausedomain, domid)
-        return self.adopt()
+        guest = self.adopt()
+        while not self.info(domid)["pids"]["main"]:
+            pass  # the spawner told the hypervisor before it told us
+        return guest
 
     def info(self, domid: int) -> Any:
         """getdomaininfo; None when there is no such domain."""

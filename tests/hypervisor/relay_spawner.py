@@ -6,6 +6,7 @@ hypervisor's end of the wire.
 """
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -31,9 +32,13 @@ def main() -> None:
                 poll.unregister(fd)
                 pid, status = os.waitpid(children.pop(fd), 0)
                 os.close(fd)
-                channel.send(msgpack.packb(["exited", pid, status]))
+                with contextlib.suppress(BrokenPipeError):
+                    channel.send(msgpack.packb(["exited", pid, status]))
                 continue
-            data, fds, _, _ = socket.recv_fds(channel, 1 << 17, 2)
+            try:
+                data, fds, _, _ = socket.recv_fds(channel, 1 << 17, 2)
+            except ConnectionResetError:  # the hypervisor left with a message of ours unread
+                data, fds = b"", []
             if not data:
                 for pid in children.values():
                     os.kill(pid, signal.SIGKILL)

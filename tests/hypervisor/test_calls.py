@@ -1,5 +1,6 @@
 """What calls answer, and what a hostile caller gets: an errno, a ledger line, nothing else."""
 
+import contextlib
 import os
 
 import msgpack
@@ -7,7 +8,7 @@ import pytest
 
 from hvsim.abi import domctl
 from hvsim.abi.errno import E2BIG, EBUSY, EEXIST, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH
-from hvsim.abi.event_channel import EVTCHNOP_alloc_unbound, EVTCHNOP_bind_virq, VIRQ_DOM_EXC
+from hvsim.abi.event_channel import VIRQ_DOM_EXC, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_virq
 from hvsim.abi.hypercall import (
     DOMID_SELF,
     HVSIM_DOMCTL_load,
@@ -147,10 +148,11 @@ def test_reply_flood_stalls_only_the_flooder(lab: Lab) -> None:
     flooder, other = lab.guest(), lab.guest()
     flooder.sock.setblocking(False)
     sent = 0
-    with pytest.raises(BlockingIOError):
+    with contextlib.suppress(BlockingIOError):
         for _ in range(100_000):
             flooder.send(HYPERVISOR_xen_version, XENVER_version)
             sent += 1
+    assert sent < 100_000
     assert other.call(HYPERVISOR_xen_version, XENVER_version)
     flooder.sock.settimeout(20)
     assert sum(flooder.receive()[0][0] == 0 for _ in range(sent)) == sent

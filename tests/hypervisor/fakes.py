@@ -1,0 +1,126 @@
+"""The world under the core without a kernel: bytearrays, counters and a clock that is set."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hvsim.abi.memory import PAGE_SIZE
+from hvsim.hypervisor.host import Doorbell
+
+
+class FakeMemory:
+    fd = -1
+
+    def __init__(self, nr_pages: int) -> None:
+        self.data = bytearray(nr_pages * PAGE_SIZE)
+        self.sealed: bool | None = None
+        self.closed = False
+
+    def read(self, offset: int, length: int) -> bytes:
+        return bytes(self.data[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+    def view(self) -> memoryview:
+        return memoryview(self.data)
+
+    def seal(self, readonly: bool) -> bool:
+        self.sealed = readonly
+        return True
+
+    def close(self) -> None:
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+class FakeBell:
+    fd = -1
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self.closed = False
+
+    def ring(self) -> None:
+        assert not self.closed, "rung after its end"
+        self.rings += 1
+
+    def drain(self) -> int:
+        rings, self.rings = self.rings, 0
+        return rings
+
+    def close(self) -> None:
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+class FakeHost:
+    """A host where time stands still and processes live until they are told otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000_000
+        self.rolls: list[float] = []
+        self.timers: list[tuple[int, Callable[[], None]]] = []
+        self.memories: list[FakeMemory] = []
+        self.bells: list[FakeBell] = []
+        self.heard: dict[int, tuple[Doorbell, Callable[[], None]]] = {}
+        self.spawned: list[int] = []
+        self.signals: list[tuple[int, int]] = []
+        self.replies: list[tuple[int, list[Any]]] = []
+        self.halted: tuple[int, str] | None = None
+
+    def now(self) -> int:
+        return self.time
+
+    def random(self) -> float:
+        return self.rolls.pop(0)
+
+    def call_later(self, delay: int, call: Callable[[], None]) -> None:
+        self.timers.append((self.time + delay, call))
+
+    def advance(self, by: int) -> None:
+        self.time += by
+        due = [timer for timer in self.timers if timer[0] <= self.time]
+        self.timers = [timer for timer in self.timers if timer[0] > self.time]
+        for _, call in due:
+            call()
+
+    def make_memory(self, name: str, nr_pages: int) -> FakeMemory:
+        self.memories.append(FakeMemory(nr_pages))
+        return self.memories[-1]
+
+    def make_doorbell(self) -> FakeBell:
+        self.bells.append(FakeBell())
+        return self.bells[-1]
+
+    def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
+        self.heard[id(bell)] = bell, rung
+
+    def unlisten(self, bell: Doorbell) -> None:
+        del self.heard[id(bell)]
+
+    def carry(self) -> None:
+        """What epoll does: call whoever listens to a bell that was rung."""
+        for bell, rung in list(self.heard.values()):
+            if isinstance(bell, FakeBell) and bell.rings:
+                rung()
+
+    def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
+        self.spawned.append(token)
+
+    def signal(self, token: int, number: int) -> None:
+        self.signals.append((token, number))
+
+    def cpu_time(self, token: int) -> int | None:
+        return 5
+
+    def running(self, token: int) -> bool:
+        return False
+
+    def reply(self, token: int, message: list[Any]) -> None:
+        self.replies.append((token, message))
+
+    def halt(self, status: int, text: str) -> None:
+        self.halted = status, text
+
+    def pids(self) -> dict[str, int]:
+        return {}

@@ -1,0 +1,174 @@
+"""Event channels on real eventfds: direct, mediated, and the swap on the running machine."""
+
+import os
+
+from hvsim.abi.errno import EINVAL, ENOSPC
+from hvsim.abi.event_channel import (
+    EVTCHNOP_alloc_unbound,
+    EVTCHNOP_bind_interdomain,
+    EVTCHNOP_close,
+    EVTCHNOP_send,
+    EVTCHNOP_status,
+    EVTCHNOP_unmask,
+    EVTCHNSTAT_interdomain,
+)
+from hvsim.abi.hypercall import (
+    DOMID_SELF,
+    HVSIM_EVTCHN_fetch,
+    HVSIM_EVTCHN_mask,
+    HVSIM_OP_event_mode,
+    HYPERVISOR_hvsim_op,
+    HYPERVISOR_xen_version,
+    XENVER_version,
+)
+from tests.hypervisor.client import Dom, Lab, readable, rung
+
+
+def wire(lab: Lab) -> tuple[Dom, Dom, int, int, list[int], list[int]]:
+    """Two domains with a bound channel: front, back, their ports, their [rx, tx]."""
+    front, back = lab.guest(), lab.guest()
+    port, fds = front.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
+    other, back_fds = back.evtchn_fds(EVTCHNOP_bind_interdomain, front.domid, port)
+    assert rung(back_fds[0]), "the binder's port is pending at once"
+    return front, back, port, other, fds, back_fds
+
+
+def set_mode(lab: Lab, dom: int, mode: str, **rule: object) -> None:
+    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, dom, mode, rule)
+
+
+def served(dom: Dom) -> None:
+    """One call more: what was rung before has been served when it is answered."""
+    for _ in range(3):
+        dom.call(HYPERVISOR_xen_version, XENVER_version)
+
+
+def test_direct(lab: Lab) -> None:
+    front, _, port, other, fds, back_fds = wire(lab)
+    os.eventfd_write(fds[1], 1)
+    assert rung(back_fds[0])
+    os.eventfd_write(back_fds[1], 1)
+    assert rung(fds[0])
+    status = front.evtchn(EVTCHNOP_status, DOMID_SELF, port)
+    assert (status["status"], status["remote_port"]) == (EVTCHNSTAT_interdomain, other)
+
+
+def test_only_the_named_domain_binds(lab: Lab) -> None:
+    front, back, third = lab.guest(), lab.guest(), lab.guest()
+    port, _ = front.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
+    third.evtchn(EVTCHNOP_bind_interdomain, front.domid, port, expect=EINVAL)
+    back.evtchn(EVTCHNOP_bind_interdomain, front.domid, port)
+    back.evtchn(EVTCHNOP_bind_interdomain, front.domid, port, expect=EINVAL)
+
+
+def test_close_and_bind_again(lab: Lab) -> None:
+    """The wire survives the binder, for the same domain only."""
+    front, back, port, other, fds, _ = wire(lab)
+    back.evtchn(EVTCHNOP_close, other)
+    front.evtchn(EVTCHNOP_send, port)
+    lab.dom0.evtchn(EVTCHNOP_bind_interdomain, front.domid, port, expect=EINVAL)
+    _, again = back.evtchn_fds(EVTCHNOP_bind_interdomain, front.domid, port)
+    rung(again[0])
+    os.eventfd_write(fds[1], 1)
+    assert rung(again[0])
+
+
+def test_send_by_hypercall_and_mask(lab: Lab) -> None:
+    front, back, port, other, _, back_fds = wire(lab)
+    front.evtchn(EVTCHNOP_send, port)
+    assert rung(back_fds[0])
+    back.evtchn(HVSIM_EVTCHN_mask, other)
+    front.evtchn(EVTCHNOP_send, port)
+    assert not readable(back_fds[0])
+    back.evtchn(EVTCHNOP_unmask, other)
+    assert rung(back_fds[0])
+
+
+def test_ports_made_for_a_domain_are_fetched(lab: Lab) -> None:
+    domid = lab.create()
+    port = lab.dom0.evtchn(EVTCHNOP_alloc_unbound, domid, 0)
+    lab.dom0.domctl(4, domid)
+    guest = lab.adopt()
+    rows, fds = guest.evtchn_fds(HVSIM_EVTCHN_fetch)
+    assert ([row[0] for row in rows], len(fds)) == ([port], 2)
+    assert guest.evtchn_fds(HVSIM_EVTCHN_fetch) == ([], [])
+    later = lab.dom0.evtchn(EVTCHNOP_alloc_unbound, domid, 0)
+    assert readable(guest.upcall)
+    assert guest.evtchn_fds(HVSIM_EVTCHN_fetch)[0][0][0] == later
+
+
+def test_dom0_is_born_with_a_store_port(lab: Lab) -> None:
+    rows, fds = lab.dom0.evtchn_fds(HVSIM_EVTCHN_fetch)
+    info = lab.dom0.call(HYPERVISOR_hvsim_op, 0)
+    assert rows[0][0] == info["store_port"]
+    assert len(fds) == 2
+    local, _ = lab.dom0.evtchn_fds(EVTCHNOP_bind_interdomain, 0, info["store_port"])
+    lab.dom0.evtchn(EVTCHNOP_close, local)
+
+
+def test_swap_on_the_running_machine(lab: Lab) -> None:
+    """direct -> mediated -> direct: no notify is lost, and each is carried in between."""
+    front, _, port, _, fds, back_fds = wire(lab)
+    set_mode(lab, front.domid, "mediated")
+    assert readable(front.upcall)
+    os.eventfd_write(fds[1], 1)
+    assert rung(back_fds[0]), "the old wire works until the new one is fetched"
+    rows, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    assert rows == [[port, EVTCHNSTAT_interdomain]]
+    os.eventfd_write(tx, 1)
+    assert rung(back_fds[0])
+    set_mode(lab, front.domid, "direct")
+    os.eventfd_write(tx, 1)
+    assert rung(back_fds[0]), "the inlet is carried until the direct wire is fetched"
+    os.eventfd_write(tx, 1)
+    _, (_, direct) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    assert rung(back_fds[0])
+    os.eventfd_write(direct, 1)
+    assert rung(back_fds[0])
+
+
+def test_dropped(lab: Lab) -> None:
+    front, _, _, _, _, back_fds = wire(lab)
+    set_mode(lab, front.domid, "mediated", drop=1.0)
+    _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    os.eventfd_write(tx, 1)
+    served(front)
+    assert not readable(back_fds[0])
+    set_mode(lab, front.domid, "mediated")
+    os.eventfd_write(tx, 1)
+    assert rung(back_fds[0])
+
+
+def test_delayed(lab: Lab) -> None:
+    front, _, _, _, _, back_fds = wire(lab)
+    set_mode(lab, front.domid, "mediated", delay=1.0, delay_us=[20_000, 20_000])
+    _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    os.eventfd_write(tx, 1)
+    assert rung(back_fds[0])
+
+
+def test_a_saturated_bell_stops_nobody(lab: Lab) -> None:
+    front, _, _, _, fds, back_fds = wire(lab)
+    set_mode(lab, front.domid, "mediated")
+    _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    os.eventfd_write(fds[1], 2**64 - 2)
+    os.eventfd_write(tx, 1)
+    served(front)
+    assert os.eventfd_read(back_fds[0]) in (1, 2**64 - 2)
+
+
+def test_the_last_port_is_refused(lab: Lab) -> None:
+    guest = lab.guest()
+    for _ in range(1023):
+        guest.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, 0)
+        for fd in guest._open[1:]:
+            os.close(fd)
+        del guest._open[1:]
+    guest.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, 0, expect=ENOSPC)
+    lab.dom0.call(HYPERVISOR_xen_version, XENVER_version)
+
+
+def test_bad_rules(lab: Lab) -> None:
+    for rule in ({"drop": 2}, {"drop": True}, {"wat": 1}, {"delay_us": [5, 1]}, {"delay_us": 3}):
+        lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "mediated", rule, expect=EINVAL)
+    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "psychic", {}, expect=EINVAL)

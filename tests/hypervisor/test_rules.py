@@ -1,0 +1,340 @@
+"""The rules by the thousand, without a process: invariants under any sequence of calls."""
+
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hvsim.abi.event_channel import EVTCHNSTAT_interdomain, EVTCHNSTAT_unbound
+from hvsim.abi.grant_table import GNTMAP_host_map, GNTMAP_readonly, GNTST_okay
+from hvsim.hypervisor.console import ConsoleRing
+from hvsim.hypervisor.domains import Domain, DomainIds, Process
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.events import Port
+from hvsim.hypervisor.heap import Heap, Runs
+from hvsim.hypervisor.ledger import Ledger
+from hvsim.hypervisor.machine import DEFERRED, SIGKILL, Machine
+from hvsim.hypervisor.mediation import Policy
+from hvsim.hypervisor.memory import Extent
+from hvsim.hypervisor.ratelimit import RateLimit
+from tests.hypervisor.fakes import FakeHost
+
+
+@given(st.data())
+def test_runs_are_a_set(data: st.DataObject) -> None:
+    runs, model = Runs(), set[int]()
+    for _ in range(30):
+        first = data.draw(st.integers(0, 40))
+        numbers = set(range(first, first + data.draw(st.integers(1, 10))))
+        if data.draw(st.booleans()):
+            if numbers & model:
+                with pytest.raises(ValueError, match="already"):
+                    runs.add(first, len(numbers))
+            else:
+                runs.add(first, len(numbers))
+                model |= numbers
+        elif numbers <= model:
+            runs.remove(first, len(numbers))
+            model -= numbers
+        else:
+            with pytest.raises(ValueError, match="not all"):
+                runs.remove(first, len(numbers))
+        listed = list(runs)
+        assert {n for start, count in listed for n in range(start, start + count)} == model
+        assert runs.total == len(model)
+        ends = [(a[0] + a[1], b[0]) for a, b in pairwise(listed)]
+        assert all(end < start for end, start in ends), "runs are maximal and in order"
+
+
+@given(st.integers(1, 4), st.data())
+def test_heap_conserves_frames(nodes: int, data: st.DataObject) -> None:
+    heap = Heap(64, nodes)
+    lent: list[list[tuple[int, int]]] = []
+    for _ in range(20):
+        back = data.draw(st.booleans())
+        if lent and back:
+            heap.release(lent.pop(data.draw(st.integers(0, len(lent) - 1))))
+        else:
+            count = data.draw(st.integers(1, 40))
+            free = heap.free
+            try:
+                node = data.draw(st.none() | st.integers(0, nodes - 1))
+                lent.append(heap.allocate(count, node))
+            except XenError:
+                assert count > free
+        heap.scrub(data.draw(st.none() | st.integers(0, 20)))
+        frames = [f for runs in lent for first, n in runs for f in range(first, first + n)]
+        assert len(frames) == len(set(frames)), "a frame is lent once"
+        assert len(frames) + heap.free == 64
+        assert heap.dirty <= heap.free
+
+
+def test_heap_refuses_what_was_not_lent() -> None:
+    heap = Heap(8)
+    with pytest.raises(ValueError, match="free already"):
+        heap.release([(0, 1)])
+    with pytest.raises(ValueError, match="do not exist"):
+        heap.release([(7, 2)])
+
+
+def test_domids_wrap_past_what_is_mentioned() -> None:
+    ids = DomainIds()
+    first = [ids.take(set()) for _ in range(0x7FEF)]
+    assert first == list(range(1, 0x7FF0))
+    assert ids.take({1, 2}) == 3
+
+
+def test_rate_limit_counts() -> None:
+    limit = RateLimit(2, 1.0)
+    assert [limit.allow(0) for _ in range(4)] == [True, True, False, False]
+    assert limit.allow(1_000_000_000)
+    assert limit.take_suppressed() == 2
+
+
+def test_ledger_is_bounded_and_numbered() -> None:
+    ledger = Ledger(lambda: 0, size=5)
+    for number in range(12):
+        ledger.record("x", -1, str(number))
+    assert [record["seq"] for record in ledger.after(0, 99)] == [8, 9, 10, 11, 12]
+    assert [record["seq"] for record in ledger.after(9, 2)] == [10, 11]
+    assert ledger.after(12, 9) == []
+
+
+def test_console_is_bounded() -> None:
+    ring = ConsoleRing(100)
+    for number in range(50):
+        ring.xen(f"line {number}")
+    assert len(ring.read(True)) <= 100
+    assert ring.read(False) == ""
+    assert not ring.guest(1, b"x\n" * 100, 0)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.randoms(use_true_random=False))
+def test_policy(drop: float, duplicate: float, delay: float, dice: random.Random) -> None:
+    rule = {"drop": drop, "duplicate": duplicate, "delay": delay, "delay_us": [5, 9]}
+    policy = Policy.parse(rule)
+    times = policy.decide(dice.random)
+    assert len(times) <= 2
+    assert all(time == 0 or 5_000 <= time <= 9_000 for time in times)
+
+
+class World(RuleBasedStateMachine):
+    """Three guests and dom0 doing to each other whatever the table of calls allows."""
+
+    @initialize()
+    def boot(self) -> None:
+        self.host = FakeHost()
+        self.machine = Machine(self.host, Ledger(self.host.now), 256)
+        self.dom0 = self.machine.create_dom0(32, 1, "kernel")
+        self.guests: list[Process] = []
+        self.root = self.start(self.dom0)
+        self.handles: dict[int, tuple[Process, bool]] = {}
+
+    def start(self, domain: Domain) -> Process:
+        process = self.machine.spawn(domain, {"process": "main"}, True)
+        self.machine.process_spawned(process.token, 1000 + process.token, [])
+        return process
+
+    def pick(self, number: int) -> Process | None:
+        alive = [p for p in self.guests if not p.gone]
+        return alive[number % len(alive)] if alive else None
+
+    @rule()
+    def build(self) -> None:
+        if len(self.machine.domains) > 5:
+            return
+        domain = self.machine.create_domain(bytes(16), 1, 24, 0)
+        self.machine.populate(domain, 24)
+        domain.pause_count, domain.started = 0, True
+        self.guests.append(self.start(domain))
+
+    @rule(who=st.integers(0, 9), pages=st.integers(1, 8))
+    def extend(self, who: int, pages: int) -> None:
+        process = self.pick(who)
+        if process is not None:
+            try:
+                self.machine.make_extent(process.domain, pages, process.token)
+            except XenError:
+                assert not any(n >= pages for _, n in process.domain.memory._ram)
+
+    @rule(
+        who=st.integers(0, 9),
+        to=st.integers(0, 9),
+        ref=st.integers(8, 12),
+        gfn=st.integers(0, 26),
+        flags=st.sampled_from([0, 1, 5, 2, 7]),
+    )
+    def write_entry(self, who: int, to: int, ref: int, gfn: int, flags: int) -> None:
+        process, peer = self.pick(who), self.pick(to)
+        if process is not None and peer is not None:
+            table = self.machine.grant_table(process.domain)
+            table.seed(ref, peer.domid, gfn)
+            table._halves[ref * 4] = flags
+
+    @rule(who=st.integers(0, 9), of=st.integers(0, 9), ref=st.integers(7, 13), ro=st.booleans())
+    def map(self, who: int, of: int, ref: int, ro: bool) -> None:
+        process, owner = self.pick(who), self.pick(of)
+        if process is None or owner is None:
+            return
+        table = owner.domain.grants
+        granted = table.frame(ref)
+        peer = (
+            int.from_bytes(table._view[ref * 8 + 2 : ref * 8 + 4], "little")
+            if granted is not None
+            else None
+        )
+        new: list[Extent] = []
+        flags = GNTMAP_host_map | (GNTMAP_readonly if ro else 0)
+        status, handle, _, _ = self.machine.transfers.map_one(process, flags, ref, owner.domid, new)
+        if status == GNTST_okay:
+            assert peer == process.domid, "only what was granted to it"
+            extent = table.active[ref].extent
+            assert extent.grantable
+            assert extent.peer == process.domid, "one peer per extent"
+            assert extent.memory.sealed is not None  # type: ignore[attr-defined]
+            assert ro or extent.writable
+            self.handles[handle] = process, ro
+        else:
+            assert not new, "no descriptor goes with a refusal"
+
+    @rule(who=st.integers(0, 9), number=st.integers(0, 99))
+    def unmap(self, who: int, number: int) -> None:
+        process = self.pick(who)
+        if process is not None:
+            mine = list(process.domain.maptrack.mappings)
+            handle = mine[number % len(mine)] if mine else number
+            self.machine.transfers.unmap_one(process, handle)
+
+    @rule(who=st.integers(0, 9), ref=st.integers(8, 12))
+    def end_access(self, who: int, ref: int) -> None:
+        process = self.pick(who)
+        if process is not None and process.domain.grants.memory is not None:
+            pins = process.domain.grants.end_access(ref)
+            assert process.domain.grants.frame(ref) is None
+            assert (pins > 0) == (ref in process.domain.grants.active)
+
+    @rule(who=st.integers(0, 9), to=st.integers(0, 9))
+    def alloc_port(self, who: int, to: int) -> None:
+        process, peer = self.pick(who), self.pick(to)
+        if process is not None and peer is not None:
+            events = process.domain.events
+            self.machine.open_port(events.alloc_unbound(peer.domid, process.token), True)
+
+    @rule(who=st.integers(0, 9), to=st.integers(0, 9), number=st.integers(1, 6))
+    def bind(self, who: int, to: int, number: int) -> None:
+        process, peer = self.pick(who), self.pick(to)
+        if process is not None and peer is not None:
+            events = process.domain.events
+            try:
+                port = events.bind_interdomain(peer.domain.events, number, process.token)
+            except XenError:
+                return
+            self.machine.open_port(port, True)
+
+    @rule(who=st.integers(0, 9), number=st.integers(1, 6))
+    def close_port(self, who: int, number: int) -> None:
+        process = self.pick(who)
+        if process is not None and number in process.domain.events.ports:
+            self.machine.close_port(process.domain, number)
+
+    @rule(mediated=st.booleans())
+    def mode(self, mediated: bool) -> None:
+        self.machine.wires.set_policy(-1, Policy() if mediated else None)
+        self.machine.resettle()
+
+    @rule(who=st.integers(0, 9), number=st.integers(1, 6))
+    def send(self, who: int, number: int) -> None:
+        process = self.pick(who)
+        if process is not None and (port := process.domain.events.ports.get(number)):
+            peer = port.peer
+            before = peer.rx.rings if peer is not None else 0  # type: ignore[attr-defined]
+            assert port.given_tx is not None
+            port.given_tx.ring()
+            self.host.carry()
+            if peer is not None:
+                assert peer.rx.rings == before + 1  # type: ignore[attr-defined]
+
+    @rule(who=st.integers(0, 9))
+    def die(self, who: int) -> None:
+        process = self.pick(who)
+        if process is not None:
+            self.machine.process_gone(process.token, 9)
+
+    @rule(number=st.integers(0, 9))
+    def destroy(self, number: int) -> None:
+        domains = [d for d in self.machine.domains.values() if d.domid]
+        if domains:
+            domain = domains[number % len(domains)]
+            result = self.machine.destroy(domain, self.root)
+            for process in list(domain.processes.values()):
+                assert result is DEFERRED
+                assert (process.token, SIGKILL) in self.host.signals
+                self.machine.process_gone(process.token, 9)
+            if result is DEFERRED:
+                assert self.host.replies.pop() == (self.root.token, [0])
+            assert not domain.processes
+
+    @invariant()
+    def accounts_agree(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        lent = 0
+        pins: dict[int, int] = {}
+        for domain in self.machine.domains.values():
+            lent += domain.memory.nr_pages
+            backed = sum(extent.nr_pages for extent in domain.memory.extents.values())
+            assert backed + domain.memory.unbacked == domain.memory.nr_pages
+            for mapping in domain.maptrack.mappings.values():
+                key = mapping.active.extent.id
+                pins[key] = pins.get(key, 0) + 1
+        assert lent + self.machine.heap.free == 256, "no frame is lost"
+        for domain in self.machine.domains.values():
+            for extent in domain.memory.extents.values():
+                assert extent.pins == pins.pop(extent.id, 0), "pins are live mappings"
+                assert not extent.memory.closed  # type: ignore[attr-defined]
+            for active in domain.grants.active.values():
+                assert active.pins > 0
+                assert active.readers >= 0
+                assert active.writers >= 0
+        assert not pins, "nobody maps what is not there"
+
+    @invariant()
+    def wires_agree(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        for domain, port in self.ports():
+            assert not port.rx.closed  # type: ignore[attr-defined]
+            if port.state == EVTCHNSTAT_interdomain:
+                peer = port.peer
+                assert peer is not None
+                assert peer.peer is port
+                assert peer.remote == domain.domid
+                assert port.tx is peer.rx
+            elif port.state == EVTCHNSTAT_unbound:
+                assert port.peer is None
+
+    def ports(self) -> Iterator[tuple[Domain, Port]]:
+        for domain in self.machine.domains.values():
+            for port in domain.events.ports.values():
+                yield domain, port
+
+    def teardown(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        for domain in [d for d in self.machine.domains.values() if d.domid]:
+            if domain.domid in self.machine.domains:
+                self.machine.destroy(domain, self.root)
+                for process in list(domain.processes.values()):
+                    self.machine.process_gone(process.token, 9)
+        assert set(self.machine.domains) == {0}, "all that dies is released in the end"
+        assert self.machine.heap.free == 256 - 32
+        kept = [memory for memory in self.host.memories if not memory.closed]
+        assert len(kept) == 2, "dom0's store page and grant table"
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
