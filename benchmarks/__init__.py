@@ -1,0 +1,1 @@
+"""Benchmarks: every row is a ratio against a reference run in the same minute."""
