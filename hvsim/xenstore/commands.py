@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
@@ -18,8 +19,10 @@ from hvsim.domain.xenbus.client import StoreClient, Transaction
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError, StoreNotFound
 from hvsim.xenstore.client import SocketStore, connect
 
-TAG_START: Final = 60
-"""Column at which ``ls -p`` without ``-f`` puts the permissions."""
+DESIRED_WIDTH: Final = 60
+"""Column up to which ``ls -p`` without ``-f`` puts dots before the permissions."""
+_TAG_LENGTH: Final = len(' = "..."')
+_PLAIN_WIDTH: Final = 80
 
 Tree = dict[str, Any]
 
@@ -65,7 +68,7 @@ def main(argv: Sequence[str], socket_path: str) -> int:
         options = _parser().parse_args(list(argv))
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 1
-    name = f"xenstore {options.verb}"
+    name = f"xenstore-{options.verb}"
     if options.verb == "write" and len(options.pairs) % 2:
         return _fail(f"{name}: each key needs a value")
     try:
@@ -93,20 +96,21 @@ def _fail(text: str) -> int:
 
 
 def escape(value: bytes) -> str:
-    """A value as ``xenstore-ls`` shows it: what is not printable ASCII is escaped."""
-    out = []
-    for byte in value:
-        if 0x20 <= byte <= 0x7E and byte not in (0x22, 0x5C):
-            out.append(chr(byte))
-        else:
-            out.append(_ESCAPES.get(byte) or f"\\x{byte:02x}")
-    return "".join(out)
+    """A value as the xenstore tools show it (``sanitise_value``): what is not printable ASCII,
+    and the backslash, as an escape."""
+    return "".join([_SHOWN[byte] for byte in value])
 
 
-_ESCAPES: Final = {
-    0x00: "\\000", 0x07: "\\a", 0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0B: "\\v",
-    0x0C: "\\f", 0x0D: "\\r", 0x22: '\\"', 0x5C: "\\\\",
-}
+def _shown(byte: int) -> str:
+    named = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r", 0x5C: "\\\\"}.get(byte)
+    if named is not None:
+        return named
+    if 0x20 <= byte <= 0x7E:
+        return chr(byte)
+    return f"\\{byte:03o}" if byte < 8 else f"\\x{byte:02x}"
+
+
+_SHOWN: Final = [_shown(byte) for byte in range(256)]
 
 
 def _join(path: str, name: str) -> str:
@@ -121,9 +125,9 @@ def _ls(store: SocketStore, options: argparse.Namespace) -> int:
     try:
         names = store.directory(path)
     except StoreNotFound:
-        return _fail(f"xenstore ls: xs_directory ({path}): No such file or directory")
+        return _fail(f"xenstore-ls: xs_directory ({path}): No such file or directory")
     except StoreError as error:
-        return _fail(f"xenstore ls: xs_directory ({path}): {os.strerror(error.errno or 0)}")
+        return _fail(f"xenstore-ls: xs_directory ({path}): {os.strerror(error.errno or 0)}")
     if options.json:
         print(json.dumps(_collect(store, path, options.perms), indent=1))
         return 0
@@ -158,15 +162,42 @@ def _fetch(
 def _show(
     store: StoreClient, path: str, names: Sequence[str], depth: int, options: argparse.Namespace
 ) -> None:
+    width = _width()
     for name, value, children, perms in _fetch(store, path, names, options.perms):
-        text = _join(path, name) if options.full else " " * depth + name
-        line = f'{text} = "{escape(value)}"'
+        child = _join(path, name)
+        line = _full(child, value) if options.full else _short(name, value, depth, width)
         if options.perms:
-            pad = "   " if options.full else " " * max(1, TAG_START - len(line))
-            line += f"{pad}({','.join(perms)})"
+            room = 0 if options.full else min(DESIRED_WIDTH, width)
+            if options.full or not line.endswith('\\..."'):
+                line += " " + "".join(
+                    "." if column & 1 else " " for column in range(len(line) + 1, room)
+                )
+            line += f"  ({','.join(perms)})"
         print(line)
         if children:
-            _show(store, _join(path, name), children, depth + 1, options)
+            _show(store, child, children, depth + 1, options)
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns - 2
+    except (OSError, ValueError):
+        return _PLAIN_WIDTH
+
+
+def _full(path: str, value: bytes) -> str:
+    return f'{path} = "{escape(value)}"'
+
+
+def _short(name: str, value: bytes, depth: int, width: int) -> str:
+    """A line of ``ls`` without ``-f``: a long value is cut at the edge of the screen."""
+    room = width - _TAG_LENGTH - depth
+    text = " " * depth + (name[:room] if room >= 0 else name)
+    room = width - _TAG_LENGTH - len(text)
+    shown = escape(value)
+    if width < len(text) + len(value) + _TAG_LENGTH:
+        return f'{text} = "{shown[:room] if room >= 0 else shown}\\..."'
+    return f'{text} = "{shown}"'
 
 
 def _collect(store: StoreClient, path: str, perms: bool) -> dict[str, Tree]:
@@ -206,21 +237,16 @@ def _read(store: SocketStore, options: argparse.Namespace) -> int:
             try:
                 values[key] = tx.read_bytes(key)
             except StoreError as error:
-                raise _Stop(f"xenstore read: couldn't read path {key}") from error
+                raise _Stop(f"xenstore-read: couldn't read path {key}") from error
         if options.json:
             return json.dumps({k: requests.decode(v) for k, v in values.items()}) + "\n"
         lines = []
         for key in options.keys:
             prefix = f"{key}: " if options.prefix else ""
-            lines.append(f"{prefix}{escape_read(values[key])}\n")
+            lines.append(f"{prefix}{escape(values[key])}\n")
         return "".join(lines)
 
     return _guarded(store, body, "read")
-
-
-def escape_read(value: bytes) -> str:
-    """A value as ``xenstore-read`` prints it."""
-    return escape(value).replace('\\"', '"')
 
 
 def _write(store: SocketStore, options: argparse.Namespace) -> int:
@@ -231,43 +257,28 @@ def _write(store: SocketStore, options: argparse.Namespace) -> int:
             try:
                 tx.write(key, unescape(value))
             except StoreError as error:
-                raise _Stop(f"xenstore write: could not write path {key}") from error
+                raise _Stop(f"xenstore-write: could not write path {key}") from error
         return json.dumps({"written": [key for key, _ in pairs]}) + "\n" if options.json else ""
 
     return _guarded(store, body, "write")
 
 
 def unescape(text: str) -> bytes:
-    """What ``xenstore-write`` makes of a value: backslash escapes become bytes."""
-    data = requests.encode(text)
-    if b"\\" not in data:
-        return data
-    out = bytearray()
-    position = 0
-    simple = {0x61: 7, 0x62: 8, 0x74: 9, 0x6E: 10, 0x76: 11, 0x66: 12, 0x72: 13}
-    while position < len(data):
-        byte = data[position]
-        position += 1
-        if byte != 0x5C or position == len(data):
-            out.append(byte)
-            continue
-        code = data[position]
-        position += 1
-        if code == 0x78:
-            end = position
-            while end < min(len(data), position + 2) and chr(data[end]) in "0123456789abcdefABCDEF":
-                end += 1
-            out.append(int(data[position:end] or b"0", 16))
-            position = end
-        elif 0x30 <= code <= 0x37:
-            end = position
-            while end < min(len(data), position + 2) and 0x30 <= data[end] <= 0x37:
-                end += 1
-            out.append(int(data[position - 1 : end], 8) & 0xFF)
-            position = end
-        else:
-            out.append(simple.get(code, code))
-    return bytes(out)
+    """What ``xenstore-write`` makes of a value (``unsanitise_value``): ``\\t``, ``\\n``, ``\\r``,
+    up to three octal digits, ``\\x`` and up to two hexadecimal ones."""
+    return _ESCAPE.sub(_unescaped, requests.encode(text))
+
+
+_ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)", re.DOTALL)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    if code[:1].isdigit() and code < b"8":
+        return bytes([int(code, 8) & 0xFF])
+    if len(code) > 1:
+        return bytes([int(code[1:], 16)])
+    return {b"t": b"\t", b"n": b"\n", b"r": b"\r"}.get(code, code)
 
 
 def _list(store: SocketStore, options: argparse.Namespace) -> int:
@@ -277,7 +288,7 @@ def _list(store: SocketStore, options: argparse.Namespace) -> int:
             try:
                 names = tx.directory(key)
             except StoreError as error:
-                raise _Stop(f"xenstore list: could not list path {key}") from error
+                raise _Stop(f"xenstore-list: could not list path {key}") from error
             found[key] = [_join(key, name) for name in names] if options.prefix else names
         if options.json:
             return json.dumps(found) + "\n"
@@ -292,7 +303,7 @@ def _rm(store: SocketStore, options: argparse.Namespace) -> int:
             try:
                 tx.rm(key)
             except StoreError as error:
-                raise _Stop(f"xenstore rm: could not remove path {key}") from error
+                raise _Stop(f"xenstore-rm: could not remove path {key}") from error
             if options.tidy:
                 _tidy(tx, key)
         return json.dumps({"removed": options.keys}) + "\n" if options.json else ""
@@ -333,7 +344,7 @@ def _watch(store: SocketStore, options: argparse.Namespace) -> int:
         try:
             store.watch(key, fired)
         except StoreError:
-            return _fail(f"xenstore watch: Unable to add watch on {key}")
+            return _fail(f"xenstore-watch: Unable to add watch on {key}")
     while left != 0:
         store.poll(None)
     return 0

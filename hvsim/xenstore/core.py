@@ -36,6 +36,10 @@ class Host(Protocol):
     def disconnect_domain(self, domid: int) -> None:
         """Unmap the ring."""
 
+    def domain_exists(self, domid: int) -> bool:
+        """Whether the hypervisor has such a domain, which may not be introduced yet: a toolstack
+        gives it nodes before."""
+
 
 class NoHost:
     """A store that stands alone: there are no domains to connect."""
@@ -50,6 +54,10 @@ class NoHost:
 
     def disconnect_domain(self, domid: int) -> None:
         """Nothing to do."""
+
+    def domain_exists(self, domid: int) -> bool:
+        """There are none."""
+        return False
 
 
 class Domain:
@@ -147,7 +155,7 @@ class Store:
 
     def exists(self, domid: int) -> bool:
         """Whether the store knows of such a domain."""
-        return domid in self.domains or domid in self.known
+        return domid in self.domains or domid in self.known or self.host.domain_exists(domid)
 
     def introduce(self, domid: int, gfn: int, port: int) -> None:
         """XS_INTRODUCE.  Raises Refused(EINVAL) when the domain has no such ring or port."""

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hvsim.abi.domctl import XEN_SYSCTL_getdomaininfolist
+from hvsim.abi.domctl import XEN_DOMCTL_getdomaininfo, XEN_SYSCTL_getdomaininfolist
 from hvsim.abi.errno import EINVAL
 from hvsim.abi.event_channel import VIRQ_DOM_EXC
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE
-from hvsim.abi.hypercall import HYPERVISOR_sysctl
+from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError, Mapping
@@ -146,6 +146,14 @@ class Daemon:
         ring = self._rings.pop(domid, None)
         if ring is not None:
             ring.close()
+
+    def domain_exists(self, domid: int) -> bool:
+        """Ask the hypervisor; a domain that is dying does not count."""
+        try:
+            row = self.dom.hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid)[0]
+        except HypercallError:
+            return False
+        return not row["flags"].get("dying")
 
     # -- domains ---------------------------------------------------------------------------------
 
