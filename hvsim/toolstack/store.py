@@ -13,7 +13,7 @@ import anyio
 from hvsim.abi import errno
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import Request, StoreError
-from hvsim.xenstore.aio import AsyncStore, connect
+from hvsim.xenstore.aio import AsyncStore, AsyncWatch, connect
 
 T = TypeVar("T")
 
@@ -34,10 +34,7 @@ class Store:
 
     async def call(self, request: Request) -> Any:
         """Make one request.  Raises StoreError."""
-        (result,) = await self.batch([request])
-        if isinstance(result, StoreError):
-            raise result
-        return result
+        return await self._client.call(request)
 
     async def read(self, path: str, tx: int = 0) -> str | None:
         """A node's value, None without such a node."""
@@ -45,13 +42,14 @@ class Store:
 
     async def read_many(self, paths: Iterable[str], tx: int = 0) -> list[str | None]:
         """Values of several nodes, None for each that is missing."""
-        results = await self.batch([requests.read(path, tx) for path in paths])
-        return [None if isinstance(result, StoreError) else str(result) for result in results]
+        return await self._client.read_many(paths, tx)
 
     async def children(self, path: str, tx: int = 0) -> list[str]:
         """Names below a node; none for a node that does not exist."""
-        (result,) = await self.batch([requests.directory(path, tx)])
-        return [] if isinstance(result, StoreError) else list(result)
+        try:
+            return await self._client.directory(path, tx)
+        except StoreError:
+            return []
 
     async def write(self, path: str, value: str) -> None:
         """Set one node.  Raises StoreError."""
@@ -133,12 +131,12 @@ class Store:
 class Watching:
     """Events of one watch; the first one comes at once, for the registration itself."""
 
-    def __init__(self, watch: Any) -> None:
+    def __init__(self, watch: AsyncWatch) -> None:
         self._watch = watch
 
     async def next(self) -> str:
         """The path of the next event."""
-        return str(await self._watch.next())
+        return await self._watch.next()
 
 
 @asynccontextmanager

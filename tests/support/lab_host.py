@@ -1,0 +1,171 @@
+"""A real lab for tests: hypervisor, xenstored, dom0's kernel, xenconsoled and toolstack.
+
+::
+
+    with LabHost(tmp_path) as host:
+        host.create('name="g"\\nprogram="domains.guests.idle:main"')
+        assert host.xl("list").exit == 0
+
+Everything lies below *tmp_path* and is gone, with every process, when the block ends.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgpack
+
+from hvsim.lab.control import Answer, Control
+from hvsim.xenstore.client import SocketStore, connect
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 30.0
+MIB = 256
+"""Pages."""
+
+
+class LabHost:
+    """One host; a context manager.
+
+    Args:
+        tmp_path: its run directory is made there.
+        memory: MiB of the machine.
+
+    Attributes:
+        run_dir: where its sockets and logs are.
+        process: the hypervisor.
+    """
+
+    def __init__(self, tmp_path: Path, memory: int = 4096) -> None:
+        self.run_dir = tmp_path / "lab"
+        self.memory = memory
+        self._notice = -1
+
+    def __enter__(self) -> "LabHost":
+        for part in ("xenstored", "console", "log"):
+            (self.run_dir / part).mkdir(parents=True)
+        config_read, config_write = os.pipe()
+        notice_read, notice_write = os.pipe()
+        with open(self.run_dir / "log" / "hypervisor.log", "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hvsim.hypervisor",
+                 "--config-fd", str(config_read), "--notice-fd", str(notice_write)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                pass_fds=(config_read, notice_write),
+            )
+        os.close(config_read)
+        os.close(notice_write)
+        with open(config_write, "wb") as pipe:
+            pipe.write(msgpack.packb(self._config()))
+        with open(notice_read, "rb") as pipe:
+            notice = msgpack.unpackb(pipe.read())
+        try:
+            assert notice.get("ready"), notice
+            self.control = Control(self.run_dir / "control", alive=self._alive)
+            self.request("ready")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.control.close()
+        self._end()
+        if kind is not None:
+            print(self.logs())
+
+    def _end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(TIMEOUT)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+    def _alive(self) -> bool:
+        return self.process.poll() is None
+
+    def _config(self) -> dict[str, Any]:
+        run = str(self.run_dir)
+        common = {"lab": "test", "run_dir": run, "xenstored": self.store_path}
+        programs: list[tuple[str, str, dict[str, Any]]] = [
+            ("xenstored", "hvsim.xenstore.daemon:main",
+             {"socket": self.store_path, "trace": str(self.trace_path)}),
+            ("kernel", "domains.dom0:main", {}),
+            ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
+            ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
+        ]
+        return {
+            "lab": "test", "memory_pages": self.memory * MIB, "cpus": 2, "seed": 1,
+            "event_mode": "direct", "log_dir": f"{run}/log",
+            "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": [
+                {"name": "Domain-0", "domid": 0, "process": process, "program": program,
+                 "profile": "dom0", "path": [str(ROOT)], "files": [],
+                 "stdout": f"{run}/log/{process}.log", "args": {**common, **args}}
+                for process, program, args in programs
+            ]},
+            "spawner": {"preload": []},
+        }
+
+    @property
+    def store_path(self) -> str:
+        """The store's socket."""
+        return str(self.run_dir / "xenstored" / "socket")
+
+    @property
+    def trace_path(self) -> Path:
+        """What xenstored answered, one JSON line for each request."""
+        return self.run_dir / "log" / "xenstored.trace"
+
+    def request(self, verb: str, **fields: Any) -> Answer:
+        """A request over the control wire."""
+        return self.control.request(verb, timeout=TIMEOUT, **fields)
+
+    def xl(self, *argv: str, cwd: str = "/", **fields: Any) -> Answer:
+        """An xl command."""
+        return self.request("xl", argv=list(argv), cwd=cwd, **fields)
+
+    def create(self, config: str, **fields: Any) -> int:
+        """Make a domain as a lab does; returns its number."""
+        answer = self.request(
+            "create", config=config, config_path="test.cfg", directory="/",
+            **{"path": [str(ROOT)], **fields},
+        )
+        assert answer.exit == 0, answer
+        return int(answer.data["domid"])
+
+    def store(self) -> SocketStore:
+        """A connection to the store; the caller closes it."""
+        return connect(self.store_path, "TEST", "test")
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until *condition* holds; fails after TIMEOUT seconds."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {TIMEOUT:g} s for {what}\n{self.logs()}"
+            time.sleep(0.005)
+
+    def wait_node(self, path: str, value: str | None) -> None:
+        """Wait until a node has *value* (None: is gone)."""
+        with self.store() as store:
+            self.wait(lambda: store.read_many([path]) == [value], f"{path} = {value}")
+
+    def trace(self) -> list[dict[str, Any]]:
+        """The store's trace so far."""
+        return [json.loads(line) for line in self.trace_path.read_text().splitlines()]
+
+    def logs(self) -> str:
+        """What every process said."""
+        return "\n".join(
+            f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}"
+            for log in sorted((self.run_dir / "log").glob("*.log"))
+        )
