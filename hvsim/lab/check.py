@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,9 @@ class Checker:
         for index, domain in domains:
             for disk in domain.disks:
                 name = disk.backend
-                if name in DOM0_NAMES or name in refused or (name in drivers and name != domain.name):
+                if name in DOM0_NAMES or name in refused:
+                    continue
+                if name in drivers and name != domain.name:
                     continue
                 place = ("domain", index)
                 if name == domain.name:
@@ -193,8 +196,11 @@ class Checker:
 def module_exists(module: str, extra: Sequence[Path]) -> bool:
     """Can `module` be found on the path of a domain? Looks at files only and runs nothing."""
     path: list[str] | None = [*map(str, extra), *sys.path]
-    for part in module.split("."):
+    first, *_ = parts = module.split(".")
+    for part in parts:
         spec = PathFinder.find_spec(part, path)
+        if spec is None and part is first:
+            spec = find_spec(part)  # an editable install has a finder of its own
         if spec is None:
             return False
         path = list(spec.submodule_search_locations or [])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
 from hvsim.lab.load import load
 from hvsim.lab.problems import LabFileError
 from hvsim.lab.schema import schema

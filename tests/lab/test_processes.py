@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from hvsim.lab.processes import Identity, descendants, family, held, read_stat, wait_all
 from hvsim.lab.teardown import end_processes
 

@@ -16,14 +16,15 @@ def progress() -> Progress:
 
 def test_it_takes_both_halves_and_the_health() -> None:
     seen = progress()
-    for path, value in ((f"{FRONT}/state", "4"), (f"{BACK}/state", "4")):
-        assert not seen.ready
-        seen.update(path, value)
+    assert len(seen.missing()) == 2
+    seen.update(f"{FRONT}/state", "4")
+    assert len(seen.missing()) == 2
+    seen.update(f"{BACK}/state", "4")
     assert seen.missing() == ["web: its own health check says nothing"]
     seen.update(HEALTH, "starting")
-    assert not seen.ready
+    assert seen.missing() == ["web: its own health check says starting"]
     seen.update(HEALTH, "ok")
-    assert seen.ready
+    assert seen.missing() == []
     seen.update(f"{BACK}/state", "5")
     assert seen.missing() == ["web xvda <- storage: frontend Connected, backend Closing"]
 

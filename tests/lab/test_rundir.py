@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from hvsim.lab.choose import NoSuchLab, choose
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import LabRunning, RunDirError, base_dir, claim, find_all, release
