@@ -125,7 +125,6 @@ class RingTransport:
             self._out += request.payload
         replies: list[Reply] = []
         self._replies = replies
-        self._eventful = False
         deadline = 0.0
         try:
             while True:
@@ -259,6 +258,9 @@ class RingTransport:
             moved = True
         if moved:
             self._events.notify(self.port)
+        # Only here: events of one exchange wait through all that follow it in the same handler,
+        # each of which takes the port's event for itself.
+        self._eventful = False
         if self.on_dispatch():
             self._vcpu.set_pending(self.port)
 
