@@ -128,7 +128,7 @@ class LabHost:
 
     def request(self, verb: str, **fields: Any) -> Answer:
         """A request over the control wire."""
-        return self.control.request(verb, timeout=TIMEOUT, **fields)
+        return self.control.request(verb, patience=TIMEOUT, **fields)
 
     def xl(self, *argv: str, cwd: str = "/", **fields: Any) -> Answer:
         """An xl command."""
