@@ -34,7 +34,7 @@ class Result:
     lost: list[int] = field(default_factory=list)
     """Numbers of acknowledged commits that are not there whole."""
     unsound: list[str] = field(default_factory=list)
-    """What else is wrong with the database: gaps, torn or damaged rows."""
+    """What else is wrong: gaps, torn or damaged rows; a guest that read back wrong data."""
     orderly: bool = False
     """Did the database guest shut itself down when asked?"""
     leftovers: list[str] = field(default_factory=list)

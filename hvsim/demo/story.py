@@ -12,7 +12,7 @@ from hvsim.demo.acknowledgements import Acknowledgements
 from hvsim.demo.leftovers import Witness
 from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict
-from hvsim.demo.watch import Vbd, disks_of, follow_recovery
+from hvsim.demo.watch import Recovery, Vbd, disks_of
 from hvsim.domain.xenbus.client import StoreError, StoreNotFound
 from hvsim.faults.now import inject
 from hvsim.lab.control import Control, ControlError
@@ -152,8 +152,11 @@ class _Story:
 
     def alive(self) -> bool:
         """Does the database's domain still run?"""
+        return self._exists(self.domid)
+
+    def _exists(self, domid: int) -> bool:
         try:
-            return self.running.run.running and self.store.exists(f"/local/domain/{self.domid}")
+            return self.running.run.running and self.store.exists(f"/local/domain/{domid}")
         except StoreError:
             return False
 
@@ -235,9 +238,9 @@ class _Story:
             self.result.failure = f"{self.database.name} has lost its disk of {self.storage.name}"
             return False
         began = time.monotonic()
-        kill = follow_recovery(
-            self.store, disks, lambda: inject(self.control, "kill", self.storage.name),
-            timeout=RECOVERY_TIMEOUT, alive=self.alive)
+        recovery = Recovery(self.store, disks)
+        kill = recovery.follow(lambda: inject(self.control, "kill", self.storage.name),
+                               timeout=RECOVERY_TIMEOUT, alive=self.alive)
         self.result.kills.append(kill)
         if kill.recovery_ms is None:
             self.result.failure = (
@@ -250,7 +253,11 @@ class _Story:
             return False
         kill.commit_gap_ms = (time.monotonic() - began) * 1000
         self._tell_kill(kill, number, f"{disks[0].domain} {disks[0].label}")
-        return True
+        missing = recovery.others(timeout=RECOVERY_TIMEOUT, exists=self._exists)
+        if missing:
+            self.result.failure = (f"{missing[0].domain} {missing[0].label} was not Connected "
+                                   f"again within {RECOVERY_TIMEOUT:g} s of kill {number + 1}")
+        return not missing
 
     def _tell_kill(self, kill: Kill, number: int, disk: str) -> None:
         if self.options.kills == 1:
@@ -265,6 +272,7 @@ class _Story:
 
     def shut_down(self) -> None:
         """Ask the database to end in order, so that what it acknowledged is what it did."""
+        self._ask_the_others()
         self.witness.look(self._terminals())
         self.teller.chapter(f"xl shutdown -w {self.database.name}, then its image is judged "
                             "from outside")
@@ -273,6 +281,17 @@ class _Story:
                                  argv=["shutdown", "-w", self.database.name])
         self.result.orderly = self.acks.wait_for_last_words(2.0)
         self.result.acknowledged = len(set(self.acks.numbers))
+
+    def _ask_the_others(self) -> None:
+        """The other guests check every byte that they read; one that is gone found a wrong one."""
+        for domain in self.running.lab.domains:
+            if domain.is_driver or domain is self.database:
+                continue
+            if not self._exists(self.running.domids[domain.name]):
+                log = self.running.run.console / f"{domain.name}.log"
+                lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+                said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+                self.result.unsound.append(f"{domain.name} ended; its last words: {said}")
 
     def judge(self) -> None:
         """Open the raw image with other software and compare."""

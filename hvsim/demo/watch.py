@@ -54,88 +54,106 @@ def connected_elsewhere(store: SocketStore, disk: Vbd, old: str) -> str | None:
     return backend if both == (CONNECTED, CONNECTED) else None
 
 
-def follow_recovery(
-    store: SocketStore, disks: list[Vbd], kill: Callable[[], object], *, timeout: float,
-    alive: Callable[[], bool],
-) -> Kill:
-    """Call `kill` and watch until every one of `disks` is Connected at its new backend.
+class Recovery:
+    """Watches the death of a backend domain and the way back of every disk that it served.
 
-    The first disk is the one whose times are taken. What is missing in the result was not
-    reached within `timeout` seconds.
+    The first of `disks` is the one whose steps and times are told, in `kill`.
     """
-    old = {disk: disk.backend(store) for disk in disks}
-    first = disks[0]
-    result = Kill(old_domid=domid_in(old[first]))
-    began = 0.0
-    told: dict[str, str | None] = {}
-    events: list[str] = []
 
-    def note(path: str, what: str) -> None:
-        value = _read(store, path)
-        if began and value is not None and told.get(path) != value:
-            text = value if what == "backend" else state_name(value)
-            result.steps.append((_ms(began), f"{first.domain} {first.label}: {what} {text}"))
-        told[path] = value
+    def __init__(self, store: SocketStore, disks: list[Vbd]) -> None:
+        self.store = store
+        self.first = disks[0]
+        self.waiting = list(disks)
+        self.old = {disk: disk.backend(store) for disk in disks}
+        self.kill = Kill(old_domid=domid_in(self.old[self.first]))
+        self._began = 0.0
+        self._told: dict[str, str | None] = {}
+        self._new_backend = ""
 
-    def released(_: str) -> None:
-        if began and "@releaseDomain" not in told:
-            told["@releaseDomain"] = None
-            result.steps.append((_ms(began), f"domain {result.old_domid} is gone "
-                                             "(@releaseDomain)"))
+    def follow(self, strike: Callable[[], object], *, timeout: float,
+               alive: Callable[[], bool]) -> Kill:
+        """Call `strike`, which kills, and watch until the first disk is back, at most `timeout`
+        seconds. What the result lacks was not reached."""
+        first = self.first
+        watches = [
+            self.store.watch(f"{first.frontend}/state", lambda path: self._note(path, "frontend")),
+            self.store.watch(f"{first.frontend}/backend", self._moved),
+            self.store.watch("@releaseDomain", self._released),
+        ]
+        told = len(watches)
+        try:
+            while self.store.poll(0.0):  # every watch fires once when it is set
+                pass
+            self._began = time.monotonic()
+            strike()
+            while first in self.waiting and time.monotonic() - self._began < timeout and alive():
+                self.store.poll(0.05)
+                if self._new_backend and len(watches) == told:
+                    watches.append(self.store.watch(
+                        f"{self._new_backend}/state", lambda path: self._note(path, "backend")))
+                self._look()
+        finally:
+            for watch in watches:
+                self.store.unwatch(watch)
+        return self.kill
 
-    watches = [
-        store.watch(f"{first.frontend}/state", lambda path: note(path, "frontend")),
-        store.watch(f"{first.frontend}/backend", events.append),
-        store.watch("@releaseDomain", released),
-    ]
-    watched_backend = None
-    try:
-        while store.poll(0.0):  # every watch fires once when it is set
-            pass
-        events.clear()
-        began = time.monotonic()
-        kill()
-        waiting = list(disks)
-        while waiting and time.monotonic() - began < timeout:
-            store.poll(0.05)
-            if events and watched_backend is None:
-                backend = first.backend(store)
-                if backend != old[first]:
-                    result.steps.append((_ms(began), f"{first.domain} {first.label}: its backend "
-                                                     f"is {backend}"))
-                    watched_backend = store.watch(
-                        f"{backend}/state", lambda path: note(path, "backend half "))
-                    watches.append(watched_backend)
-            waiting = _still_waiting(store, waiting, old, first, result, began)
-            if not alive():
-                break
-    finally:
-        for watch in watches:
-            store.unwatch(watch)
-    return result
+    def others(self, *, timeout: float, exists: Callable[[int], bool]) -> list[Vbd]:
+        """Wait until the other disks are back as well, those of domains that are gone left out;
+        returns the ones that are not back after `timeout` s."""
+        watches = [self.store.watch(f"{disk.frontend}/state", _nothing) for disk in self.waiting]
+        deadline = time.monotonic() + timeout
+        try:
+            while self.waiting and time.monotonic() < deadline:
+                self.store.poll(0.05)
+                self._look()
+                self.waiting = [disk for disk in self.waiting if exists(disk.domid)]
+        finally:
+            for watch in watches:
+                self.store.unwatch(watch)
+        return self.waiting
+
+    def _look(self) -> None:
+        """Strike off the waiting disks that are Connected at another backend."""
+        for disk in list(self.waiting):
+            backend = connected_elsewhere(self.store, disk, self.old[disk])
+            if backend is None:
+                continue
+            self.waiting.remove(disk)
+            if disk is self.first:
+                self.kill.recovery_ms = self._ms()
+                self.kill.new_domid = domid_in(backend)
+
+    def _note(self, path: str, half: str) -> None:
+        value = _read(self.store, path)
+        if self._began and value is not None and self._told.get(path) != value:
+            self._step(f"{half} half is {state_name(value)}")
+        self._told[path] = value
+
+    def _moved(self, _: str) -> None:
+        backend = self.first.backend(self.store)
+        if self._began and backend not in ("", self.old[self.first], self._new_backend):
+            self._new_backend = backend
+            self._step(f"its backend is now {backend}")
+
+    def _released(self, _: str) -> None:
+        if self._began and "@releaseDomain" not in self._told:
+            self._told["@releaseDomain"] = None
+            text = f"domain {self.kill.old_domid} is gone (@releaseDomain)"
+            self.kill.steps.append((self._ms(), text))
+
+    def _step(self, text: str) -> None:
+        self.kill.steps.append((self._ms(), f"{self.first.domain} {self.first.label}: {text}"))
+
+    def _ms(self) -> float:
+        return (time.monotonic() - self._began) * 1000
 
 
-def _still_waiting(store: SocketStore, waiting: list[Vbd], old: dict[Vbd, str], first: Vbd,
-                   result: Kill, began: float) -> list[Vbd]:
-    left = []
-    for disk in waiting:
-        backend = connected_elsewhere(store, disk, old[disk])
-        if backend is None:
-            left.append(disk)
-        elif disk is first:
-            result.recovery_ms = _ms(began)
-            result.new_domid = domid_in(backend)
-    return left
-
-
-def _ms(began: float) -> float:
-    return (time.monotonic() - began) * 1000
+def _nothing(_: str) -> None:
+    """An event that only ends a wait."""
 
 
 def _read(store: SocketStore, path: str) -> str | None:
     try:
         return store.read(path)
-    except StoreNotFound:
-        return None
     except StoreError:
         return None
