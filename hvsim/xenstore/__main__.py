@@ -48,6 +48,9 @@ def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int
         if trace is not None:
             trace.flush()
     server.close()
+    vcpu.close()
+    os.close(stop_read)
+    os.close(stop_write)
     if trace is not None:
         trace.close()
     return 0

@@ -155,7 +155,12 @@ class Store:
 
     def exists(self, domid: int) -> bool:
         """Whether the store knows of such a domain."""
-        return domid in self.domains or domid in self.known or self.host.domain_exists(domid)
+        if domid in self.domains or domid in self.known:
+            return True
+        if not self.host.domain_exists(domid):
+            return False
+        self.known.add(domid)  # it may get nodes and rights, to be taken away when it goes
+        return True
 
     def introduce(self, domid: int, gfn: int, port: int) -> None:
         """XS_INTRODUCE.  Raises Refused(EINVAL) when the domain has no such ring or port."""
@@ -183,20 +188,24 @@ class Store:
     def _drop(self, domain: Domain) -> None:
         """A domain goes: its connection, what it owned, its rights."""
         del self.domains[domain.domid]
-        self.known.discard(domain.domid)
         if domain.connected:
             self.host.disconnect_domain(domain.domid)
-        for path in self.tree.owned_by(domain.domid):
+        self._forget(domain.domid)
+        self.fire_special(paths.RELEASE_DOMAIN)
+
+    def _forget(self, domid: int) -> None:
+        """Remove what a domain owned, and its rights on what others own."""
+        self.known.discard(domid)
+        for path in self.tree.owned_by(domid):
             self.remove(path)
-        self.tree.forget_domain(domain.domid)
-        self.tree.accounts.pop(domain.domid, None)
+        self.tree.forget_domain(domid)
+        self.tree.accounts.pop(domid, None)
         for other in self.domains.values():
-            if other.target == domain.domid:
+            if other.target == domid:
                 other.target = -1
                 self._retarget(other)
         for path, perms in self.special.items():
-            self.special[path] = perm.without_domain(perms, domain.domid)
-        self.fire_special(paths.RELEASE_DOMAIN)
+            self.special[path] = perm.without_domain(perms, domid)
 
     def resume(self, domid: int) -> None:
         """XS_RESUME.  Raises Refused: ENOENT unknown, EINVAL dom0."""
@@ -228,7 +237,10 @@ class Store:
 
         ``@releaseDomain`` is fired once when a domain has shut down and once when it is gone.
         """
+        gone = self.known - alive.keys() - self.domains.keys()
         self.known = set(alive) | {0}
+        for domid in gone:
+            self._forget(domid)  # it went before it was introduced
         for domain in list(self.domains.values()):
             if domain.domid == 0:
                 continue
