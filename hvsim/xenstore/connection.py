@@ -152,6 +152,12 @@ class Connection:
             reply = xs_wire.XS_ERROR
             number = refused.errno if refused.errno in xs_wire.ERROR_NAMES else EINVAL
             answer = xs_wire.ERROR_NAMES[number].encode() + b"\0"
+        except Exception as bug:
+            # No request may take the store away from everybody else.
+            if self.store.on_bug is None:
+                raise
+            self.store.on_bug(f"{self.name}: request {type} {payload!r}", bug)
+            reply, answer = xs_wire.XS_ERROR, xs_wire.ERROR_NAMES[EIO].encode() + b"\0"
         if len(answer) > _PAYLOAD_MAX:
             reply, answer = xs_wire.XS_ERROR, xs_wire.ERROR_NAMES[EIO].encode() + b"\0"
         self._send(_HEADER.pack(reply, req_id, tx_id, len(answer)) + answer)

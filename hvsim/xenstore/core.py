@@ -6,6 +6,7 @@ What only the outside can do (map a ring, look at the hypervisor's list of domai
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hvsim.abi.errno import EINVAL, ENOENT
@@ -85,6 +86,7 @@ class Store:
         tree, watches, limits: the parts.
         domains: domid to introduced domain; dom0 is always there.
         special: permissions of the special nodes.
+        on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
         known: domids that exist although they were not introduced (the host's list).
     """
 
@@ -97,6 +99,7 @@ class Store:
         self.known: set[int] = {0}
         self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
         self.connections: set[Connection] = set()
+        self.on_bug: Callable[[str, Exception], None] | None = None
         for path in (b"/tool", b"/tool/xenstored"):
             self.tree.put(path, b"", perm.DEFAULT)
 

@@ -7,6 +7,7 @@ a domain has stopped.  ``main`` is the program that dom0 starts; arguments (``do
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,7 @@ class RingClient:
         self._dom = daemon.dom
         self._mapping = mapping
         self._pumping = False
+        self._given_up = False
         self.port = 0
         self.domid = domid
         self.connection = Connection(
@@ -55,11 +57,16 @@ class RingClient:
 
     def pump(self) -> None:
         """Serve the ring."""
+        if self._given_up:
+            return
         self._pumping = True
         try:
             notify, more = self._ring.pump()
         finally:
             self._pumping = False
+        if self.connection.broken:
+            self._given_up = True
+            self._dom.dmesg(f"xenstored: d{self.domid} cut off: {self.connection.broken}")
         if notify and self.port:
             self._dom.events.notify(self.port)
         if more and self.port:
@@ -87,6 +94,7 @@ class Daemon:
         self.dom = dom
         self.trace = trace
         self.store = Store(host=self)
+        self.store.on_bug = self._bug
         self._rings: dict[int, RingClient] = {}
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
         self._connect_dom0()
@@ -100,6 +108,9 @@ class Daemon:
             vcpu.dispatch()
             if self.trace is not None:
                 self.trace.flush()
+
+    def _bug(self, where: str, bug: Exception) -> None:
+        self.dom.log(f"xenstored: {where}\n{''.join(traceback.format_exception(bug))}")
 
     def close(self) -> None:
         """Stop serving."""
