@@ -4,8 +4,8 @@ Every operation takes the connection, the payload and the transaction (None outs
 the payload of the reply; it raises :class:`Refused` for an XS_ERROR.  None of them waits.
 
 A payload that is empty or lacks its NUL is EINVAL everywhere.  (C xenstored 4.17.7 was seen to die
-of an empty READ from a guest's ring, and answered it on its socket with whatever errno was left
-over, ENOENT; see ``paths`` for what is left of that here: nothing.)
+of an empty READ from a guest's ring, and answered ENOENT to it on its socket: an errno that some
+earlier request had left behind.  There is nothing to agree with in that.)
 
 Source: docs/misc/xenstore.txt; tools/xenstore/xenstored_core.c.
 """
