@@ -18,8 +18,8 @@ _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
 _MASK: Final = _SIZE - 1
 _U32: Final = 0xFFFFFFFF
 _WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes byte
-by byte, and an index that is half old and half new is out of range."""
+"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes
+byte by byte, and an index that is half old and half new is out of range."""
 _ROUNDS: Final = 64
 """Rings emptied in one call, so that one busy domain does not keep the others waiting."""
 

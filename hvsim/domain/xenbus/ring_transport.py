@@ -35,8 +35,8 @@ _U32: Final = 0xFFFFFFFF
 _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _HEADER_SIZE: Final = _HEADER.size
 _WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes byte
-by byte, and an index that is half old and half new is out of range."""
+"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes
+byte by byte, and an index that is half old and half new is out of range."""
 _ID_MASK: Final = 0x7FFFFFFF
 
 
