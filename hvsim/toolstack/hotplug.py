@@ -5,6 +5,7 @@ is no loop device: ``node`` is the image itself.
 """
 
 import errno
+import os
 
 from hvsim.drivers.block.hotplug import HotplugError, prepare
 from hvsim.toolstack.context import Toolstack
@@ -36,7 +37,7 @@ async def add(toolstack: Toolstack, device: Device) -> None:
             ])
             raise ToolstackError(
                 libxl("libxl_exec.c:117:libxl_report_child_exitstatus: "
-                      f"{BLOCK_SCRIPT} add exited with error status 1"),
+                      f"{BLOCK_SCRIPT} add [{os.getpid()}] exited with error status 1"),
                 libxl(f"libxl_device.c:1337:device_hotplug_child_death_cb: script: {failed}"),
             ) from None
         batch = [request for key, value in attached.writes()

@@ -64,7 +64,8 @@ def trace(name: str, homes: Mapping[str, int]) -> Iterator[Entry]:
         path, _, value = rest.partition(" ")
         who = re.sub(r"^(XL|domU)\d+$", r"\1", match["who"])
         if path and not path.startswith(("/", "@")) and match["verb"] in (*MUTATIONS, "READ"):
-            home = homes.get(who, 0)
+            numbered = re.fullmatch(r"domU(\d+)", match["who"])
+            home = int(numbered[1]) if numbered else homes.get(who, 0)
             path = f"/local/domain/{home}/{path}" if match["verb"] != "INTRODUCE" else path
         yield Entry(who, match["verb"], path, value, error)
 

@@ -70,6 +70,16 @@ def test_a_guest_with_a_disk_of_dom0_lives_and_leaves_nothing(
     nothing_left(host)
 
 
+def moved_away(host: LabHost, front: str, old: int) -> int:
+    """Wait until a frontend has another backend than domain *old*; returns which."""
+    with host.store() as store:
+        host.wait(
+            lambda: store.read_many([f"{front}/backend-id"])[0] not in (str(old), None),
+            "the frontend to be moved",
+        )
+        return int(store.read(f"{front}/backend-id"))
+
+
 def test_a_killed_driver_domain_is_rebuilt_and_its_frontends_connect_again(
     host: LabHost, image: Path
 ) -> None:
@@ -79,17 +89,10 @@ def test_a_killed_driver_domain_is_rebuilt_and_its_frontends_connect_again(
     with host.store() as store:
         for _ in range(3):
             assert host.request("fault", domain="storage", action="kill").exit == 0
-            host.wait(
-                lambda old=backend: store.read_many([f"{front}/backend-id"])[0] != str(old),
-                "the frontend to be moved",
-            )
-            new = int(store.read(f"{front}/backend-id"))
-            assert new != backend
+            new = moved_away(host, front, backend)
             back = f"/local/domain/{new}/backend/vbd/{guest}/51712"
-            host.wait(
-                lambda path=back: store.read_many([f"{front}/state", f"{path}/state"])
-                == ["4", "4"], "both halves to be Connected",
-            )
+            for half in (front, back):
+                host.wait_node(f"{half}/state", "4")
             assert store.read(f"{front}/backend") == back
             assert store.read(f"/libxl/{guest}/device/vbd/51712/backend") == back
             for key in store.directory(front):
@@ -277,7 +280,7 @@ def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
                     {"verb": "create"}, {"verb": "create", "config": 5}, {"verb": "ledger",
                                                                            "after": "x"}):
         host.control.send(request)
-        frames = []
+        frames: list[dict[str, object]] = []
         while not frames or "exit" not in frames[-1]:
             frame = host.control.receive(30.0)
             assert frame is not None

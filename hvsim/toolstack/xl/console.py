@@ -4,6 +4,8 @@ The terminal itself is the client's business (``console_client``): it opens the 
 xenconsoled serves.
 """
 
+from collections.abc import Sequence
+
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
@@ -11,7 +13,7 @@ from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, o
 
 async def run(call: Call) -> int:
     """xl console domain: answers with the path of the pty."""
-    _, args = options([word for word in call.args if word not in ("-t", "pv", "-n", "0")])
+    _, args = options(_only_pv(call.args))
     if not args:
         raise UsageError("'xl console' requires at least 1 argument.")
     async with call.toolstack.store() as store:
@@ -27,6 +29,21 @@ async def run(call: Call) -> int:
         )
     call.reply.data = {"tty": tty, "domid": domid}
     return 0
+
+
+def _only_pv(args: Sequence[str]) -> list[str]:
+    """The words without ``-t pv`` and ``-n 0``: every domain has one console, of that kind.
+
+    Raises: UsageError for another type or number.
+    """
+    words = list(args)
+    for flag, value in (("-t", "pv"), ("-n", "0")):
+        if flag in words:
+            place = words.index(flag)
+            if words[place + 1 : place + 2] != [value]:
+                raise UsageError(f"'xl console' knows no {flag} but {flag} {value}.")
+            del words[place : place + 2]
+    return words
 
 
 COMMAND = Command("console", "Attach to domain's console", "[options] <Domain>", run,
