@@ -1,0 +1,74 @@
+"""Labs for tests: the hvsim command as a user runs it, in a run directory of the test's own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+TWO_TIER = ROOT / "configs" / "two-tier.toml"
+
+
+class Commands:
+    """Runs `hvsim ...` against labs below `base`."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if key != "HVSIM_LAB"},
+            "HVSIM_RUN_DIR": str(base),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def argv(self, *words: str) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", "hvsim.cli", *words]
+
+    def run(
+        self, *words: str, cwd: Path | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run one command to its end."""
+        return subprocess.run(
+            self.argv(*words), capture_output=True, text=True, timeout=90, check=False, cwd=cwd,
+            stdin=subprocess.DEVNULL, env=self.environment | environment)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start one command; both of its outputs come through stdout."""
+        return subprocess.Popen(
+            self.argv(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, env=self.environment)
+
+    def ok(self, *words: str, **environment: str) -> str:
+        """Run one command that must succeed; what it printed."""
+        done = self.run(*words, **environment)
+        assert done.returncode == 0, f"hvsim {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        """Run one command with --json; what it printed, loaded."""
+        return json.loads(self.ok(*words, "--json"))
+
+
+@contextmanager
+def commands() -> Iterator[Commands]:
+    """Commands with a base directory of their own; every lab in it is down afterwards.
+
+    Raises AssertionError when a lab was left running or its directory was left behind by a test
+    that ended well.
+    """
+    base = Path(tempfile.mkdtemp(prefix="hv-", dir="/tmp"))  # short: socket paths are limited
+    made = Commands(base)
+    try:
+        yield made
+    finally:
+        left = sorted(entry.name for entry in base.iterdir())
+        for name in left:
+            made.run("down", name, "--now")
+        shutil.rmtree(base, ignore_errors=True)
+    assert left == []
