@@ -40,11 +40,11 @@ def running(hv: Hypervisor, path: str) -> Iterator[SocketStore]:
     thread.start()
     try:
         with connect(path) as store:
-            yield store
-            stop.append(1)
-            store.read("/")  # it looks at `stop` after this
+            try:
+                yield store
+            finally:
+                stop.append(1)  # it looks once more when this connection closes
     finally:
-        stop.append(1)
         thread.join(30)
         daemon.close()
     assert not thread.is_alive()
