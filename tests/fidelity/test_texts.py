@@ -130,3 +130,19 @@ def test_the_columns_of_the_list_are_xls(host: tuple[LabHost, Path]) -> None:
     assert [len(part) for part in shape.match(row).groups()[2:]] == [  # type: ignore[union-attr]
         len(part) for part in shape.match(ours[1]).groups()[2:]  # type: ignore[union-attr]
     ]
+
+
+def test_the_verbose_and_the_long_list_have_xls_shape(host: tuple[LabHost, Path]) -> None:
+    lab, _ = host
+    verbose = lab.xl("list", "-v", "Domain-0").out.splitlines()
+    assert verbose[0] == (
+        "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID"
+        "                            Reason-Code\tSecurity Label"
+    )
+    assert verbose[1].endswith(
+        " 00000000-0000-0000-0000-000000000000        -                -"
+    )
+    (long,) = lab.xl("list", "-l", "du1").data
+    assert long["config"]["c_info"]["name"] == "du1"
+    assert long["config"]["b_info"]["target_memkb"] == 128 * 1024
+    assert [disk["vdev"] for disk in long["config"]["disks"]] == ["xvda"]

@@ -25,10 +25,10 @@ def raw_mode(fd: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSANOW)  # what was typed ahead is not thrown away
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> int:
@@ -44,7 +44,8 @@ def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> in
         print(f"Could not open tty `{path}': {failure.strerror}", file=sys.stderr)
         return 1
     try:
-        with raw_mode(pty), raw_mode(source):
+        # The pty is raw already, xenconsoled made it so.
+        with raw_mode(source):
             _pump(source, target, pty)
     finally:
         os.close(pty)
