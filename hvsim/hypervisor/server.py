@@ -115,10 +115,11 @@ class Server:
 
     def close(self) -> None:
         """Kill every process, wait until all are gone, and let go of everything."""
-        for token in self._pidfds:
-            self.signal(token, SIGKILL)
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._pidfds and time.monotonic() < deadline:
+            # Every round anew: one whose spawning was under way may have joined them.
+            for token in self._pidfds:
+                self.signal(token, SIGKILL)
             self._round(0.1)
         if self._channel is not None:
             self._unwatch(self._channel.fileno())
