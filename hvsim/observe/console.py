@@ -45,7 +45,7 @@ def _raw(fd: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSANOW)  # flush nothing: the domain may have spoken already
     try:
         yield
     finally:

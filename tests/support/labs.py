@@ -44,9 +44,9 @@ class Commands:
             self.argv(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, env=self.environment)
 
-    def ok(self, *words: str, **environment: str) -> str:
+    def ok(self, *words: str, cwd: Path | None = None, **environment: str) -> str:
         """Run one command that must succeed; what it printed."""
-        done = self.run(*words, **environment)
+        done = self.run(*words, cwd=cwd, **environment)
         assert done.returncode == 0, f"hvsim {' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout
 

@@ -1,0 +1,52 @@
+"""`xl console`: what is typed goes to the pty, what the domain says comes out, Ctrl-] leaves."""
+
+import os
+import pty
+import threading
+import tty
+from pathlib import Path
+
+import pytest
+
+from hvsim.observe.console import ConsoleError, attach
+
+
+def joined(typed: bytes, said: bytes) -> tuple[bytes, bytes]:
+    """Attach to a pty on which a domain says `said`; what the user sees, what the domain gets."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)  # as xenconsoled leaves it: no echo
+    path = os.ttyname(slave)
+    keys_out, keys_in = os.pipe()
+    screen_out, screen_in = os.pipe()
+    thread = threading.Thread(target=attach, args=(path, keys_out, screen_in))
+    try:
+        thread.start()
+        os.write(master, said)
+        seen = b""
+        while len(seen) < len(said):
+            seen += os.read(screen_out, 100)
+        os.write(keys_in, typed)
+        expected = typed.split(b"\x1d")[0]
+        got = b""
+        while len(got) < len(expected):
+            got += os.read(master, 100)
+        os.close(keys_in)
+        thread.join(5.0)
+        assert not thread.is_alive()
+        return seen, got
+    finally:
+        for fd in (master, slave, keys_out, screen_out, screen_in):
+            os.close(fd)
+
+
+def test_both_directions_and_the_way_out() -> None:
+    assert joined(b"uptime\r\x1dignored", b"login: ") == (b"login: ", b"uptime\r")
+
+
+def test_the_end_of_a_pipe_leaves_too() -> None:
+    assert joined(b"abc", b"x") == (b"x", b"abc")
+
+
+def test_a_console_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(ConsoleError, match="is the domain still there"):
+        attach(str(tmp_path / "pts"), 0, 1)
