@@ -42,10 +42,12 @@ def row(seq: int, batch: int, rows: int, size: int) -> Row:
     return seq, batch, rows, data, zlib.crc32(data, batch & 0xFFFFFFFF)
 
 
-def is_whole(found: Row) -> bool:
-    """Is this row, as read back, what `row` made?"""
-    seq, batch, rows, data, _ = found
-    return found == row(seq, batch, rows, len(data))
+def is_whole(found: tuple[object, ...]) -> bool:
+    """Is this row, as read back, what `row` made?  A damaged database gives values of any type."""
+    match found:
+        case (int(seq), int(batch), int(rows), bytes(data), int()) if seq >= 0:
+            return seq < 1 << 64 and found == row(seq, batch, rows, len(data))
+    return False
 
 
 def acknowledged(lines: list[str]) -> list[int]:

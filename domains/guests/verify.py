@@ -137,14 +137,15 @@ def _judge(connection: sqlite3.Connection) -> Verdict:
     missing_seqs: list[int] = []
     for found in connection.execute(query):
         seq, batch, rows = found[:3]
+        verdict.rows += 1
+        if not is_whole(found):  # nothing that it says is believed
+            verdict.damaged_seqs.append(seq if isinstance(seq, int) else -1)
+            continue
         if len(missing_seqs) < _SHOWN:
             missing_seqs += range(verdict.max_seq + 1, seq)
-        verdict.rows += 1
         verdict.max_seq = seq
         seen[batch] = seen.get(batch, 0) + 1
         says[batch] = rows
-        if not is_whole(found):
-            verdict.damaged_seqs.append(seq)
     verdict.max_batch = max(seen, default=0)
     verdict.partial_batches = sorted(n for n, count in seen.items() if count != says[n])
     verdict.missing_batches = sorted(set(range(1, verdict.max_batch + 1)) - set(seen))

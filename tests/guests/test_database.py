@@ -161,6 +161,7 @@ def test_a_sound_image_is_found_sound(image: Path, capsys: pytest.CaptureFixture
         ("DELETE FROM ledger WHERE seq = 5", ("missing_seqs", [5])),
         ("UPDATE ledger SET payload = x'00' WHERE seq = 7", ("damaged_seqs", [7])),
         ("UPDATE ledger SET batch = 9 WHERE seq = 7", ("damaged_seqs", [7])),
+        ("UPDATE ledger SET payload = 'text' WHERE seq = 7", ("damaged_seqs", [7])),
     ],
 )
 def test_every_kind_of_damage_is_seen(
