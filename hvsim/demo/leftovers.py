@@ -1,6 +1,7 @@
 """Is anything of a lab still there? Asked of the kernel, after the lab has gone."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,14 +46,21 @@ class Witness:
         return found
 
     def _sockets(self) -> list[str]:
-        """Unix sockets that are bound below the run directory or to the lab's abstract names."""
-        marks = (f"{self.run.path}/", f"@hvsim-{self.run.name}/")
+        """Unix sockets bound below the run directory, or to an abstract name of the lab.
+
+        Abstract names hold the pid that bound them; another lab of the same name may run in
+        another run directory, and its sockets are none of ours.
+        """
+        ours = {one.pid for one in self.seen}
+        abstract = re.compile(rf"@hvsim-{re.escape(self.run.name)}/[^/]*/([0-9]+)\.")
         found = []
         table = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
         for line in table.splitlines():
             words = line.split(maxsplit=7)
-            if len(words) == 8 and words[7].startswith(marks):
-                found.append(words[7])
+            name = words[7] if len(words) == 8 else ""
+            match = abstract.match(name)
+            if name.startswith(f"{self.run.path}/") or (match and int(match[1]) in ours):
+                found.append(name)
         return found
 
 

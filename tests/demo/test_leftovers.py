@@ -1,0 +1,70 @@
+"""The search for leftovers finds each kind of thing, and nothing of others."""
+
+import os
+import pty
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hvsim.demo.leftovers import Witness
+from hvsim.lab.processes import Identity
+from hvsim.lab.rundir import RunDir, claim, release
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    monkeypatch.setenv("HVSIM_RUN_DIR", str(tmp_path))
+    return claim("x", "f")
+
+
+def test_nothing_is_left(run: RunDir) -> None:
+    witness = Witness(run)
+    release(run)
+    assert witness.leftovers() == []
+
+
+def test_the_run_directory_and_a_socket_in_it(run: RunDir) -> None:
+    witness = Witness(run)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(run.path / "s"))
+        assert witness.leftovers() == [f"run directory {run.path}", f"socket {run.path}/s"]
+
+
+def test_an_abstract_name_counts_when_its_process_was_ours(run: RunDir) -> None:
+    witness = Witness(run)
+    release(run)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"\0hvsim-x/XL/{os.getpid()}.1")
+        assert witness.leftovers() == []  # a lab of the same name elsewhere
+        mine = Identity.of(os.getpid())
+        assert mine is not None
+        witness.seen.add(mine)
+        assert witness.leftovers() == [
+            f"process {os.getpid()}", f"socket @hvsim-x/XL/{os.getpid()}.1"]
+
+
+def test_a_process_until_it_ends(run: RunDir) -> None:
+    witness = Witness(run)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        child = Identity.of(process.pid)
+        assert child is not None
+        witness.seen.add(child)
+        release(run)
+        assert witness.leftovers() == [f"process {process.pid}"]
+        process.communicate(b"\n")
+    assert witness.leftovers() == []
+
+
+def test_a_terminal_until_it_is_closed(run: RunDir) -> None:
+    master, slave = pty.openpty()
+    path = os.ttyname(slave)
+    witness = Witness(run)
+    witness.look([path, "/dev/pts/none"])
+    release(run)
+    assert witness.leftovers() == [f"pty {path}"]
+    os.close(master)
+    os.close(slave)
+    assert witness.leftovers() == []
