@@ -1,0 +1,76 @@
+"""The requests that look at nodes: READ, DIRECTORY, DIRECTORY_PART, GET_PERMS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hvsim.abi import xs_wire
+from hvsim.abi.errno import E2BIG, EACCES, ENOENT
+from hvsim.xenstore import permissions as perm
+from hvsim.xenstore.arguments import number, one, strings
+from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.transaction import Transaction
+from hvsim.xenstore.tree import Node
+
+if TYPE_CHECKING:
+    from hvsim.xenstore.connection import Connection
+
+
+def find(connection: Connection, path: bytes, needed: int, tx: Transaction | None) -> Node:
+    """The node at *path*, on which the connection has every right of *needed*.
+
+    Raises: Refused: EACCES without the right; ENOENT when there is none, but EACCES when the
+        connection has no such right on the closest parent either, so that nobody learns what
+        exists where they may not look.
+    """
+    node = connection.store.tree.nodes.get(path) if tx is None else tx.get(path)
+    domid = connection.domid
+    if domid == perm.PRIVILEGED_DOMID:
+        if node is None:
+            raise Refused(ENOENT)
+        return node
+    if node is not None:
+        if perm.access(node.perms, domid, connection.target) & needed != needed:
+            raise Refused(EACCES)
+        return node
+    above = (connection.store.tree if tx is None else tx).nearest(path) if path != b"/" else None
+    if above is not None and perm.access(above.perms, domid, connection.target) & needed:
+        raise Refused(ENOENT)
+    raise Refused(EACCES)
+
+
+def read(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    path = connection.canonical(one(payload))
+    return find(connection, path, perm.READ, tx).value
+
+
+def names(connection: Connection, path: bytes, tx: Transaction | None) -> tuple[bytes, int]:
+    node = find(connection, path, perm.READ, tx)
+    names = list(node.children.names) if tx is None else tx.names(path)
+    data = b"\0".join(names) + b"\0" if names else b""
+    return data, node.children.generation
+
+
+def directory(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    data, _ = names(connection, connection.canonical(one(payload)), tx)
+    if len(data) > xs_wire.XENSTORE_PAYLOAD_MAX:
+        raise Refused(E2BIG)
+    return data
+
+
+def directory_part(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    """``<generation>NUL`` and the names from an offset on; a further NUL behind the last."""
+    name, offset_text = strings(payload, 2, 2)
+    offset = number(offset_text)
+    data, generation = names(connection, connection.canonical(name), tx)
+    head = b"%d\0" % generation
+    rest = data[offset:]
+    room = xs_wire.XENSTORE_PAYLOAD_MAX - len(head) - 1
+    if len(rest) <= room:
+        return head + rest + b"\0"
+    return head + rest[: rest.rindex(b"\0", 0, room) + 1]
+
+
+def get_perms(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    path = connection.canonical(one(payload))
+    return perm.render(find(connection, path, perm.READ, tx).perms)

@@ -1,0 +1,104 @@
+"""The requests about watches and transactions of one connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hvsim.abi import xs_wire
+from hvsim.abi.errno import E2BIG, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC
+from hvsim.xenstore import quota
+from hvsim.xenstore.arguments import OK, one, strings
+from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.transaction import Transaction
+
+if TYPE_CHECKING:
+    from hvsim.xenstore.connection import Connection
+
+
+def _watch_path(connection: Connection, path: bytes) -> tuple[bytes, int]:
+    """Absolute path of a watch, and the bytes to leave out of its events."""
+    if path[:1] == b"@":
+        if len(path) > xs_wire.XENSTORE_REL_PATH_MAX:
+            raise Refused(EINVAL)
+        return path, 0
+    prefix = 0 if path[:1] == b"/" else len(connection.home) + 1
+    return connection.canonical(path), prefix
+
+
+def watch(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    name, token = strings(payload, 2, 2)
+    path, prefix = _watch_path(connection, name)
+    if (path, token) in connection.watches:
+        raise Refused(EEXIST)
+    store = connection.store
+    account = store.tree.account(connection.domid)
+    if connection.domid and account.watches >= store.limits.watches:
+        raise Refused(E2BIG)
+    account.watches += 1
+    watch = store.watches.add(connection, path, prefix, token)
+    connection.watches[path, token] = watch
+    # The event stands behind the reply.
+    connection.after_reply.append(watch.event(path))
+    return OK
+
+
+def unwatch(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    name, token = strings(payload, 2, 2)
+    path, _ = _watch_path(connection, name)
+    watch = connection.watches.pop((path, token), None)
+    if watch is None:
+        raise Refused(ENOENT)
+    connection.store.watches.remove(watch)
+    connection.store.tree.account(connection.domid).watches -= 1
+    return OK
+
+
+def reset_watches(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    connection.reset()
+    return OK
+
+
+# -- transactions ----------------------------------------------------------------------------------
+
+
+def transaction_start(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    if tx is not None:
+        raise Refused(EBUSY)
+    store = connection.store
+    limits = store.limits
+    account = store.tree.account(connection.domid)
+    limit = None
+    if connection.domid:
+        if account.transactions >= limits.transactions:
+            raise Refused(ENOSPC)
+        limit = limits.transaction_nodes
+    account.transactions += 1
+    number = connection.new_transaction_id()
+    connection.transactions[number] = Transaction(store.tree, limit)
+    return b"%d\0" % number
+
+
+def transaction_end(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+    if tx is None:
+        raise Refused(ENOENT)
+    decision = one(payload)
+    if decision not in (b"T", b"F"):
+        raise Refused(EINVAL)
+    connection.drop_transaction(tx)
+    if decision == b"T":
+        _commit(connection, tx)
+    return OK
+
+
+def _commit(connection: Connection, tx: Transaction) -> None:
+    store = connection.store
+    tree = store.tree
+    if connection.domid and tx.conflict() is None:
+        for domid, (nodes, memory) in tx.usage().items():
+            quota.check_owner(tree.account(domid), domid, nodes, memory, store.limits)
+    # A removed node's permissions decide who hears of it: ask while it is there.
+    gone = [p for p in tx.changes if p in tree.nodes and tx.get(p) is None]
+    permissions_before = {p: tree.nodes[p].perms for p in gone}
+    tx.commit()
+    for path, (exact, before) in tx.changes.items():
+        store.fire(path, exact, permissions_before.get(path, before))
