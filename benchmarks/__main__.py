@@ -1,11 +1,11 @@
-"""``python -m benchmarks [NAME ...]``: measure, print the table, fail when a row is out of bounds."""
+"""``python -m benchmarks [NAME ...]``: measure, print the table, fail when one is out of bounds."""
 
 import sys
 
-from benchmarks import bench_guests, bench_paths
+from benchmarks import bench_guests, bench_paths, bench_store
 from benchmarks.report import Row, table
 
-GROUPS = {"paths": bench_paths.run, "guests": bench_guests.run}
+GROUPS = {"paths": bench_paths.run, "guests": bench_guests.run, "store": bench_store.run}
 
 
 def main(names: list[str]) -> int:
@@ -17,7 +17,9 @@ def main(names: list[str]) -> int:
     rows: list[Row] = []
     for name in names or list(GROUPS):
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += GROUPS[name]()
+        for row in GROUPS[name]():
+            print(f"  {row.name}: {row.ours}, {row.value:.2f}", file=sys.stderr, flush=True)
+            rows.append(row)
     print(table(rows))
     return 0 if all(row.holds for row in rows) else 1
 

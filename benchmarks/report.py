@@ -14,7 +14,7 @@ class Row:
 
     `ratio` is "how good we are, the reference being 1" for rates, so higher is better and `floor`
     is the least it may be.  Rows that are bounded by an absolute figure (time or memory per guest)
-    have `ceiling` instead, in the unit of `ours`.
+    have `ceiling` instead, in the unit of `ours`; rows with neither are told, not judged.
     """
 
     name: str
@@ -29,29 +29,19 @@ class Row:
         """Whether the row is at or above its floor (or at or below its ceiling)."""
         if self.floor is not None:
             return self.value >= self.floor
-        assert self.ceiling is not None
-        return self.value <= self.ceiling
+        return self.ceiling is None or self.value <= self.ceiling
 
     def cells(self) -> tuple[str, str, str, str, str, str]:
         """The row as text: name, ours, reference, value, bound, verdict."""
-        verdict = "ok" if self.holds else "BELOW" if self.floor is not None else "ABOVE"
-        if self.floor is not None:
-            return (
-                self.name,
-                self.ours,
-                self.reference,
-                f"{self.value:.2f}x",
-                f">= {self.floor:g}x",
-                verdict,
-            )
-        return (
-            self.name,
-            self.ours,
-            self.reference,
-            f"{self.value:.1f}",
-            f"<= {self.ceiling:g}",
-            verdict,
-        )
+        if self.ceiling is not None:
+            value, bound = f"{self.value:.1f}", f"<= {self.ceiling:g}"
+            verdict = "ok" if self.holds else "ABOVE"
+        elif self.floor is not None:
+            value, bound = f"{self.value:.2f}x", f">= {self.floor:g}x"
+            verdict = "ok" if self.holds else "BELOW"
+        else:
+            value, bound, verdict = f"{self.value:.2f}x" if self.reference else "", "", ""
+        return self.name, self.ours, self.reference, value, bound, verdict
 
 
 def paired(
@@ -59,13 +49,14 @@ def paired(
     ours: Callable[[], float],
     reference: Callable[[], float],
     *,
-    floor: float,
+    floor: float | None,
     rounds: int = ROUNDS,
     unit: str = "us",
 ) -> Row:
     """Measure `ours` and `reference` in turn, `rounds` times; both return seconds per operation.
 
-    The ratio is taken pair by pair, so a machine that slows down meanwhile slows both.
+    The ratio is taken pair by pair, so a machine that slows down meanwhile slows both.  Without
+    `floor` the row is only told.
     """
     pairs = [(reference(), ours()) for _ in range(rounds)]
     ratio = statistics.median(ref / our for ref, our in pairs)
@@ -76,6 +67,12 @@ def paired(
         ratio,
         floor=floor,
     )
+
+
+def absolute(name: str, ours: Callable[[], float], *, rounds: int = ROUNDS) -> Row:
+    """Measure `ours` (seconds per operation) where there is no reference; only told."""
+    median = statistics.median(ours() for _ in range(rounds))
+    return Row(name, f"{median * 1e6:.1f} us", "", median * 1e6)
 
 
 def table(rows: Sequence[Row]) -> str:
