@@ -20,6 +20,7 @@ from hvsim.xenstore.watches import WatchTable
 
 if TYPE_CHECKING:
     from hvsim.xenstore.connection import Connection
+    from hvsim.xenstore.handshake_hooks import Handshakes
 
 SPECIAL: Final = (paths.INTRODUCE_DOMAIN, paths.RELEASE_DOMAIN)
 
@@ -87,6 +88,7 @@ class Store:
         domains: domid to introduced domain; dom0 is always there.
         special: permissions of the special nodes.
         on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
+        handshake: the monitor of device handshakes; None: nobody watches.
         known: domids that exist although they were not introduced (the host's list).
     """
 
@@ -100,6 +102,7 @@ class Store:
         self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
         self.connections: set[Connection] = set()
         self.on_bug: Callable[[str, Exception], None] | None = None
+        self.handshake: Handshakes | None = None
         for path in (b"/tool", b"/tool/xenstored"):
             self.tree.put(path, b"", perm.DEFAULT)
 
@@ -201,6 +204,8 @@ class Store:
         self.known.discard(domid)
         for path in self.tree.owned_by(domid):
             self.remove(path)
+            if self.handshake is not None:
+                self.handshake.removed(None, path)
         self.tree.forget_domain(domid)
         self.tree.accounts.pop(domid, None)
         for other in self.domains.values():

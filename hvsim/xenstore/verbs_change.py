@@ -58,7 +58,10 @@ def _changed(
 ) -> None:
     """Fire the event, or keep it for the end of the transaction."""
     if tx is None:
-        connection.store.fire(path, before=before)
+        store = connection.store
+        store.fire(path, before=before)
+        if store.handshake is not None and before is None:
+            store.handshake.wrote(connection, path)
     else:
         tx.changes[path] = (False, before)
 
@@ -119,13 +122,18 @@ def write(connection: Connection, payload: bytes, tx: Transaction | None) -> byt
         raise Refused(EINVAL)
     path = connection.canonical(payload[:end])
     value = payload[end + 1 :]
+    handshake = connection.store.handshake
     try:
         node = find(connection, path, perm.WRITE, tx)
     except Refused as refused:
         if refused.errno != ENOENT:
             raise
+        if handshake is not None:
+            handshake.check(connection, path, value, tx)
         _create(connection, path, value, tx)
     else:
+        if handshake is not None:
+            handshake.check(connection, path, value, tx)
         _put(connection, path, value, node.perms, node, tx)
     _changed(connection, path, tx)
     return OK
@@ -160,6 +168,8 @@ def rm(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
         raise Refused(EINVAL)
     if tx is None:
         store.remove(path)
+        if store.handshake is not None:
+            store.handshake.removed(connection, path)
     else:
         for current in tx.remove(path):
             tx.changes[current] = (current != path, None)

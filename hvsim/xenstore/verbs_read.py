@@ -41,7 +41,12 @@ def find(connection: Connection, path: bytes, needed: int, tx: Transaction | Non
 
 def read(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
     path = connection.canonical(one(payload))
-    return find(connection, path, perm.READ, tx).value
+    try:
+        return find(connection, path, perm.READ, tx).value
+    except Refused as refused:
+        if refused.errno == ENOENT and connection.store.handshake is not None:
+            connection.store.handshake.missed(connection, path)
+        raise
 
 
 def names(connection: Connection, path: bytes, tx: Transaction | None) -> tuple[bytes, int]:

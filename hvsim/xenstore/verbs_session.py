@@ -102,3 +102,5 @@ def _commit(connection: Connection, tx: Transaction) -> None:
     tx.commit()
     for path, (exact, before) in tx.changes.items():
         store.fire(path, exact, permissions_before.get(path, before))
+    if store.handshake is not None:
+        store.handshake.committed(connection, tx.changes)

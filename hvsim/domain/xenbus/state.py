@@ -71,6 +71,14 @@ BACKEND_NEXT: Final[dict[XenbusState, frozenset[XenbusState]]] = {
 
 Connected to InitWait is a backend driver that was bound anew under a living frontend."""
 
+TOOLSTACK_WRITES: Final[dict[Half, frozenset[XenbusState]]] = {
+    Half.FRONTEND: frozenset({Initialising}),
+    Half.BACKEND: frozenset({Initialising, Closing}),
+}
+"""States that a toolstack writes into halves that are not its own, whatever stood there before:
+both halves begin at Initialising (again, when a device is moved to a new backend), and a detach
+writes Closing, with ``online`` = 0, into the backend."""
+
 
 def may_switch(half: Half, old: XenbusState, new: XenbusState) -> bool:
     """Whether *half* may write *new* over its own *old* state.  Staying is always allowed:
