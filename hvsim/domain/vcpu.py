@@ -67,7 +67,7 @@ class Timer:
 class _Source:
     """A descriptor in the epoll set and what it means."""
 
-    __slots__ = ("fd", "handler", "immediate", "mask", "masked", "oneshot", "pending")
+    __slots__ = ("disarmed", "fd", "handler", "immediate", "level", "mask", "masked", "pending")
 
     def __init__(self, fd: int, mask: int, handler: Handler | None) -> None:
         self.fd = fd
@@ -76,7 +76,8 @@ class _Source:
         self.pending = False
         self.masked = False
         self.immediate = False
-        self.oneshot = False
+        self.level = False
+        self.disarmed = False
 
 
 class VCPU:
@@ -161,6 +162,8 @@ class VCPU:
             elif not source.pending:
                 source.pending = True
                 pending.append(source)
+            elif source.level:
+                self._disarm(source)
         if pending:
             return True
         due = self._next_deadline()
@@ -184,6 +187,8 @@ class VCPU:
                 elif not source.pending:
                     source.pending = True
                     self._pending.append(source)
+                elif source.level:
+                    self._disarm(source)
             if deadline is not None and not wanted.pending:
                 wait = deadline - self._clock()
                 if wait <= 0.0:
@@ -208,11 +213,12 @@ class VCPU:
                 done += 1
                 if source.pending and not source.masked:
                     source.pending = False
+                    if source.disarmed:
+                        source.disarmed = False
+                        self._epoll.register(source.fd, source.mask)
                     handler = source.handler
                     if handler is not None:
                         handler()
-                        if source.oneshot and source.handler is not None:
-                            self._epoll.modify(source.fd, source.mask)
             if self._timers:
                 self._run_timers()
         finally:
@@ -320,7 +326,7 @@ class VCPU:
             self._pending.append(source)
 
     def _forget(self, source: _Source) -> None:
-        if self._sources.pop(source.fd, None) is not None:
+        if self._sources.pop(source.fd, None) is not None and not source.disarmed:
             self._epoll.unregister(source.fd)
 
     # -- descriptors ------------------------------------------------------------------------
@@ -330,26 +336,28 @@ class VCPU:
         hung up.  For edge daemons that talk to the outside; a driver has event channels.
 
         Level-triggered: what the handler does not read is reported again.  A descriptor that is
-        pending is disarmed until its handler has run, so ``block(port=...)`` does not spin.
+        reported while it is pending is disarmed until its handler's turn, so ``block(port=...)``
+        does not spin; one whose handler runs at once, as most do, costs no system call for that.
         """
-        mask = select.EPOLLIN | select.EPOLLONESHOT | (select.EPOLLOUT if write else 0)
+        mask = select.EPOLLIN | (select.EPOLLOUT if write else 0)
         source = _Source(fd, mask, handler)
-        source.oneshot = True
+        source.level = True
         self._epoll.register(fd, mask)
         self._sources[fd] = source
 
     def modify_fd(self, fd: int, write: bool, read: bool = True) -> None:
         """Change what *fd* is watched for.  Raises KeyError for an unknown descriptor."""
         source = self._sources[fd]
-        mask = (
-            select.EPOLLONESHOT
-            | (select.EPOLLIN if read else 0)
-            | (select.EPOLLOUT if write else 0)
-        )
+        mask = (select.EPOLLIN if read else 0) | (select.EPOLLOUT if write else 0)
         if mask != source.mask:
             source.mask = mask
-            if not source.pending:
+            if not source.disarmed:
                 self._epoll.modify(fd, mask)
+
+    def _disarm(self, source: _Source) -> None:
+        # Taken out of the set: a mask of nothing would still report a hang-up for ever.
+        source.disarmed = True
+        self._epoll.unregister(source.fd)
 
     def remove_fd(self, fd: int) -> None:
         """Stop watching *fd*; call before closing it.  Unknown descriptors are ignored."""
@@ -357,7 +365,7 @@ class VCPU:
         if source is not None:
             self._forget(source)
             source.handler = None
-            source.pending = False
+            source.pending = source.disarmed = False
 
     def add_upcall(self, fd: int, handler: Handler) -> None:
         """Call *handler* inside ``block()`` itself whenever eventfd *fd* rings.

@@ -363,6 +363,29 @@ def test_descriptors_are_level_triggered_and_do_not_spin_a_port_wait(
         assert not vcpu.block(0.0)
 
 
+def test_a_hang_up_does_not_spin_a_port_wait(vcpu: VCPU, bells: list[Bell]) -> None:
+    ours, theirs = socket.socketpair()
+    seen: list[bytes] = []
+    with ours, theirs:
+        vcpu.add_fd(ours.fileno(), lambda: seen.append(ours.recv(1)))
+        vcpu.modify_fd(ours.fileno(), write=False, read=False)
+        vcpu.open_port(0, bells[0].fd, None)
+        theirs.close()
+        poll, polls = vcpu._poll, []
+
+        def counted(timeout: float | None, most: int) -> list[tuple[int, int]]:
+            polls.append(timeout)
+            return poll(timeout, most)
+
+        vcpu._poll = counted
+        assert not vcpu.block(0.02, port=0)
+        assert len(polls) <= 3
+        vcpu.dispatch()
+        assert vcpu.block(1.0), "its handler has run: it is listened to again"
+        vcpu.remove_fd(ours.fileno())
+    assert seen == [b""]
+
+
 def test_write_interest_can_be_switched(vcpu: VCPU) -> None:
     ours, theirs = socket.socketpair()
     calls: list[int] = []
