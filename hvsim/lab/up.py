@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Control
 from hvsim.lab.images import make_images
@@ -57,7 +58,9 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
     """Start `lab` and return when it is ready.
 
     Whatever goes wrong, or comes between (Ctrl-C), ends and removes what was started before the
-    exception goes on. Raises LabRunning, RunDirError, ImageError, LaunchError, UpError, NotReady.
+    exception goes on. Raises LabRunning and RunDirError; UpError, with the ends of the logs, for
+    everything later: a part that does not start, a domain that cannot be built or ends too early,
+    a device that does not connect.
     """
     begun = time.monotonic()
     run = claim(lab.name, str(lab.file))
@@ -92,12 +95,13 @@ def _undone(run: RunDir) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        tail = _logs(run) if isinstance(error, HvsimError) else ""
+        # Of Ctrl-C and of faults of ours the logs say nothing.
+        tail = _logs(run) if isinstance(error, HvsimError | StoreError | OSError) else None
         with contextlib.suppress(KeyboardInterrupt):
             take_down(run, now=True)
         if run.path.exists():  # a second Ctrl-C came in the middle of it
             take_down(run, now=True)
-        if tail:
+        if tail is not None:
             raise UpError(f"{error}{tail}") from error
         raise
 
