@@ -139,16 +139,14 @@ class VCPU:
         if port is not None:
             return self._block_port(self._ports[port], timeout)
         pending = self._pending
-        if pending:
-            return True
         wait = -1.0 if timeout is None else timeout
         timers = self._timers
-        if timers:
+        if pending:
+            wait = 0.0  # still look: a source that is always pending must not hide the others
+        elif timers:
             due = self._next_deadline()
             if due is not None:
-                due -= self._clock()
-                if due <= 0.0:
-                    return True
+                due = max(0.0, due - self._clock())
                 if wait < 0.0 or due < wait:
                     wait = due
         sources = self._sources
