@@ -16,6 +16,7 @@ from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.reply import Reply
+from hvsim.toolstack.supervise import supervise
 from hvsim.toolstack.xl import main as xl
 
 READY_TIMEOUT: Final = 20.0
@@ -89,16 +90,27 @@ class Verbs:
         if action not in ACTIONS:
             raise ToolstackError(f"fault: action must be one of {', '.join(ACTIONS)}", code=2)
         name = str(request.get("domain", ""))
-        async with self._toolstack.store() as store:
-            domid = await self._toolstack.find(store, name)
+        process = str(request.get("process") or "")
+        if not process and self._is_dom0_process(name):
+            domid: int | None = 0  # `fault kill xenstored`: not by asking the store who that is
+            process = name
+        else:
+            async with self._toolstack.store() as store:
+                domid = await self._toolstack.find(store, name)
         if domid is None:
             raise ToolstackError(f"{name} is an invalid domain identifier (rc=-6)")
         if self._toolstack.hypervisor.info(domid) is None:
             raise ToolstackError(f"Error: Domain '{name}' does not exist.")
-        process = str(request.get("process") or "")
         pid = self._toolstack.hypervisor.fault(domid, process, action)
         reply.data = {"domid": domid, "pid": pid}
         return 0
+
+    def _is_dom0_process(self, name: str) -> bool:
+        """Whether *name* is a process of dom0, and of no domain."""
+        if any(guest.name == name for guest in self._toolstack.guests.values()):
+            return False
+        rows = self._toolstack.hypervisor.processes()
+        return any(row["domid"] == 0 and row["process"] == name for row in rows)
 
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
         """End every domain but dom0: guests first, then those that serve them."""
@@ -166,6 +178,8 @@ async def serve(dom: Domain) -> None:
     server = ControlServer(endpoint, verbs.table(), dom.log)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, tasks)
+        for spec in dom.args.get("supervise") or ():
+            tasks.start_soon(supervise, toolstack, spec)
         await _stand_up_dom0(toolstack)
         tasks.start_soon(lifecycle.watch_domains, toolstack, tasks)
         verbs.ready.set()

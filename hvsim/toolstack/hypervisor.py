@@ -15,6 +15,7 @@ from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_peek,
     HVSIM_DOMCTL_populate,
     HVSIM_DOMCTL_set_start_info,
+    HVSIM_DOMCTL_spawn,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
@@ -176,6 +177,10 @@ class Hypervisor:
     def processes(self) -> list[dict[str, Any]]:
         """Every process of every domain."""
         return list(self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0])
+
+    def spawn(self, domid: int, spec: dict[str, Any]) -> None:
+        """Start one more process in a domain that runs; EEXIST while one has its name."""
+        self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
 
     def fault(self, domid: int, process: str, action: str) -> int:
         """Kill, stall or resume a process ("" is the main one); returns its pid."""

@@ -17,6 +17,8 @@ from hvsim.xenstore.aio import AsyncStore, AsyncWatch, connect
 
 T = TypeVar("T")
 
+PATIENCE: Final = 10.0
+"""Seconds that an operation waits for a store that has died and is started again."""
 MAX_ATTEMPTS: Final = 64
 """How often a transaction is begun anew after a conflict."""
 
@@ -48,7 +50,9 @@ class Store:
         """Names below a node; none for a node that does not exist."""
         try:
             return await self._client.directory(path, tx)
-        except StoreError:
+        except StoreError as error:
+            if error.errno == errno.EAGAIN:
+                raise  # the store has died under the transaction
             return []
 
     async def write(self, path: str, value: str) -> None:
@@ -67,9 +71,11 @@ class Store:
                 tx = int(await self.call(requests.transaction_start()))
                 try:
                     result = await fn(tx)
-                except BaseException:
+                except BaseException as error:
                     with anyio.CancelScope(shield=True):
                         await self.batch([requests.transaction_end(tx, False)])
+                    if isinstance(error, StoreError) and error.errno == errno.EAGAIN:
+                        continue  # the store has died under it
                     raise
                 if await self._end(tx):
                     return result
@@ -149,7 +155,7 @@ async def open_store(
 
     Raises: OSError when the store is not there.
     """
-    client = await connect(path, label, lab)
+    client = await connect(path, label, lab, patience=PATIENCE)
     try:
         yield Store(client, lock)
     finally:

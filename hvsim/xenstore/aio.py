@@ -9,11 +9,19 @@
 
 Runs on asyncio (also through anyio).  Requests of several tasks share the connection; the store
 answers in the order they were made.
+
+With *patience* the client outlives the store's death: it connects again, watches again (each watch
+fires once for that), and asks again what was not answered.  That is right for what it is used for:
+every request outside a transaction says what is to be, not what is to change, so that doing it
+twice is doing it once.  A transaction that was open, or whose commit was not answered, ends in
+EAGAIN and is begun anew by :meth:`AsyncStore.transaction`: its function must be repeatable, as
+after any conflict.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
@@ -39,6 +47,13 @@ _HEADER_SIZE: Final = _HEADER.size
 
 Reply = tuple[int, bytes]
 
+RETRY_STEP: Final = 0.004
+"""Seconds between two attempts to reach a store that has died."""
+_EPOCH_SHIFT: Final = 32
+_TX_MASK: Final = 0xFFFFFFFF
+_GONE_IS_DONE: Final = frozenset((xs_wire.XS_UNWATCH, xs_wire.XS_RM, xs_wire.XS_RELEASE))
+"""Asked again after they may have been done, ENOENT says that they were."""
+
 
 class AsyncWatch:
     """A registered watch: an async iterator of the paths that changed.
@@ -46,6 +61,7 @@ class AsyncWatch:
     Attributes:
         path: as registered.
         token: what the store repeats in each event.
+        registered: the store knows of it; to be registered anew when it has died.
     """
 
     def __init__(
@@ -57,6 +73,7 @@ class AsyncWatch:
         self._events: deque[str] = deque()
         self._arrived = asyncio.Event()
         self._closed = False
+        self.registered = False
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self
@@ -91,7 +108,9 @@ class AsyncWatch:
 class _Wire(asyncio.Protocol):
     """The byte stream: pairs replies with requests, passes events on."""
 
-    def __init__(self, on_event: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, on_event: Callable[[bytes], None], on_lost: Callable[[_Wire], None]
+    ) -> None:
         self.transport: asyncio.Transport | None = None
         self.waiting: deque[asyncio.Future[Reply]] = deque()
         self._on_event = on_event
@@ -129,7 +148,26 @@ class _Wire(asyncio.Protocol):
             future = self.waiting.popleft()
             if not future.done():
                 future.cancel()
-        self._on_lost()
+        self._on_lost(self)
+
+    def alive(self) -> bool:
+        """Whether the store is still at the other end."""
+        return self.transport is not None
+
+    def send(self, batch: Sequence[Request]) -> list[asyncio.Future[Reply]]:
+        """Send requests; each future gets its reply, or is cancelled when the store is gone."""
+        assert self.transport is not None
+        loop = asyncio.get_running_loop()
+        out = bytearray()
+        futures: list[asyncio.Future[Reply]] = []
+        for request in batch:
+            future: asyncio.Future[Reply] = loop.create_future()
+            futures.append(future)
+            out += _HEADER.pack(request.op, 0, request.tx & _TX_MASK, len(request.payload))
+            out += request.payload
+        self.waiting.extend(futures)
+        self.transport.write(bytes(out))
+        return futures
 
 
 class AsyncStore:
@@ -138,10 +176,21 @@ class AsyncStore:
     Made by :func:`connect`; an async context manager.
     """
 
-    def __init__(self, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        open_socket: Callable[[], socket.socket],
+        timeout: float = DEFAULT_TIMEOUT,
+        patience: float = 0.0,
+    ) -> None:
         self.timeout = timeout
+        self._open_socket = open_socket
+        self._patience = patience
         self._watches: dict[str, AsyncWatch] = {}
         self._next_token = 1
+        self._epoch = 0
+        self._closed = False
+        self._up = asyncio.Event()
+        self._reconnecting: asyncio.Task[None] | None = None
         self._wire = _Wire(self._event, self._lost)
 
     async def __aenter__(self) -> AsyncStore:
@@ -157,10 +206,12 @@ class AsyncStore:
 
     async def aclose(self) -> None:
         """Close the connection.  Idempotent."""
+        self._give_up()
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
         transport = self._wire.transport
         if transport is not None:
             transport.close()
-        self._lost()
         await asyncio.sleep(0)
 
     # -- requests --------------------------------------------------------------------------------
@@ -170,41 +221,63 @@ class AsyncStore:
 
         Raises: StoreDisconnected; TimeoutError that names the request without an answer.
         """
-        if not batch:
-            return []
-        transport = self._wire.transport
-        first = batch[0]
         for request in batch:
             if len(request.payload) > xs_wire.XENSTORE_PAYLOAD_MAX:
                 raise StoreError(xen_errno.E2BIG, request.name, request.path)
-        if transport is None or transport.is_closing():
-            raise StoreDisconnected(xen_errno.EIO, first.name, first.path)
-        loop = asyncio.get_running_loop()
-        out = bytearray()
-        futures: list[asyncio.Future[Reply]] = []
-        for request in batch:
-            future: asyncio.Future[Reply] = loop.create_future()
-            futures.append(future)
-            out += _HEADER.pack(request.op, 0, request.tx, len(request.payload))
-            out += request.payload
-        self._wire.waiting.extend(futures)
-        transport.write(bytes(out))
+        results: list[Any] = [None] * len(batch)
+        pending = list(range(len(batch)))
+        again = False
+        while pending:
+            await self._connected(batch[pending[0]])
+            pending = await self._attempt(batch, results, pending, again)
+            again = True
+        return results
+
+    async def _attempt(
+        self, batch: Sequence[Request], results: list[Any], pending: list[int], again: bool
+    ) -> list[int]:
+        """Make the *pending* requests of *batch*; returns those to make again in a new connection.
+
+        *again*: they may have been carried out already.
+        """
+        alive = []
+        for index in pending:
+            request = batch[index]
+            if request.tx and request.tx >> _EPOCH_SHIFT != self._epoch:
+                results[index] = StoreError(xen_errno.EAGAIN, request.name, request.path)
+            else:
+                alive.append(index)
+        if not alive:
+            return []
+        epoch = self._epoch
+        futures = self._wire.send([batch[index] for index in alive])
         # Replies come in order: when the last is there, all are.
         done, _ = await asyncio.wait(futures[-1:], timeout=self.timeout)
-        if not done:
-            late = next(r for r, f in zip(batch, futures, strict=True) if not f.done())
-            raise TimeoutError(
-                f"waited {self.timeout:g} s for the store's answer to {late.name} {late.path}"
-            )
-        results: list[Any] = []
-        for request, future in zip(batch, futures, strict=True):
-            if future.cancelled():
+        lost = []
+        for index, future in zip(alive, futures, strict=True):
+            request = batch[index]
+            if not done and not future.done():
+                raise TimeoutError(
+                    f"waited {self.timeout:g} s for the store's answer to "
+                    f"{request.name} {request.path}"
+                )
+            if not future.cancelled():
+                results[index] = _result(request, future.result(), epoch, again)
+            elif request.tx:
+                results[index] = StoreError(xen_errno.EAGAIN, request.name, request.path)
+            elif self._closed:
                 raise StoreDisconnected(xen_errno.EIO, request.name, request.path)
-            try:
-                results.append(request.result(*future.result()))
-            except StoreError as error:
-                results.append(error)
-        return results
+            else:
+                lost.append(index)
+        return lost
+
+    async def _connected(self, request: Request) -> None:
+        """Wait until there is a connection.  Raises StoreDisconnected."""
+        if not self._up.is_set():
+            await self._up.wait()
+        transport = self._wire.transport
+        if self._closed or transport is None or transport.is_closing():
+            raise StoreDisconnected(xen_errno.EIO, request.name, request.path)
 
     async def call(self, request: Request) -> Any:
         """Make one request.  Raises StoreError."""
@@ -216,6 +289,9 @@ class AsyncStore:
     async def read_many(self, paths: Iterable[str], tx: int = 0) -> list[str | None]:
         """Values of several nodes in one go; None for one that is missing or unreadable."""
         results = await self.pipeline([requests.read(path, tx) for path in paths])
+        for result in results:
+            if isinstance(result, StoreError) and result.errno == xen_errno.EAGAIN:
+                raise result  # the transaction has ended: "missing" would be a lie
         return [None if isinstance(value, StoreError) else value for value in results]
 
     async def read(self, path: str, tx: int = 0) -> str:
@@ -311,8 +387,10 @@ class AsyncStore:
             tx = int(await self.call(requests.transaction_start()))
             try:
                 result = await fn(tx)
-            except BaseException:
+            except BaseException as error:
                 self._send_abort(tx)
+                if isinstance(error, StoreError) and error.errno == xen_errno.EAGAIN:
+                    continue  # the store has died in between
                 raise
             try:
                 await self.call(requests.transaction_end(tx, True))
@@ -326,12 +404,9 @@ class AsyncStore:
     def _send_abort(self, tx: int) -> None:
         """Abort without waiting: the task may have been cancelled."""
         transport = self._wire.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or tx >> _EPOCH_SHIFT != self._epoch:
             return
-        self._wire.waiting.append(asyncio.get_running_loop().create_future())
-        request = requests.transaction_end(tx, False)
-        head = _HEADER.pack(request.op, 0, tx, len(request.payload))
-        transport.write(head + request.payload)
+        self._wire.send([requests.transaction_end(tx, False)])
 
     # -- watches ---------------------------------------------------------------------------------
 
@@ -346,8 +421,9 @@ class AsyncStore:
         try:
             await self.call(requests.watch(path, token))
         except BaseException:
-            del self._watches[token]
+            self._watches.pop(token, None)
             raise
+        watch.registered = True
         return watch
 
     async def unwatch(self, watch: AsyncWatch) -> None:
@@ -366,26 +442,110 @@ class AsyncStore:
             if watch is not None:
                 watch._event(parts[xs_wire.XS_WATCH_PATH])
 
-    def _lost(self) -> None:
+    # -- the store's death -----------------------------------------------------------------------
+
+    def _lost(self, wire: _Wire) -> None:
+        if wire is not self._wire:
+            return
+        self._up.clear()
+        if self._reconnecting is not None and not self._reconnecting.done():
+            return  # it died again meanwhile; who is at it sees that
+        if self._closed or not self._patience:
+            self._give_up()
+        else:
+            self._epoch += 1
+            self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+
+    def _give_up(self) -> None:
+        self._closed = True
         for watch in self._watches.values():
             watch._close()
         self._watches.clear()
+        self._up.set()  # whoever waits learns that there will be none
+
+    async def _reconnect(self) -> None:
+        """Connect and watch again, within the time that there is patience for."""
+        deadline = asyncio.get_running_loop().time() + self._patience
+        try:
+            while not await self._rejoin(deadline):
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise TimeoutError("the store dies again and again")
+        except (OSError, TimeoutError):
+            self._give_up()
+
+    async def _rejoin(self, deadline: float) -> bool:
+        """One more connection; False when it was lost again at once."""
+        wire = _Wire(self._event, self._lost)
+        await _open_wire(wire, self._open_socket, deadline)
+        self._wire = wire
+        if not wire.alive():
+            return False
+        batch = [
+            requests.watch(watch.path, watch.token)
+            for watch in self._watches.values() if watch.registered
+        ]
+        if batch:
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
+            futures = wire.send(batch)
+            done, _ = await asyncio.wait(futures[-1:], timeout=left)
+            if not done:
+                raise TimeoutError("the new store does not answer")
+        if wire.transport is None:
+            return False  # its _lost() has begun a further attempt
+        self._up.set()
+        return True
 
 
 async def connect(
-    path: str = "", label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
+    path: str = "", label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT,
+    patience: float = 0.0,
 ) -> AsyncStore:
     """Connect to the store's socket; *label* names the client in the store's trace.
 
+    Args:
+        patience: seconds to wait for a store that is not there, now or when it dies later.
+
     Raises: OSError when nobody listens there.
     """
-    sock = open_socket(path or default_socket(), label, lab)
-    store = AsyncStore(timeout)
+
+    def opener() -> socket.socket:
+        return open_socket(path or default_socket(), label, lab)
+
+    store = AsyncStore(opener, timeout, patience)
+    await _open_wire(store._wire, opener, asyncio.get_running_loop().time() + patience)
+    store._up.set()
+    return store
+
+
+async def _open_wire(
+    wire: _Wire, opener: Callable[[], socket.socket], deadline: float
+) -> None:
+    """Connect *wire*, trying again until *deadline* (the loop's time).  Raises OSError."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            sock = opener()
+            break
+        except OSError:
+            if loop.time() >= deadline:
+                raise
+        await asyncio.sleep(RETRY_STEP)
     try:
         sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: store._wire, sock=sock)
+        await loop.create_unix_connection(lambda: wire, sock=sock)
     except BaseException:
         sock.close()
         raise
-    return store
+
+
+def _result(request: Request, reply: Reply, epoch: int, again: bool) -> Any:
+    """What a reply means, a StoreError included; a transaction's id carries its connection."""
+    try:
+        result = request.result(*reply)
+    except StoreError as error:
+        if again and error.errno == xen_errno.ENOENT and request.op in _GONE_IS_DONE:
+            return None
+        return error
+    if request.op == xs_wire.XS_TRANSACTION_START:
+        return int(result) | epoch << _EPOCH_SHIFT
+    return result

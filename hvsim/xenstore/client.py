@@ -79,13 +79,18 @@ class SocketTransport:
         self.on_event: Callable[[bytes], None] = _ignore_event
         self.on_dispatch: Callable[[], bool] = _ignore_dispatch
         self.timeout = timeout
-        self._socket = open_socket(path, label, lab)
+        self._where = (path, label, lab)
+        self._next_id = 0
+        self._dead = False
+        self._open()
+
+    def _open(self) -> None:
+        """Connect.  Raises OSError."""
+        self._socket = open_socket(*self._where)
         self._socket.setblocking(False)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._in = bytearray()
-        self._next_id = 0
-        self._dead = False
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait for events with."""
@@ -191,7 +196,11 @@ class SocketStore(StoreClient):
     def __init__(
         self, path: str, label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
     ) -> None:
-        super().__init__(SocketTransport(path, label, lab, timeout))
+        super().__init__(self.open_transport(path, label, lab, timeout))
+
+    def open_transport(self, path: str, label: str, lab: str, timeout: float) -> SocketTransport:
+        """The connection.  Raises OSError."""
+        return SocketTransport(path, label, lab, timeout)
 
     def __enter__(self) -> SocketStore:
         return self

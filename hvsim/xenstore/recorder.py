@@ -99,15 +99,12 @@ class RingConnection(Connection):
             (end - new) & _U32, bytes(out[len(out) - new :]), tuple(self.transactions),
         )
 
-    def resume(
-        self, kept: bytes, out: bytes, transactions: tuple[int, ...], logged: int
-    ) -> None:
+    def resume(self, kept: bytes, out: bytes, transactions: tuple[int, ...]) -> None:
         """Go on where a former daemon was; its open transactions can only end in EAGAIN."""
         self._in += kept
         self.out += out
         if out and self._limited:
             self._queued.append(len(out))
-        self.logged = logged
         self.waiting = bool(kept)  # a request in it may be complete
         adopt_transactions(self, transactions)
 

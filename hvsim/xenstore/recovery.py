@@ -21,9 +21,8 @@ import msgpack
 from hvsim.xenstore import records
 from hvsim.xenstore.core import Domain, Store
 from hvsim.xenstore.permissions import Entry, Permissions
-from hvsim.xenstore.quota import Limits
+from hvsim.xenstore.quota import Limits, watch_cost
 from hvsim.xenstore.recorder import RingConnection
-from hvsim.xenstore.tree import Tree
 
 _U32: Final = 0xFFFFFFFF
 
@@ -86,7 +85,8 @@ class Recovery:
         self.streams: dict[int, Stream] = {}
         self.watches: dict[tuple[int, bytes, bytes], int] = {}
         self._perms: dict[Permissions, Permissions] = {}
-        store.tree = Tree()
+        for name in list(store.tree.nodes[b"/"].children.names):
+            store.tree.remove(b"/" + name)
 
     def replay(self, payloads: Iterable[bytes]) -> None:
         """Apply frames.  Raises JournalError."""
@@ -104,7 +104,9 @@ class Recovery:
             if domid == connection.domid:
                 watch = store.watches.add(connection, path, prefix, token)
                 connection.watches[path, token] = watch
-        store.tree.account(connection.domid).watches += len(connection.watches)
+        account = store.tree.account(connection.domid)
+        account.watches += len(connection.watches)
+        account.memory += sum(watch_cost(path, token) for path, token in connection.watches)
 
     def _apply(self, record: tuple[Any, ...]) -> None:
         kind, *rest = record

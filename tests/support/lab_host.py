@@ -99,20 +99,23 @@ class LabHost:
         common = {"lab": "test", "run_dir": run, "xenstored": self.store_path}
         programs: list[tuple[str, str, dict[str, Any]]] = [
             ("xenstored", "hvsim.xenstore.daemon:main",
-             {"socket": self.store_path, "trace": str(self.trace_path)}),
+             {"socket": self.store_path, "trace": str(self.trace_path),
+              "journal": f"{run}/xenstored/journal"}),
             ("kernel", "domains.dom0:main", {}),
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
             ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
         ]
+        specs: list[dict[str, Any]] = [
+            {"name": "Domain-0", "domid": 0, "process": process, "program": program,
+             "profile": "dom0", "path": [str(ROOT)], "files": [],
+             "stdout": f"{run}/log/{process}.log", "args": {**common, **args}}
+            for process, program, args in programs
+        ]
+        specs[-1]["args"]["supervise"] = specs[:1]
         return {
             "lab": "test", "memory_pages": self.memory * MIB, "cpus": 2, "seed": 1,
             "event_mode": "direct", "log_dir": f"{run}/log",
-            "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": [
-                {"name": "Domain-0", "domid": 0, "process": process, "program": program,
-                 "profile": "dom0", "path": [str(ROOT)], "files": [],
-                 "stdout": f"{run}/log/{process}.log", "args": {**common, **args}}
-                for process, program, args in programs
-            ]},
+            "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": specs},
             "spawner": {"preload": []},
         }
 

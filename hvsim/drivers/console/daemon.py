@@ -25,7 +25,7 @@ from hvsim.domain.xenbus.client import StoreError, Watch
 from hvsim.drivers.console.log import ConsoleLog, log_name
 from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
 from hvsim.drivers.console.terminal import Terminal
-from hvsim.xenstore.client import SocketStore, connect
+from hvsim.xenstore.reconnect import LastingStore
 
 PERIOD: Final = 0.2
 ALLOWANCE: Final = 256 * 1024
@@ -142,7 +142,7 @@ class Connection:
 class Daemon:
     """All consoles."""
 
-    def __init__(self, dom: Domain, store: SocketStore, log_dir: Path) -> None:
+    def __init__(self, dom: Domain, store: LastingStore, log_dir: Path) -> None:
         self._dom = dom
         self._store = store
         self._log_dir = log_dir
@@ -151,10 +151,15 @@ class Daemon:
 
     def start(self) -> None:
         """Watch for domains; those that are there are served at once."""
-        self._dom.vcpu.add_fd(self._store.transport.fileno(), self.poll)
+        self._listen(self._store.transport.fileno())
+        self._store.transport.on_lost = self._dom.vcpu.remove_fd
+        self._store.transport.on_back = self._listen
         for path in ("@introduceDomain", "@releaseDomain"):
             self._store.watch(path, self._domains_changed)
         self.poll()
+
+    def _listen(self, fd: int) -> None:
+        self._dom.vcpu.add_fd(fd, self.poll)
 
     def poll(self) -> None:
         """Handle all that the store said, also while it was asked for something else."""
@@ -232,12 +237,12 @@ class Daemon:
         self._store.unwatch(self._watches.pop(domid))
 
 
-def _open_store(dom: Domain, path: str) -> SocketStore:
+def _open_store(dom: Domain, path: str) -> LastingStore:
     """Connect to the store, which starts at the same time.  Raises: WaitTimeout."""
     deadline = time.monotonic() + STORE_TIMEOUT
     while True:
         try:
-            return connect(path, "CONS", str(dom.args.get("lab") or "lab"))
+            return LastingStore(path, "CONS", str(dom.args.get("lab") or "lab"))
         except OSError as failure:
             if time.monotonic() >= deadline:
                 raise WaitTimeout(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure
