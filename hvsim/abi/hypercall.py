@@ -105,3 +105,4 @@ HVSIM_DOMCTL_peek: Final = 0x107
 
 HVSIM_OP_start_info: Final = 0
 HVSIM_OP_event_mode: Final = 1
+HVSIM_OP_note: Final = 2

@@ -16,10 +16,14 @@ DOM0_MEMORY = 512
 
 PRELOAD = (
     "hvsim.domain", "hvsim.drivers.block.front", "hvsim.drivers.block.back",
-    "hvsim.xenstore.daemon", "hvsim.toolstack.daemon",
-    "domains.dom0", "domains.consoled", "domains.storage", "domains.guests.idle",
+    "hvsim.xenstore.daemon", "domains.dom0", "domains.consoled", "domains.storage",
+    "domains.guests.idle",
 )
-"""Modules that the warm spawner has loaded before it makes the first domain."""
+"""Modules that the warm spawner has loaded before it makes the first domain.
+
+Not the toolstack: what it stands on (asyncio, ZeroMQ) is big, and registers functions that every
+forked child runs.  Its process imports it while xenstored and the kernel start.
+"""
 
 
 def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
@@ -27,8 +31,11 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     common = {"lab": run.name, "run_dir": str(run.path), "seed": lab.seed}
     trace = str(run.log / "xenstored.trace") if lab.trace else None
     store = str(run.xenstored)
+    journal = str(run.xenstored.with_name("journal"))
     programs: list[tuple[str, str, dict[str, Any]]] = [
-        ("xenstored", "hvsim.xenstore.daemon:main", {"socket": store, "trace": trace}),
+        ("xenstored", "hvsim.xenstore.daemon:main",
+         {"socket": store, "trace": trace, "handshake": lab.handshake, "journal": journal,
+          "quota": dict(lab.store_quota)}),
         ("kernel", "domains.dom0:main", {}),
         ("xenconsoled", "domains.consoled:main",
          {"xenstored": store, "console_dir": str(run.console), "log_dir": str(run.console)}),
@@ -36,7 +43,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
          {"xenstored": store, "control": f"ipc://{run.control}", "console_dir": str(run.console),
           "lab_file": str(lab.file)}),
     ]
-    return [
+    specs: list[dict[str, Any]] = [
         {
             "name": "Domain-0", "domid": 0, "process": process, "program": program,
             "profile": "dom0", "path": [], "files": [], "args": {**common, **args},
@@ -44,6 +51,8 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         }
         for process, program, args in programs
     ]
+    specs[-1]["args"]["supervise"] = [spec for spec in specs if spec["process"] == "xenstored"]
+    return specs
 
 
 def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:

@@ -94,8 +94,10 @@ class _Loader:
             trace=table.get("trace", False),
             seed=table.get("seed", 0),
             event_mode=table.get("event_mode", "direct"),
+            handshake=table.get("handshake", "record"),
             images=tuple(image for _, image in images),
             domains=tuple(domain for _, domain in domains),
+            store_quota=self.data.get("store", {}).get("quota", {}),
         )
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:

@@ -76,6 +76,10 @@ class Lab:
     event_mode: str
     images: tuple[Image, ...]
     domains: tuple[Domain, ...]
+    handshake: str = "record"
+    """"record": what breaks the rules of a device's handshake is noted; "strict": refused."""
+    store_quota: Mapping[str, int] = field(default_factory=dict)
+    """Limits of the store that differ from the defaults, by the names of ``control quota``."""
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

@@ -1,11 +1,20 @@
-"""XS_CONTROL: what ``xenstore-control`` can ask of the daemon."""
+"""XS_CONTROL: what ``xenstore-control`` can ask of the daemon.
+
+Texts of C xenstored 4.17 (recording 80), and ``handshake``, which is ours.  ``logfile`` is missing:
+where the trace goes is decided by the lab.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.errno import EINVAL, ENOENT
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.handshake_control import handshake
+from hvsim.xenstore.quota import VALUE_MAX, Account, watch_cost
+from hvsim.xenstore.tree import cost
 
 if TYPE_CHECKING:
     from hvsim.xenstore.core import Store
@@ -13,10 +22,12 @@ if TYPE_CHECKING:
 OK: Final = b"OK\0"
 HELP: Final = (
     "check\t\n"
+    "handshake\t[<offset>|<device> [<after>]]\n"
     "log\ton|off\n"
     "memreport\t[<file>]\n"
     "print\t<string>\n"
     "quota\t[set <name> <val>|<domid>]\n"
+    "quota-soft\t[set <name> <val>]\n"
     "help\t\n"
 )
 
@@ -29,47 +40,87 @@ def run(store: Store, arguments: list[bytes]) -> bytes:
     if command == b"check" and not rest:
         return check(store)
     if command == b"print" and len(rest) == 1:
+        store.say(rest[0].decode("utf-8", "backslashreplace"))
         return OK
-    if command == b"log" and rest in ([b"on"], [b"off"]):
+    if command == b"log" and rest in ([b"on"], [b"off"]) and store.switch_trace is not None:
+        store.switch_trace(rest == [b"on"])
         return OK
-    if command == b"memreport" and not rest:
-        return _memreport(store)
+    if command == b"memreport" and len(rest) <= 1:
+        return _memreport(store, rest)
+    if command == b"quota-soft":
+        return _quota_soft(store, rest)
+    if command == b"handshake":
+        return handshake(store, rest)
     if command == b"quota":
         return _quota(store, rest)
     raise Refused(EINVAL)
 
 
 def check(store: Store) -> bytes:
-    """Whether the tree is consistent: every node has its parent, every child its node."""
-    nodes = store.tree.nodes
-    if sum(1 for _ in store.tree.walk(b"/")) != len(nodes):
+    """Whether the store is consistent: every node has its parent, every child its node, and every
+    account says what its domain has."""
+    tree = store.tree
+    if sum(1 for _ in tree.walk(b"/")) != len(tree.nodes):
         return b"the tree and the table of nodes differ\0"
+    used: dict[int, Account] = {}
+    for path, node in tree.nodes.items():
+        account = used.setdefault(node.perms[0].domid, Account())
+        account.nodes += 1
+        account.memory += cost(path, len(node.value), len(node.perms))
+    for connection in store.connections:
+        account = used.setdefault(connection.domid, Account())
+        account.watches += len(connection.watches)
+        account.memory += sum(watch_cost(*key) for key in connection.watches)
+        account.transactions += len(connection.transactions)
+        account.memory += sum(tx.memory for tx in connection.transactions.values())
+    for domid in used.keys() | tree.accounts.keys():
+        has, says = used.get(domid, Account()), tree.accounts.get(domid, Account())
+        if has != says:
+            return f"the account of domain {domid} says {says}, it has {has}".encode() + b"\0"
     return OK
 
 
-def _memreport(store: Store) -> bytes:
+def _memreport(store: Store, rest: list[bytes]) -> bytes:
+    """The report goes to the file, or to where ``print`` goes."""
     accounts = store.tree.accounts
     lines = [f"nodes {len(store.tree.nodes)} watches {len(store.watches)}"]
     lines += [
-        f"domain {domid}: {account.nodes} nodes, {account.memory} bytes, "
-        f"{account.watches} watches, {account.transactions} transactions"
+        f"domain {domid}: {account}"
         for domid, account in sorted(accounts.items())
     ]
-    return "\n".join(lines).encode()[:4000] + b"\n\0"
+    text = "\n".join(lines) + "\n"
+    if rest:
+        try:
+            Path(os.fsdecode(rest[0])).write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise Refused(getattr(error, "errno", None) or EINVAL) from None
+    else:
+        store.say(text)
+    return OK
+
+
+def _quota_soft(store: Store, rest: list[bytes]) -> bytes:
+    if not rest:
+        return store.limits.soft_text().encode() + b"\0"
+    if rest[:2] != [b"set", b"memory"] or len(rest) != 3 or not rest[2].isdigit():
+        raise Refused(EINVAL)
+    store.limits.memory_soft = min(int(rest[2]), VALUE_MAX)
+    return OK
 
 
 def _quota(store: Store, rest: list[bytes]) -> bytes:
     if not rest:
         return store.limits.text().encode() + b"\0"
     if rest[0] == b"set":
-        if len(rest) != 3 or not rest[2].isdigit():
+        if len(rest) != 3 or not rest[2].isdigit() or len(rest[2]) > 10:
             raise Refused(EINVAL)
         if not store.limits.set(rest[1].decode("ascii", "replace"), int(rest[2])):
             raise Refused(EINVAL)
         return OK
-    if len(rest) != 1 or not (rest[0].isdigit() or rest[0] == b"max"):
+    if len(rest) != 1 or not (rest[0] == b"max" or (rest[0].isdigit() and len(rest[0]) < 6)):
         raise Refused(EINVAL)
     domid = 0 if rest[0] == b"max" else int(rest[0])
     if domid not in store.domains:
         raise Refused(ENOENT)
-    return store.tree.account(domid).text(domid, 0).encode() + b"\0"
+    outstanding = sum(c.outstanding for c in store.connections if c.domid == domid)
+    return store.tree.account(domid).text(domid, outstanding).encode() + b"\0"

@@ -13,6 +13,7 @@ from hvsim.abi.errno import EINVAL, ENOENT
 from hvsim.xenstore import paths
 from hvsim.xenstore import permissions as perm
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.fairness import Governor
 from hvsim.xenstore.permissions import Permissions
 from hvsim.xenstore.quota import Limits
 from hvsim.xenstore.tree import Node, Tree
@@ -69,15 +70,17 @@ class Domain:
         connected: its ring is served.
         shutdown: it has stopped and ``@releaseDomain`` was fired for that.
         target: domid that it may act for, -1 for none.
+        port: its event channel, as it was introduced with.
     """
 
-    __slots__ = ("connected", "domid", "shutdown", "target")
+    __slots__ = ("connected", "domid", "port", "shutdown", "target")
 
     def __init__(self, domid: int) -> None:
         self.domid = domid
         self.connected = True
         self.shutdown = False
         self.target = -1
+        self.port = 0
 
 
 class Store:
@@ -87,9 +90,16 @@ class Store:
         tree, watches, limits: the parts.
         domains: domid to introduced domain; dom0 is always there.
         special: permissions of the special nodes.
+        on_limit: hears of every time that a quota bites: its name, the domid, what happened.
+        say: takes what CONTROL print and memreport have to say.
+        switch_trace: turns the trace on and off; None: there is none.
+        governor: holds back who makes others' transactions fail; None holds nobody.
         on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
         handshake: the monitor of device handshakes; None: nobody watches.
         known: domids that exist although they were not introduced (the host's list).
+        before_output: to be called before bytes leave for any client: what was answered is made
+            durable (``recorder``).
+        administration: goes up when domains, their rights or the limits change.
     """
 
     def __init__(self, limits: Limits | None = None, host: Host | None = None) -> None:
@@ -102,6 +112,12 @@ class Store:
         self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
         self.connections: set[Connection] = set()
         self.on_bug: Callable[[str, Exception], None] | None = None
+        self.on_limit: Callable[[str, int, str], None] | None = None
+        self.governor: Governor | None = None
+        self.say: Callable[[str], None] = _silent
+        self.switch_trace: Callable[[bool], None] | None = None
+        self.before_output: Callable[[], None] = _nothing
+        self.administration = 0
         self.handshake: Handshakes | None = None
         for path in (b"/tool", b"/tool/xenstored"):
             self.tree.put(path, b"", perm.DEFAULT)
@@ -157,6 +173,11 @@ class Store:
                 self.fire(below, exact=below != path)
         self.tree.remove(path)
 
+    def limit(self, name: str, domid: int, what: str) -> None:
+        """A quota bit."""
+        if self.on_limit is not None:
+            self.on_limit(name, domid, what)
+
     # -- domains ---------------------------------------------------------------------------------
 
     def exists(self, domid: int) -> bool:
@@ -165,6 +186,7 @@ class Store:
             return True
         if not self.host.domain_exists(domid):
             return False
+        self.administration += 1
         self.known.add(domid)  # it may get nodes and rights, to be taken away when it goes
         return True
 
@@ -173,12 +195,15 @@ class Store:
         if port <= 0 or domid < 0:
             raise Refused(EINVAL)
         domain = self.domains.get(domid)
+        self.administration += 1
         if domain is not None and domain.connected:
             if domid:
                 self.host.rebind_domain(domid, port)
+                domain.port = port
             return
         self.host.connect_domain(domid, gfn, port)
-        self.domains[domid] = Domain(domid)
+        domain = self.domains[domid] = Domain(domid)
+        domain.port = port
         self.known.add(domid)
         self.fire_special(paths.INTRODUCE_DOMAIN)
 
@@ -193,6 +218,7 @@ class Store:
 
     def _drop(self, domain: Domain) -> None:
         """A domain goes: its connection, what it owned, its rights."""
+        self.administration += 1
         del self.domains[domain.domid]
         if domain.connected:
             self.host.disconnect_domain(domain.domid)
@@ -201,6 +227,7 @@ class Store:
 
     def _forget(self, domid: int) -> None:
         """Remove what a domain owned, and its rights on what others own."""
+        self.administration += 1
         self.known.discard(domid)
         for path in self.tree.owned_by(domid):
             self.remove(path)
@@ -208,6 +235,8 @@ class Store:
                 self.handshake.removed(None, path)
         self.tree.forget_domain(domid)
         self.tree.accounts.pop(domid, None)
+        if self.governor is not None:
+            self.governor.forget(domid)
         for other in self.domains.values():
             if other.target == domid:
                 other.target = -1
@@ -222,6 +251,7 @@ class Store:
             raise Refused(ENOENT)
         if domid == 0:
             raise Refused(EINVAL)
+        self.administration += 1
         domain.shutdown = False
 
     def set_target(self, domid: int, target: int) -> None:
@@ -229,6 +259,7 @@ class Store:
         domain = self.domains.get(domid)
         if domain is None or target not in self.domains:
             raise Refused(ENOENT)
+        self.administration += 1
         domain.target = target
         self._retarget(domain)
 
@@ -246,6 +277,7 @@ class Store:
         ``@releaseDomain`` is fired once when a domain has shut down and once when it is gone.
         """
         gone = self.known - alive.keys() - self.domains.keys()
+        self.administration += 1
         self.known = set(alive) | {0}
         for domid in gone:
             self._forget(domid)  # it went before it was introduced
@@ -258,3 +290,11 @@ class Store:
             elif shutdown and not domain.shutdown:
                 domain.shutdown = True
                 self.fire_special(paths.RELEASE_DOMAIN)
+
+
+def _nothing() -> None:
+    """There is no journal."""
+
+
+def _silent(_text: str) -> None:
+    """Nobody listens."""

@@ -2,7 +2,10 @@
 
 The only I/O of the store: the tools' socket, the ring pages of domains, the hypervisor's news that
 a domain has stopped.  ``main`` is the program that dom0 starts; arguments (``dom.args``):
-``socket`` (path), ``trace`` (path or nothing).
+``handshake`` ("record", or "strict": a state that breaks the rules of a handshake is refused),
+``socket`` (path), ``quota`` (limits that differ from the defaults), ``trace`` (path or nothing),
+``journal`` (path or nothing), ``recover`` (go on with the store of that journal: the toolstack says
+so when it starts a dead store again).
 """
 
 from __future__ import annotations
@@ -20,9 +23,16 @@ from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError, Mapping
-from hvsim.xenstore.connection import Connection
+from hvsim.domain.vcpu import Timer
+from hvsim.xenstore.complaints import Complaints
 from hvsim.xenstore.core import Store
+from hvsim.xenstore.doors import Doors
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.fairness import Governor
+from hvsim.xenstore.handshake_hooks import watch_handshakes
+from hvsim.xenstore.keeper import Keeper
+from hvsim.xenstore.quota import Limits
+from hvsim.xenstore.recorder import RingConnection
 from hvsim.xenstore.ring import StoreRing
 from hvsim.xenstore.server import SocketServer
 from hvsim.xenstore.trace import Trace
@@ -41,12 +51,28 @@ class RingClient:
         self._mapping = mapping
         self._pumping = False
         self._given_up = False
+        self._resume: Timer | None = None
         self.port = 0
         self.domid = domid
-        self.connection = Connection(
-            daemon.store, domid, f"d{domid}", "", daemon.trace, self._output
+        keeper = daemon.keeper
+        self.connection = RingConnection(
+            daemon.store, domid, f"d{domid}", "", daemon.trace, self._output, keeper.recorder
         )
-        self._ring = StoreRing(page, self.connection, fresh=mapping is not None)
+        recovery = keeper.recovery
+        fresh = mapping is not None and recovery is None
+        ring = self._ring = StoreRing(page, self.connection, fresh)
+        self.connection.positions = ring
+        self.connection.logged = ring.produced()
+        if recovery is not None:
+            recovery.attach(self.connection)
+            stream = recovery.streams.get(domid)
+            if stream is not None and ring.resume(stream.before, stream.after):
+                unsent = stream.unsent(ring.produced())
+                self.connection.resume(stream.kept, unsent, stream.transactions)
+
+    def greet(self) -> None:
+        """A new daemon has taken over: the domain may have rung while nobody listened."""
+        self._dom.events.notify(self.port)
 
     def bind(self, remote_port: int) -> None:
         """Listen to the domain's port; a former one is closed.  Raises HypercallError."""
@@ -69,11 +95,22 @@ class RingClient:
             self._dom.dmesg(f"xenstored: d{self.domid} cut off: {self.connection.broken}")
         if notify and self.port:
             self._dom.events.notify(self.port)
-        if more and self.port:
-            self._dom.vcpu.set_pending(self.port)
+        if more and self.port and self._resume is None:
+            delay = self.connection.delay()
+            if delay > 0.0:
+                self._resume = self._dom.vcpu.call_later(delay, self._go_on)
+            else:
+                self._dom.vcpu.set_pending(self.port)
+
+    def _go_on(self) -> None:
+        """The domain was held back, and is no more."""
+        self._resume = None
+        self.pump()
 
     def close(self) -> None:
         """Let go of port and page."""
+        if self._resume is not None:
+            self._resume.cancel()
         self.connection.close()
         if self.port:
             port, self.port = self.port, 0
@@ -90,14 +127,30 @@ class RingClient:
 class Daemon:
     """The store, its socket and its rings.  Implements ``core.Host``."""
 
-    def __init__(self, dom: Domain, socket_path: str, trace: Trace | None) -> None:
+    def __init__(
+        self,
+        dom: Domain,
+        socket_path: str,
+        trace: Trace | None,
+        journal: str = "",
+        recover: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
         self.dom = dom
         self.trace = trace
-        self.store = Store(host=self)
+        self.store = Store(limits, host=self)
         self.store.on_bug = self._bug
+        self.store.say = dom.log
+        self.store.switch_trace = trace.switch if trace is not None else None
+        self.keeper = Keeper(self.store, journal, recover, dom.dmesg)
         self._rings: dict[int, RingClient] = {}
+        self.store.governor = Governor(dom.vcpu.now)
+        self._complaints = Complaints(dom, lambda: self.store.limits)
+        self.store.on_limit = self._complaints
+        self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log)
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
         self._connect_dom0()
+        self._restore()
         self.server = SocketServer(socket_path, self.store, dom.vcpu, trace, dom.log)
 
     def serve(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -106,6 +159,7 @@ class Daemon:
         while not until():
             vcpu.block()
             vcpu.dispatch()
+            self.keeper.commit()
             if self.trace is not None:
                 self.trace.flush()
 
@@ -113,8 +167,10 @@ class Daemon:
         self.dom.log(f"xenstored: {where}\n{''.join(traceback.format_exception(bug))}")
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving.  What is dropped here is not the clients' doing, and not journaled."""
+        self.keeper.close()
         self.server.close()
+        self._doors.close_all()
         for domid in list(self._rings):
             self.disconnect_domain(domid)
         self.dom.events.close(self._virq)
@@ -138,6 +194,7 @@ class Daemon:
             ring.close()
             raise Refused(EINVAL) from None
         self._rings[domid] = ring
+        self._doors.open(domid)
 
     def rebind_domain(self, domid: int, port: int) -> None:
         """XS_INTRODUCE of a domain that is connected: its event channel may be new."""
@@ -153,7 +210,9 @@ class Daemon:
             raise Refused(EINVAL) from None
 
     def disconnect_domain(self, domid: int) -> None:
-        """Unmap the ring and close the port."""
+        """Unmap the ring, close the port and the domain's socket."""
+        self._doors.close(domid)
+        self._complaints.forget(domid)
         ring = self._rings.pop(domid, None)
         if ring is not None:
             ring.close()
@@ -176,6 +235,23 @@ class Daemon:
             ring = RingClient(self, 0, self.dom.memory.own_page(gfn), None)
             ring.bind(port)
             self._rings[0] = ring
+
+    def _restore(self) -> None:
+        """Take the rings of a recovered store over, and begin to journal."""
+        recovered = self.keeper.recovery is not None
+        if recovered:
+            for domid, domain in list(self.store.domains.items()):
+                if domid == 0:
+                    continue
+                try:
+                    self.connect_domain(domid, 0, domain.port)
+                except Refused:
+                    domain.connected = False  # it went meanwhile, or has no port any more
+        self.keeper.begin()
+        if recovered:
+            self._domains_changed()
+            for ring in self._rings.values():
+                ring.greet()
 
     def _domains_changed(self) -> None:
         """VIRQ_DOM_EXC: a domain has shut down, or has gone."""
@@ -209,7 +285,11 @@ def main(dom: Domain) -> None:
     """Serve until dom0 ends."""
     path = dom.args.get("trace")
     trace = open_trace(str(path), dom.vcpu.now) if path else None
-    daemon = Daemon(dom, str(dom.args["socket"]), trace)
+    journal = str(dom.args.get("journal") or "")
+    recover = bool(dom.args.get("recover"))
+    limits = Limits.parse(dom.args.get("quota") or {})
+    daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits)
+    watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
     try:
         daemon.serve(lambda: dom.shutdown_requested is not None)
     finally:

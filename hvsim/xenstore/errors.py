@@ -8,8 +8,12 @@ class Refused(Exception):
 
     Attributes:
         errno: one of the numbers of ``xs_wire.XSD_ERRORS``.
+        limit: name of the quota that is the reason, as ``control quota`` spells it; "" for others.
+        domid: whose quota; -1 for that of who asked.
     """
 
-    def __init__(self, errno: int) -> None:
+    def __init__(self, errno: int, limit: str = "", domid: int = -1) -> None:
         super().__init__(xen_errno.name(errno))
         self.errno = errno
+        self.limit = limit
+        self.domid = domid

@@ -8,14 +8,15 @@ in a record, length of names and values.
 
 In ``record`` mode a breach is noted and the write stands; in ``strict`` mode :meth:`Monitor.check`
 refuses it with EPERM before anything is changed.  The history lives with the daemon: after its
-death it begins anew, and the first step that is seen of a half is not judged by a table.
+death it begins anew from the states that stand in the store.  A monitor that is laid over a store
+of which it knows only what it is told (a recording) does not judge the first step of a half.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from hvsim.abi.errno import EPERM
@@ -28,22 +29,25 @@ MODES: Final = ("record", "strict")
 MAX_DEVICES: Final = 512
 MAX_RECORDS: Final = 128
 """Records kept for each device; the oldest go."""
-MAX_KEYS: Final = 24
+MAX_KEYS: Final = 16
 """Keys noted in one record; more are counted."""
 MAX_TEXT: Final = 40
 """Characters kept of a key's name and of a value."""
 
 Lookup = Callable[[bytes], bytes | None]
 """A path to the value of its node, None where there is none."""
-Report = Callable[[str, int, str], None]
-"""Hears of each breach: ``handshake.broken`` or ``handshake.refused``, the writer's domid, text."""
+Report = Callable[[int, str], None]
+"""Hears of breaches: the writer's domid, and a text.  Of many of one device it hears of the first
+few, and then ever more seldom, so that nobody can flood it."""
+REPORTED: Final = 8
+"""Breaches of a device that are all reported; of more, the 16th, 32nd, 64th, ..."""
 
 NOBODY: Final = Writer("xenstored", 0, True)
 """Who removes what belonged to a domain that is no more."""
 
 _SPLIT: Final = re.compile(
-    rb"/local/domain/(\d{1,5})/(?:device/([^/]+)/(\d{1,10})|backend/([^/]+)/(\d{1,5})/(\d{1,10}))"
-    rb"(?:/(.+))?"
+    rb"/local/domain/(\d{1,5})/"
+    rb"(?:device/([^/]{1,24})/(\d{1,10})|backend/([^/]{1,24})/(\d{1,5})/(\d{1,10}))(?:/(.+))?"
 ).fullmatch
 _ABOVE: Final = re.compile(
     rb"/local(?:/domain(?:/\d{1,5}(?:/device(?:/[^/]+)?|/backend(?:/[^/]+(?:/\d{1,5})?)?)?)?)?"
@@ -93,13 +97,15 @@ def locate(path: bytes) -> Place | None:
 class Device:
     """One device: where its halves are, and what happened to them."""
 
-    def __init__(self, name: str, kind: str, frontend: str) -> None:
+    def __init__(
+        self, name: str, kind: str, frontend: str, unseen: XenbusState | None
+    ) -> None:
         self.name = name
         self.kind = kind
         self.paths = {Half.FRONTEND: frontend, Half.BACKEND: ""}
         self.owners = {Half.FRONTEND: int(name.split("/", 1)[0]), Half.BACKEND: -1}
         self.backend_kind = kind
-        self.states: dict[Half, XenbusState | None] = {Half.FRONTEND: None, Half.BACKEND: None}
+        self.states: dict[Half, XenbusState | None] = dict.fromkeys(Half, unseen)
         self.names: dict[str, str] = {}
         self.records: deque[dict[str, Any]] = deque(maxlen=MAX_RECORDS)
         self.seq = 0
@@ -141,16 +147,19 @@ class Monitor:
         clock: Callable[[], float],
         lookup: Lookup,
         strict: bool = False,
-        report: Report = lambda kind, domid, text: None,
+        report: Report = lambda domid, text: None,
     ) -> None:
         self.strict = strict
         self.devices: dict[str, Device] = {}
+        self._unseen: XenbusState | None = None
         self._clock = clock
         self._lookup = lookup
         self._report = report
 
     def adopt(self, paths: Iterable[bytes]) -> None:
-        """Take over what stands in a store that is older than this monitor."""
+        """Take over what stands in the store, *paths* being all of its nodes: from now on, what
+        this monitor has not seen does not exist."""
+        self._unseen = XenbusState.Unknown
         for path in paths:
             place = locate(path) if path.endswith(b"/state") else None
             if place is not None and place.key == "state":
@@ -217,7 +226,8 @@ class Monitor:
                 gone = (name for name, one in self.devices.items() if one.gone)
                 del self.devices[next(gone, next(iter(self.devices)))]
             frontend = f"/local/domain/{place.frontend_domid}/device/{place.kind}/{place.devid}"
-            device = self.devices[place.device] = Device(place.device, place.kind, frontend)
+            device = self.devices[place.device] = Device(
+                place.device, place.kind, frontend, self._unseen)
             self._name(device, place.frontend_domid)
         if place.half is Half.BACKEND and (
             device.owners[Half.BACKEND], device.backend_kind) != (place.owner, place.backend_kind):
@@ -226,7 +236,7 @@ class Monitor:
             device.paths[Half.BACKEND] = (
                 f"/local/domain/{place.owner}/backend/{place.backend_kind}/"
                 f"{place.frontend_domid}/{place.devid}")
-            device.states[Half.BACKEND] = None
+            device.states[Half.BACKEND] = self._unseen
             self._name(device, place.owner)
         return device
 
@@ -288,7 +298,6 @@ class Monitor:
         **more: Any,
     ) -> None:
         device.seq += 1
-        device.breaches += len(breaches)
         device.records.append({
             "seq": device.seq, "mono": round(self._clock(), 6), "half": half.value,
             "owner": device.owners[half], "kind": kind,
@@ -298,10 +307,13 @@ class Monitor:
             **more,
         })
         for one in breaches:
-            event = "handshake.refused" if kind == "refused" else "handshake.broken"
-            self._report(event, writer.domid, (
-                f"device {device.name}, {half.value}: {one.rule.name}: {one.text} "
-                f"(by {writer.label}; rule: {one.rule.text})"))
+            device.breaches += 1
+            number = device.breaches
+            if number <= REPORTED or number & (number - 1) == 0:
+                self._report(writer.domid, (
+                    f"device {device.name}, {half.value}, by {writer.label}: {one.rule.name}"
+                    f"{' (refused)' if kind == 'refused' else ''}: {one.text}; "
+                    f"the rule: {one.rule.text}"))
 
 
 def _state(value: bytes | None) -> XenbusState:
@@ -313,7 +325,3 @@ def _text(value: bytes) -> str:
     shown = "".join(char if char.isprintable() else "." for char in text)
     return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 3] + "..."
 
-
-def records(device: Device, after: int = 0) -> Iterable[Mapping[str, Any]]:
-    """What is kept of *device* with numbers above *after*, oldest first."""
-    return (record for record in device.records if record["seq"] > after)

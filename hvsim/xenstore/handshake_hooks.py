@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from hvsim.abi.hypercall import HVSIM_OP_note, HYPERVISOR_hvsim_op
+from hvsim.domain.hypercall import HypercallError
 from hvsim.xenstore.handshake import NOBODY, Lookup, Monitor, Report
 from hvsim.xenstore.handshake_rules import Writer
 
 if TYPE_CHECKING:
+    from hvsim.domain.domain import Domain
     from hvsim.xenstore.connection import Connection
     from hvsim.xenstore.core import Store
     from hvsim.xenstore.transaction import Transaction
@@ -38,7 +41,7 @@ class Handshakes:
 
     def __init__(
         self, store: Store, clock: Callable[[], float], strict: bool = False,
-        report: Report = lambda kind, domid, text: None,
+        report: Report = lambda domid, text: None,
     ) -> None:
         self._store = store
         self.monitor = Monitor(clock, self._value, strict, report)
@@ -89,3 +92,19 @@ class Handshakes:
             return None if node is None else node.value
 
         return view
+
+
+def watch_handshakes(dom: Domain, store: Store, mode: str) -> None:
+    """Put a monitor on the *store* of the daemon *dom*; *mode* is one of ``handshake.MODES``.
+
+    Breaches go to the hypervisor's ledger (and so to ``hvsim events`` and ``xl dmesg``) as
+    ``store.handshake``.
+    """
+    def report(domid: int, text: str) -> None:
+        try:
+            dom.hypercall.call(
+                HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.handshake", domid, text)
+        except HypercallError as error:
+            dom.log(f"xenstored: {text} (not in the ledger: {error})")
+
+    Handshakes(store, dom.vcpu.now, mode == "strict", report)

@@ -156,7 +156,7 @@ def judge(
     """The rules that *writer* breaks by writing *new* over *old* into the state of *half*.
 
     Args:
-        old: None when it is not known, so that no step can be judged.
+        old: None when it is not known; then only the side is judged.
         new: Unknown for a text that is no state.
         frontend_has: what there is in the frontend's directory once this was written.
         other: state of the other half; None when not known.
@@ -173,7 +173,7 @@ def judge(
         rule = FRONTEND_OWNER if half is Half.FRONTEND else BACKEND_OWNER
         found.append(Breach(
             rule, f"{writer.label} wrote into the {half.value} of domain {owner}"))
-    if old == new:
+    if old is None or old == new:
         return found
     if half is Half.FRONTEND:
         return found + _frontend(pair.kind, old, new, frontend_has)
@@ -181,10 +181,10 @@ def judge(
 
 
 def _frontend(
-    kind: str, old: XenbusState | None, new: XenbusState, has: Has
+    kind: str, old: XenbusState, new: XenbusState, has: Has
 ) -> list[Breach]:
     found = []
-    if old is not None and not may_switch(Half.FRONTEND, old, new):
+    if not may_switch(Half.FRONTEND, old, new):
         found.append(_step(FRONTEND_STEP, Half.FRONTEND, old, new))
     fresh = old in (XenbusState.Initialising, XenbusState.InitWait)
     if new == XenbusState.Connected and fresh and kind == "vbd":
@@ -195,10 +195,10 @@ def _frontend(
 
 
 def _backend(
-    old: XenbusState | None, new: XenbusState, other: XenbusState | None
+    old: XenbusState, new: XenbusState, other: XenbusState | None
 ) -> list[Breach]:
     found = []
-    if old is not None and not may_switch(Half.BACKEND, old, new):
+    if not may_switch(Half.BACKEND, old, new):
         found.append(_step(BACKEND_STEP, Half.BACKEND, old, new))
     if new == XenbusState.Connected and other is not None and other not in (
         XenbusState.Initialised, XenbusState.Connected,

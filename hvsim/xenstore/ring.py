@@ -2,7 +2,15 @@
 
 The page belongs to a domain that may write anything into it at any time: each index is read once
 and checked; one that is out of range ends the connection (``XENSTORE_ERROR_RINGIDX`` in the page's
-error field) and touches nobody else.  Source: xen/io/xs_wire.h, docs/misc/xenstore-ring.txt.
+error field) and touches nobody else.
+
+The order of a request is: copy it, carry it out, record it (``Store.before_output``), and only
+then move ``req_cons``; so a store that is killed anywhere between finds it again.  A new daemon
+goes on with :meth:`StoreRing.resume`.
+
+A domain may begin anew by itself: it sets ``connection`` to RECONNECT and rings.  Its watches and
+transactions are dropped, all four indices set to 0, ``error`` is cleared, and ``connection`` set to
+CONNECTED.  Source: xen/io/xs_wire.h, docs/misc/xenstore-ring.txt.
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ _U32: Final = 0xFFFFFFFF
 _WORD: Final = struct.Struct("@I")
 """An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes
 byte by byte, and an index that is half old and half new is out of range."""
-_ROUNDS: Final = 64
+_ROUNDS: Final = 4
 """Rings emptied in one call, so that one busy domain does not keep the others waiting."""
 
 FEATURES: Final = (
@@ -34,6 +42,9 @@ class StoreRing:
     Args:
         page: the domain's page, writable.
         fresh: the domain is new: indices and fields are set to their initial values.
+
+    Attributes:
+        before, after: ``req_cons`` around the last bytes that were taken.
     """
 
     def __init__(self, page: memoryview, connection: Connection, fresh: bool = True) -> None:
@@ -41,11 +52,30 @@ class StoreRing:
         self.connection = connection
         self._marked = False
         self._put(xs_wire.SERVER_FEATURES, FEATURES)
-        self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
-        self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
         if fresh:
+            self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+            self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
             # Whoever had the page before is not this connection's business: begin in step.
             self._put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
+        elif self._word(xs_wire.ERROR) != xs_wire.XENSTORE_ERROR_NONE:
+            connection.fail("it was cut off by a former daemon")
+            self._marked = True
+        self.before = self.after = self._word(xs_wire.REQ_CONS)
+
+    def produced(self) -> int:
+        """The page's ``rsp_prod``: position of the first byte that the domain was not given."""
+        return self._word(xs_wire.RSP_PROD)
+
+    def resume(self, before: int, after: int) -> bool:
+        """Go on behind a former daemon that had taken requests up to *after*, from *before* on.
+
+        Returns whether the page agrees; it does not when the domain has begun its ring anew.
+        """
+        if self._word(xs_wire.REQ_CONS) not in (before, after):
+            return False
+        self.before, self.after = before, after
+        self._put(xs_wire.REQ_CONS, after)
+        return True
 
     def pump(self) -> tuple[bool, bool]:
         """Move what can be moved.
@@ -53,6 +83,11 @@ class StoreRing:
         Returns (whether the domain is to be notified, whether there is more to do at once).
         """
         moved = False
+        if self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT:
+            self._begin_anew()
+            moved = True
+        if self.connection.waiting:
+            self.connection.turn()
         for _ in range(_ROUNDS):
             progress = self._write()
             if not self.connection.broken and not self.connection.stalled:
@@ -60,9 +95,21 @@ class StoreRing:
             if self.connection.broken:
                 return self._mark() or moved, False
             if not progress:
-                return moved, False
+                self.connection.unread()
+                return moved, self.connection.waiting
             moved = True
         return moved, True
+
+    def _begin_anew(self) -> None:
+        """The domain asks for a connection without a past."""
+        self.connection.begin_anew()
+        self._marked = False
+        for offset in (xs_wire.REQ_CONS, xs_wire.REQ_PROD, xs_wire.RSP_CONS, xs_wire.RSP_PROD):
+            self._put(offset, 0)
+        self.before = self.after = 0
+        self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+        fence()
+        self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
 
     def _mark(self) -> bool:
         """Tell a domain that its connection was given up; once."""
@@ -96,8 +143,10 @@ class StoreRing:
         if count > first:
             data += bytes(page[xs_wire.REQ : xs_wire.REQ + count - first])
         fence()
-        self._put(xs_wire.REQ_CONS, (consumer + count) & _U32)
         self.connection.feed(data)
+        self.before, self.after = consumer, (consumer + count) & _U32
+        self.connection.store.before_output()
+        self._put(xs_wire.REQ_CONS, self.after)
         return True
 
     def _write(self) -> bool:
@@ -115,6 +164,7 @@ class StoreRing:
         count = min(_SIZE - used, len(out))
         if not count:
             return False
+        self.connection.store.before_output()
         page = self._page
         start = producer & _MASK
         first = min(count, _SIZE - start)

@@ -1,8 +1,9 @@
 """The tools' Unix socket.
 
-Whoever may connect acts as dom0: the socket is 0600, and the peer must be root or the user that
-runs the daemon.  A client may call itself something in the trace by binding its socket to the
-abstract address ``hvsim-<lab>/<LABEL>/<unique>`` first.
+Whoever may connect acts as dom0, or, on a domain's own socket (``doors``), as that domain: the
+socket is 0600, and the peer must be root or the user that runs the daemon.  A client may call
+itself something in the trace by binding its socket to the abstract address
+``hvsim-<lab>/<LABEL>/<unique>`` first.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Final, Protocol
 
 from hvsim.xenstore.connection import OUTPUT_MAX, Connection, Tracer
 from hvsim.xenstore.core import Store
+from hvsim.xenstore.permissions import PRIVILEGED_DOMID
 
 _RECV: Final = 16384
 _BACKLOG: Final = 128
 _MAX_CLIENTS: Final = 4096
+DOMAIN_CLIENTS: Final = 64
+"""Clients that act as one domain at a time."""
 _CREDENTIALS: Final = struct.Struct("3i")
 _LABEL: Final = re.compile(rb"\0hvsim-[^/]*/([A-Za-z0-9_.:-]{1,32})(?:/.*)?", re.DOTALL)
 
@@ -39,6 +43,9 @@ class Loop(Protocol):
     def remove_fd(self, fd: int) -> None:
         """Forget *fd*."""
 
+    def call_later(self, delay: float, fn: Callable[[], None]) -> object:
+        """Call *fn* in *delay* seconds."""
+
 
 class SocketServer:
     """Listens at *path* and serves every client.
@@ -53,8 +60,10 @@ class SocketServer:
         loop: Loop,
         tracer: Tracer | None = None,
         log: Callable[[str], None] = lambda text: None,
+        domid: int = PRIVILEGED_DOMID,
     ) -> None:
         self.path = path
+        self.domid = domid
         self._store = store
         self._loop = loop
         self._tracer = tracer
@@ -81,25 +90,28 @@ class SocketServer:
                 os.unlink(self.path)
 
     def _accept(self) -> None:
-        while True:
-            try:
-                sock, address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._log(f"cannot accept a connection: {error}")
-                return
-            if len(self._clients) >= _MAX_CLIENTS or not _may_connect(sock):
-                sock.close()
-                continue
-            sock.setblocking(False)
-            self._count += 1
-            label = _LABEL.fullmatch(address) if isinstance(address, bytes) else None
-            client = SocketClient(
-                sock, self._loop, self._store, f"s{self._count}",
-                label[1].decode() if label else "", self._tracer, self._clients,
-            )
-            self._clients.add(client)
+        # One for each turn of the loop, which reports the next one by itself: the others are served
+        # in between, and nobody asks for one that is not there.
+        try:
+            sock, address = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._log(f"cannot accept a connection: {error}")
+            return
+        most = DOMAIN_CLIENTS if self.domid else _MAX_CLIENTS
+        if len(self._clients) >= most or not may_connect(sock):
+            sock.close()
+            return
+        self._count += 1
+        label = _LABEL.fullmatch(address) if isinstance(address, bytes) else None
+        client = SocketClient(
+            sock, self._loop, self._store, self.domid,
+            f"d{self.domid}s{self._count}" if self.domid else f"s{self._count}",
+            label[1].decode() if label else "", self._tracer, self._clients,
+        )
+        self._clients.add(client)
+        client.serve()  # most have their first request ready
 
 
 class SocketClient:
@@ -110,6 +122,7 @@ class SocketClient:
         sock: socket.socket,
         loop: Loop,
         store: Store,
+        domid: int,
         name: str,
         label: str,
         tracer: Tracer | None,
@@ -122,8 +135,9 @@ class SocketClient:
         self._reading = self._open = True
         self._writing = False
         self._inside = False
-        self.connection = Connection(store, 0, name, label, tracer, self._output)
-        loop.add_fd(self._fd, self._ready)
+        self._resuming = False
+        self.connection = Connection(store, domid, name, label, tracer, self._output)
+        loop.add_fd(self._fd, self.serve)
 
     def close(self) -> None:
         """Close the socket and drop everything that belongs to the connection.  Idempotent."""
@@ -140,12 +154,15 @@ class SocketClient:
             self._writing = True
             self._loop.modify_fd(self._fd, True, self._reading)
 
-    def _ready(self) -> None:
+    def serve(self) -> None:
+        """Send what waits, take what has come, and send the answers."""
         connection = self.connection
         self._inside = True
         try:
             if connection.out:
                 self._flush()
+            if connection.waiting and not self._resuming:
+                connection.turn()
             if self._open and not connection.stalled:
                 self._receive()
             if self._open and connection.out:
@@ -154,6 +171,8 @@ class SocketClient:
             self._inside = False
         if not self._open:
             return
+        if connection.out:
+            connection.unread()
         if len(connection.out) >= OUTPUT_MAX:
             connection.fail("does not read")
         if connection.broken:
@@ -163,10 +182,19 @@ class SocketClient:
         if writing != self._writing or reading != self._reading:
             self._writing, self._reading = writing, reading
             self._loop.modify_fd(self._fd, writing, reading)
+        if connection.waiting and not self._resuming:
+            self._resuming = True
+            self._loop.call_later(connection.delay(), self._resume)
+
+    def _resume(self) -> None:
+        """The next turn of a client that had more to ask than one turn allows."""
+        self._resuming = False
+        if self._open:
+            self.serve()
 
     def _receive(self) -> None:
         try:
-            data = self._socket.recv(_RECV)
+            data = self._socket.recv(_RECV, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -179,8 +207,9 @@ class SocketClient:
     def _flush(self) -> None:
         connection = self.connection
         while connection.out:
+            connection.store.before_output()
             try:
-                sent = self._socket.send(connection.out)
+                sent = self._socket.send(connection.out, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError:
@@ -189,10 +218,22 @@ class SocketClient:
             connection.sent(sent)
 
 
-def _may_connect(sock: socket.socket) -> bool:
+def may_connect(sock: socket.socket) -> bool:
+    """Whether the peer may be served: root or the daemon's user, and in the daemon's own user
+    namespace; a domain's process has one of its own, and no business here."""
     data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(data)
-    return uid in (0, os.geteuid())
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    if uid not in (0, os.geteuid()):
+        return False
+    if pid == 0:
+        return True  # in a process namespace around ours: not one of our domains
+    try:
+        theirs = os.readlink(f"/proc/{pid}/ns/user")
+    except FileNotFoundError:
+        return True  # it has ended meanwhile, or there is no /proc to ask
+    except PermissionError:
+        return bool(uid == 0)  # root, which an ordinary user may not look at
+    return bool(theirs == os.readlink("/proc/self/ns/user"))
 
 
 def _listen(path: str) -> socket.socket:

@@ -36,6 +36,11 @@ class Trace:
         self._clock = clock
         self._start = clock()
         self._dirty = False
+        self._on = True
+
+    def switch(self, on: bool) -> None:
+        """Go on, or write nothing until further notice (``xenstore-control log on|off``)."""
+        self._on = on
 
     def request(
         self, connection: Connection, type: int, tx: int, payload: bytes, reply: int, answer: bytes
@@ -95,6 +100,8 @@ class Trace:
         }
 
     def _write(self, record: dict[str, Any]) -> None:
+        if not self._on:
+            return
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._dirty = True
 

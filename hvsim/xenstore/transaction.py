@@ -32,6 +32,8 @@ class Transaction:
     Attributes:
         changes: path to (exact, permissions before) of what was changed, in order of the first
             change: the events to fire after the commit.
+        memory: bytes that its owner is charged while it is open.
+        doomed: it was open when the store died, and can only end in EAGAIN.
     """
 
     def __init__(self, tree: Tree, limit: int | None) -> None:
@@ -42,6 +44,9 @@ class Transaction:
         self._new: dict[bytes, Node | None] = {}
         self._added: dict[bytes, dict[bytes, bool]] = {}
         self.changes: dict[bytes, tuple[bool, Permissions | None]] = {}
+        self.doomed = False
+        self.memory = 0
+        self._updates = 0
 
     @property
     def accessed(self) -> int:
@@ -60,7 +65,7 @@ class Transaction:
         if path in seen:
             return seen[path]
         if self._limit is not None and len(seen) >= self._limit:
-            raise Refused(ENOSPC)
+            raise Refused(ENOSPC, "transaction-nodes")
         node = seen[path] = self._tree.nodes.get(path)
         return node
 
@@ -78,6 +83,11 @@ class Transaction:
             else:
                 names.pop(name, None)
         return list(names)
+
+    def generation(self, node: Node) -> int:
+        """Generation of the children of *node* in this view: another one after any change of
+        theirs, by the transaction itself or by somebody else."""
+        return node.children.generation + self._updates
 
     def children_size(self, path: bytes) -> int:
         """Bytes of the list of children; does not count as having read it."""
@@ -98,6 +108,7 @@ class Transaction:
         else:
             children = old.children
         self._new[path] = Node(value, perms, 0, children)
+        self._updates += 1
 
     def remove(self, path: bytes) -> list[bytes]:
         """Remove a node and all below it; returns their paths, the topmost first."""
@@ -111,6 +122,7 @@ class Transaction:
             self._new[current] = None
             self._added.pop(current, None)
         self._added.setdefault(paths.parent(path), {})[paths.basename(path)] = False
+        self._updates += 1
         return removed
 
     def nearest(self, path: bytes) -> Node:
@@ -123,6 +135,8 @@ class Transaction:
 
     def conflict(self) -> bytes | None:
         """The first path that somebody else has changed; None when there is none."""
+        if self.doomed:
+            return b"/"
         nodes = self._tree.nodes
         for path, seen in self._seen.items():
             if nodes.get(path) is not seen:
@@ -131,6 +145,13 @@ class Transaction:
             if children.generation != generation:
                 return path
         return None
+
+    def culprit(self, path: bytes) -> int:
+        """Domid of who changed *path*, which :meth:`conflict` has named."""
+        node = self._tree.nodes.get(path)
+        if node is None:
+            return self._tree.nearest(path).children.writer
+        return node.children.writer if self._seen.get(path) is node else node.writer
 
     def usage(self) -> dict[int, tuple[int, int]]:
         """Domid to (nodes, bytes) that the commit adds to what it owns."""

@@ -9,11 +9,13 @@ transactions that make different children of one directory do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from hvsim.xenstore import paths, quota
 from hvsim.xenstore.permissions import DEFAULT, Permissions, without_domain
 from hvsim.xenstore.quota import Account
+from hvsim.xenstore.records import PUT, REMOVE
 
 
 class Children:
@@ -23,20 +25,34 @@ class Children:
         names: name to None, in order of creation.
         size: bytes of the list on the wire: every name and its NUL.
         generation: of the last change of this list.
+        writer: domid that made it.
     """
 
-    __slots__ = ("generation", "names", "size")
+    __slots__ = ("_listing", "_listing_of", "generation", "names", "size", "writer")
 
     def __init__(self, generation: int) -> None:
         self.names: dict[bytes, None] = {}
         self.size = 0
         self.generation = generation
+        self.writer = 0
+        self._listing = b""
+        self._listing_of = 0
+
+    def listing(self) -> bytes:
+        """The names as they are on the wire, a NUL behind each; made once for a generation."""
+        if self._listing_of != self.generation:
+            self._listing = b"\0".join(self.names) + b"\0" if self.names else b""
+            self._listing_of = self.generation
+        return self._listing
 
 
 class Node:
-    """Value and permissions of a node at one moment; immutable except for ``children``."""
+    """Value and permissions of a node at one moment; immutable except for ``children``.
 
-    __slots__ = ("children", "generation", "perms", "value")
+    ``writer`` is the domid that made this state of it.
+    """
+
+    __slots__ = ("children", "generation", "perms", "value", "writer")
 
     def __init__(
         self, value: bytes, perms: Permissions, generation: int, children: Children
@@ -45,6 +61,7 @@ class Node:
         self.perms = perms
         self.generation = generation
         self.children = children
+        self.writer = 0
 
 
 class Tree:
@@ -54,6 +71,8 @@ class Tree:
         nodes: path to node; to be read freely, changed only by the methods.
         generation: number of the last change.
         accounts: domid to account.
+        actor: domid whose request is being carried out.
+        log: told of every change (``recorder``); None without a journal.
     """
 
     def __init__(self) -> None:
@@ -61,6 +80,8 @@ class Tree:
         root = Node(b"", DEFAULT, 1, Children(1))
         self.nodes: dict[bytes, Node] = {b"/": root}
         self.accounts: dict[int, Account] = {0: Account()}
+        self.log: Callable[[tuple[Any, ...]], object] | None = None
+        self.actor = 0
         self._charge(root, b"/", 1)
 
     def account(self, domid: int) -> Account:
@@ -81,11 +102,15 @@ class Tree:
             siblings.names[name] = None
             siblings.size += len(name) + 1
             siblings.generation = self.generation
+            siblings.writer = self.actor
         else:
             node = Node(value, perms, self.generation, old.children)
             self._charge(old, path, -1)
+        node.writer = self.actor
         self.nodes[path] = node
         self._charge(node, path, 1)
+        if self.log is not None:
+            self.log((PUT, path, value, perms))
         return node
 
     def remove(self, path: bytes) -> None:
@@ -96,8 +121,11 @@ class Tree:
         del siblings.names[name]
         siblings.size -= len(name) + 1
         siblings.generation = self.generation
+        siblings.writer = self.actor
         for below in list(self.walk(path)):
             self._charge(self.nodes.pop(below), below, -1)
+        if self.log is not None:
+            self.log((REMOVE, path))
 
     def walk(self, path: bytes) -> Iterator[bytes]:
         """*path* and every path below it, parents first, children oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.errno import EACCES, EINVAL, ENOENT, ENOSPC, EPERM
 from hvsim.xenstore import paths, quota
@@ -13,6 +13,8 @@ from hvsim.xenstore.permissions import Permissions
 from hvsim.xenstore.transaction import Transaction
 from hvsim.xenstore.tree import Node, cost
 from hvsim.xenstore.verbs_read import find
+
+_SOFT: Final = "it uses more than the warning level (control quota-soft)"
 
 if TYPE_CHECKING:
     from hvsim.xenstore.connection import Connection
@@ -35,15 +37,18 @@ def _put(
         if old is not None:
             children = old.children.size if tx is None else tx.children_size(path)
         if quota.node_size(len(perms), len(value), children) > limits.node_size:
-            raise Refused(ENOSPC)
-        if tx is None:
+            raise Refused(ENOSPC, "node-size")
+        if tx is not None:
+            _charge_transaction(connection, tx, cost(path, len(value), len(perms)))
+        else:
             owner = perms[0].domid
             same = old is not None and old.perms[0].domid == owner
             more = cost(path, len(value), len(perms))
             if same and old is not None:
                 more -= cost(path, len(old.value), len(old.perms))
             account = store.tree.account(owner)
-            quota.check_owner(account, owner, 0 if same else 1, more, limits)
+            if quota.check_owner(account, owner, 0 if same else 1, more, limits):
+                store.limit("memory-soft", owner, _SOFT)
     if tx is None:
         store.tree.put(path, value, perms)
     else:
@@ -88,6 +93,17 @@ def _create(connection: Connection, path: bytes, value: bytes, tx: Transaction |
             tx.put(current, data, perms)
 
 
+def _charge_transaction(connection: Connection, tx: Transaction, memory: int) -> None:
+    """Count what an open transaction holds; given back when it ends.  Raises Refused(ENOMEM)."""
+    store = connection.store
+    domid = connection.domid
+    account = store.tree.account(domid)
+    if quota.check_owner(account, domid, 0, memory, store.limits):
+        store.limit("memory-soft", domid, _SOFT)
+    account.memory += memory
+    tx.memory += memory
+
+
 def _check_create(
     connection: Connection,
     missing: list[bytes],
@@ -99,21 +115,23 @@ def _check_create(
 ) -> None:
     """Check every limit before the first node is made.  Raises Refused(ENOSPC or ENOMEM)."""
     limits = connection.store.limits
+    memory = sum(
+        cost(current, len(value) if current is missing[0] else 0, len(perms)) for current in missing
+    )
     names = len(paths.basename(missing[-1])) + 1
     children = node.children.size if tx is None else tx.children_size(above)
     size = quota.node_size(len(node.perms), len(node.value), children + names)
     if size > limits.node_size:
-        raise Refused(ENOSPC)
+        raise Refused(ENOSPC, "node-size")
     if quota.node_size(len(perms), len(value), 0) > limits.node_size:
-        raise Refused(ENOSPC)
-    if tx is None:
-        memory = sum(
-            cost(current, len(value) if current is missing[0] else 0, len(perms))
-            for current in missing
-        )
+        raise Refused(ENOSPC, "node-size")
+    if tx is not None:
+        _charge_transaction(connection, tx, memory)
+    else:
         owner = perms[0].domid
         account = connection.store.tree.account(owner)
-        quota.check_owner(account, owner, len(missing), memory, limits)
+        if quota.check_owner(account, owner, len(missing), memory, limits):
+            connection.store.limit("memory-soft", owner, _SOFT)
 
 
 def write(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
@@ -182,16 +200,21 @@ def set_perms(connection: Connection, payload: bytes, tx: Transaction | None) ->
     store = connection.store
     unprivileged = connection.domid != perm.PRIVILEGED_DOMID
     if unprivileged and len(parts) - 1 > store.limits.permissions:
-        raise Refused(ENOSPC)
+        raise Refused(ENOSPC, "permissions")
     perms = perm.parse(parts[1:], store.exists)
     if perms[0].ignored:
         raise Refused(ENOENT)
     if name[:1] == b"@":
-        if name not in store.special:
+        before = store.special.get(name)
+        if before is None:
             raise Refused(EINVAL)
-        if unprivileged:
+        wanted = perm.WRITE | perm.OWNER
+        if perm.access(before, connection.domid, connection.target) & wanted != wanted:
             raise Refused(EACCES)
+        if unprivileged and perms[0].domid != before[0].domid:
+            raise Refused(EPERM)
         store.special[name] = perms
+        store.administration += 1
         return OK
     path = connection.canonical(name)
     node = find(connection, path, perm.WRITE | perm.OWNER, tx)

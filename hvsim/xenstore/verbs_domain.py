@@ -51,4 +51,5 @@ def is_introduced(connection: Connection, payload: bytes, tx: Transaction | None
 
 def control(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
     privileged(connection)
+    connection.store.administration += 1
     return commands.run(connection.store, strings(payload, 1))

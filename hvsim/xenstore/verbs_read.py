@@ -51,9 +51,11 @@ def read(connection: Connection, payload: bytes, tx: Transaction | None) -> byte
 
 def names(connection: Connection, path: bytes, tx: Transaction | None) -> tuple[bytes, int]:
     node = find(connection, path, perm.READ, tx)
-    names = list(node.children.names) if tx is None else tx.names(path)
+    if tx is None:
+        return node.children.listing(), node.children.generation
+    names = tx.names(path)
     data = b"\0".join(names) + b"\0" if names else b""
-    return data, node.children.generation
+    return data, tx.generation(node)
 
 
 def directory(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import E2BIG, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC
+from hvsim.xenstore import permissions as perm
 from hvsim.xenstore import quota
 from hvsim.xenstore.arguments import OK, one, strings
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.quota import watch_cost
 from hvsim.xenstore.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ def watch(connection: Connection, payload: bytes, tx: Transaction | None) -> byt
     store = connection.store
     account = store.tree.account(connection.domid)
     if connection.domid and account.watches >= store.limits.watches:
-        raise Refused(E2BIG)
+        raise Refused(E2BIG, "watches")
+    memory = watch_cost(path, token)
+    quota.check_owner(account, connection.domid, 0, memory, store.limits)
     account.watches += 1
+    account.memory += memory
     watch = store.watches.add(connection, path, prefix, token)
     connection.watches[path, token] = watch
     # The event stands behind the reply.
@@ -49,7 +54,9 @@ def unwatch(connection: Connection, payload: bytes, tx: Transaction | None) -> b
     if watch is None:
         raise Refused(ENOENT)
     connection.store.watches.remove(watch)
-    connection.store.tree.account(connection.domid).watches -= 1
+    account = connection.store.tree.account(connection.domid)
+    account.watches -= 1
+    account.memory -= watch_cost(path, token)
     return OK
 
 
@@ -70,7 +77,7 @@ def transaction_start(connection: Connection, payload: bytes, tx: Transaction | 
     limit = None
     if connection.domid:
         if account.transactions >= limits.transactions:
-            raise Refused(ENOSPC)
+            raise Refused(ENOSPC, "transactions")
         limit = limits.transaction_nodes
     account.transactions += 1
     number = connection.new_transaction_id()
@@ -90,6 +97,19 @@ def transaction_end(connection: Connection, payload: bytes, tx: Transaction | No
     return OK
 
 
+def _blame(connection: Connection, tx: Transaction) -> None:
+    """A transaction is in conflict: charge the domain that changed what it had read."""
+    store = connection.store
+    path = tx.conflict()
+    if store.governor is None or path is None or tx.doomed:
+        return
+    domid = tx.culprit(path)
+    if domid not in (perm.PRIVILEGED_DOMID, connection.domid) and store.governor.conflict(domid):
+        where = path.decode("ascii", "backslashreplace")
+        store.limit("conflicts", domid,
+                    f"others' transactions fail because it keeps changing {where}; it is held")
+
+
 def _commit(connection: Connection, tx: Transaction) -> None:
     store = connection.store
     tree = store.tree
@@ -99,7 +119,11 @@ def _commit(connection: Connection, tx: Transaction) -> None:
     # A removed node's permissions decide who hears of it: ask while it is there.
     gone = [p for p in tx.changes if p in tree.nodes and tx.get(p) is None]
     permissions_before = {p: tree.nodes[p].perms for p in gone}
-    tx.commit()
+    try:
+        tx.commit()
+    except Refused:
+        _blame(connection, tx)
+        raise
     for path, (exact, before) in tx.changes.items():
         store.fire(path, exact, permissions_before.get(path, before))
     if store.handshake is not None:

@@ -8,9 +8,11 @@ parent.  Source: docs/misc/xenstore.txt; ``fire_watches`` of xenstored.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.xenstore import paths
+from hvsim.xenstore.records import UNWATCH, WATCH
 
 if TYPE_CHECKING:
     from hvsim.xenstore.connection import Connection
@@ -47,11 +49,16 @@ _NONE: Final[list[Watch]] = []
 
 
 class WatchTable:
-    """All watches, found by path: a change costs its depth, not the number of watches."""
+    """All watches, found by path: a change costs its depth, not the number of watches.
+
+    Attributes:
+        log: told of every watch of a ring (``recorder``); None without a journal.
+    """
 
     def __init__(self) -> None:
         self._by_path: dict[bytes, list[Watch]] = {}
         self._serial = 0
+        self.log: Callable[[tuple[Any, ...]], object] | None = None
 
     def __len__(self) -> int:
         return sum(len(found) for found in self._by_path.values())
@@ -61,6 +68,8 @@ class WatchTable:
         self._serial += 1
         watch = Watch(connection, path, prefix, token, self._serial)
         self._by_path.setdefault(path, []).append(watch)
+        if self.log is not None and connection.durable:
+            self.log((WATCH, connection.domid, path, prefix, token))
         return watch
 
     def remove(self, watch: Watch) -> None:
@@ -69,6 +78,8 @@ class WatchTable:
         found.remove(watch)
         if not found:
             del self._by_path[watch.path]
+        if self.log is not None and watch.connection.durable:
+            self.log((UNWATCH, watch.connection.domid, watch.path, watch.token))
 
     def matching(self, path: bytes, exact: bool) -> list[Watch]:
         """The watches that a change of *path* concerns, in order of registration.

@@ -17,6 +17,7 @@ from hvsim.abi.hypercall import (
     HVSIM_MEM_alloc_extent,
     HVSIM_MEM_free_extent,
     HVSIM_MEM_get_extent,
+    HVSIM_OP_note,
     HVSIM_OP_start_info,
     HVSIM_SYSCTL_ledger,
     HYPERVISOR_console_io,
@@ -254,3 +255,18 @@ def test_dead_connection_kills_its_process(lab: Lab) -> None:
     pidfd = os.pidfd_open(guest.pid)
     assert readable(pidfd, 20)
     os.close(pidfd)
+
+
+def test_note_of_a_service(lab: Lab) -> None:
+    """Red when ``note`` does not ask whether the caller is privileged."""
+    guest = lab.guest()
+    guest.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.quota", 0, "lies", expect=EPERM)
+    for kind in ("destroyed", "Store.quota", "store.", "store.quota\n", "x" * 60):
+        lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, kind, 1, "text", expect=EINVAL)
+    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.quota", 1, "nodes\x1b[2J")
+    records = lab.dom0.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, 0, 1000)
+    mine = [record for record in records if record["kind"] == "store.quota"]
+    assert [(record["domid"], record["text"]) for record in mine] == [(1, "nodes\x1b[2J")]
+    text = lab.dom0.call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, False)
+    assert "store.quota: nodes?[2J\n" in text
+    assert "lies" not in text

@@ -102,7 +102,7 @@ def test_unknown_keys_name_the_line_and_the_likely_key(tmp_path: Path) -> None:
 
 def test_unknown_tables_too(tmp_path: Path) -> None:
     assert refused(tmp_path, GUEST.replace('disk', '#') + "[host]\n") == [
-        "lab.toml:6: unknown key 'host'; known here: domain, image, lab"]
+        "lab.toml:6: unknown key 'host'; known here: domain, image, lab, store"]
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """The small families: sched_op, vcpu_op, console_io, xen_version and hvsim_op."""
 
+import re
 from typing import Any, Final
 
 from hvsim.abi.errno import E2BIG, EINVAL, ENOENT
 from hvsim.abi.event_channel import VIRQ_CON_RING
 from hvsim.abi.hypercall import (
+    DOMID_FIRST_RESERVED,
     CONSOLEIO_write,
     HVSIM_OP_event_mode,
+    HVSIM_OP_note,
     HVSIM_OP_start_info,
     HYPERVISOR_console_io,
     HYPERVISOR_hvsim_op,
@@ -34,6 +37,7 @@ from hvsim.hypervisor.wires import EVERYONE
 XEN_VERSION: Final = (4, 17)
 XEN_EXTRAVERSION: Final = ".7-hvsim"
 CONSOLE_WRITE_MAX: Final = 8192
+_NOTE_KIND: Final = re.compile(r"[a-z]{1,16}\.[a-z-]{1,24}")
 
 
 @hypercall(HYPERVISOR_sched_op, SCHEDOP_shutdown, int)
@@ -122,6 +126,23 @@ def start_info(machine: Machine, caller: Process) -> Result:
         "max_vcpus": domain.max_vcpus,
     }
     return ({**defaults, **domain.start_info, **own},)
+
+
+@hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_note, str, int, str)
+def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> Result:
+    """(kind, dom, text): a decision of a service of dom0, for the ledger and ``xl dmesg``
+
+    *kind* begins with the service's name (``store.quota``), so that it cannot pass for one of the
+    hypervisor's own. *dom* is whom it is about, -1 for nobody; it may be gone already.
+    """
+    machine.privileged(caller)
+    if not _NOTE_KIND.fullmatch(kind) or not -1 <= dom < DOMID_FIRST_RESERVED:
+        raise XenError(EINVAL, f"note of kind {kind[:40]!r} about {dom}")
+    line = text[:CONSOLE_WRITE_MAX]
+    machine.ledger.record(kind, dom, line)
+    machine.console.guest(caller.domid, f"{kind}: {line}".encode(), machine.host.now())
+    machine.raise_virq(VIRQ_CON_RING)
+    return ()
 
 
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, int, str, dict)
