@@ -29,8 +29,8 @@ classes of this module, `PyFrontRing` and `PyBackRing`, elsewhere.
 
 from __future__ import annotations
 
+from _thread import allocate_lock  # `threading` itself does much in every forked child
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from hvsim import native
@@ -57,7 +57,7 @@ class RingFull(Exception):
     """Nothing may be produced now: every slot is in use, or no request is left to answer."""
 
 
-_barrier = Lock()
+_barrier = allocate_lock()
 
 
 def _lock_fence() -> None:

@@ -38,7 +38,7 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
-from hvsim.domain import spawn_child
+from hvsim.domain import compact, spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner
 from hvsim.domain.spawn_spec import SpecError
@@ -353,6 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # writes to every object and so copies every page.
     spawner = Spawner(channel, run)
     gc.collect()
+    compact.settle()
     gc.disable()
     gc.freeze()
     spawner.serve()
