@@ -189,19 +189,19 @@ def test_messages_wait_while_the_hypervisor_does_not_read(spawner: Harness) -> N
     spawner.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     spec = {"name": "du1", "program": "nothing"}  # refused for its third descriptor
     wanted = 600
-    children = [spawner.request(spec, extra=(0,)) for _ in range(wanted // 2)]
 
     def feed() -> None:
-        children.extend(spawner.request(spec, extra=(0,)) for _ in range(wanted // 2))
+        for _ in range(wanted // 2):
+            child = spawner.request(spec, extra=(0,))
+            child.conn.close()  # at once: an ordinary user may hold 1024 descriptors
+            os.close(child.upcall)
 
+    feed()
     feeder = threading.Thread(target=feed)
     feeder.start()
     tokens = [spawner.receive()[0][1] for _ in range(wanted)]
     feeder.join()
     assert tokens == list(range(1, wanted + 1))
-    for child in children:
-        child.conn.close()
-        os.close(child.upcall)
 
 
 @pytest.mark.parametrize("profile", ["guest", "driver", "dom0"])

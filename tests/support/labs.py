@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,14 @@ class Commands:
             stdin=subprocess.DEVNULL, env=self.environment | environment)
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start one command; both of its outputs come through stdout."""
+        """Start one command, as from a terminal; both of its outputs come through stdout.
+
+        Ctrl-C reaches it also when the tests themselves run in the background, where it is ignored.
+        """
         return subprocess.Popen(
             self.argv(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, env=self.environment)
+            stderr=subprocess.STDOUT, text=True, env=self.environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def ok(self, *words: str, cwd: Path | None = None, **environment: str) -> str:
         """Run one command that must succeed; what it printed."""
