@@ -1,11 +1,14 @@
-"""hvsim xenstore ls|read|write|list|rm|watch"""
+"""hvsim xenstore ls|read|write|list|rm|watch|control|timeline"""
 
 from collections.abc import Sequence
 
-HELP = "Look at and change the store of a running lab, as the xenstore-* tools do."
+HELP = """Look at and change the store of a running lab, as the xenstore-* tools do.
+timeline is ours: how the devices came up, and who waits for whom."""
 EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
   hvsim xenstore read /local/domain/2/name
-  hvsim xenstore watch /local/domain/0/backend"""
+  hvsim xenstore watch /local/domain/0/backend
+  hvsim xenstore control quota
+  hvsim xenstore timeline db-primary/xvda"""
 
 
 def run_raw(words: Sequence[str], lab: str | None) -> int:
@@ -16,9 +19,13 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
 
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):
-        print(f"usage: hvsim xenstore ls|read|write|list|rm|watch ...\n\n{HELP}\n\n"
+        print(f"usage: hvsim xenstore ls|read|write|list|rm|watch|control|timeline ...\n\n{HELP}\n\n"
               f"example:\n{EXAMPLE}")
         return 0 if words else 1
+    if words[0] == "timeline":
+        from hvsim.commands.xenstore_timeline import run_words
+
+        return run_words(words[1:], lab)
     if {"-h", "--help"}.intersection(words):
         return main(list(words), "")
     return main(list(words), str(choose(lab).xenstored))

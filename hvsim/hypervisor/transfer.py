@@ -87,7 +87,7 @@ class Transfers:
         gfn, entry_readonly = table.check(ref, process.domid, not readonly)
         active = table.active.get(ref)
         if active is None:
-            extent = self._share(owner, process.domid, gfn, entry_readonly)
+            extent = self._share(owner, process.domid, gfn, entry_readonly, ref)
             active = Active(gfn, process.domid, extent, entry_readonly)
         elif active.peer != process.domid or active.readonly != entry_readonly:
             # The owner rewrote an entry that is mapped. The mapped page is what counts.
@@ -112,7 +112,7 @@ class Transfers:
             raise GrantRefused(GNTST_bad_domain, f"could not find domain {domid}")
         return owner
 
-    def _share(self, owner: Domain, peer: int, gfn: int, readonly: bool) -> Extent:
+    def _share(self, owner: Domain, peer: int, gfn: int, readonly: bool, ref: int = -1) -> Extent:
         """The extent of a frame, once it is settled that *peer* may hold its descriptor."""
         extent = owner.memory.extent_at(gfn)
         if extent is None or not extent.grantable:
@@ -138,6 +138,7 @@ class Transfers:
                 f"d{peer}, {'read-only' if readonly else 'writable'}",
                 extent=extent.id,
                 peer=peer,
+                ref=ref,
             )
         elif extent.peer != peer:
             raise GrantRefused(

@@ -33,6 +33,8 @@ MAX_KEYS: Final = 16
 """Keys noted in one record; more are counted."""
 MAX_TEXT: Final = 40
 """Characters kept of a key's name and of a value."""
+MAX_ERROR: Final = 200
+"""Characters kept of a half's error message."""
 
 Lookup = Callable[[bytes], bytes | None]
 """A path to the value of its node, None where there is none."""
@@ -46,7 +48,7 @@ NOBODY: Final = Writer("xenstored", 0, True)
 """Who removes what belonged to a domain that is no more."""
 
 _SPLIT: Final = re.compile(
-    rb"/local/domain/(\d{1,5})/"
+    rb"/local/domain/(\d{1,5})/(error/)?"
     rb"(?:device/([^/]{1,24})/(\d{1,10})|backend/([^/]{1,24})/(\d{1,5})/(\d{1,10}))(?:/(.+))?"
 ).fullmatch
 _ABOVE: Final = re.compile(
@@ -59,7 +61,8 @@ _IGNORED: Final = frozenset({"console", "suspend"})
 
 
 class Place(NamedTuple):
-    """A path that belongs to a device: which half, whose, and the key below its directory."""
+    """A path that belongs to a device: which half, whose, and the key below its directory; with
+    ``error``, below the directory of the half's error messages."""
 
     half: Half
     owner: int
@@ -68,6 +71,7 @@ class Place(NamedTuple):
     backend_kind: str
     devid: str
     key: str
+    error: bool
 
     @property
     def device(self) -> str:
@@ -82,15 +86,16 @@ def locate(path: bytes) -> Place | None:
     match = _SPLIT(path)
     if match is None:
         return None
-    owner, kind, devid, back_kind, front, back_devid, key = match.groups()
+    owner, error, kind, devid, back_kind, front, back_devid, key = match.groups()
     leaf = key.decode("ascii") if key else ""
     if kind is not None:
         name = kind.decode("ascii")
-        place = Place(Half.FRONTEND, int(owner), int(owner), name, name, devid.decode(), leaf)
+        place = Place(Half.FRONTEND, int(owner), int(owner), name, name, devid.decode(), leaf,
+                      error is not None)
     else:
         name = back_kind.decode("ascii")
         place = Place(Half.BACKEND, int(owner), int(front), _KINDS.get(name, name), name,
-                      back_devid.decode(), leaf)
+                      back_devid.decode(), leaf, error is not None)
     return None if place.kind in _IGNORED else place
 
 
@@ -162,7 +167,7 @@ class Monitor:
         self._unseen = XenbusState.Unknown
         for path in paths:
             place = locate(path) if path.endswith(b"/state") else None
-            if place is not None and place.key == "state":
+            if place is not None and place.key == "state" and not place.error:
                 self._device(place).states[place.half] = _state(self._lookup(path))
 
     # -- what the store tells --------------------------------------------------------------------
@@ -173,7 +178,7 @@ class Monitor:
         Raises: Refused(EPERM) in strict mode when it breaks a rule; that is recorded as well.
         """
         place = locate(path) if self.strict and path.endswith(b"/state") else None
-        if place is None or place.key != "state":
+        if place is None or place.key != "state" or place.error:
             return
         device = self._device(place)
         old, new = _state(view(path)), _state(value)
@@ -193,6 +198,11 @@ class Monitor:
                     self._removed_above(writer, path)
                 continue
             value = self._lookup(path)
+            if place.error:
+                if value and place.key == "error":
+                    self._enter(self._device(place), place.half, "error", writer, [],
+                                text=_text(value, MAX_ERROR))
+                continue
             if value is None:
                 if not place.key and place.device in self.devices:
                     self._gone(self._device(place), place.half, writer, path)
@@ -208,7 +218,7 @@ class Monitor:
     def missed(self, reader: Writer, path: bytes) -> None:
         """A read found nothing."""
         place = locate(path)
-        if place is None or place.device not in self.devices:
+        if place is None or place.error or place.device not in self.devices:
             return
         device = self.devices[place.device]
         breaches = early_read(device.pair, place.half, reader, place.key,
@@ -320,8 +330,8 @@ def _state(value: bytes | None) -> XenbusState:
     return parse_state(None if value is None else value.decode("ascii", "replace"))
 
 
-def _text(value: bytes) -> str:
-    text = value[: MAX_TEXT + 1].decode("ascii", "backslashreplace")
+def _text(value: bytes, limit: int = MAX_TEXT) -> str:
+    text = value[: limit + 1].decode("ascii", "backslashreplace")
     shown = "".join(char if char.isprintable() else "." for char in text)
-    return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 3] + "..."
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 

@@ -168,16 +168,15 @@ def judge(
         not writer.tool or (half is Half.BACKEND and pair.backend_kind in _USERSPACE))
     if writer.domid == 0 and writer.tool and new in TOOLSTACK_WRITES[half]:
         return []
-    found = []
     if not own and owner >= 0:
         rule = FRONTEND_OWNER if half is Half.FRONTEND else BACKEND_OWNER
-        found.append(Breach(
-            rule, f"{writer.label} wrote into the {half.value} of domain {owner}"))
+        # What somebody else wrote is no step of the driver's: there is nothing more to judge.
+        return [Breach(rule, f"{writer.label} wrote into the {half.value} of domain {owner}")]
     if old is None or old == new:
-        return found
+        return []
     if half is Half.FRONTEND:
-        return found + _frontend(pair.kind, old, new, frontend_has)
-    return found + _backend(old, new, other)
+        return _frontend(pair.kind, old, new, frontend_has)
+    return _backend(old, new, other)
 
 
 def _frontend(

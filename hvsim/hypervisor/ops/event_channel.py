@@ -71,7 +71,8 @@ def bind_interdomain(machine: Machine, caller: Process, remote: int, number: int
         raise XenError(EINVAL)
     port = caller.domain.events.bind_interdomain(other.events, number, caller.token)
     machine.open_port(port, True)
-    _note(machine, caller.domain, port, f"bound to d{other.domid} port {number}")
+    text = f"bound to d{other.domid} port {number}"
+    _note(machine, caller.domain, port, text, remote=other.domid, remote_port=number)
     return Answer((port.number,), _bells(port))
 
 
@@ -146,7 +147,8 @@ def fetch(machine: Machine, caller: Process) -> Result:
     return Answer((rows,), bells)
 
 
-def _note(machine: Machine, domain: Domain, port: Port, text: str) -> None:
+def _note(machine: Machine, domain: Domain, port: Port, text: str, **more: int) -> None:
     machine.ledger.refuse(
-        "event.port", domain.domid, f"d{domain.domid} port {port.number}: {text}", port=port.number
+        "event.port", domain.domid, f"d{domain.domid} port {port.number}: {text}",
+        port=port.number, **more,
     )

@@ -1,0 +1,59 @@
+"""hvsim xenstore timeline [DEVICE]"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hvsim.commands.common import control_of, print_json, say
+
+DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half
+wrote into the store, who wrote it, and when; what the hypervisor did for them; which step broke a
+rule of the handshake; and who waits for whom now.
+
+DEVICE is GUEST/NAME or DOMID/NUMBER (db-primary/xvda, 2/51712) or a path in the store. Without it
+every device is shown in short.
+
+A device is two directories of the store, one for each half. Both halves walk through numbered
+states: 1 Initialising, 2 InitWait, 3 Initialised, 4 Connected; 5 Closing, 6 Closed."""
+EXAMPLE = """example:
+  hvsim xenstore timeline
+  hvsim xenstore timeline db-primary/xvda
+  hvsim xenstore timeline 2/51712 --json"""
+
+
+def run_words(words: Sequence[str], lab: str | None) -> int:
+    """Exit 0; 1 when no such device was seen, or no store answers."""
+    parser = argparse.ArgumentParser(
+        prog="hvsim xenstore timeline", description=DESCRIPTION, epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("device", nargs="?", metavar="DEVICE")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    options = parser.parse_args(list(words))
+
+    from hvsim.lab.choose import choose
+    from hvsim.observe.handshakes import choose_device, devices, history, plight
+    from hvsim.observe.timeline import brief, render
+    from hvsim.xenstore.client import connect
+
+    run = choose(lab)
+    try:
+        with connect(str(run.xenstored), "CLI") as store, control_of(run) as control:
+            rows = devices(store)
+            troubles = plight(run, control, rows)
+            if options.device is None:
+                if options.json:
+                    print_json({"devices": rows, "plight": troubles})
+                else:
+                    say(brief(rows, troubles) or "no device was seen yet")
+                return 0
+            row = choose_device(rows, options.device)
+            records = history(control, store, row)
+    except OSError as error:
+        print(f"hvsim xenstore timeline: the store does not answer: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print_json({**row, "plight": troubles,
+                    "timeline": sorted(records, key=lambda record: record["mono"])})
+    else:
+        say(render(row, records, troubles))
+    return 0

@@ -1,0 +1,100 @@
+"""What a running lab knows of the handshakes of its devices: asked from its store, its toolstack
+and its hypervisor."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from hvsim.lab.control import Control, ControlError
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.rundir import RunDir
+from hvsim.observe.events import snapshot
+from hvsim.observe.household import household
+from hvsim.observe.timeline import hypervisor_view, title
+from hvsim.toolstack.devids import vdev_name
+from hvsim.xenstore.client import SocketStore
+from hvsim.xenstore.handshake import locate
+
+Row = dict[str, Any]
+
+
+class UnknownDevice(HvsimError):
+    """No device is called that, or the store's monitor never saw it."""
+
+
+def devices(store: SocketStore) -> list[Row]:
+    """A row for each device that the store's monitor has seen, the oldest first.
+
+    Rows are those of ``CONTROL handshake``, with `vdev` (xvda, or the number), `lab`'s `mode` and
+    the backend's telling `keys`.
+    """
+    rows: list[Row] = []
+    start: int | None = 0
+    while start is not None:
+        answer = json.loads(store.control("handshake", str(start)))
+        for row in answer["devices"]:
+            number = row["device"].rsplit("/", 1)[1]
+            name = vdev_name(int(number)) if row["kind"] == "vbd" else number
+            row["vdev"] = number if name == "?" else name
+            row["mode"] = answer["mode"]
+            rows.append(row)
+        start = answer["next"]
+    return rows
+
+
+def records(store: SocketStore, device: str) -> list[Row]:
+    """Every record that is kept of `device`, the oldest first."""
+    found: list[Row] = []
+    after: int | None = 0
+    while after is not None:
+        answer = json.loads(store.control("handshake", device, str(after)))
+        found += answer["records"]
+        after = answer["next"]
+    return found
+
+
+def choose_device(rows: list[Row], words: str) -> Row:
+    """The device that `words` mean: "db-primary/xvda", "2/51712", "2/vbd/51712" or a store path.
+
+    Of several (a guest that was created again has a new domid) the newest that still exists.
+    Raises UnknownDevice, with the names that there are.
+    """
+    place = locate(words.encode()) if words.startswith("/") else None
+    wanted = place.device if place is not None else words
+    fits = [row for row in rows if wanted in _names(row)]
+    living = [row for row in fits if not row["gone"]]
+    if not fits:
+        known = ", ".join(dict.fromkeys(title(row) for row in rows)) or "none yet"
+        raise UnknownDevice(f"no device {words!r} was seen; seen were: {known}")
+    return (living or fits)[-1]
+
+
+def _names(row: Row) -> set[str]:
+    domid, kind, number = row["device"].split("/")
+    domains = {domid, row["names"].get(domid, domid)}
+    tails = {number, row["vdev"], f"{kind}/{number}"}
+    return {f"{domain}/{tail}" for domain in domains for tail in tails}
+
+
+def history(control: Control, store: SocketStore, row: Row) -> list[Row]:
+    """The records of the device `row`, with what the hypervisor's ledger says of its ring."""
+    found = records(store, row["device"])
+    try:
+        return found + hypervisor_view(found, snapshot(control))
+    except ControlError:
+        return found  # the toolstack has gone, but the store has not
+
+
+def plight(run: RunDir, control: Control, rows: Iterable[Row]) -> dict[int, str]:
+    """Domid to "paused", "stalled (SIGSTOP)" or "gone" for each domain that cannot act, of those
+    that own a half of one of the devices `rows`."""
+    try:
+        domains = household(run, control)["domains"]
+    except ControlError:
+        return {}
+    found = {row[half]["domid"]: "gone" for row in rows for half in ("frontend", "backend")}
+    for domain in [*domains, {"domid": 0}]:
+        found[domain["domid"]] = (
+            "stalled (SIGSTOP)" if domain.get("stalled") else
+            "paused" if "p" in str(domain.get("state", "")) else "")
+    return {domid: trouble for domid, trouble in found.items() if trouble}
