@@ -36,14 +36,16 @@ class LabHost:
     Args:
         tmp_path: its run directory is made there.
         memory: MiB of the machine.
+        journal: whether its store outlives its own death.
 
     Attributes:
         run_dir: where its sockets and logs are.
         process: the hypervisor.
     """
 
-    def __init__(self, tmp_path: Path, memory: int = 4096) -> None:
+    def __init__(self, tmp_path: Path, memory: int = 4096, journal: bool = True) -> None:
         self.run_dir = tmp_path / "lab"
+        self._journal = journal
         self.memory = memory
         self._notice = -1
 
@@ -100,7 +102,7 @@ class LabHost:
         programs: list[tuple[str, str, dict[str, Any]]] = [
             ("xenstored", "hvsim.xenstore.daemon:main",
              {"socket": self.store_path, "trace": str(self.trace_path),
-              "journal": f"{run}/xenstored/journal"}),
+              "journal": f"{run}/xenstored/journal" if self._journal else None}),
             ("kernel", "domains.dom0:main", {}),
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
             ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
