@@ -3,32 +3,45 @@
 import argparse
 import shlex
 
-from hvsim.commands.common import json_option, lab_option, print_json, say
+from hvsim.commands.common import json_option, lab_option, print_json, say, warn
 
 HELP = """Print export lines that point other programs at a running lab.
 
 XENSTORED_PATH makes Debian's xenstore-ls, xenstore-read ... show the lab's store; HVSIM_LAB
-makes this lab the one that every later hvsim command addresses."""
+makes this lab the one that every later hvsim command addresses. With --as, the same programs act
+as that domain: its home directory, its rights, its quotas."""
 EXAMPLE = """  eval "$(hvsim env)"
-  xenstore-ls -f -p"""
+  xenstore-ls -f -p
+  (eval "$(hvsim env --as web-frontend)"; xenstore-read name)"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     lab_option(parser)
     json_option(parser)
+    parser.add_argument("--as", dest="who", metavar="DOMAIN",
+                        help="let the store's clients act as this domain (name or domid)")
     parser.add_argument("--shell", choices=("sh", "fish"), default="sh",
                         help="whose syntax (default: sh, which bash and zsh read too)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit 0; 1 when no lab is meant."""
+    """Exit 0; 1 when no lab is meant, or no such domain runs in it."""
     from hvsim.lab.choose import choose
 
     lab = choose(options.lab)
+    socket = lab.xenstored
+    if options.who is not None:
+        from hvsim.xenstore.act_as import NoSuchDomain, socket_of
+
+        try:
+            socket = socket_of(lab.xenstored, options.who)
+        except NoSuchDomain as error:
+            warn(f"hvsim env: {error} in lab {lab.name}")
+            return 1
     values = {
         "HVSIM_LAB": lab.name,
-        "XENSTORED_PATH": str(lab.xenstored),
+        "XENSTORED_PATH": str(socket),
         "XENSTORED_RUNDIR": str(lab.xenstored.parent),
         "HVSIM_LAB_DIR": str(lab.path),
     }

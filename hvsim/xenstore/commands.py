@@ -1,4 +1,4 @@
-"""``hvsim xenstore ls|read|write|list|rm|watch``: the output of Debian's xenstore-* tools.
+"""``hvsim xenstore ls|read|write|list|rm|watch|control``: the output of Debian's xenstore-* tools.
 
 Texts, order and exit codes are those of xenstore-utils 4.17; ``--json`` is ours.
 """
@@ -57,7 +57,9 @@ def _parser() -> _Parser:
     watch = verbs.add_parser("watch", help="print paths that change, e.g. `watch -n 3 /a`")
     watch.add_argument("-n", dest="count", type=int, default=-1, help="end after COUNT events")
     watch.add_argument("keys", nargs="+", metavar="key")
-    for verb in (ls, read, write, listing, rm, watch):
+    control = verbs.add_parser("control", help="ask the daemon, e.g. `control quota 3`")
+    control.add_argument("words", nargs="+", metavar="word")
+    for verb in (ls, read, write, listing, rm, watch, control):
         verb.add_argument("--json", action="store_true", help="one JSON value")
     return parser
 
@@ -350,6 +352,16 @@ def _watch(store: SocketStore, options: argparse.Namespace) -> int:
     return 0
 
 
+def _control(store: SocketStore, options: argparse.Namespace) -> int:
+    try:
+        text = store.control(*options.words)
+    except StoreError as error:
+        print(f"Error {error.errno} when trying to execute command.", file=sys.stderr)
+        return 3
+    print(json.dumps({"answer": text}) if options.json else text)
+    return 0
+
+
 _VERBS: Final[dict[str, Callable[[SocketStore, argparse.Namespace], int]]] = {
     "ls": _ls,
     "read": _read,
@@ -357,4 +369,5 @@ _VERBS: Final[dict[str, Callable[[SocketStore, argparse.Namespace], int]]] = {
     "list": _list,
     "rm": _rm,
     "watch": _watch,
+    "control": _control,
 }
