@@ -1,131 +1,133 @@
 /*
  * Counts lost wake-ups of the ring's notification protocol.
  *
- *     hammer ROUNDS  ->  "LOST n"
+ *     hammer CPU_A CPU_B ROUNDS  ->  "LOST n of ROUNDS"
  *
- * Two processes play ping-pong with the index code of hvsim/native/ring_core.h and real eventfds.
- * One of them stays awake for a while, so that it answers within nanoseconds; the other goes to
- * sleep at once.  Random pauses make "publish" here and "going to sleep" there meet.  A wake-up is lost when a process sleeps
- * though the peer has published, has decided not to ring, and no ring is on its way: all three are
- * looked at, so a slow machine loses nothing.  Built with -DRING_WITHOUT_FENCE it is the negative
- * control.
+ * A wake-up is lost when, of two sides that act at the same moment, the producer publishes and
+ * decides not to ring, and the consumer asks to be woken, looks once more and sees nothing.  Each
+ * decision is a store followed by a load of what the other one stores; a processor lets the load
+ * pass the store unless a fence stands between.
+ *
+ * So each round is that race and nothing else: two processes, one on each processor, meet at a
+ * barrier, wait for a moment of random length, and run ring_publish and ring_rearm of
+ * hvsim/native/ring_core.h.  What both decided is compared after the round: nobody sleeps, and a
+ * slow machine loses nothing.  Before the race each side writes lines that the other one wrote
+ * last, as a driver does that fills its request: the store of the index queues up behind them.
+ *
+ * With a fence LOST is 0, whatever the machine does.  -DFENCE_IS_LOCK takes and releases a free
+ * lock instead, with the calls that CPython's threading.Lock makes, as the Python twin does.
+ * -DFENCE_IS_NONE is the control; it ends at the ENOUGH-th loss.
  */
 #define _GNU_SOURCE
-#include <poll.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(FENCE_IS_NONE)
+#define RING_FENCE() __asm__ volatile("" ::: "memory")
+#elif defined(FENCE_IS_LOCK)
+static sem_t lock; /* of each process alone */
+#define RING_FENCE() (sem_trywait(&lock), sem_post(&lock))
+#endif
 #include "ring_core.h"
 
-enum { ENOUGH = 3, SLEEP_MS = 5, SPIN = 3000 };
+enum { ENOUGH = 10, LINES = 24, SPINS = 20000 };
 
-struct side {
-    _Alignas(128) uint32_t prod;
-    _Alignas(128) uint32_t event; /* what this side's reader asked for */
-    _Alignas(128) uint32_t decided;
+struct line {
+    _Alignas(128) uint32_t word;
 };
 
 struct shared {
-    struct side ping, pong;
-    uint32_t lost;
+    _Alignas(128) struct ring_indices ring;
+    struct line here[2];    /* which round a side has come to */
+    struct line outcome[2]; /* producer: rang; consumer: saw the entry */
+    struct line scratch[2][LINES];
+    struct line lost, stop;
 };
 
 static struct shared *shared;
 
-static void pause_a_little(uint32_t *dice)
+/* Both sides have come here `count` times. */
+static void meet(int side, uint32_t count)
 {
-    *dice = *dice * 1664525u + 1013904223u;
-    for (uint32_t count = *dice >> 21; count; count--)
-        __asm__ volatile("" ::: "memory");
+    int spins = 0;
+
+    __atomic_store_n(&shared->here[side].word, count, __ATOMIC_SEQ_CST);
+    while ((int32_t)(__atomic_load_n(&shared->here[!side].word, __ATOMIC_SEQ_CST) - count) < 0)
+        if (++spins > SPINS) /* the other one is not on its processor now */
+            sched_yield();
 }
 
-static void publish(struct side *out, int bell, uint32_t index)
+static void play(int side, uint32_t rounds)
 {
-    uint64_t one = 1;
+    uint32_t dice = side + 1, round;
 
-    if (ring_publish(&out->prod, &out->event, index - 1, index))
-        if (write(bell, &one, sizeof(one)) != sizeof(one))
-            abort();
-    __atomic_store_n(&out->decided, index, __ATOMIC_SEQ_CST);
-}
+    for (round = 0; round < rounds; round++) {
+        uint32_t outcome;
 
-static void await(struct side *in, int wake, uint32_t index, uint32_t *dice, int spin)
-{
-    struct pollfd poll_set = {.fd = wake, .events = POLLIN};
-    uint64_t count;
-
-    for (; spin; spin--)
-        if (ring_load(&in->prod) == index)
-            return;
-    pause_a_little(dice);
-    while (ring_rearm(&in->event, &in->prod, index - 1) != index) {
-        int ready = poll(&poll_set, 1, SLEEP_MS);
-
-        if (ready < 0)
-            abort();
-        if (__atomic_load_n(&shared->lost, __ATOMIC_SEQ_CST) >= ENOUGH)
-            return; /* the peer has left */
-        if (ready) {
-            if (read(wake, &count, sizeof(count)) != sizeof(count))
-                abort();
-            if (ring_load(&in->prod) == index)
-                return;
-            continue;
-        }
-        if (__atomic_load_n(&in->decided, __ATOMIC_SEQ_CST) == index && !poll(&poll_set, 1, 0)) {
-            __atomic_add_fetch(&shared->lost, 1, __ATOMIC_SEQ_CST);
-            return;
-        }
+        dice = dice * 1664525u + 1013904223u;
+        meet(side, 3 * round + 1);
+        for (uint32_t count = dice >> 25; count; count--)
+            __asm__ volatile("" ::: "memory");
+        for (int line = 0; line < LINES; line++)
+            *(volatile uint32_t *)&shared->scratch[side ^ (round & 1)][line].word = round;
+        if (side == 0)
+            outcome = ring_publish(&shared->ring.req_prod, &shared->ring.req_event, round,
+                                   round + 1);
+        else
+            outcome = ring_rearm(&shared->ring.req_event, &shared->ring.req_prod, round) != round;
+        __atomic_store_n(&shared->outcome[side].word, outcome, __ATOMIC_SEQ_CST);
+        meet(side, 3 * round + 2);
+        if (side == 0 && !shared->outcome[0].word && !shared->outcome[1].word &&
+            ++shared->lost.word == ENOUGH)
+            shared->stop.word = 1;
+        meet(side, 3 * round + 3);
+        if (shared->stop.word)
+            break;
     }
+    if (side == 0)
+        printf("LOST %u of %u\n", (unsigned)shared->lost.word, (unsigned)round);
 }
 
-static void play(struct side *in, struct side *out, int wake, int bell, long rounds, int first)
+static void stay_on(const char *cpu)
 {
-    uint32_t dice = first ? 1 : 2;
+    cpu_set_t set;
 
-    for (uint32_t index = 1; index <= (uint32_t)rounds; index++) {
-        if (first)
-            publish(out, bell, index);
-        await(in, wake, index, &dice, first ? 0 : SPIN);
-        if (!first) {
-            pause_a_little(&dice);
-            publish(out, bell, index);
-        }
-        if (__atomic_load_n(&shared->lost, __ATOMIC_SEQ_CST) >= ENOUGH)
-            return;
-    }
+    CPU_ZERO(&set);
+    CPU_SET(atoi(cpu), &set);
+    if (sched_setaffinity(0, sizeof(set), &set))
+        exit(2);
 }
 
 int main(int argc, char **argv)
 {
-    long rounds = argc == 2 ? atol(argv[1]) : 0;
-    int to_child, to_parent;
+    int status;
     pid_t child;
 
-    if (rounds < 1)
+    if (argc != 4)
         return 2;
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    to_child = eventfd(0, EFD_CLOEXEC);
-    to_parent = eventfd(0, EFD_CLOEXEC);
-    if (shared == MAP_FAILED || to_child < 0 || to_parent < 0)
+    if (shared == MAP_FAILED)
         return 2;
-    shared->ping.event = shared->pong.event = 1;
+#ifdef FENCE_IS_LOCK
+    if (sem_init(&lock, 0, 1))
+        return 2;
+#endif
     child = fork();
     if (child < 0)
         return 2;
-    if (!child) {
+    if (!child)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        play(&shared->ping, &shared->pong, to_child, to_parent, rounds, 0);
+    stay_on(argv[child ? 1 : 2]);
+    play(!child, (uint32_t)atol(argv[3]));
+    if (!child)
         _exit(0);
-    }
-    play(&shared->pong, &shared->ping, to_parent, to_child, rounds, 1);
-    waitpid(child, NULL, 0);
-    printf("LOST %u\n", (unsigned)shared->lost);
-    return 0;
+    return waitpid(child, &status, 0) == child && !status ? 0 : 1;
 }
