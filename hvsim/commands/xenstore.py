@@ -19,7 +19,8 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
 
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):
-        print(f"usage: hvsim xenstore ls|read|write|list|rm|watch|control|timeline ...\n\n{HELP}\n\n"
+        verbs = "ls|read|write|list|rm|watch|control|timeline"
+        print(f"usage: hvsim xenstore {verbs} ...\n\n{HELP}\n\n"
               f"example:\n{EXAMPLE}")
         return 0 if words else 1
     if words[0] == "timeline":
