@@ -23,80 +23,41 @@ import errno
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from hvsim.abi.blkif import (
-    BLKIF_DISCARD_SECURE,
-    BLKIF_MAX_SEGMENTS_PER_REQUEST,
-    BLKIF_RSP_EOPNOTSUPP,
-    BLKIF_RSP_ERROR,
-    SECTOR_SIZE,
-    VDISK_READONLY,
-)
+from hvsim.abi.blkif import BLKIF_MAX_SEGMENTS_PER_REQUEST
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
-from hvsim.domain.ring import RingBroken
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.state import FrontendReaction, frontend_reaction
 from hvsim.drivers.block.connection import Connection, Leftovers
+from hvsim.drivers.block.disk import Disk
+from hvsim.drivers.block.features import PROPERTIES, number, parse_features
 from hvsim.drivers.block.protocol import (
     FRONT_MAX_SEGMENTS,
     MAX_RING_PAGE_ORDER,
-    MAX_SECTORS,
     BlockBroken,
     BlockClosed,
-    BlockError,
-    Features,
-    ProtocolViolation,
-    op_name,
     sabotages,
     vdev_number,
 )
-from hvsim.drivers.block.queue import RequestQueue
-from hvsim.drivers.block.request import BARRIER, DISCARD, FLUSH, READ, WRITE, Request
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
     from hvsim.domain.xenbus.device import FrontendDevice
 
-IO_TIMEOUT: Final = 600.0
-"""Seconds a call waits for the backend's answer.  A stalled or restarting backend is waited for;
-this bound only keeps a wait from being endless."""
 
-SPIN_NANOSECONDS: Final = 30_000
-"""How long `read` looks for its answer before it sleeps: about two wake-ups."""
-
-_PROPERTIES: Final = (
-    "sectors", "info", "sector-size", "physical-sector-size", "feature-barrier",
-    "feature-flush-cache", "feature-discard", "discard-granularity", "discard-alignment",
-    "discard-secure", "feature-persistent", "feature-max-indirect-segments",
-)  # fmt: skip
-
-
-class BlockFront:
+class BlockFront(Disk):
     """One virtual disk.  Get it with `BlockFront.open`; the bus makes it.
 
     Attributes:
-        features: what the backend says of the disk.
         vdev: number of the device (51712 for xvda).
-        io_timeout: seconds that calls without a timeout of their own wait.
     """
 
     def __init__(self, dom: Domain, disks: dict[int, BlockFront]) -> None:
-        self.features = Features()
+        super().__init__(dom)
         self.vdev = -1
-        self.io_timeout = IO_TIMEOUT
-        self._dom = dom
         self._disks = disks
         self._device: FrontendDevice | None = None
         self._connection: Connection | None = None
         self._leftovers = Leftovers(dom)
-        self._queue = RequestQueue()
-        self._dead: BlockClosed | None = None
-        self._port = -1
-        self._notify = dom.events.notify
-        self._connected = False
-        self._armed = True
-        self._spin_pause = 0
-        self._spin_misses = 0
-        self._what = "the answer of a block backend"
         options = dom.args.get("vbd")
         self._options: dict[str, object] = options if isinstance(options, dict) else {}
         self._forgets = "forget-unanswered" in sabotages(dom.args)
@@ -125,20 +86,20 @@ class BlockFront:
         Raises: ValueError for a name that is none; WaitTimeout after `timeout` seconds, which
         says what state either half was in; BlockClosed when the device was closed meanwhile.
         """
-        number = vdev_number(vdev)
+        wanted = vdev_number(vdev)
         disks = cls.register(dom)
 
         def ready() -> bool:
-            disk = disks.get(number)
+            disk = disks.get(wanted)
             return disk is not None and (disk._connected or disk._dead is not None)
 
         try:
-            dom.wait(ready, timeout, f"vbd {number} to connect")
+            dom.wait(ready, timeout, f"vbd {wanted} to connect")
         except WaitTimeout as late:
-            found = disks.get(number)
+            found = disks.get(wanted)
             state = "no such device in the store" if found is None else repr(found._device)
-            raise WaitTimeout(f"vbd {number} to connect: {state}", late.seconds) from None
-        disk = disks[number]
+            raise WaitTimeout(f"vbd {wanted} to connect: {state}", late.seconds) from None
+        disk = disks[wanted]
         if disk._dead is not None:
             raise disk._dead
         return disk
@@ -146,115 +107,7 @@ class BlockFront:
     def __repr__(self) -> str:
         return f"<BlockFront {self.vdev} {self._device!r} {self._queue.unanswered} unanswered>"
 
-    # -- what guest programs use -----------------------------------------------------------
-
-    @property
-    def sectors(self) -> int:
-        """Size in units of 512 bytes."""
-        return self.features.sectors
-
-    @property
-    def sector_size(self) -> int:
-        """Bytes of the smallest unit that can be written; transfers are multiples of it."""
-        return self.features.sector_size
-
-    @property
-    def readonly(self) -> bool:
-        """Whether writes are refused."""
-        return bool(self.features.info & VDISK_READONLY)
-
-    @property
-    def connected(self) -> bool:
-        """False while a backend is being waited for."""
-        return self._connected
-
-    def read(self, sector: int, nr_sectors: int) -> bytes:
-        """`nr_sectors` sectors from `sector` on.
-
-        Raises: ValueError outside the disk; BlockError; WaitTimeout after `io_timeout`.
-        """
-        request = self._begin_read(sector, nr_sectors)
-        if request.status is None and not self._spun(request):
-            self._event()  # asks to be woken, and looks once more
-            if request.status is None:
-                self._wait(request, None)
-        return request.result()
-
-    def readinto(self, sector: int, buffer: bytearray | memoryview) -> None:
-        """Fill `buffer` (whole sectors) from `sector` on.  Raises as `read`."""
-        target = memoryview(buffer).cast("B")
-        nr_sectors = self._whole_sectors(target.nbytes)
-        self._check(sector, nr_sectors)
-        self._send(Request(READ, sector, nr_sectors, target=target, waiter=self._wait)).wait()
-
-    def write(self, sector: int, data: bytes | bytearray | memoryview) -> None:
-        """Write `data` (whole sectors) from `sector` on.  Durable only after `flush`.
-
-        Raises: as `read`; BlockError at once on a read-only disk.
-        """
-        self.submit(WRITE, sector, data=data).wait()
-
-    def barrier(self, sector: int, data: bytes | bytearray | memoryview) -> None:
-        """A write that is durable, with all before it, when this returns.  Raises as `write`,
-        and BlockError(EOPNOTSUPP) when the backend has no barriers."""
-        self.submit(BARRIER, sector, data=data).wait()
-
-    def flush(self) -> None:
-        """Make every write that was submitted before durable.  Raises: BlockError, WaitTimeout.
-
-        With a backend that has neither flush nor barrier there is nothing to be flushed.
-        """
-        self.submit(FLUSH).wait()
-
-    def discard(self, sector: int, nr_sectors: int, secure: bool = False) -> None:
-        """Say that these sectors are not needed any more; they may read as zeros or not.
-
-        Raises: as `write`, and BlockError(EOPNOTSUPP) when the backend cannot.
-        """
-        self.submit(DISCARD, sector, nr_sectors, secure=secure).wait()
-
-    def submit(
-        self,
-        op: int,
-        sector: int = 0,
-        nr_sectors: int = 0,
-        *,
-        data: bytes | bytearray | memoryview = b"",
-        secure: bool = False,
-    ) -> Request:
-        """Begin READ, WRITE, BARRIER, FLUSH or DISCARD and return at once.
-
-        Any number may be on its way; more than the ring holds wait here.  `data` of a mutable
-        type is copied.  Requests of one sector keep their order when one of them is a write.
-
-        Raises: ValueError outside the disk; BlockError for what the disk cannot do; BlockClosed.
-        """
-        if not self._armed:
-            self._event()
-        if op == READ:
-            return self._begin_read(sector, nr_sectors)
-        features = self.features
-        if op == FLUSH:
-            request = Request(FLUSH, waiter=self._wait)
-            if not features.flush:
-                if not features.barrier:
-                    request.status = 0
-                    return request
-                request.op = BARRIER
-            return self._send(request)
-        if op not in (WRITE, BARRIER, DISCARD):
-            raise ValueError(f"no such operation: {op}")
-        if op != DISCARD:
-            nr_sectors = self._whole_sectors(len(data))
-        self._check(sector, nr_sectors)
-        if self.readonly:
-            raise BlockError(BLKIF_RSP_ERROR, op_name(op), sector, "the disk is read-only")
-        if (op == BARRIER and not features.barrier) or (op == DISCARD and not features.discard):
-            raise BlockError(BLKIF_RSP_EOPNOTSUPP, op_name(op), sector)
-        flag = BLKIF_DISCARD_SECURE if secure and features.discard_secure else 0
-        return self._send(
-            Request(op, sector, nr_sectors, data=bytes(data), flag=flag, waiter=self._wait)
-        )
+    # -- its end, and its figures ----------------------------------------------------------
 
     def close(self) -> None:
         """Begin an orderly close and return; later calls, and requests that the backend has not
@@ -283,78 +136,6 @@ class BlockFront:
             "recovery_seconds": self._last_recovery,
             "leftover_pages": self._leftovers.nr_pages,
         }
-
-    # -- requests --------------------------------------------------------------------------
-
-    def _whole_sectors(self, nr_bytes: int) -> int:
-        if nr_bytes % SECTOR_SIZE:
-            raise ValueError(f"{nr_bytes} bytes are not whole sectors of {SECTOR_SIZE}")
-        return nr_bytes // SECTOR_SIZE
-
-    def _check(self, sector: int, nr_sectors: int) -> None:
-        if sector < 0 or nr_sectors <= 0 or sector + nr_sectors > self.features.sectors:
-            raise ValueError(
-                f"sectors {sector}+{nr_sectors} are not on a disk of {self.features.sectors}"
-            )
-        unit = self.features.sector_size // SECTOR_SIZE
-        if sector % unit or nr_sectors % unit:
-            raise ValueError(f"{sector}+{nr_sectors} is not in units of {unit} sectors")
-
-    def _send(self, request: Request) -> Request:
-        if self._dead is not None:
-            dead = self._dead
-            raise type(dead)(op_name(request.op), request.sector, str(dead))
-        if self._queue.submit(request):
-            self._notify(self._port)
-        return request
-
-    def _begin_read(self, sector: int, nr_sectors: int) -> Request:
-        features = self.features
-        fits = sector >= 0 and nr_sectors > 0 and sector + nr_sectors <= features.sectors
-        if not fits or features.sector_size != SECTOR_SIZE:
-            self._check(sector, nr_sectors)
-        return self._send(Request(READ, sector, nr_sectors, waiter=self._wait))
-
-    def _spun(self, request: Request) -> bool:
-        """Whether the answer came while we looked for it instead of going to sleep.
-
-        A look that was in vain makes the next ones rarer, so that a slow backend, or a machine
-        with more domains than processors, does not pay for it.
-        """
-        if self._spin_pause > 0:
-            self._spin_pause -= 1
-            return False
-        if not self._queue.spin(SPIN_NANOSECONDS):
-            self._spin_misses = min(self._spin_misses + 1, 10)
-            self._spin_pause = 1 << self._spin_misses
-            return False
-        self._spin_misses = 0
-        self._armed = False
-        self._take_answers(rearm=False)
-        if self._queue.unanswered:
-            self._event()  # somebody else waits, and asleep perhaps
-        return request.status is not None
-
-    def _wait(self, request: Request, timeout: float | None) -> None:
-        if not self._armed:
-            self._event()
-        self._dom.wait(
-            lambda: request.status is not None,
-            self.io_timeout if timeout is None else timeout,
-            self._what,
-        )
-
-    def _event(self) -> None:
-        """The backend rang, or we are about to sleep: look, and ask to be woken."""
-        self._armed = True
-        self._take_answers(rearm=True)
-
-    def _take_answers(self, rearm: bool) -> None:
-        try:
-            if self._queue.complete(rearm):
-                self._notify(self._port)
-        except (RingBroken, ProtocolViolation) as broken:
-            self._break(str(broken))
 
     # -- the bus's side (hvsim.domain.xenbus.driver.FrontendDriver) --------------------------
 
@@ -416,7 +197,7 @@ class BlockFront:
             ["max-ring-page-order", "multi-queue-max-queues"]
         )
         wanted = self._options.get("ring_page_order", 0)
-        order = min(wanted if isinstance(wanted, int) else 0, _number(offered), MAX_RING_PAGE_ORDER)
+        order = min(wanted if isinstance(wanted, int) else 0, number(offered), MAX_RING_PAGE_ORDER)
         self._disconnect()
         self._connection = connection = Connection(
             self._dom, self._leftovers, device.otherend_id, order, self._event
@@ -439,7 +220,7 @@ class BlockFront:
         device = self._the_device
         connection = self._connection
         assert connection is not None, "published before"
-        features = _features(device.read_otherend_many(_PROPERTIES))
+        features = parse_features(device.read_otherend_many(PROPERTIES))
         if features is None:
             device.fatal(errno.EINVAL, f"reading backend fields at {device.otherend}")
             self._disconnect()
@@ -470,7 +251,7 @@ class BlockFront:
 
     def _update(self) -> None:
         """Connected already: the disk may have another size now."""
-        features = _features(self._the_device.read_otherend_many(_PROPERTIES))
+        features = parse_features(self._the_device.read_otherend_many(PROPERTIES))
         if features is not None:
             self.features = features
 
@@ -495,38 +276,6 @@ class BlockFront:
         self._disconnect()
         self._bury(BlockBroken, f"the backend broke the protocol: {why}")
         device.fatal(errno.EIO, f"{why}; device disabled")
-
-
-def _number(text: str | None, default: int = 0) -> int:
-    """A number that a peer wrote; `default` for anything that is none, or is absurdly long."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
-        return default
-    return int(text)
-
-
-def _features(values: list[str | None]) -> Features | None:
-    """The backend's properties, checked; None when they describe no disk."""
-    found = dict(zip(_PROPERTIES, values, strict=True))
-    sectors = _number(found["sectors"], -1)
-    sector_size = _number(found["sector-size"], SECTOR_SIZE)
-    if not 0 <= sectors <= MAX_SECTORS or found["info"] is None:
-        return None
-    if sector_size < SECTOR_SIZE or sector_size > 4096 or sector_size & (sector_size - 1):
-        return None
-    return Features(
-        sectors=sectors,
-        sector_size=sector_size,
-        physical_sector_size=_number(found["physical-sector-size"], sector_size),
-        info=_number(found["info"]),
-        barrier=_number(found["feature-barrier"]) != 0,
-        flush=_number(found["feature-flush-cache"]) != 0,
-        discard=_number(found["feature-discard"]) != 0,
-        discard_granularity=_number(found["discard-granularity"]),
-        discard_alignment=_number(found["discard-alignment"]),
-        discard_secure=_number(found["discard-secure"]) != 0,
-        persistent=_number(found["feature-persistent"]) != 0,
-        max_indirect_segments=_number(found["feature-max-indirect-segments"]),
-    )
 
 
 _DISKS: Final[WeakKeyDictionary[Domain, dict[int, BlockFront]]] = WeakKeyDictionary()

@@ -1,0 +1,251 @@
+"""A virtual disk as a guest's program sees it: calls that wait, and requests on their way.
+
+This half of blkfront knows nothing of the store; `front.py` makes the connection.
+
+**Two ways to hear of an answer.**  Asleep, a domain is woken by the backend's bell, which rings
+only for those who asked (the ring's final check).  A `read` that expects its answer within
+microseconds looks for it on the ring instead, without asking: then the disk is not *armed*, and
+must be again before anybody sleeps.  So every way to sleep, and every request that somebody may
+later sleep for, arms it first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hvsim.abi.blkif import (
+    BLKIF_DISCARD_SECURE,
+    BLKIF_RSP_EOPNOTSUPP,
+    BLKIF_RSP_ERROR,
+    SECTOR_SIZE,
+    VDISK_READONLY,
+)
+from hvsim.domain.ring import RingBroken
+from hvsim.drivers.block.protocol import (
+    BlockClosed,
+    BlockError,
+    Features,
+    ProtocolViolation,
+    op_name,
+)
+from hvsim.drivers.block.queue import RequestQueue
+from hvsim.drivers.block.request import BARRIER, DISCARD, FLUSH, READ, WRITE, Request
+
+if TYPE_CHECKING:
+    from hvsim.domain import Domain
+
+IO_TIMEOUT: Final = 600.0
+"""Seconds a call waits for the backend's answer.  A stalled or restarting backend is waited for;
+this bound only keeps a wait from being endless."""
+
+SPIN_NANOSECONDS: Final = 30_000
+"""How long `read` looks for its answer before it sleeps: about two wake-ups."""
+
+
+class Disk:
+    """What programs do with a disk; `BlockFront` is one.
+
+    Attributes:
+        features: what the backend says of the disk.
+        io_timeout: seconds that calls without a timeout of their own wait.
+    """
+
+    def __init__(self, dom: Domain) -> None:
+        self.features = Features()
+        self.io_timeout = IO_TIMEOUT
+        self._dom = dom
+        self._queue = RequestQueue()
+        self._dead: BlockClosed | None = None
+        self._port = -1
+        self._notify = dom.events.notify
+        self._connected = False
+        self._armed = True
+        self._spin_pause = 0
+        self._spin_misses = 0
+        self._what = "the answer of a block backend"
+
+    # -- what guest programs use -----------------------------------------------------------
+
+    @property
+    def sectors(self) -> int:
+        """Size in units of 512 bytes."""
+        return self.features.sectors
+
+    @property
+    def sector_size(self) -> int:
+        """Bytes of the smallest unit that can be written; transfers are multiples of it."""
+        return self.features.sector_size
+
+    @property
+    def readonly(self) -> bool:
+        """Whether writes are refused."""
+        return bool(self.features.info & VDISK_READONLY)
+
+    @property
+    def connected(self) -> bool:
+        """False while a backend is being waited for."""
+        return self._connected
+
+    def read(self, sector: int, nr_sectors: int) -> bytes:
+        """`nr_sectors` sectors from `sector` on.
+
+        Raises: ValueError outside the disk; BlockError; WaitTimeout after `io_timeout`.
+        """
+        request = self._begin_read(sector, nr_sectors)
+        if request.status is None and not self._spun(request):
+            self._event()  # asks to be woken, and looks once more
+            if request.status is None:
+                self._wait(request, None)
+        return request.result()
+
+    def readinto(self, sector: int, buffer: bytearray | memoryview) -> None:
+        """Fill `buffer` (whole sectors) from `sector` on.  Raises as `read`."""
+        target = memoryview(buffer).cast("B")
+        nr_sectors = self._whole_sectors(target.nbytes)
+        self._check(sector, nr_sectors)
+        self._send(Request(READ, sector, nr_sectors, target=target, waiter=self._wait)).wait()
+
+    def write(self, sector: int, data: bytes | bytearray | memoryview) -> None:
+        """Write `data` (whole sectors) from `sector` on.  Durable only after `flush`.
+
+        Raises: as `read`; BlockError at once on a read-only disk.
+        """
+        self.submit(WRITE, sector, data=data).wait()
+
+    def barrier(self, sector: int, data: bytes | bytearray | memoryview) -> None:
+        """A write that is durable, with all before it, when this returns.  Raises as `write`,
+        and BlockError(EOPNOTSUPP) when the backend has no barriers."""
+        self.submit(BARRIER, sector, data=data).wait()
+
+    def flush(self) -> None:
+        """Make every write that was submitted before durable.  Raises: BlockError, WaitTimeout.
+
+        With a backend that has neither flush nor barrier there is nothing to be flushed.
+        """
+        self.submit(FLUSH).wait()
+
+    def discard(self, sector: int, nr_sectors: int, secure: bool = False) -> None:
+        """Say that these sectors are not needed any more; they may read as zeros or not.
+
+        Raises: as `write`, and BlockError(EOPNOTSUPP) when the backend cannot.
+        """
+        self.submit(DISCARD, sector, nr_sectors, secure=secure).wait()
+
+    def submit(
+        self,
+        op: int,
+        sector: int = 0,
+        nr_sectors: int = 0,
+        *,
+        data: bytes | bytearray | memoryview = b"",
+        secure: bool = False,
+    ) -> Request:
+        """Begin READ, WRITE, BARRIER, FLUSH or DISCARD and return at once.
+
+        Any number may be on its way; more than the ring holds wait here.  `data` of a mutable
+        type is copied.  Requests of one sector keep their order when one of them is a write.
+
+        Raises: ValueError outside the disk; BlockError for what the disk cannot do; BlockClosed.
+        """
+        if not self._armed:
+            self._event()
+        if op == READ:
+            return self._begin_read(sector, nr_sectors)
+        features = self.features
+        if op == FLUSH:
+            request = Request(FLUSH, waiter=self._wait)
+            if not features.flush:
+                if not features.barrier:
+                    request.status = 0
+                    return request
+                request.op = BARRIER
+            return self._send(request)
+        if op not in (WRITE, BARRIER, DISCARD):
+            raise ValueError(f"no such operation: {op}")
+        if op != DISCARD:
+            nr_sectors = self._whole_sectors(len(data))
+        self._check(sector, nr_sectors)
+        if self.readonly:
+            raise BlockError(BLKIF_RSP_ERROR, op_name(op), sector, "the disk is read-only")
+        if (op == BARRIER and not features.barrier) or (op == DISCARD and not features.discard):
+            raise BlockError(BLKIF_RSP_EOPNOTSUPP, op_name(op), sector)
+        flag = BLKIF_DISCARD_SECURE if secure and features.discard_secure else 0
+        return self._send(
+            Request(op, sector, nr_sectors, data=bytes(data), flag=flag, waiter=self._wait)
+        )
+
+    # -- requests --------------------------------------------------------------------------
+
+    def _whole_sectors(self, nr_bytes: int) -> int:
+        if nr_bytes % SECTOR_SIZE:
+            raise ValueError(f"{nr_bytes} bytes are not whole sectors of {SECTOR_SIZE}")
+        return nr_bytes // SECTOR_SIZE
+
+    def _check(self, sector: int, nr_sectors: int) -> None:
+        if sector < 0 or nr_sectors <= 0 or sector + nr_sectors > self.features.sectors:
+            raise ValueError(
+                f"sectors {sector}+{nr_sectors} are not on a disk of {self.features.sectors}"
+            )
+        unit = self.features.sector_size // SECTOR_SIZE
+        if sector % unit or nr_sectors % unit:
+            raise ValueError(f"{sector}+{nr_sectors} is not in units of {unit} sectors")
+
+    def _send(self, request: Request) -> Request:
+        if self._dead is not None:
+            dead = self._dead
+            raise type(dead)(op_name(request.op), request.sector, str(dead))
+        if self._queue.submit(request):
+            self._notify(self._port)
+        return request
+
+    def _begin_read(self, sector: int, nr_sectors: int) -> Request:
+        features = self.features
+        fits = sector >= 0 and nr_sectors > 0 and sector + nr_sectors <= features.sectors
+        if not fits or features.sector_size != SECTOR_SIZE:
+            self._check(sector, nr_sectors)
+        return self._send(Request(READ, sector, nr_sectors, waiter=self._wait))
+
+    def _spun(self, request: Request) -> bool:
+        """Whether the answer came while we looked for it instead of going to sleep.
+
+        A look that was in vain makes the next ones rarer, so that a slow backend, or a machine
+        with more domains than processors, does not pay for it.
+        """
+        if self._spin_pause > 0:
+            self._spin_pause -= 1
+            return False
+        if not self._queue.spin(SPIN_NANOSECONDS):
+            self._spin_misses = min(self._spin_misses + 1, 10)
+            self._spin_pause = 1 << self._spin_misses
+            return False
+        self._spin_misses = 0
+        self._armed = False
+        self._take_answers(rearm=False)
+        if self._queue.unanswered:
+            self._event()  # somebody else waits, and asleep perhaps
+        return request.status is not None
+
+    def _wait(self, request: Request, timeout: float | None) -> None:
+        if not self._armed:
+            self._event()
+        self._dom.wait(
+            lambda: request.status is not None,
+            self.io_timeout if timeout is None else timeout,
+            self._what,
+        )
+
+    def _event(self) -> None:
+        """The backend rang, or we are about to sleep: look, and ask to be woken."""
+        self._armed = True
+        self._take_answers(rearm=True)
+
+    def _take_answers(self, rearm: bool) -> None:
+        try:
+            if self._queue.complete(rearm):
+                self._notify(self._port)
+        except (RingBroken, ProtocolViolation) as broken:
+            self._break(str(broken))
+
+    def _break(self, why: str) -> None:
+        """The backend broke the protocol: nothing of it is believed any more."""
+        raise NotImplementedError

@@ -1,0 +1,170 @@
+"""A read that looks for its answer instead of sleeping must leave nobody asleep.
+
+The domain here sleeps for real: `wait` lets the backend work and goes on only when the backend
+rang the bell.  A backend that has answered without ringing, because nobody had asked it to, is a
+lost wake-up, and is told at once instead of after `io_timeout`.  (A bell that rang before does not
+count: in a domain it may still be pending and save the day, or not.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hvsim.domain import Domain
+from hvsim.domain.ring import FrontRing
+from hvsim.drivers.block.disk import Disk
+from hvsim.drivers.block.protocol import Features, pack_response
+from hvsim.drivers.block.request import READ, WRITE, Request
+from tests.drivers.loopback import Loopback
+
+SECTORS = 2048
+PAGE = 8
+
+
+class Sleeper:
+    """The domain: its one wait, and its events."""
+
+    def __init__(self, loop: Loopback) -> None:
+        self.loop = loop
+        self.woken: Callable[[], None] = lambda: None
+        self.events = self
+        self.sleeps = 0
+
+    def notify(self, _port: int) -> None:
+        """The backend is asked for in `wait`; it needs no bell."""
+
+    def wait(self, pred: Callable[[], bool], _timeout: float, what: str) -> None:
+        while not pred():
+            self.sleeps += 1
+            heard = self.loop.bells
+            self.loop.back()
+            assert self.loop.bells > heard, f"a lost wake-up: asleep for {what}"
+            self.woken()
+
+
+class Spun(Disk):
+    """A disk over a loopback, whose looks for an answer are the test's to direct."""
+
+    def __init__(self, loop: Loopback) -> None:
+        self.dom = Sleeper(loop)
+        super().__init__(cast(Domain, self.dom))
+        self.dom.woken = self._event
+        self._queue = loop.queue
+        self.features = Features(sectors=SECTORS, flush=True)
+        self._connected = True
+        self.broken: list[str] = []
+        self.look: Callable[[], bool] = self.answered
+        self._queue._spin = lambda _nanoseconds: self.look()
+
+    def answered(self) -> bool:
+        """The backend answers all while somebody looks."""
+        self.dom.loop.back()
+        return True
+
+    def _break(self, why: str) -> None:
+        self.broken.append(why)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Spun]:
+    image = tmp_path / "image"
+    image.write_bytes(b"".join(bytes([n % 251]) * 512 for n in range(SECTORS)))
+    loop = Loopback(image, sectors=SECTORS)
+    disk = Spun(loop)
+    disk._event()  # a new connection has asked to be woken
+    yield disk
+    assert not disk.broken
+    loop.close()
+
+
+def content(sector: int, count: int = PAGE) -> bytes:
+    """What the image holds."""
+    return b"".join(bytes([n % 251]) * 512 for n in range(sector, sector + count))
+
+
+SLEEPS: dict[str, Callable[[Spun], Any]] = {
+    "submit": lambda disk: disk.submit(READ, 16, PAGE).wait(),
+    "two requests": lambda disk: [
+        one.wait() for one in (disk.submit(READ, 16, PAGE), disk.submit(READ, 32, PAGE))
+    ],
+    "readinto": lambda disk: disk.readinto(16, bytearray(PAGE * 512)),
+    "write": lambda disk: disk.write(16, bytes(512)),
+    "flush": lambda disk: disk.flush(),
+    "read": lambda disk: disk.read(16, PAGE),
+}
+
+
+@pytest.mark.parametrize("how", SLEEPS)
+def test_who_sleeps_after_a_look_is_woken(disk: Spun, how: str) -> None:
+    assert disk.read(8, PAGE) == content(8)
+    assert disk.dom.sleeps == 0, "the read was to find its answer by looking"
+    disk.look = lambda: False
+    SLEEPS[how](disk)
+    assert disk.dom.sleeps, "this was to sleep"
+
+
+def test_a_request_that_nobody_waits_for_yet_is_heard_of(disk: Spun) -> None:
+    """It was submitted after a look; whoever watches `done` runs the domain's loop alone."""
+    disk.read(8, PAGE)
+    pending = disk.submit(READ, 16, PAGE)
+    disk.dom.wait(lambda: pending.done, 1.0, "a request")
+    assert pending.result() == content(16)
+
+
+def test_a_look_that_finds_one_answer_asks_for_the_others(disk: Spun) -> None:
+    """A backend may answer out of order: the read, but not the write that came before it."""
+    pending = disk.submit(WRITE, 64, data=bytes(512))
+    ring = disk.dom.loop.back_ring
+    kept: list[bytes] = []
+
+    def second_first() -> bool:
+        kept.append(ring.consume() or b"")
+        number = int.from_bytes((ring.consume() or b"")[8:16], "little")
+        ring.produce(pack_response(number, READ, 0))
+        ring.push()
+        return True
+
+    disk.look = second_first
+    disk.read(8, PAGE)
+    assert disk.dom.sleeps == 0
+    assert not pending.done
+    ring.produce(pack_response(int.from_bytes(kept[0][8:16], "little"), WRITE, 0))
+    assert ring.push(), "nobody has asked the backend to ring for the write"
+    disk.dom.woken()
+    assert pending.done
+
+
+def test_looks_in_vain_become_rare(disk: Spun) -> None:
+    looks = 0
+
+    def vain() -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    disk.look = vain
+    for _ in range(300):
+        disk.read(8, PAGE)
+    assert 0 < looks <= 9
+    disk.look = disk.answered
+    for _ in range(1100):
+        disk.read(8, PAGE)
+    sleeps = disk.dom.sleeps
+    disk.read(8, PAGE)
+    assert disk.dom.sleeps == sleeps, "a look that found its answer makes all the next ones worth"
+
+
+def test_the_compiled_ring_sees_an_answer_and_gives_up_without_one(tmp_path: Path) -> None:
+    """The pure ring never looks: it would hold the processor that the backend needs."""
+    loop = Loopback(tmp_path / "image", sectors=SECTORS)
+    assert not loop.queue.spin(1000)
+    loop.queue.submit(Request(READ, 8, PAGE))
+    loop.back()
+    assert loop.queue.spin(0) is hasattr(FrontRing, "spin")
+    loop.queue.complete()
+    assert not loop.queue.spin(1000)
+    loop.close()
