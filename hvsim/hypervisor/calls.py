@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell, Memory
-from hvsim.hypervisor.machine import Deferred, Machine
+from hvsim.hypervisor.lifecycle import Deferred
+from hvsim.hypervisor.machine import Machine
 
 
 @dataclass(slots=True)

@@ -16,7 +16,8 @@ from hvsim.hypervisor.calls import TABLE, Answer
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Doorbell, Memory
-from hvsim.hypervisor.machine import DEFERRED, Machine
+from hvsim.hypervisor.lifecycle import DEFERRED
+from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
 
 load_all()

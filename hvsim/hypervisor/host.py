@@ -86,6 +86,9 @@ class Host(Protocol):
     def running(self, token: int) -> bool:
         """Whether a process is on a CPU or waits for one."""
 
+    def stopped(self, token: int) -> bool:
+        """Whether a process runs no instruction any more, be it stopped or gone."""
+
     def reply(self, token: int, message: list[Any]) -> None:
         """Answer a call that was left open. A caller that is gone is no error."""
 

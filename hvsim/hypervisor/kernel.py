@@ -135,6 +135,20 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs any more: all are stopped or gone (T, t, Z, X in
+    proc(5)). SIGSTOP reaches them one after the other."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                if file.read().rpartition(b") ")[2][:1] not in b"TtZX":
+                    return False
+    except OSError:
+        # It, or a thread of it, has gone; what is left of it is looked at once more.
+        return not os.path.exists(f"/proc/{pid}")
+    return True
+
+
 def raise_descriptor_limit() -> None:
     """As many descriptors as the machine allows: every extent and port of a lab costs some."""
     import resource

@@ -27,9 +27,10 @@ from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell
-from hvsim.hypervisor.kernel import EventFd, SharedMemory, cpu_time, is_running
+from hvsim.hypervisor.kernel import EventFd, SharedMemory, cpu_time, is_running, is_stopped
 from hvsim.hypervisor.ledger import Ledger, Record
-from hvsim.hypervisor.machine import SIGKILL, Machine
+from hvsim.hypervisor.lifecycle import SIGKILL
+from hvsim.hypervisor.machine import Machine
 
 MAX_EVENTS: Final = 64
 """Events taken in one round; every connection gives at most one call a round."""
@@ -93,7 +94,7 @@ class Server:
         )
         dom0 = self.machine.create_dom0(self._config.dom0_pages, self._config.dom0_vcpus, str(main))
         for spec in processes:
-            self.machine.spawn(dom0, spec, spec.get("process") == main)
+            self.machine.life.spawn(dom0, spec, spec.get("process") == main)
         deadline = time.monotonic() + 60.0
         while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
             if time.monotonic() > deadline:
@@ -245,6 +246,11 @@ class Server:
         process = self.machine.processes.get(token)
         return process is not None and bool(process.pid) and is_running(process.pid)
 
+    def stopped(self, token: int) -> bool:
+        """From /proc."""
+        process = self.machine.processes.get(token)
+        return process is None or is_stopped(process.pid)
+
     def reply(self, token: int, message: list[Any]) -> None:
         """Answer a call that was left open."""
         connection = self._connections.get(token)
@@ -329,7 +335,7 @@ class Server:
             case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
                 pidfd = fds[0]
                 self._pidfds[token] = pidfd
-                self.machine.process_spawned(token, pid, missing)
+                self.machine.life.process_spawned(token, pid, missing)
                 self._watch(pidfd, select.EPOLLIN, lambda _: self._gone(token))
                 if self._connections[token].closed:
                     self.signal(token, SIGKILL)
@@ -344,7 +350,7 @@ class Server:
 
     def _spawn_failed(self, token: int, text: str) -> None:
         self._drop_connection(token)
-        self.machine.process_failed(token, text)
+        self.machine.life.process_failed(token, text)
 
     def _note_exit(self, pid: int, status: int) -> None:
         text = (
@@ -356,7 +362,7 @@ class Server:
 
     def _gone(self, token: int) -> None:
         """A pidfd is readable: the process is really gone."""
-        self.machine.process_gone(token, None)
+        self.machine.life.process_gone(token, None)
         pidfd = self._pidfds.pop(token)
         self._unwatch(pidfd)
         os.close(pidfd)

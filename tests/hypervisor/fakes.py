@@ -67,6 +67,7 @@ class FakeHost:
         self.signals: list[tuple[int, int]] = []
         self.replies: list[tuple[int, list[Any]]] = []
         self.halted: tuple[int, str] | None = None
+        self.moving: set[int] = set()
 
     def now(self) -> int:
         return self.time
@@ -115,6 +116,9 @@ class FakeHost:
 
     def running(self, token: int) -> bool:
         return False
+
+    def stopped(self, token: int) -> bool:
+        return token not in self.moving
 
     def reply(self, token: int, message: list[Any]) -> None:
         self.replies.append((token, message))

@@ -17,7 +17,8 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.heap import Heap, Runs
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.machine import DEFERRED, SIGKILL, Machine
+from hvsim.hypervisor.lifecycle import DEFERRED, SIGKILL
+from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.memory import Extent
 from hvsim.hypervisor.ratelimit import RateLimit
@@ -135,8 +136,8 @@ class World(RuleBasedStateMachine):
         self.handles: dict[int, tuple[Process, bool]] = {}
 
     def start(self, domain: Domain) -> Process:
-        process = self.machine.spawn(domain, {"process": "main"}, True)
-        self.machine.process_spawned(process.token, 1000 + process.token, [])
+        process = self.machine.life.spawn(domain, {"process": "main"}, True)
+        self.machine.life.process_spawned(process.token, 1000 + process.token, [])
         return process
 
     def pick(self, number: int) -> Process | None:
@@ -262,18 +263,18 @@ class World(RuleBasedStateMachine):
     def die(self, who: int) -> None:
         process = self.pick(who)
         if process is not None:
-            self.machine.process_gone(process.token, 9)
+            self.machine.life.process_gone(process.token, 9)
 
     @rule(number=st.integers(0, 9))
     def destroy(self, number: int) -> None:
         domains = [d for d in self.machine.domains.values() if d.domid]
         if domains:
             domain = domains[number % len(domains)]
-            result = self.machine.destroy(domain, self.root)
+            result = self.machine.life.destroy(domain, self.root)
             for process in list(domain.processes.values()):
                 assert result is DEFERRED
                 assert (process.token, SIGKILL) in self.host.signals
-                self.machine.process_gone(process.token, 9)
+                self.machine.life.process_gone(process.token, 9)
             if result is DEFERRED:
                 assert self.host.replies.pop() == (self.root.token, [0])
             assert not domain.processes
@@ -327,9 +328,9 @@ class World(RuleBasedStateMachine):
             return
         for domain in [d for d in self.machine.domains.values() if d.domid]:
             if domain.domid in self.machine.domains:
-                self.machine.destroy(domain, self.root)
+                self.machine.life.destroy(domain, self.root)
                 for process in list(domain.processes.values()):
-                    self.machine.process_gone(process.token, 9)
+                    self.machine.life.process_gone(process.token, 9)
         assert set(self.machine.domains) == {0}, "all that dies is released in the end"
         assert self.machine.heap.free == 256 - 32
         kept = [memory for memory in self.host.memories if not memory.closed]

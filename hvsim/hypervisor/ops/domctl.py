@@ -31,7 +31,8 @@ from hvsim.abi.memory import PAGE_SIZE
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.machine import SIGKILL, Deferred
+from hvsim.hypervisor.lifecycle import SIGKILL
+from hvsim.hypervisor.report import domain_info
 
 _OP: Final = HYPERVISOR_domctl
 MAX_PAGES: Final = 1 << 32
@@ -62,18 +63,16 @@ def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> R
 @hypercall(_OP, XEN_DOMCTL_destroydomain, int)
 def destroydomain(machine: Machine, caller: Process, dom: int) -> Result:
     """(dom): answered when its processes are gone; -EAGAIN when that takes too long."""
-    result = machine.destroy(_other(machine, caller, dom), caller)
-    return result if isinstance(result, Deferred) else ()
+    return machine.life.destroy(_other(machine, caller, dom), caller) or ()
 
 
 @hypercall(_OP, XEN_DOMCTL_pausedomain, int)
 def pausedomain(machine: Machine, caller: Process, dom: int) -> Result:
-    """(dom): counted"""
+    """(dom): counted; answered when nothing of it runs; -EAGAIN when that takes too long"""
     domain = machine.governed(dom, caller)
     if domain is caller.domain:
         raise XenError(EINVAL)
-    machine.pause(domain)
-    return ()
+    return machine.life.pause(domain, caller) or ()
 
 
 @hypercall(_OP, XEN_DOMCTL_unpausedomain, int)
@@ -82,14 +81,14 @@ def unpausedomain(machine: Machine, caller: Process, dom: int) -> Result:
     domain = machine.governed(dom, caller)
     if domain is caller.domain:
         raise XenError(EINVAL)
-    machine.unpause(domain)
+    machine.life.unpause(domain)
     return ()
 
 
 @hypercall(_OP, XEN_DOMCTL_getdomaininfo, int)
 def getdomaininfo(machine: Machine, caller: Process, dom: int) -> Result:
-    """(dom) -> a map, see ``Machine.domain_info``"""
-    return (machine.domain_info(machine.governed(dom, caller)),)
+    """(dom) -> a map, see ``report.domain_info``"""
+    return (domain_info(machine, machine.governed(dom, caller)),)
 
 
 @hypercall(_OP, XEN_DOMCTL_max_mem, int, int)
@@ -130,7 +129,7 @@ def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, 
 @hypercall(_OP, HVSIM_DOMCTL_load, int, dict)
 def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
     """(dom, spec): how its main process is made, at the first unpause"""
-    machine.load(_other(machine, caller, dom), spec)
+    machine.life.load(_other(machine, caller, dom), spec)
     return ()
 
 
@@ -153,27 +152,30 @@ def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> 
     domain = _other(machine, caller, dom)
     if not domain.started:
         raise XenError(EBUSY, f"d{domain.domid} has not started")
-    machine.spawn(domain, spec, False)
+    machine.life.spawn(domain, spec, False)
     return ()
 
 
 @hypercall(_OP, HVSIM_DOMCTL_fault, int, str, str)
 def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -> Result:
-    """(dom, process or "", "kill" | "stall" | "resume") -> pid"""
+    """(dom, process or "", "kill" | "stall" | "resume") -> pid; stall is answered as a pause"""
     domain = _other(machine, caller, dom)
     process = domain.process(name)
     if process is None or not process.pid:
         raise XenError(ENOENT if name else ESRCH, f"d{domain.domid} has no process {name!r}")
-    if action == "kill":
-        machine.host.signal(process.token, SIGKILL)
-    elif action in ("stall", "resume"):
-        machine.stall(process, action == "stall")
-    else:
+    if action not in ("kill", "stall", "resume"):
         raise XenError(EINVAL, f"fault: no action {action!r}")
     machine.ledger.record(
         "fault", domain.domid, f"d{domain.domid} {process.name}: {action}", action=action
     )
-    return (process.pid,)
+    done: Result = (process.pid,)
+    if action == "kill":
+        machine.host.signal(process.token, SIGKILL)
+    elif action == "stall":
+        done = machine.life.stall(process, caller) or done
+    else:
+        machine.life.resume(process)
+    return done
 
 
 @hypercall(_OP, HVSIM_DOMCTL_peek, int, int, int, int)

@@ -149,6 +149,9 @@ def fetch(machine: Machine, caller: Process) -> Result:
 
 def _note(machine: Machine, domain: Domain, port: Port, text: str, **more: int) -> None:
     machine.ledger.refuse(
-        "event.port", domain.domid, f"d{domain.domid} port {port.number}: {text}",
-        port=port.number, **more,
+        "event.port",
+        domain.domid,
+        f"d{domain.domid} port {port.number}: {text}",
+        port=port.number,
+        **more,
     )

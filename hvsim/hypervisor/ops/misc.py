@@ -32,6 +32,7 @@ from hvsim.abi.vcpu import (
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.mediation import Policy
+from hvsim.hypervisor.report import domain_cpu_time
 from hvsim.hypervisor.wires import EVERYONE
 
 XEN_VERSION: Final = (4, 17)
@@ -45,7 +46,7 @@ def shutdown(machine: Machine, caller: Process, reason: int) -> Result:
     """(reason): the caller's domain stops; it is stopped when its processes have ended"""
     if not 0 <= reason <= SHUTDOWN_MAX:
         raise XenError(EINVAL)
-    machine.shutdown(caller.domain, reason, True)
+    machine.life.shutdown(caller.domain, reason, True)
     return ()
 
 
@@ -55,7 +56,7 @@ def remote_shutdown(machine: Machine, caller: Process, dom: int, reason: int) ->
     domain = machine.governed(dom, caller)
     if not 0 <= reason <= SHUTDOWN_MAX or domain is caller.domain:
         raise XenError(EINVAL)
-    machine.shutdown(domain, reason, False)
+    machine.life.shutdown(domain, reason, False)
     return ()
 
 
@@ -71,7 +72,7 @@ def get_runstate_info(machine: Machine, caller: Process, vcpu: int) -> Result:
     alive = machine.host.now() - domain.created
     if vcpu:
         return (pack_runstate(RUNSTATE_offline, domain.created, (0, 0, 0, alive)),)
-    used = min(machine.domain_cpu_time(domain), alive)
+    used = min(domain_cpu_time(machine, domain), alive)
     running = any(machine.host.running(token) for token in domain.processes)
     state = RUNSTATE_running if running else RUNSTATE_blocked
     return (pack_runstate(state, domain.created, (used, 0, alive - used, 0)),)

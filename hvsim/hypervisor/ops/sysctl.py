@@ -19,6 +19,7 @@ from hvsim.abi.hypercall import (
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.ledger import Record
+from hvsim.hypervisor.report import domain_info, process_list
 
 _OP: Final = HYPERVISOR_sysctl
 MAX_LIST: Final = 200
@@ -35,7 +36,7 @@ def getdomaininfolist(machine: Machine, caller: Process, first: int, count: int)
         raise XenError(EINVAL)
     domids = sorted(domid for domid in machine.domains if domid >= first)
     chosen = domids[: min(count, MAX_LIST)]
-    return ([machine.domain_info(machine.domains[domid]) for domid in chosen],)
+    return ([domain_info(machine, machine.domains[domid]) for domid in chosen],)
 
 
 @hypercall(_OP, XEN_SYSCTL_physinfo)
@@ -93,4 +94,4 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
 def processes(machine: Machine, caller: Process) -> Result:
     """() -> list of {domid, process, pid, missing, alive, stalled}"""
     machine.privileged(caller)
-    return (list(machine.process_list()),)
+    return (list(process_list(machine)),)

@@ -1,0 +1,56 @@
+"""What the hypervisor tells of domains and processes: getdomaininfo, and the list of processes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hvsim.abi.sched import SHUTDOWN_crash
+from hvsim.hypervisor.domains import ALIVE, Domain
+from hvsim.hypervisor.machine import Machine
+
+
+def domain_cpu_time(machine: Machine, domain: Domain) -> int:
+    """Nanoseconds that the domain's processes have used, the gone ones included."""
+    alive = (machine.host.cpu_time(token) or 0 for token in domain.processes)
+    return domain.cpu_time + sum(alive)
+
+
+def domain_info(machine: Machine, domain: Domain) -> dict[str, Any]:
+    """What getdomaininfo answers."""
+    stopped = domain.shut_down or domain.dying != ALIVE or domain.pause_count > 0
+    running = not stopped and any(machine.host.running(token) for token in domain.processes)
+    return {
+        "domid": domain.domid,
+        "flags": {
+            "dying": domain.dying != ALIVE,
+            "shutdown": domain.shut_down,
+            "paused": domain.pause_count > 0,
+            "blocked": not stopped and not running,
+            "running": running,
+            "crashed": domain.shut_down and domain.shutdown_code == SHUTDOWN_crash,
+            "privileged": domain.privileged,
+        },
+        "shutdown_reason": domain.shutdown_code if domain.shut_down else None,
+        "tot_pages": domain.memory.nr_pages,
+        "max_pages": domain.max_pages,
+        "cpu_time": domain_cpu_time(machine, domain),
+        "max_vcpus": domain.max_vcpus,
+        "nr_online_vcpus": domain.max_vcpus if domain.dying == ALIVE else 0,
+        "handle": domain.handle,
+        "pids": {process.name: process.pid for process in domain.processes.values()},
+        "create_flags": domain.flags,
+        "target": domain.target,
+    }
+
+
+def process_list(machine: Machine) -> Iterator[dict[str, Any]]:
+    """Every process of every domain, and the last that are gone of those there are."""
+    past = [process for domain in machine.domains.values() for process in domain.past]
+    for process in (*machine.processes.values(), *past):
+        yield {
+            "domid": process.domid,
+            "process": process.name,
+            "pid": process.pid,
+            "missing": process.missing,
+            "alive": bool(process.pid) and not process.gone,
+            "stalled": process.stalled,
+        }
