@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
@@ -202,7 +202,7 @@ class SocketStore(StoreClient):
         """The connection.  Raises OSError."""
         return SocketTransport(path, label, lab, timeout)
 
-    def __enter__(self) -> SocketStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

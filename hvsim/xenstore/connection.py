@@ -329,6 +329,19 @@ class Connection:
         self.transactions.clear()
         self.after_reply.clear()
 
+    @property
+    def kept(self) -> bytes:
+        """Input that was not handled yet: part of a request, or more than one turn allows."""
+        return bytes(self._in)
+
+    def go_on(self, kept: bytes, out: bytes) -> None:
+        """Continue the streams of a connection to a former daemon."""
+        self._in += kept
+        self.out += out
+        if out and self._limited:
+            self._queued.append(len(out))
+        self.waiting = bool(kept)  # a request in it may be complete
+
     def begin_anew(self) -> None:
         """Forget everything, a failure too: the peer begins the conversation again."""
         self.reset()

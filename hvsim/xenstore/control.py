@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.errno import EINVAL, ENOENT
+from hvsim.xenstore import handover
 from hvsim.xenstore.errors import Refused
 from hvsim.xenstore.handshake_control import handshake
 from hvsim.xenstore.quota import VALUE_MAX, Account, watch_cost
@@ -23,6 +24,7 @@ OK: Final = b"OK\0"
 HELP: Final = (
     "check\t\n"
     "handshake\t[<offset>|<device> [<after>]]\n"
+    "live-update\t[-s [-F] [-t <timeout>]]\n"
     "log\ton|off\n"
     "memreport\t[<file>]\n"
     "print\t<string>\n"
@@ -49,6 +51,8 @@ def run(store: Store, arguments: list[bytes]) -> bytes:
         return _memreport(store, rest)
     if command == b"quota-soft":
         return _quota_soft(store, rest)
+    if command == b"live-update":
+        return handover.control(store, rest)
     if command == b"handshake":
         return handshake(store, rest)
     if command == b"quota":

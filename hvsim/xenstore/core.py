@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hvsim.abi.errno import EINVAL, ENOENT
+from hvsim.abi.errno import EINVAL, ENOENT, ENOSYS
 from hvsim.xenstore import paths
 from hvsim.xenstore import permissions as perm
 from hvsim.xenstore.errors import Refused
@@ -39,6 +39,9 @@ class Host(Protocol):
     def disconnect_domain(self, domid: int) -> None:
         """Unmap the ring."""
 
+    def live_update(self, timeout: float) -> None:
+        """Replace the daemon, within *timeout* seconds.  Raises Refused(ENOSYS) when it cannot."""
+
     def domain_exists(self, domid: int) -> bool:
         """Whether the hypervisor has such a domain, which may not be introduced yet: a toolstack
         gives it nodes before."""
@@ -57,6 +60,10 @@ class NoHost:
 
     def disconnect_domain(self, domid: int) -> None:
         """Nothing to do."""
+
+    def live_update(self, timeout: float) -> None:
+        """Refused: nothing is kept."""
+        raise Refused(ENOSYS)
 
     def domain_exists(self, domid: int) -> bool:
         """There are none."""
@@ -100,6 +107,7 @@ class Store:
         before_output: to be called before bytes leave for any client: what was answered is made
             durable (``recorder``).
         administration: goes up when domains, their rights or the limits change.
+        life: how many processes have served this store, this one included.
     """
 
     def __init__(self, limits: Limits | None = None, host: Host | None = None) -> None:
@@ -118,6 +126,7 @@ class Store:
         self.switch_trace: Callable[[bool], None] | None = None
         self.before_output: Callable[[], None] = _nothing
         self.administration = 0
+        self.life = 1
         self.handshake: Handshakes | None = None
         for path in (b"/tool", b"/tool/xenstored"):
             self.tree.put(path, b"", perm.DEFAULT)
@@ -234,6 +243,9 @@ class Store:
             if self.handshake is not None:
                 self.handshake.removed(None, path)
         self.tree.forget_domain(domid)
+        for connection in self.connections:
+            for transaction in connection.transactions.values():
+                transaction.forget_domain(domid)
         self.tree.accounts.pop(domid, None)
         if self.governor is not None:
             self.governor.forget(domid)

@@ -5,25 +5,27 @@ a domain has stopped.  ``main`` is the program that dom0 starts; arguments (``do
 ``handshake`` ("record", or "strict": a state that breaks the rules of a handshake is refused),
 ``socket`` (path), ``quota`` (limits that differ from the defaults), ``trace`` (path or nothing),
 ``journal`` (path or nothing), ``recover`` (go on with the store of that journal: the toolstack says
-so when it starts a dead store again).
+so when it starts a dead store again), ``servers`` (sockets that a former program hands over).
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hvsim.abi.domctl import XEN_DOMCTL_getdomaininfo, XEN_SYSCTL_getdomaininfolist
-from hvsim.abi.errno import EINVAL
+from hvsim.abi.errno import EINVAL, ENOSYS
 from hvsim.abi.event_channel import VIRQ_DOM_EXC
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE
 from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.mapper import GrantError, Mapping
+from hvsim.domain.mapper import GrantError
+from hvsim.domain.mapper import Mapping as Mapped
 from hvsim.domain.vcpu import Timer
+from hvsim.xenstore import handover
 from hvsim.xenstore.complaints import Complaints
 from hvsim.xenstore.core import Store
 from hvsim.xenstore.doors import Doors
@@ -44,7 +46,7 @@ class RingClient:
     """One domain's ring, mapped, and its port."""
 
     def __init__(
-        self, daemon: Daemon, domid: int, page: memoryview, mapping: Mapping | None
+        self, daemon: Daemon, domid: int, page: memoryview, mapping: Mapped | None
     ) -> None:
         self._daemon = daemon
         self._dom = daemon.dom
@@ -135,6 +137,7 @@ class Daemon:
         journal: str = "",
         recover: bool = False,
         limits: Limits | None = None,
+        servers: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.dom = dom
         self.trace = trace
@@ -147,11 +150,18 @@ class Daemon:
         self.store.governor = Governor(dom.vcpu.now)
         self._complaints = Complaints(dom, lambda: self.store.limits)
         self.store.on_limit = self._complaints
-        self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log)
+        self._update_by: float | None = None
+        inherited = {state["domid"]: state for state in servers}
+        tools = inherited.pop(0, None)
+        self._doors = Doors(
+            socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values()
+        )
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
         self._connect_dom0()
         self._restore()
-        self.server = SocketServer(socket_path, self.store, dom.vcpu, trace, dom.log)
+        self.server = SocketServer(
+            socket_path, self.store, dom.vcpu, trace, dom.log, inherited=tools
+        )
 
     def serve(self, until: Callable[[], bool] = lambda: False) -> None:
         """Serve until *until* holds."""
@@ -195,6 +205,33 @@ class Daemon:
             raise Refused(EINVAL) from None
         self._rings[domid] = ring
         self._doors.open(domid)
+
+    def live_update(self, timeout: float) -> None:
+        """Remember it; who serves looks at :attr:`to_be_replaced`."""
+        if self.keeper.recorder is None:
+            raise Refused(ENOSYS)
+        self._update_by = self.dom.vcpu.now() + timeout
+        self.dom.vcpu.call_later(timeout, _look_again)
+
+    @property
+    def to_be_replaced(self) -> bool:
+        """Whether a live update was asked for, and now is the time."""
+        if self._update_by is None:
+            return False
+        if self.dom.vcpu.now() >= self._update_by:
+            return True
+        return not any(connection.transactions for connection in self.store.connections)
+
+    def replace(self) -> NoReturn:
+        """Become the new program (``handover``).  Raises OSError."""
+        self.keeper.settle()
+        servers = [self.server.hand_over(), *self._doors.hand_over()]
+        for ring in self._rings.values():
+            ring.close()
+        self.dom.events.close(self._virq)
+        if self.trace is not None:
+            self.trace.close()
+        handover.execute(self.dom.spec, servers)
 
     def rebind_domain(self, domid: int, port: int) -> None:
         """XS_INTRODUCE of a domain that is connected: its event channel may be new."""
@@ -288,9 +325,18 @@ def main(dom: Domain) -> None:
     journal = str(dom.args.get("journal") or "")
     recover = bool(dom.args.get("recover"))
     limits = Limits.parse(dom.args.get("quota") or {})
-    daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits)
+    servers = dom.args.get("servers") or ()
+    daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits, servers)
     watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
     try:
-        daemon.serve(lambda: dom.shutdown_requested is not None)
-    finally:
+        daemon.serve(lambda: dom.shutdown_requested is not None or daemon.to_be_replaced)
+    except BaseException:
         daemon.close()
+        raise
+    if daemon.to_be_replaced:
+        daemon.replace()
+    daemon.close()
+
+
+def _look_again() -> None:
+    """A timer that only makes the loop turn."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hvsim.xenstore.connection import Tracer
 from hvsim.xenstore.core import Store
@@ -35,6 +35,7 @@ class Doors:
     Args:
         socket_path: the tools' socket; the doors stand in the same directory.
         log: told of a door that cannot be opened; the domain lives without it.
+        inherited: what a former program handed over.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Doors:
         loop: Loop,
         tracer: Tracer | None,
         log: Callable[[str], None],
+        inherited: Iterable[Mapping[str, Any]] = (),
     ) -> None:
+        self._inherited = {state["domid"]: state for state in inherited}
         self._socket_path = Path(socket_path)
         self._store = store
         self._loop = loop
@@ -60,7 +63,8 @@ class Doors:
         path = door_path(self._socket_path, domid)
         try:
             self._servers[domid] = SocketServer(
-                str(path), self._store, self._loop, self._tracer, self._log, domid
+                str(path), self._store, self._loop, self._tracer, self._log, domid,
+                self._inherited.pop(domid, None),
             )
         except OSError as error:
             self._log(f"no socket for d{domid}: {path}: {error.strerror}")
@@ -71,6 +75,10 @@ class Doors:
         if server is not None:
             server.close()
 
+    def hand_over(self) -> list[dict[str, Any]]:
+        """What a new program needs of every door; see ``SocketServer.hand_over``."""
+        return [server.hand_over() for server in self._servers.values()]
+
     def close_all(self) -> None:
         """Close every door."""
         for domid in list(self._servers):
@@ -80,5 +88,6 @@ class Doors:
         """A daemon that was killed has left its sockets behind."""
         with contextlib.suppress(FileNotFoundError):
             for path in self._socket_path.parent.iterdir():
-                if _NAME.fullmatch(path.name) and path.is_socket():
+                ours = _NAME.fullmatch(path.name) and int(path.name[1:]) not in self._inherited
+                if ours and path.is_socket():
                     path.unlink(missing_ok=True)

@@ -64,6 +64,15 @@ class Keeper:
         if self.recorder is not None:
             self.recorder.commit()
 
+    def settle(self) -> None:
+        """Leave a fresh snapshot for who comes next; nothing is recorded any more.  Raises
+        OSError."""
+        if self._journal is not None and self.recorder is not None:
+            self.commit()
+            self._journal.rewrite(self.recorder.snapshot())
+            self._journal.close()
+            self._journal = None
+
     def close(self) -> None:
         """Record the last things and close the file, which stays."""
         if self._journal is not None:

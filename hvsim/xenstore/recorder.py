@@ -22,15 +22,15 @@ A socket has no such page: its client finds the connection closed.  What the rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgpack
 
 from hvsim.xenstore.connection import Connection, Tracer
-from hvsim.xenstore.records import DOMAINS, GENERATION, PUT, STREAM, WATCH, Record
-from hvsim.xenstore.transaction import Transaction
+from hvsim.xenstore.handover import adopt_transactions
+from hvsim.xenstore.records import DOMAINS, GENERATION, LIFE, PUT, STREAM, WATCH, Record
 
 if TYPE_CHECKING:
     from hvsim.xenstore.core import Store
@@ -101,11 +101,7 @@ class RingConnection(Connection):
 
     def resume(self, kept: bytes, out: bytes, transactions: tuple[int, ...]) -> None:
         """Go on where a former daemon was; its open transactions can only end in EAGAIN."""
-        self._in += kept
-        self.out += out
-        if out and self._limited:
-            self._queued.append(len(out))
-        self.waiting = bool(kept)  # a request in it may be complete
+        self.go_on(kept, out)
         adopt_transactions(self, transactions)
 
 
@@ -154,15 +150,6 @@ class Recorder:
         return self._pack(list(everything(self._store)))
 
 
-def adopt_transactions(connection: Connection, numbers: Iterable[int]) -> None:
-    """Give *connection* the transactions that it had with a former daemon: they end in EAGAIN."""
-    store = connection.store
-    for number in numbers:
-        tx = connection.transactions[number] = Transaction(store.tree, None)
-        tx.doomed = True
-        store.tree.account(connection.domid).transactions += 1
-
-
 def domains(store: Store) -> Record:
     """The record of what the store knows of domains, and of its settings."""
     return (
@@ -180,6 +167,7 @@ def domains(store: Store) -> Record:
 def everything(store: Store) -> Iterator[Record]:
     """The records that make an empty store into *store*."""
     tree = store.tree
+    yield LIFE, store.life
     yield GENERATION, tree.generation
     for path in tree.walk(b"/"):
         node = tree.nodes[path]

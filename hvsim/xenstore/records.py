@@ -22,6 +22,8 @@ UNWATCH: Final = 4
 """(domid, path, token)"""
 DOMAINS: Final = 5
 """(domains, known, special nodes, limits): all that is small and rarely changes, as a whole."""
+LIFE: Final = 7
+"""(n): the store is served by its n-th process."""
 STREAM: Final = 6
 """(domid, req_cons before, after, kept input, rsp_prod, position of output, output, transactions)
 """

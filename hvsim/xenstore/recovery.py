@@ -126,6 +126,8 @@ class Recovery:
             del self.watches[tuple(rest)]
         elif kind == records.DOMAINS:
             self._domains(*rest)
+        elif kind == records.LIFE:
+            self.store.life = rest[0] + 1
         elif kind == records.GENERATION:
             tree.generation = max(tree.generation, rest[0])
         else:

@@ -14,10 +14,11 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from hvsim.xenstore import handover
 from hvsim.xenstore.connection import OUTPUT_MAX, Connection, Tracer
 from hvsim.xenstore.core import Store
 from hvsim.xenstore.permissions import PRIVILEGED_DOMID
@@ -61,6 +62,7 @@ class SocketServer:
         tracer: Tracer | None = None,
         log: Callable[[str], None] = lambda text: None,
         domid: int = PRIVILEGED_DOMID,
+        inherited: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.domid = domid
@@ -70,7 +72,13 @@ class SocketServer:
         self._log = log
         self._count = 0
         self._clients: set[SocketClient] = set()
-        self._listener = _listen(path)
+        if inherited is None:
+            self._listener = _listen(path)
+        else:
+            self._listener = _adopted(inherited["listener"])
+            self._count = inherited["count"]
+            for client in inherited["clients"]:
+                self._adopt(client)
         self._inode = os.stat(path).st_ino
         loop.add_fd(self._listener.fileno(), self._accept)
 
@@ -88,6 +96,28 @@ class SocketServer:
         with contextlib.suppress(FileNotFoundError):
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
+
+    def hand_over(self) -> dict[str, Any]:
+        """Everything that a new program needs to go on (``handover``); the descriptors stay open
+        over its start, and nothing may be served here any more."""
+        clients = []
+        for client in self._clients:
+            if not client.connection.broken:
+                clients.append({**handover.pack(client.connection), "fd": client.keep()})
+        self._listener.set_inheritable(True)
+        return {
+            "domid": self.domid, "listener": self._listener.fileno(), "count": self._count,
+            "clients": clients,
+        }
+
+    def _adopt(self, state: Mapping[str, Any]) -> None:
+        client = SocketClient(
+            _adopted(state["fd"]), self._loop, self._store, self.domid, state["name"],
+            state["label"], self._tracer, self._clients,
+        )
+        self._clients.add(client)
+        handover.unpack(client.connection, state)
+        self._loop.call_later(0.0, client.go_on)
 
     def _accept(self) -> None:
         # One for each turn of the loop, which reports the next one by itself: the others are served
@@ -147,6 +177,16 @@ class SocketClient:
             self.connection.close()
             self._loop.remove_fd(self._fd)
             self._socket.close()
+
+    def keep(self) -> int:
+        """The descriptor, which stays open when another program is executed."""
+        self._socket.set_inheritable(True)
+        return self._fd
+
+    def go_on(self) -> None:
+        """Serve what a former daemon has left over."""
+        if self._open:
+            self.serve()
 
     def _output(self) -> None:
         """Bytes came for a client that is not being served right now: an event."""
@@ -216,6 +256,12 @@ class SocketClient:
                 self.close()
                 return
             connection.sent(sent)
+
+
+def _adopted(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    return sock
 
 
 def may_connect(sock: socket.socket) -> bool:

@@ -30,10 +30,11 @@ class Transaction:
         limit: how many nodes it may access; None for dom0.
 
     Attributes:
-        changes: path to (exact, permissions before) of what was changed, in order of the first
-            change: the events to fire after the commit.
+        changes: path to "only its own watches" of what was changed, in order of the first change:
+            the events to fire after the commit.
         memory: bytes that its owner is charged while it is open.
-        doomed: it was open when the store died, and can only end in EAGAIN.
+        doomed: it can only end in EAGAIN: it was open when the store died, or gives something to a
+            domain that has gone.
     """
 
     def __init__(self, tree: Tree, limit: int | None) -> None:
@@ -43,7 +44,7 @@ class Transaction:
         self._listed: dict[bytes, tuple[Children, int]] = {}
         self._new: dict[bytes, Node | None] = {}
         self._added: dict[bytes, dict[bytes, bool]] = {}
-        self.changes: dict[bytes, tuple[bool, Permissions | None]] = {}
+        self.changes: dict[bytes, bool] = {}
         self.doomed = False
         self.memory = 0
         self._updates = 0
@@ -145,6 +146,14 @@ class Transaction:
             if children.generation != generation:
                 return path
         return None
+
+    def forget_domain(self, domid: int) -> None:
+        """A domain has gone: what was to be its own, or open to it, must not be the next one's that
+        gets its number (XSA-322)."""
+        for node in self._new.values():
+            if node is not None and any(entry.domid == domid for entry in node.perms):
+                self.doomed = True
+                return
 
     def culprit(self, path: bytes) -> int:
         """Domid of who changed *path*, which :meth:`conflict` has named."""

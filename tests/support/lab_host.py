@@ -172,5 +172,6 @@ class LabHost:
         """What every process said."""
         return "\n".join(
             f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}"
-            for log in sorted((self.run_dir / "log").glob("*.log"))
+            for part in ("log", "console")
+            for log in sorted((self.run_dir / part).glob("*.log"))
         )

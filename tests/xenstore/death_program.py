@@ -1,7 +1,7 @@
 """A guest that keeps the store busy and counts what it was told: writes, transactions, events.
 
-Directed by the test over its nodes: ``data/go`` = watch (register the watch on the peer), = run,
-= stop, = report (write ``data/report``).  Anything that is not as it must be ends the domain as
+Directed by the test over its nodes: ``data/go`` = share (let the neighbour read the counter), = watch
+(the peer's), = run, = stop, = report (write ``data/report``).  Anything that is not as it must be ends the domain as
 crashed, with the reason in its report.
 """
 
@@ -43,10 +43,13 @@ def main(dom: Domain) -> None:
         return value
 
     store.write("data/counter", "0")
-    store.set_perms("data/counter", [f"n{dom.domid}", f"r{dom.args['watcher']}"])
     store.write("data/total", "0")
     store.watch("data/go", ordered)
     dom.ready()
+    dom.wait(lambda: "share" in orders, WAIT, "the order to share")
+    # Not before: the right of a domain that does not exist yet would not count.
+    store.set_perms("data/counter", [f"n{dom.domid}", f"r{dom.args['watcher']}"])
+    store.write("data/shared", "1")
     dom.wait(lambda: "watch" in orders, WAIT, "the order to watch")
     store.watch(f"/local/domain/{dom.args['peer']}/data/counter", heard)
     store.write("data/watching", "1")

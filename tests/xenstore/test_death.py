@@ -34,6 +34,8 @@ class Load:
         ]
         assert self.domids == ids
         self.wait_all("data/health", "ok")
+        self.order("share")
+        self.wait_all("data/shared", "1")
         self.order("watch")
         self.wait_all("data/watching", "1")
         self.order("run")
