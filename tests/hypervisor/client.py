@@ -209,18 +209,18 @@ class Lab:
         self.doms.append(dom)
         return dom
 
-    def create(self, pages: int = 64, start: bool = True) -> int:
+    def create(self, pages: int = 64, program: str = "-") -> int:
         """Build a domain as the toolstack does; returns its number."""
         config = {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0}
         domid = int(self.dom0.domctl(domctl.XEN_DOMCTL_createdomain, config))
         self.dom0.domctl(HVSIM_DOMCTL_populate, domid, pages)
-        spec = {"name": f"d{domid}", "program": "-", "profile": "guest"}
+        spec = {"name": f"d{domid}", "program": program, "profile": "guest"}
         self.dom0.domctl(HVSIM_DOMCTL_load, domid, spec)
         return domid
 
-    def guest(self, pages: int = 64) -> Dom:
+    def guest(self, pages: int = 64, program: str = "-") -> Dom:
         """A running domain."""
-        domid = self.create(pages)
+        domid = self.create(pages, program)
         self.dom0.domctl(domctl.XEN_DOMCTL_unpausedomain, domid)
         guest = self.adopt()
         while not self.info(domid)["pids"]["main"]:
