@@ -221,8 +221,8 @@ class Monitor:
         if place is None or place.error or place.device not in self.devices:
             return
         device = self.devices[place.device]
-        breaches = early_read(device.pair, place.half, reader, place.key,
-                              self._has(device, self._lookup))
+        breaches = early_read(device.pair, place.half, device.states[place.half], reader,
+                              place.key, self._has(device, self._lookup))
         if breaches:
             self._enter(device, place.half, "early-read", reader, breaches,
                         key=place.key[:MAX_TEXT])

@@ -128,6 +128,11 @@ _BACK_KEYS: Final[dict[str, frozenset[str]]] = {
     "vbd": frozenset({"sectors", "sector-size", "info"}),
 }
 """Keys that a backend publishes before it is Connected, and that are never left out."""
+_SAID: Final = frozenset({
+    XenbusState.Initialised, XenbusState.Connected,
+    XenbusState.Reconfiguring, XenbusState.Reconfigured,
+})
+"""States of a half that says so: what the other needs is published."""
 _USERSPACE: Final = frozenset({"qdisk"})
 """Backends that are a process of their domain (qemu), with a tool's connection to the store."""
 
@@ -199,10 +204,7 @@ def _backend(
     found = []
     if not may_switch(Half.BACKEND, old, new):
         found.append(_step(BACKEND_STEP, Half.BACKEND, old, new))
-    if new == XenbusState.Connected and other is not None and other not in (
-        XenbusState.Initialised, XenbusState.Connected,
-        XenbusState.Reconfiguring, XenbusState.Reconfigured,
-    ):
+    if new == XenbusState.Connected and other is not None and other not in _SAID:
         found.append(Breach(BACKEND_SECOND, f"the frontend is {other.name} ({other})"))
     return found
 
@@ -215,9 +217,14 @@ def _step(rule: Rule, half: Half, old: XenbusState, new: XenbusState) -> Breach:
 
 
 def early_read(
-    pair: Pair, half: Half, reader: Writer, key: str, frontend_has: Has
+    pair: Pair, half: Half, state: XenbusState | None, reader: Writer, key: str, frontend_has: Has
 ) -> list[Breach]:
-    """The rule that *reader* breaks by reading *key* of *half*, which does not exist."""
+    """The rule that *reader* breaks by reading *key* of *half*, which does not exist.
+
+    *state* is that of *half*: whoever was told that all is published may look for it.
+    """
+    if state in _SAID:
+        return []
     if half is Half.FRONTEND:
         reads_peer = reader.domid == pair.backend_domid and (
             not reader.tool or pair.backend_kind in _USERSPACE)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from hvsim.xenstore.handshake import Monitor
 from hvsim.xenstore.handshake_rules import Writer
@@ -132,7 +131,7 @@ def play_trace(name: str) -> Replay:
     lines = text(f"{name}.trace-readable.txt").splitlines()
     replay = Replay()
     replay.learn(lines)
-    open_: dict[str, dict[str, Any]] = {}
+    open_: dict[str, dict[Writer, dict[str, str | None]]] = {}
     for line in lines:
         match = _REQUEST.match(line)
         if match is None:
@@ -144,7 +143,7 @@ def play_trace(name: str) -> Replay:
         elif verb == "TRANSACTION_END":
             changes = open_.pop(who, {})
             if path == "T" and "ERROR" not in reply:
-                for writer, some in changes.values():
+                for writer, some in changes.items():
                     replay.write(writer, some)
         elif verb in ("WRITE", "MKDIR", "RM") and "ERROR" not in reply:
             writer, path = replay.resolve(who, path)
@@ -152,11 +151,11 @@ def play_trace(name: str) -> Replay:
             if verb == "MKDIR" and path in replay.nodes:
                 continue
             if who in open_:
-                open_[who].setdefault(writer, (writer, {}))[1][path] = value
+                open_[who].setdefault(writer, {})[path] = value
             else:
                 replay.write(writer, {path: value})
         elif verb == "READ" and reply == "ERROR ENOENT":
             reader, path = replay.resolve(who, path)
-            if path not in open_.get(who, {}).get(reader, (None, {}))[1]:
+            if path not in open_.get(who, {}).get(reader, {}):
                 replay.monitor.missed(reader, path.encode())
     return replay
