@@ -7,6 +7,7 @@ from hvsim.faults.now import ACTIONS, inject
 from hvsim.lab.choose import choose
 
 HELP = """Break something, now: kill a domain's process, stall it, or let it go on.
+A process of dom0 may be named like a domain: `hvsim fault kill xenstored`.
 
 """ + "\n".join(f"  {action:<7} {text}" for action, text in ACTIONS.items())
 EXAMPLE = """  hvsim fault stall storage
@@ -17,7 +18,8 @@ EXAMPLE = """  hvsim fault stall storage
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     parser.add_argument("action", choices=list(ACTIONS), metavar="|".join(ACTIONS))
-    parser.add_argument("domain", metavar="DOMAIN", help="name or domid")
+    parser.add_argument("domain", metavar="DOMAIN",
+                        help="name or domid, or a process of dom0")
     parser.add_argument("--process", default="", metavar="NAME",
                         help="which process of the domain (dom0 has several: xenstored, ...)")
     lab_option(parser)

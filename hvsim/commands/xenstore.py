@@ -1,9 +1,10 @@
-"""hvsim xenstore ls|read|write|list|rm|watch|control|timeline"""
+"""hvsim xenstore ls|read|write|list|rm|watch|control|live-update|timeline"""
 
 from collections.abc import Sequence
 
 HELP = """Look at and change the store of a running lab, as the xenstore-* tools do.
-timeline is ours: how the devices came up, and who waits for whom."""
+timeline is ours: how the devices came up, and who waits for whom. live-update replaces the
+store's program while the lab runs; nobody is disconnected."""
 EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
   hvsim xenstore read /local/domain/2/name
   hvsim xenstore watch /local/domain/0/backend
@@ -19,7 +20,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
 
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):
-        verbs = "ls|read|write|list|rm|watch|control|timeline"
+        verbs = "ls|read|write|list|rm|watch|control|live-update|timeline"
         print(f"usage: hvsim xenstore {verbs} ...\n\n{HELP}\n\n"
               f"example:\n{EXAMPLE}")
         return 0 if words else 1

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.client import StoreClient, Transaction
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError, StoreNotFound
+from hvsim.xenstore import update_command
 from hvsim.xenstore.client import SocketStore, connect
 
 DESIRED_WIDTH: Final = 60
@@ -59,7 +60,9 @@ def _parser() -> _Parser:
     watch.add_argument("keys", nargs="+", metavar="key")
     control = verbs.add_parser("control", help="ask the daemon, e.g. `control quota 3`")
     control.add_argument("words", nargs="+", metavar="word")
-    for verb in (ls, read, write, listing, rm, watch, control):
+    update = verbs.add_parser("live-update", help="replace the daemon while the lab runs")
+    update_command.arguments(update)
+    for verb in (ls, read, write, listing, rm, watch, control, update):
         verb.add_argument("--json", action="store_true", help="one JSON value")
     return parser
 
@@ -370,4 +373,5 @@ _VERBS: Final[dict[str, Callable[[SocketStore, argparse.Namespace], int]]] = {
     "rm": _rm,
     "watch": _watch,
     "control": _control,
+    "live-update": update_command.run,
 }

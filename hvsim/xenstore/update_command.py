@@ -1,0 +1,47 @@
+"""``hvsim xenstore live-update``: ask for it, and see that it was done, on one connection."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Final
+
+from hvsim.domain.xenbus.client import StoreError
+from hvsim.xenstore.client import SocketStore
+
+_PATIENCE: Final = 10.0
+"""Seconds that the new program has to answer."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    parser.add_argument("-F", dest="force", action="store_true",
+                        help="do not wait for open transactions; they end in EAGAIN")
+    parser.add_argument("-t", dest="timeout", type=int, default=2, metavar="SECONDS",
+                        help="wait for them this long (2)")
+
+
+def run(store: SocketStore, options: argparse.Namespace) -> int:
+    """Exit 0: the store is served by a new program. 1: it refused, or did not come back."""
+    try:
+        before = store.control("live-update")
+        words = ["live-update", "-s", "-t", str(options.timeout)]
+        began = time.monotonic()
+        store.control(*words, *(["-F"] if options.force else []))
+        deadline = began + options.timeout + _PATIENCE
+        while (life := store.control("live-update")) == before:
+            if time.monotonic() >= deadline:
+                print("live-update: the old program still serves the store", file=sys.stderr)
+                return 1
+            time.sleep(0.001)
+    except StoreError as error:
+        print(f"live-update: {error.strerror}", file=sys.stderr)
+        return 1
+    taken = time.monotonic() - began
+    if options.json:
+        print(json.dumps({"life": int(life), "seconds": round(taken, 4)}))
+    else:
+        print(f"the store was replaced in {taken * 1000:.0f} ms; every connection goes on")
+    return 0

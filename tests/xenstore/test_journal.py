@@ -1,0 +1,213 @@
+"""The journal without processes: a store that is cut off at any byte, and what comes back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hvsim.xenstore import journal
+from hvsim.xenstore.connection import Connection
+from hvsim.xenstore.core import Domain, Store
+from hvsim.xenstore.journal import MAGIC, frame, frames
+from hvsim.xenstore.keeper import Keeper
+from hvsim.xenstore.recorder import Recorder, RingConnection
+from hvsim.xenstore.recovery import JournalError, Recovery
+from tests.xenstore.peer import Peer
+
+State = tuple[object, ...]
+
+
+def state(store: Store) -> State:
+    """All that has to come back."""
+    return (
+        [(path, store.tree.nodes[path].value, store.tree.nodes[path].perms)
+         for path in store.tree.walk(b"/")],
+        {domid: (domain.shutdown, domain.target) for domid, domain in store.domains.items()},
+        dict(store.special), astuple(store.limits),
+        {domid: (account.nodes, account.memory)
+         for domid, account in store.tree.accounts.items() if account.nodes},
+    )
+
+
+def recovered(payloads: list[bytes]) -> Store:
+    store = Store()
+    Recovery(store).replay(payloads)
+    return store
+
+
+REQUESTS = st.one_of(
+    st.tuples(st.just("WRITE"), st.sampled_from(["/a", "/a/b", "/a/b/c", "/d", "/d/e"]),
+              st.text("xy", max_size=4)),
+    st.tuples(st.just("MKDIR"), st.sampled_from(["/m", "/a/m", "/a/b"])),
+    st.tuples(st.just("RM"), st.sampled_from(["/a", "/a/b", "/d", "/m"])),
+    st.tuples(st.just("SET_PERMS"), st.sampled_from(["/a", "/d", "@releaseDomain"]),
+              st.sampled_from(["n0", "n1", "b2"]), st.sampled_from(["r1", "b2", "w7"])),
+    st.tuples(st.just("SET_TARGET"), st.just("1"), st.just("2")),
+    st.tuples(st.just("CONTROL"), st.just("quota"), st.just("set"), st.just("watches"),
+              st.sampled_from(["5", "77"])),
+    st.just(("transaction",)),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(requests=st.lists(REQUESTS, max_size=12))
+def test_cut_at_every_byte(requests: list[tuple[str, ...]]) -> None:
+    """However much of the journal was written, the store is one that it has been: that after the
+    last frame that is whole."""
+    store = Store()
+    for domid in (1, 2):
+        store.domains[domid] = Domain(domid)
+    written = bytearray(MAGIC)
+    history: list[tuple[int, State]] = []
+
+    def take(payload: bytes) -> None:
+        written.extend(frame(payload))
+        history.append((len(written), state(store)))
+
+    recorder = Recorder(store, take)
+    take(recorder.snapshot())
+    peer = Peer(store)
+    for request in requests:
+        if request == ("transaction",):
+            tx = peer.begin()
+            peer.ask("RM", "/d", tx=tx)
+            peer.ask("WRITE", "/a/b/tx", "1", tx=tx)
+            peer.end(tx)
+        else:
+            peer.ask(*request)
+        recorder.commit()
+    for cut in range(len(written) + 1):
+        payloads = list(frames(bytes(written[:cut])))
+        whole = [was for end, was in history if end <= cut]
+        assert len(payloads) == len(whole)
+        if whole:
+            assert state(recovered(payloads)) == whole[-1]
+
+
+def test_a_flipped_bit_ends_the_journal_there() -> None:
+    data = MAGIC + frame(b"one") + frame(b"two") + frame(b"three")
+    broken = bytearray(data)
+    broken[len(MAGIC) + len(frame(b"one")) + 9] ^= 1
+    assert list(frames(data)) == [b"one", b"two", b"three"]
+    assert list(frames(bytes(broken))) == [b"one"]
+    assert list(frames(b"another" + data)) == []
+
+
+def test_generations_never_come_twice() -> None:
+    """A reader of DIRECTORY_PART in the middle of a list must see that it changed."""
+    store = Store()
+    peer = Peer(store)
+    for number in range(20):
+        peer.ask("WRITE", f"/x/{number}", "")
+    former = {node.children.generation for node in store.tree.nodes.values()}
+    again = recovered([Recorder(store, lambda payload: None).snapshot()])
+    assert not former & {node.children.generation for node in again.tree.nodes.values()}
+
+
+class Page:
+    """Where a ring stands."""
+
+    before = after = 0
+
+    def produced(self) -> int:
+        return 0
+
+
+def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None:
+    store = Store()
+    payloads: list[bytes] = []
+    recorder = Recorder(store, payloads.append)
+    payloads.append(recorder.snapshot())
+    ring = RingConnection(store, 0, "d0", recorder=recorder)
+    ring.positions = Page()
+    peer = Peer.__new__(Peer)
+    peer.connection, peer.events = ring, []
+    peer.ask("WATCH", "/w", "token")
+    tx = peer.begin()
+    peer.ask("WRITE", "/w/in", "1", tx=tx)
+    recorder.commit()
+    socket = Peer(store)
+    socket.ask("WRITE", "/w/x", "1")
+    recorder.commit()
+
+    after = Store()
+    recovery = Recovery(after)
+    recovery.replay(payloads)
+    back = RingConnection(after, 0, "d0")
+    recovery.attach(back)
+    stream = recovery.streams[0]
+    back.resume(stream.kept, stream.unsent(0), stream.transactions)
+    peer.connection, peer.events = back, []
+    assert ("/w/x", "token") in peer.take_events()  # queued before, told after
+    assert peer.ask("READ", "/w/in", tx=tx) == "EAGAIN"
+    assert peer.end(tx) == "EAGAIN"
+    socket = Peer(after)
+    socket.ask("WRITE", "/w/y", "1")
+    assert peer.take_events() == [("/w/y", "token")]
+    assert socket.ask("CONTROL", "check") == "OK"
+
+
+def test_it_stays_small(tmp_path: Path) -> None:
+    """A million bytes written to one node leave a file that is a small multiple of the store."""
+    store = Store()
+    path = str(tmp_path / "journal")
+    keeper = Keeper(store, path, False, pytest.fail)
+    keeper.begin()
+    peer = Peer(store)
+    largest = 0
+    for number in range(3000):
+        peer.ask("WRITE", "/a", f"{number:0>2000}")
+        keeper.commit()
+        largest = max(largest, os.path.getsize(path))
+    keeper.close()
+    assert largest < 2 * journal.SLACK
+    assert state(recovered(journal.read(path))) == state(store)
+    assert os.listdir(tmp_path) == ["journal"]
+
+
+def test_a_full_disk_is_said_once_and_made_good(tmp_path: Path) -> None:
+    """/dev/full takes nothing: the store goes on, and the next good write has everything."""
+    store = Store()
+    path = str(tmp_path / "journal")
+    said: list[str] = []
+    keeper = Keeper(store, path, False, said.append)
+    keeper.begin()
+    peer = Peer(store)
+    held = os.open(path, os.O_WRONLY)
+    keeping = keeper._journal
+    assert keeping is not None
+    good, keeping._fd = keeping._fd, os.open("/dev/full", os.O_WRONLY)
+    os.mkdir(f"{path}.new")
+    for number in range(3):
+        peer.ask("WRITE", f"/n{number}", "1")
+        keeper.commit()
+    assert len(said) == 1
+    assert "would not survive" in said[0]
+    os.rmdir(f"{path}.new")
+    peer.ask("WRITE", "/last", "1")
+    keeper.commit()
+    keeper.close()
+    os.close(good)
+    os.close(held)
+    assert state(recovered(journal.read(path))) == state(store)
+
+
+def test_a_journal_of_another_kind_is_refused() -> None:
+    with pytest.raises(JournalError):
+        recovered([b"\x91\x91\x63"])
+    with pytest.raises(JournalError):
+        recovered([b"\xc1"])
+
+
+def test_without_a_journal_nothing_is_collected() -> None:
+    store = Store()
+    keeper = Keeper(store, "", False, pytest.fail)
+    keeper.begin()
+    Connection(store, 0, "s1").feed(b"")
+    assert keeper.recorder is None
+    assert store.tree.log is None
