@@ -1,0 +1,112 @@
+"""SIGKILL of the hypervisor: every process of the lab is gone, because the kernel says so.
+
+The real spawner and real walls; the processes are of every kind that could miss the news: one
+that never waits, one that ignores what can be ignored, one that is paused, one that is stalled,
+and dom0's with a thread that never rests.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from tests.hypervisor.client import PATIENCE, ROOT, readable
+
+KINDS = {"dom0", "waits", "spins", "deaf", "paused", "stalled"}
+
+
+class Patient:
+    """A hypervisor with the real spawner, and pidfds of all that runs on it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        told = tmp_path / "told"
+        config_read, config_write = os.pipe()
+        notice_read, notice_write = os.pipe()
+        kernel = {
+            "name": "Domain-0",
+            "process": "kernel",
+            "profile": "dom0",
+            "program": "tests.hypervisor.deathbed:dom0",
+            "path": [str(ROOT)],
+            "args": {"told": str(told)},
+            "store": False,
+            "console": False,
+        }
+        boot = {
+            "lab": "death",
+            "memory_pages": 16384,
+            "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
+        }
+        fds = f"--config-fd {config_read} --notice-fd {notice_write}".split()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hvsim.hypervisor", *fds],
+            pass_fds=(config_read, notice_write),
+            cwd=ROOT,
+        )
+        for fd in (config_read, notice_write):
+            os.close(fd)
+        with open(config_write, "wb") as pipe:
+            pipe.write(msgpack.packb(boot))
+        self.pidfds: dict[str, int] = {}
+        try:
+            self._boot(notice_read, told)
+        except BaseException:
+            self.close()
+            raise
+
+    def _boot(self, notice_read: int, told: Path) -> None:
+        with open(notice_read, "rb") as pipe:
+            assert readable(pipe.fileno(), PATIENCE), "no notice"
+            self.notice: dict[str, Any] = msgpack.unpackb(pipe.read())
+        assert self.notice.get("ready"), self.notice
+        for _ in range(int(PATIENCE * 100)):
+            if told.exists():
+                break
+            select.select([], [], [], 0.01)
+        lines = [line.split() for line in told.read_text().splitlines()]
+        self.pids: dict[str, int] = {name: int(pid) for name, pid in lines}
+        self.pids["spawner"] = self.notice["spawner_pid"]
+        for name, pid in self.pids.items():
+            self.pidfds[name] = os.pidfd_open(pid)
+
+    def wait_gone(self) -> None:
+        """All of them, each within a bound."""
+        for name, pidfd in self.pidfds.items():
+            assert readable(pidfd, PATIENCE), f"{name} (pid {self.pids[name]}) lives on"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        for pidfd in self.pidfds.values():
+            if not readable(pidfd):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Patient]:
+    patient = Patient(tmp_path)
+    yield patient
+    patient.close()
+
+
+def test_sigkill_of_the_hypervisor_ends_every_process(patient: Patient) -> None:
+    """Red when a domain process does not ask to die with the spawner, or it with the hypervisor."""
+    assert {*patient.pids} == KINDS | {"spawner"}
+    assert not any(readable(pidfd) for pidfd in patient.pidfds.values()), "all are there"
+    patient.process.kill()
+    patient.wait_gone()
+
+
+def test_sigkill_of_the_spawner_ends_every_process(patient: Patient) -> None:
+    """The hypervisor sees it and halts, in order and with status 1."""
+    signal.pidfd_send_signal(patient.pidfds["spawner"], signal.SIGKILL)
+    patient.wait_gone()
+    assert patient.process.wait(PATIENCE) == 1
