@@ -6,7 +6,7 @@ What only the outside can do (map a ring, look at the hypervisor's list of domai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hvsim.abi.errno import EINVAL, ENOENT, ENOSYS
@@ -134,12 +134,13 @@ class Store:
     # -- events ----------------------------------------------------------------------------------
 
     def fire(
-        self, path: bytes, exact: bool = False, before: Permissions | None = None
+        self, path: bytes, exact: bool = False, before: Sequence[Permissions] = ()
     ) -> None:
         """Tell the watchers of *path* that it changed.
 
-        Must be called while what was removed is still there.  *before*: permissions that a change
-        of permissions has taken away; who could read then is told as well.
+        A watcher hears of it when it may read the node or the directory that it is in, or might
+        before: a removal is told while what is removed is still there, and *before* has the
+        permissions that the change has taken away.
         """
         found = self.watches.matching(path, exact)
         if not found:
@@ -155,7 +156,7 @@ class Store:
         connection: Connection,
         node: Node | None,
         above: Node | None,
-        before: Permissions | None,
+        before: Sequence[Permissions],
     ) -> bool:
         domid = connection.domid
         if domid == 0:
@@ -163,9 +164,9 @@ class Store:
         target = connection.target
         if node is not None and perm.access(node.perms, domid, target) & perm.READ:
             return True
-        if before is not None and perm.access(before, domid, target) & perm.READ:
+        if above is not None and perm.access(above.perms, domid, target) & perm.READ:
             return True
-        return above is not None and bool(perm.access(above.perms, domid, target) & perm.READ)
+        return any(perm.access(perms, domid, target) & perm.READ for perms in before)
 
     def fire_special(self, path: bytes) -> None:
         """Tell the watchers of a special node."""
@@ -238,6 +239,8 @@ class Store:
         """Remove what a domain owned, and its rights on what others own."""
         self.administration += 1
         self.known.discard(domid)
+        for connection in [found for found in self.connections if found.domid == domid]:
+            connection.close()
         for path in self.tree.owned_by(domid):
             self.remove(path)
             if self.handshake is not None:
