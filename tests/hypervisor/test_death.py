@@ -97,10 +97,16 @@ def patient(tmp_path: Path) -> Iterator[Patient]:
     patient.close()
 
 
-def test_sigkill_of_the_hypervisor_ends_every_process(patient: Patient) -> None:
-    """Red when a domain process does not ask to die with the spawner, or it with the hypervisor."""
+@pytest.mark.parametrize("spawner", ["runs", "stopped"])
+def test_sigkill_of_the_hypervisor_ends_every_process(patient: Patient, spawner: str) -> None:
+    """The spawner tidies up when it runs; when it cannot, the kernel does (PDEATHSIG).
+
+    Red ("stopped") when the spawner does not ask to die with the hypervisor.
+    """
     assert {*patient.pids} == KINDS | {"spawner"}
     assert not any(readable(pidfd) for pidfd in patient.pidfds.values()), "all are there"
+    if spawner == "stopped":
+        signal.pidfd_send_signal(patient.pidfds["spawner"], signal.SIGSTOP)
     patient.process.kill()
     patient.wait_gone()
 
