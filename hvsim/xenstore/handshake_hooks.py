@@ -1,8 +1,8 @@
 """Between the store and its handshake monitor: connections become writers, transactions views.
 
 ``Store.handshake`` is one of these, or None.  The store's operations call it after what they did
-(:meth:`Handshakes.check` before); each call looks for ``/device/`` or ``/backend/`` in the path
-first, and that is all that other paths cost.
+(:meth:`Handshakes.check` before, in strict mode); ``handshake.concerns`` is asked first, and that
+is all that other paths cost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hvsim.abi.hypercall import HVSIM_OP_note, HYPERVISOR_hvsim_op
 from hvsim.domain.hypercall import HypercallError
-from hvsim.xenstore.handshake import NOBODY, Lookup, Monitor, Report
+from hvsim.xenstore.handshake import NOBODY, Lookup, Monitor, Report, concerns
 from hvsim.xenstore.handshake_rules import Writer
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class Handshakes:
 
     Args:
         clock: monotonic seconds.
-        strict, report: see :class:`Monitor`.
+        report: see :class:`Monitor`.
+
+    Attributes:
+        strict: :meth:`check` has something to do.
     """
 
     def __init__(
@@ -46,26 +49,25 @@ class Handshakes:
         self._store = store
         self.monitor = Monitor(clock, self._value, strict, report)
         self.monitor.adopt(store.tree.nodes)
+        self.strict = strict
         store.handshake = self
 
     def check(
         self, connection: Connection, path: bytes, value: bytes, tx: Transaction | None
     ) -> None:
         """Before a write.  Raises Refused(EPERM) in strict mode for a breach."""
-        if self.monitor.strict and path.endswith(b"/state"):
+        if self.strict and path.endswith(b"/state"):
             view = self._value if tx is None else self._inside(tx, path[: -len(b"state")])
             self.monitor.check(writer(connection), path, value, view)
 
     def wrote(self, connection: Connection, path: bytes) -> None:
-        """After a write outside of a transaction."""
-        if b"/device/" in path or b"/backend/" in path:
-            self.monitor.wrote(writer(connection), (path,))
+        """After a write outside of a transaction, to a path that ``handshake.concerns`` us."""
+        self.monitor.wrote(writer(connection), (path,))
 
     def committed(self, connection: Connection, paths: Iterable[bytes]) -> None:
         """After the commit of a transaction that changed *paths*."""
         nodes = self._store.tree.nodes
-        ours = [path for path in paths
-                if b"/device/" in path or b"/backend/" in path or path not in nodes]
+        ours = [path for path in paths if concerns(path) or path not in nodes]
         if ours:
             self.monitor.wrote(writer(connection), ours)
 
@@ -75,7 +77,7 @@ class Handshakes:
 
     def missed(self, connection: Connection, path: bytes) -> None:
         """After a read that found no node."""
-        if b"/device/" in path or b"/backend/" in path:
+        if concerns(path):
             self.monitor.missed(writer(connection), path)
 
     def _value(self, path: bytes) -> bytes | None:

@@ -9,6 +9,7 @@ from hvsim.xenstore import paths, quota
 from hvsim.xenstore import permissions as perm
 from hvsim.xenstore.arguments import OK, one, strings
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.handshake import concerns
 from hvsim.xenstore.permissions import Permissions
 from hvsim.xenstore.transaction import Transaction
 from hvsim.xenstore.tree import Node, cost
@@ -65,7 +66,7 @@ def _changed(
     if tx is None:
         store = connection.store
         store.fire(path, before=before)
-        if store.handshake is not None and before is None:
+        if store.handshake is not None and before is None and concerns(path):
             store.handshake.wrote(connection, path)
     else:
         tx.changes[path] = (False, before)
@@ -141,6 +142,8 @@ def write(connection: Connection, payload: bytes, tx: Transaction | None) -> byt
     path = connection.canonical(payload[:end])
     value = payload[end + 1 :]
     handshake = connection.store.handshake
+    if handshake is not None and not handshake.strict:
+        handshake = None
     try:
         node = find(connection, path, perm.WRITE, tx)
     except Refused as refused:
