@@ -65,11 +65,11 @@ def _changed(
     """Fire the event, or keep it for the end of the transaction."""
     if tx is None:
         store = connection.store
-        store.fire(path, before=before)
+        store.fire(path, before=() if before is None else (before,))
         if store.handshake is not None and before is None and concerns(path):
             store.handshake.wrote(connection, path)
     else:
-        tx.changes[path] = (False, before)
+        tx.changes[path] = False
 
 
 def _create(connection: Connection, path: bytes, value: bytes, tx: Transaction | None) -> None:
@@ -193,7 +193,7 @@ def rm(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
             store.handshake.removed(connection, path)
     else:
         for current in tx.remove(path):
-            tx.changes[current] = (current != path, None)
+            tx.changes[current] = current != path
     return OK
 
 

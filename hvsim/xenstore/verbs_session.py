@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import E2BIG, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC
+from hvsim.xenstore import paths, quota
 from hvsim.xenstore import permissions as perm
-from hvsim.xenstore import quota
 from hvsim.xenstore.arguments import OK, one, strings
 from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.permissions import Permissions
 from hvsim.xenstore.quota import watch_cost
 from hvsim.xenstore.transaction import Transaction
+from hvsim.xenstore.tree import Tree
 
 if TYPE_CHECKING:
     from hvsim.xenstore.connection import Connection
@@ -110,21 +112,26 @@ def _blame(connection: Connection, tx: Transaction) -> None:
                     f"others' transactions fail because it keeps changing {where}; it is held")
 
 
+def _readers(tree: Tree, path: bytes) -> list[Permissions]:
+    """The permissions of a node and of the directory that it is in, as far as they exist."""
+    places = (tree.nodes.get(path), tree.nodes.get(paths.parent(path)))
+    return [node.perms for node in places if node is not None]
+
+
 def _commit(connection: Connection, tx: Transaction) -> None:
     store = connection.store
     tree = store.tree
     if connection.domid and tx.conflict() is None:
         for domid, (nodes, memory) in tx.usage().items():
             quota.check_owner(tree.account(domid), domid, nodes, memory, store.limits)
-    # A removed node's permissions decide who hears of it: ask while it is there.
-    gone = [p for p in tx.changes if p in tree.nodes and tx.get(p) is None]
-    permissions_before = {p: tree.nodes[p].perms for p in gone}
+    # Who could read a node is told as well, of its removal and of the loss of the right.
+    before = {path: _readers(tree, path) for path in tx.changes}
     try:
         tx.commit()
     except Refused:
         _blame(connection, tx)
         raise
-    for path, (exact, before) in tx.changes.items():
-        store.fire(path, exact, permissions_before.get(path, before))
+    for path, exact in tx.changes.items():
+        store.fire(path, exact, before[path])
     if store.handshake is not None:
         store.handshake.committed(connection, tx.changes)

@@ -348,10 +348,10 @@ def test_descriptors_are_level_triggered_and_do_not_spin_a_port_wait(
         polls = 0
         poll = vcpu._poll
 
-        def counted(timeout: float | None, most: int) -> list[tuple[int, int]]:
+        def counted(timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
             nonlocal polls
             polls += 1
-            return poll(timeout, most)
+            return poll(timeout, maxevents)
 
         vcpu._poll = counted
         assert not vcpu.block(0.02, port=0)
@@ -373,9 +373,9 @@ def test_a_hang_up_does_not_spin_a_port_wait(vcpu: VCPU, bells: list[Bell]) -> N
         theirs.close()
         poll, polls = vcpu._poll, []
 
-        def counted(timeout: float | None, most: int) -> list[tuple[int, int]]:
+        def counted(timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
             polls.append(timeout)
-            return poll(timeout, most)
+            return poll(timeout, maxevents)
 
         vcpu._poll = counted
         assert not vcpu.block(0.02, port=0)
