@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-NODES_MAX, WATCHES_MAX, TRANSACTIONS_MAX, PERMISSIONS_MAX = 9, 3, 2, 3
+NODES_MAX, WATCHES_MAX, TRANSACTIONS_MAX, PERMISSIONS_MAX = 4, 3, 2, 3
 """What a domain may have; small, so that the limits bite."""
 
 Answer = str | frozenset[str]

@@ -18,10 +18,10 @@ from tests.xenstore.peer import Peer
 
 GUESTS = (1, 2, 3)
 PATHS = (
-    "/a", "/b", "/a/a", "/a/b", "/b/a", "/b/b", "/a/a/a", "/a/a/b", "/a/b/a", "/b/a/a",
+    "/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/b/b", "/a/a/a", "/a/a/b", "/a/b/a", "/b/a/a",
     *(f"/local/domain/{domid}{path}" for domid in (1, 2) for path in ("", "/a", "/a/b")),
 )
-WATCHED = (*PATHS, "/", "a", "a/b", "@releaseDomain", "@introduceDomain")
+WATCHED = (*PATHS, "a", "a/b", "@releaseDomain", "@introduceDomain")
 METHODS = (
     *["outside"] * 8, *["inside"] * 6, *["end"] * 3, *["begin"] * 2, *["watch"] * 3, "unwatch",
     "birth", "birth", "death", "set_target", "reset_watches",
@@ -36,7 +36,8 @@ class Choose(Protocol):
 
 
 def request(choose: Choose) -> m.Request:
-    name = choose(("WRITE", "WRITE", "SET_PERMS", "MKDIR", "RM", "READ", "DIRECTORY", "GET_PERMS"))
+    name = choose(("WRITE", "WRITE", "SET_PERMS", "MKDIR", "RM", "READ", "DIRECTORY", "DIRECTORY",
+                   "GET_PERMS"))
     path = choose(PATHS)
     if name == "WRITE":
         return name, path, choose("12")
@@ -303,6 +304,8 @@ class StoreMachine(RuleBasedStateMachine):
         last = Peer(self.store)
         for path in ("/a", "/b", "/local"):
             last.ask("RM", path)
+        last.ask("WRITE", "/", "")
+        last.ask("SET_PERMS", "/", "n0")
         assert len(self.store.watches) == 0
         left, fresh = self.store.tree.account(0), Store().tree.account(0)
         assert (left.memory, left.nodes) == (fresh.memory, fresh.nodes)
