@@ -25,8 +25,8 @@ class UnknownDevice(HvsimError):
 def devices(store: SocketStore) -> list[Row]:
     """A row for each device that the store's monitor has seen, the oldest first.
 
-    Rows are those of ``CONTROL handshake``, with `vdev` (xvda, or the number), `lab`'s `mode` and
-    the backend's telling `keys`.
+    Rows are those of ``CONTROL handshake``, with `vdev` (xvda, or the number) and the `mode` of the
+    monitor ("record" or "strict").
     """
     rows: list[Row] = []
     start: int | None = 0

@@ -95,7 +95,7 @@ def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> str:
                          f"`hvsim xenstore timeline {title(device)}`")
         front, back = (_domain(device, half, False) for half in ("frontend", "backend"))
         if not device["gone"]:
-            lines.append("    " + waiting(device, front, back, device.get("keys", {}), plight)[0])
+            lines.append("    " + waiting(device, front, back, {}, plight)[0])
     return "\n".join(lines)
 
 
@@ -119,6 +119,8 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
     lost = device["records"] - device["kept"]
     if lost:
         lines.append(f"{'':{_TIME}}({lost} older records are no longer kept)")
+    if not ordered:
+        lines.append(f"{'':{_TIME}}(nothing has changed since the store was last started)")
     states = {"frontend": 0, "backend": 0}
     keys: dict[str, str] = {}
     server = -1

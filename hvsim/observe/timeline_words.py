@@ -91,7 +91,7 @@ def waiting(
         return [said, f"{back} cannot: its hotplug script failed ({why})."]
     sentences = [said]
     if "error" in keys and 4 not in states:
-        sentences.append(f"{back} has reported an error: {keys['error']}")
+        sentences.insert(0, f"{back} has reported an error: {keys['error']}.")
     if states[1] in (1, 2) and not _prepared(kind, keys):
         sentences.append(f"The hotplug script for {back} has not finished: nothing stands behind "
                          f"the {thing(kind)} yet, and until then {back} cannot connect.")

@@ -46,7 +46,7 @@ def test_a_hotplug_script_that_failed_is_quoted() -> None:
 
 def test_an_error_of_the_backend_is_quoted() -> None:
     said = waiting(row(3, 5), "web", "storage", READY | {"error": "3 mapping in shared page 9"}, {})
-    assert said[1] == "storage has reported an error: 3 mapping in shared page 9"
+    assert said[0] == "storage has reported an error: 3 mapping in shared page 9."
 
 
 def test_a_domain_that_cannot_act_is_named_with_the_remedy() -> None:
