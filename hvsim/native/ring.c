@@ -6,6 +6,7 @@
  */
 #include "module.h"
 
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -188,7 +189,9 @@ static PyObject *Front_final_check(Ring *ring, PyObject *Py_UNUSED(ignored))
 
 /*
  * Look for a response for at most `nanoseconds`, without the GIL and without asking to be woken.
- * A backend on another processor answers sooner than a sleeper wakes up.
+ * A backend on another processor answers sooner than a sleeper wakes up; one that waits for this
+ * very processor gets it by the yield, and need not ring.  Where the processor went to somebody
+ * else meanwhile, so that the answer is found late, it counts as not found: looking did not pay.
  */
 static PyObject *Front_spin(Ring *ring, PyObject *arg)
 {
@@ -203,15 +206,18 @@ static PyObject *Front_spin(Ring *ring, PyObject *arg)
     Py_BEGIN_ALLOW_THREADS;
     clock_gettime(CLOCK_MONOTONIC, &now);
     deadline = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + limit;
-    do {
+    for (;;) {
         for (look = 0; look < 64 && !found; look++)
             found = ring_load(&ring->shared->rsp_prod) != ring->cons;
         clock_gettime(CLOCK_MONOTONIC, &now);
         reading = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    } while (!found && reading < deadline);
+        if (found || reading >= deadline)
+            break;
+        sched_yield();
+    }
     Py_END_ALLOW_THREADS;
     ring->busy = 0;
-    return PyBool_FromLong(found);
+    return PyBool_FromLong(found && reading < deadline);
 }
 
 /* --- back -------------------------------------------------------------------------------- */

@@ -93,9 +93,7 @@ class Disk:
         """
         request = self._begin_read(sector, nr_sectors)
         if request.status is None and not self._spun(request):
-            self._event()  # asks to be woken, and looks once more
-            if request.status is None:
-                self._wait(request, None)
+            self._wait(request, None)
         return request.result()
 
     def readinto(self, sector: int, buffer: bytearray | memoryview) -> None:
@@ -192,18 +190,27 @@ class Disk:
 
     def _send(self, request: Request) -> Request:
         if self._dead is not None:
-            dead = self._dead
-            raise type(dead)(op_name(request.op), request.sector, str(dead))
+            raise self._gone(request.op, request.sector)
         if self._queue.submit(request):
             self._notify(self._port)
         return request
+
+    def _gone(self, op: int, sector: int) -> BlockClosed:
+        """Why the disk takes nothing any more, as the failure of this request."""
+        assert self._dead is not None
+        return type(self._dead)(op_name(op), sector, str(self._dead))
 
     def _begin_read(self, sector: int, nr_sectors: int) -> Request:
         features = self.features
         fits = sector >= 0 and nr_sectors > 0 and sector + nr_sectors <= features.sectors
         if not fits or features.sector_size != SECTOR_SIZE:
             self._check(sector, nr_sectors)
-        return self._send(Request(READ, sector, nr_sectors, waiter=self._wait))
+        if self._dead is not None:
+            raise self._gone(READ, sector)
+        request = Request(READ, sector, nr_sectors, waiter=self._wait)
+        if self._queue.submit(request):
+            self._notify(self._port)
+        return request
 
     def _spun(self, request: Request) -> bool:
         """Whether the answer came while we looked for it instead of going to sleep.
@@ -227,7 +234,7 @@ class Disk:
 
     def _wait(self, request: Request, timeout: float | None) -> None:
         if not self._armed:
-            self._event()
+            self._event()  # asks to be woken, and looks once more
         self._dom.wait(
             lambda: request.status is not None,
             self.io_timeout if timeout is None else timeout,

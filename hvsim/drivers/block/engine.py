@@ -120,7 +120,8 @@ class Engine:
                 done += count
                 if ring.push():
                     notify()
-            elif not ring.final_check():
+            # A full batch has likely more behind it: no need to ask to be woken for that.
+            if count < BATCH and not ring.final_check():
                 return False
         return True
 

@@ -91,7 +91,8 @@ class PagePool:
         """The request with these pages was answered.  False when the peer still maps one of
         them though it said it was done: those are not used again."""
         if self.persistent:
-            pages.reverse()
+            if len(pages) > 1:
+                pages.reverse()
             self._free += pages
             return True
         clean = True

@@ -47,6 +47,7 @@ from hvsim.drivers.block.protocol import (
 from hvsim.drivers.block.request import CHANGES, DISCARD, FLUSH, READ, Part, Request
 
 _pack_segment = SEGMENT.struct.pack
+_pack_page = DIRECT[1].pack
 
 
 @dataclass(slots=True)
@@ -167,21 +168,24 @@ class RequestQueue:
 
     def submit(self, request: Request) -> bool:
         """Take `request`; issue it if it is its turn.  Returns as `start`."""
-        self.statistics.submitted += 1
+        statistics = self.statistics
+        statistics.submitted += 1
         ring = self._ring
-        if ring is not None and not self._waiting and request.op == READ and ring.free:
-            # Most requests: a read that fits, with nothing before it.
-            count = request.nr_sectors
-            if count <= self._max_sectors:
-                part = request.only_part()
-                if self._issue(ring, part):
-                    self.statistics.issued += 1
-                    if ring.push():
-                        self.statistics.notifies += 1
-                        return True
-                    return False
-                self._waiting.append(part)
-                return False
+        if (
+            request.op == READ
+            and request.nr_sectors <= SECTORS_PER_PAGE
+            and ring is not None
+            and not self._waiting
+            and ring.free
+            and self._read_pool.free
+        ):
+            # Most requests: a read of one page that fits, with nothing before it.
+            self._issue_page(ring, request.only_part())
+            statistics.issued += 1
+            if ring.push():
+                statistics.notifies += 1
+                return True
+            return False
         self._waiting.extend(request.split(self._max_sectors))
         return self.start()
 
@@ -202,6 +206,18 @@ class RequestQueue:
             self.statistics.notifies += 1
             return True
         return False
+
+    def _issue_page(self, ring: FrontRing, part: Part) -> None:
+        """Write `part`, a read of at most a page, into the next slot; both have room."""
+        pool = self._read_pool
+        part.pages = pages = pool.take(1)
+        number = self._next_id
+        ring.produce(
+            _pack_page(READ, 1, self._handle, number, part.sector, pool.ref(pages[0]), 0,
+                       part.count - 1)
+        )  # fmt: skip
+        self._next_id = number + 1
+        self._out[number] = part
 
     def _issue(self, ring: FrontRing, part: Part) -> bool:
         """Write `part` into the next slot; False when it must wait."""
@@ -304,10 +320,11 @@ class RequestQueue:
         ring = self._ring
         if ring is None:
             return False
+        consume, answer = ring.consume, self._answer
         while True:
-            response = ring.consume()
+            response = consume()
             if response is not None:
-                self._answer(response)
+                answer(response)
             elif not rearm or not ring.final_check():
                 break
         return self.start() if self._waiting else False
@@ -323,10 +340,21 @@ class RequestQueue:
                 f"response has wrong operation ({op_name(op)} instead of {op_name(request.op)})"
             )
         del self._out[number]
-        self._changes.pop(number, None)
         self.statistics.answered += 1
+        read = request.op == READ
+        if read and status == BLKIF_RSP_OKAY and request.target is None:
+            pool = self._read_pool
+            if pool.persistent and len(part.pages) == 1:
+                # Most answers: all that a read of one page wanted.
+                page = part.pages[0]
+                view = pool.pages[page]
+                if part.count != SECTORS_PER_PAGE:
+                    view = view[: part.count * SECTOR_SIZE]
+                request.complete_read(view.tobytes())
+                pool.give_back(part.pages)
+                return
+        self._changes.pop(number, None)
         if part.pages:
-            read = request.op == READ
             pool = self._read_pool if read else self._write_pool
             if pool.persistent:
                 if read and status == BLKIF_RSP_OKAY:

@@ -137,6 +137,12 @@ class Request:
         """All that a read of one piece has read."""
         self._result = data
 
+    def complete_read(self, data: bytes) -> None:
+        """Done: a read of one piece that has no target has read `data`."""
+        self._result = data
+        self._left = 0
+        self.status = BLKIF_RSP_OKAY
+
     def part_done(self, status: int) -> None:
         """One of the pieces was answered; the first failure decides."""
         self._left -= 1
