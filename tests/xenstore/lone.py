@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def lone_store(tmp_path: Path) -> Iterator[str]:
-    """Run ``python -m hvsim.xenstore``; gives the path of its socket."""
+def lone_store(tmp_path: Path, trace: bool = True) -> Iterator[str]:
+    """Run ``python -m hvsim.xenstore``, traced or not; gives the path of its socket."""
     path = str(tmp_path / "run" / "socket")
     ready, tell = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "hvsim.xenstore", "--socket", path, "--ready-fd", str(tell),
-         "--trace", str(tmp_path / "trace")],
+         *(("--trace", str(tmp_path / "trace")) if trace else ())],
         cwd=ROOT, pass_fds=(tell,), stdin=subprocess.DEVNULL,
     )
     os.close(tell)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvsim.abi import xs_wire
 from hvsim.xenstore.core import Store
+from tests.xenstore.fuzz import attack
+from tests.xenstore.lone import lone_store
 from tests.xenstore.peer import Peer
 
 FRAGMENTS = st.sampled_from(
@@ -51,3 +55,8 @@ def test_split_at_every_byte_is_the_same_request() -> None:
         assert peer.take() == []
         peer.connection.feed(data[cut:])
         assert peer.take() == [(xs_wire.XS_WRITE, b"OK\0")]
+
+
+def test_thousands_of_frames_at_a_process(tmp_path: Path) -> None:
+    with lone_store(tmp_path, trace=False) as path:
+        attack(path, 0, 10_000)
