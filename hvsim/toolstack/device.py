@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from hvsim.toolstack import devids, hotplug, layout
+from hvsim.toolstack import devids, hotplug, layout, quota_hint
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -79,7 +79,7 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
         raise ToolstackError(libxl(
             f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
             f"device with path {device.backend}"
-        )) from None
+        ), *await quota_hint.hint(store, device.backend_domid)) from None
     if device.backend_domid == 0:  # in a driver domain the script runs there
         await hotplug.add(toolstack, device)
 

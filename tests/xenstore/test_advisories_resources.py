@@ -1,5 +1,5 @@
-"""One test for each public advisory about the store and resources: the shape of its attack, and the rule
-that holds against it.
+"""One test for each public advisory about the resources of the store: the shape of its attack, and
+the rule that holds against it.
 
 "Red when" names the change of the code under which the test was seen to fail.
 """
