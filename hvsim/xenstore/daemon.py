@@ -331,6 +331,7 @@ def main(dom: Domain) -> None:
     try:
         daemon.serve(lambda: dom.shutdown_requested is not None or daemon.to_be_replaced)
     except BaseException:
+        daemon.keeper.abandon()
         daemon.close()
         raise
     if daemon.to_be_replaced:

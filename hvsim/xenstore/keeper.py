@@ -73,6 +73,13 @@ class Keeper:
             self._journal.close()
             self._journal = None
 
+    def abandon(self) -> None:
+        """Close the file as it is: after a failure in the middle of something, what was not
+        recorded yet must not be."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
     def close(self) -> None:
         """Record the last things and close the file, which stays."""
         if self._journal is not None:
