@@ -227,6 +227,26 @@ def test_a_new_handler_looks_once(vcpu: VCPU, bells: list[Bell]) -> None:
     assert seen == ["looked"]
 
 
+def test_what_is_always_pending_does_not_hide_the_others(vcpu: VCPU, bells: list[Bell]) -> None:
+    """Red when ``block`` returns for what is pending without a look at the descriptors."""
+    busy, other = bells[0], bells[1]
+    heard: list[str] = []
+
+    def again() -> None:
+        vcpu.set_pending(1)
+
+    vcpu.open_port(1, busy.fd, again)
+    vcpu.open_port(2, other.fd, lambda: heard.append("other"))
+    busy.ring()
+    vcpu.block(0)
+    vcpu.dispatch()
+    other.ring()
+    for _ in range(3):
+        assert vcpu.block(0)
+        vcpu.dispatch()
+    assert heard == ["other"]
+
+
 def test_a_masked_port_waits_and_is_delivered_after_unmask(vcpu: VCPU, bells: list[Bell]) -> None:
     seen: list[int] = []
     vcpu.open_port(0, bells[0].fd, lambda: seen.append(0))
