@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.abi.grant_table import (
-    GRANT_ENTRY_V1,
     MAX_ENTRIES_V1,
     MAX_FRAMES,
     GNTST_bad_gntref,
@@ -107,19 +106,24 @@ class GrantTable:
         self.memory: Memory | None = None
         self.active: dict[int, Active] = {}
         self._view = memoryview(b"")
+        # The same bytes as 16-bit halves and as whole entries: items of these are loaded and
+        # stored in one piece, so an entry that its owner is changing is never read half old.
         self._halves = self._view
+        self._entries = self._view
 
     def attach(self, memory: Memory) -> None:
         """The shared table now exists."""
         self.memory = memory
         self._view = memory.view()
         self._halves = self._view.cast("H")
+        self._entries = self._view.cast("Q")
 
     def detach(self) -> Memory | None:
         """The domain dies: let go of the shared table; its memory is the caller's to close."""
         memory, self.memory = self.memory, None
         self._halves.release()
-        self._halves = self._view = memoryview(b"")
+        self._entries.release()
+        self._halves = self._entries = self._view = memoryview(b"")
         return memory
 
     @property
@@ -129,8 +133,8 @@ class GrantTable:
 
     def seed(self, ref: int, remote: int, gfn: int, readonly: bool = False) -> None:
         """Write an entry on behalf of the owner, as the domain builder does."""
-        GRANT_ENTRY_V1.pack_into(self._view, ref * GRANT_ENTRY_V1.size, 0, remote, gfn)
-        self._halves[ref * 4] = GTF_permit_access | (GTF_readonly if readonly else 0)
+        flags = GTF_permit_access | (GTF_readonly if readonly else 0)
+        self._entries[ref] = flags | remote << 16 | gfn << 32
 
     def check(self, ref: int, peer: int, write: bool) -> tuple[int, bool]:
         """Whether *peer* may have *ref*: (frame, whether the entry is read-only).
@@ -139,7 +143,7 @@ class GrantTable:
         """
         if self.memory is None or not 0 <= ref < MAX_ENTRIES_V1:
             raise GrantRefused(GNTST_bad_gntref, f"bad ref {ref:#x}")
-        flags, domid, gfn = GRANT_ENTRY_V1.unpack_from(self._view, ref * GRANT_ENTRY_V1.size)
+        flags, domid, gfn = self._copy(ref)
         if flags & GTF_type_mask != GTF_permit_access or domid != peer:
             raise GrantRefused(
                 GNTST_general_error,
@@ -156,8 +160,13 @@ class GrantTable:
         """The frame that an entry grants to anybody; None when it grants none."""
         if self.memory is None or not 0 <= ref < MAX_ENTRIES_V1:
             return None
-        flags, _, gfn = GRANT_ENTRY_V1.unpack_from(self._view, ref * GRANT_ENTRY_V1.size)
-        return int(gfn) if flags & GTF_type_mask == GTF_permit_access else None
+        flags, _, gfn = self._copy(ref)
+        return gfn if flags & GTF_type_mask == GTF_permit_access else None
+
+    def _copy(self, ref: int) -> tuple[int, int, int]:
+        """(flags, domid, frame) of an entry, all of the same moment (struct grant_entry_v1)."""
+        entry = self._entries[ref]
+        return entry & 0xFFFF, entry >> 16 & 0xFFFF, entry >> 32
 
     def pin(self, ref: int, active: Active, readonly: bool) -> None:
         """Count one mapping more, and show it in the shared flags."""

@@ -26,8 +26,7 @@ _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
 _MASK: Final = _SIZE - 1
 _U32: Final = 0xFFFFFFFF
 _WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes
-byte by byte, and an index that is half old and half new is out of range."""
+"""An index that the peer changes meanwhile; read in one piece."""
 _ROUNDS: Final = 4
 """Rings emptied in one call, so that one busy domain does not keep the others waiting."""
 
@@ -182,4 +181,5 @@ class StoreRing:
         return value
 
     def _put(self, offset: int, value: int) -> None:
-        _WORD.pack_into(self._page, offset, value)
+        # Not pack_into: it clears the word before it writes it, and the peer would see 0.
+        self._page[offset : offset + 4].cast("I")[0] = value

@@ -35,8 +35,7 @@ _U32: Final = 0xFFFFFFFF
 _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _HEADER_SIZE: Final = _HEADER.size
 _WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile.  Native: copied in one piece; with "<" CPython goes
-byte by byte, and an index that is half old and half new is out of range."""
+"""An index that the peer changes meanwhile; read in one piece."""
 _ID_MASK: Final = 0x7FFFFFFF
 
 
@@ -121,9 +120,7 @@ class RingTransport:
         for request in batch:
             self._next_id = (self._next_id + 1) & _ID_MASK
             waiting.append(self._next_id)
-            self._out += _HEADER.pack(
-                request.op, self._next_id, request.tx, len(request.payload)
-            )
+            self._out += _HEADER.pack(request.op, self._next_id, request.tx, len(request.payload))
             self._out += request.payload
         replies: list[Reply] = []
         self._replies = replies
@@ -152,9 +149,7 @@ class RingTransport:
     def _late(self, request: Request) -> TimeoutError:
         from hvsim.domain.vcpu import WaitTimeout
 
-        return WaitTimeout(
-            f"the store's answer to {request.name} {request.path}", self.timeout
-        )
+        return WaitTimeout(f"the store's answer to {request.name} {request.path}", self.timeout)
 
     def _check(self, request: Request) -> None:
         if not self._broken:
@@ -171,6 +166,10 @@ class RingTransport:
     def _word(self, offset: int) -> int:
         value: int = _WORD.unpack_from(self._page, offset)[0]
         return value
+
+    def _put(self, offset: int, value: int) -> None:
+        # Not pack_into: it clears the word before it writes it, and the peer would see 0.
+        self._page[offset : offset + 4].cast("I")[0] = value
 
     def _reconnecting(self) -> bool:
         return self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT
@@ -194,7 +193,7 @@ class RingTransport:
         if count > first:
             page[xs_wire.REQ : xs_wire.REQ + count - first] = out[first:count]
         fence()
-        _WORD.pack_into(page, xs_wire.REQ_PROD, (producer + count) & _U32)
+        self._put(xs_wire.REQ_PROD, (producer + count) & _U32)
         fence()
         del out[:count]
         return True
@@ -218,7 +217,7 @@ class RingTransport:
         if count > first:
             self._in += page[xs_wire.RSP : xs_wire.RSP + count - first]
         fence()
-        _WORD.pack_into(page, xs_wire.RSP_CONS, (consumer + count) & _U32)
+        self._put(xs_wire.RSP_CONS, (consumer + count) & _U32)
         fence()
         self._parse()
         return True

@@ -81,7 +81,8 @@ class Attachment:
         try:
             # Where the answers stand: 0 on a fresh ring; not so when a new backend was put
             # under a living frontend.  A value that makes no sense is found at the first look.
-            start = int.from_bytes(self._page.view[8:12], "little")
+            with self._page.view[8:12].cast("I") as answered:
+                start = answered[0]
             self.ring = BackRing(self._page.view, REQUEST_BYTES, RESPONSE_BYTES, start=start)
             self.pages = FrontendPages(dom.mapper, domid, persistent=persistent)
             self.port = dom.events.bind_interdomain(domid, port, handler)
