@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.support.labs import TWO_TIER, Commands, commands
@@ -28,13 +29,17 @@ def commits(hvsim: Commands) -> int:
     return max([0, *map(int, re.findall(r"commit (\d+)", console(hvsim, "db-primary")))])
 
 
+def went_on(hvsim: Commands, before: int) -> bool:
+    return commits(hvsim) > before
+
+
 def test_block_io_goes_on(tmp_path: Path) -> None:
     with commands() as hvsim:
         hvsim.ok("up", str(TWO_TIER))
         for verb in (["fault", "kill", "xenstored"], ["xenstore", "live-update"]) * 2:
             before = commits(hvsim)
             hvsim.ok(*verb)
-            wait(lambda before=before: commits(hvsim) > before, f"commits after {verb}")
+            wait(partial(went_on, hvsim, before), f"commits after {verb}")
         assert hvsim.ok("xenstore", "control", "live-update").strip() == "5"
         assert hvsim.ok("xenstore", "control", "check").strip() == "OK"
         # Its watches are those that a driver domain's recovery stands on.
