@@ -120,6 +120,40 @@ static PyObject *store_slot(Ring *ring, PyObject *data, uint32_t wanted)
     Py_RETURN_NONE;
 }
 
+/*
+ * Look for a change of `index` for at most `nanoseconds`, without the GIL and without asking to be
+ * woken.  A peer on another processor answers sooner than a sleeper wakes up; one that waits for
+ * this very processor gets it by the yield, and need not ring.  Where the processor went to
+ * somebody else meanwhile, so that the change is found late, it counts as not found: looking did
+ * not pay.
+ */
+static PyObject *spin(Ring *ring, const uint32_t *index, PyObject *nanoseconds)
+{
+    struct timespec now;
+    long limit = PyLong_AsLong(nanoseconds);
+    int64_t deadline, reading;
+    int found = 0, look;
+
+    if (PyErr_Occurred())
+        return NULL;
+    ring->busy = 1;
+    Py_BEGIN_ALLOW_THREADS;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    deadline = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + limit;
+    for (;;) {
+        for (look = 0; look < 64 && !found; look++)
+            found = ring_load(index) != ring->cons;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        reading = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        if (found || reading >= deadline)
+            break;
+        sched_yield();
+    }
+    Py_END_ALLOW_THREADS;
+    ring->busy = 0;
+    return PyBool_FromLong(found && reading < deadline);
+}
+
 /* --- front ------------------------------------------------------------------------------- */
 
 static PyObject *Front_produce(Ring *ring, PyObject *data)
@@ -187,37 +221,9 @@ static PyObject *Front_final_check(Ring *ring, PyObject *Py_UNUSED(ignored))
     return ahead < 0 ? NULL : PyBool_FromLong(ahead);
 }
 
-/*
- * Look for a response for at most `nanoseconds`, without the GIL and without asking to be woken.
- * A backend on another processor answers sooner than a sleeper wakes up; one that waits for this
- * very processor gets it by the yield, and need not ring.  Where the processor went to somebody
- * else meanwhile, so that the answer is found late, it counts as not found: looking did not pay.
- */
-static PyObject *Front_spin(Ring *ring, PyObject *arg)
+static PyObject *Front_spin(Ring *ring, PyObject *nanoseconds)
 {
-    struct timespec now;
-    long limit = PyLong_AsLong(arg);
-    int64_t deadline, reading;
-    int found = 0, look;
-
-    if (PyErr_Occurred() || !Ring_ready(ring))
-        return NULL;
-    ring->busy = 1;
-    Py_BEGIN_ALLOW_THREADS;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    deadline = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + limit;
-    for (;;) {
-        for (look = 0; look < 64 && !found; look++)
-            found = ring_load(&ring->shared->rsp_prod) != ring->cons;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        reading = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-        if (found || reading >= deadline)
-            break;
-        sched_yield();
-    }
-    Py_END_ALLOW_THREADS;
-    ring->busy = 0;
-    return PyBool_FromLong(found && reading < deadline);
+    return Ring_ready(ring) ? spin(ring, &ring->shared->rsp_prod, nanoseconds) : NULL;
 }
 
 /* --- back -------------------------------------------------------------------------------- */
@@ -286,6 +292,11 @@ static PyObject *Back_final_check(Ring *ring, PyObject *Py_UNUSED(ignored))
     return ahead < 0 ? NULL : PyBool_FromLong(ahead);
 }
 
+static PyObject *Back_spin(Ring *ring, PyObject *nanoseconds)
+{
+    return Ring_ready(ring) ? spin(ring, &ring->shared->req_prod, nanoseconds) : NULL;
+}
+
 /* --- both -------------------------------------------------------------------------------- */
 
 static PyObject *get_size(Ring *ring, void *Py_UNUSED(closure))
@@ -332,6 +343,8 @@ static PyMethodDef back_methods[] = {
     {"push", (PyCFunction)Back_push, METH_NOARGS, "Publish; whether the frontend must be woken."},
     {"final_check", (PyCFunction)Back_final_check, METH_NOARGS,
      "Ask to be woken; whether requests came meanwhile."},
+    {"spin", (PyCFunction)Back_spin, METH_O,
+     "Look for a request for that many nanoseconds; whether there is one."},
     {"release", (PyCFunction)Ring_release, METH_NOARGS, "Let go of the page."},
     {"serve", (PyCFunction)(void (*)(void))BackRing_serve, METH_FASTCALL,
      "serve(cache, fd, sectors, readonly, limit) -> (served, odd request or None)."},

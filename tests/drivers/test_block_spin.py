@@ -17,6 +17,7 @@ import pytest
 from hvsim.domain import Domain
 from hvsim.domain.ring import FrontRing
 from hvsim.drivers.block.disk import Disk
+from hvsim.drivers.block.looks import Looks
 from hvsim.drivers.block.protocol import Features, pack_response
 from hvsim.drivers.block.request import READ, WRITE, Request
 from tests.drivers.loopback import Loopback
@@ -168,3 +169,46 @@ def test_the_compiled_ring_sees_an_answer_and_gives_up_without_one(tmp_path: Pat
     loop.queue.complete()
     assert not loop.queue.spin(1000)
     loop.close()
+
+
+def test_a_backend_that_looks_needs_no_bell_and_asks_for_one_before_it_sleeps(
+    tmp_path: Path,
+) -> None:
+    loop = Loopback(tmp_path / "image", sectors=SECTORS)
+    loop.queue.complete()
+    first, second, third = (Request(READ, 8 * n, PAGE) for n in range(3))
+    bells: list[bool] = []
+
+    def look(_nanoseconds: int) -> bool:
+        if not bells:
+            bells.append(loop.queue.submit(second))
+            return True
+        return False
+
+    loop.engine._spin = look
+    assert loop.queue.submit(first)
+    assert not loop.back()
+    assert bells == [False], "who is looked for need not ring"
+    loop.queue.complete()
+    assert first.done
+    assert second.done
+    assert loop.queue.submit(third), "the backend sleeps and must be rung for"
+    loop.back()
+    loop.queue.complete()
+    loop.close()
+
+
+def test_looks_are_rarer_after_each_that_was_in_vain_and_never_stop() -> None:
+    looks = Looks()
+    gaps = []
+    for _ in range(12):
+        looks.missed()
+        gap = 0
+        while not looks.due():
+            gap += 1
+        gaps.append(gap)
+    assert gaps == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]
+    looks.hit()
+    assert looks.due()
+    looks.missed()
+    assert not looks.due()

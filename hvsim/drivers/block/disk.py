@@ -21,6 +21,7 @@ from hvsim.abi.blkif import (
     VDISK_READONLY,
 )
 from hvsim.domain.ring import RingBroken
+from hvsim.drivers.block.looks import Looks
 from hvsim.drivers.block.protocol import (
     BlockClosed,
     BlockError,
@@ -60,8 +61,7 @@ class Disk:
         self._notify = dom.events.notify
         self._connected = False
         self._armed = True
-        self._spin_pause = 0
-        self._spin_misses = 0
+        self._looks = Looks()
         self._what = "the answer of a block backend"
 
     # -- what guest programs use -----------------------------------------------------------
@@ -213,19 +213,14 @@ class Disk:
         return request
 
     def _spun(self, request: Request) -> bool:
-        """Whether the answer came while we looked for it instead of going to sleep.
-
-        A look that was in vain makes the next ones rarer, so that a slow backend, or a machine
-        with more domains than processors, does not pay for it.
-        """
-        if self._spin_pause > 0:
-            self._spin_pause -= 1
+        """Whether the answer came while we looked for it instead of going to sleep."""
+        looks = self._looks
+        if not looks.due():
             return False
         if not self._queue.spin(SPIN_NANOSECONDS):
-            self._spin_misses = min(self._spin_misses + 1, 10)
-            self._spin_pause = 1 << self._spin_misses
+            looks.missed()
             return False
-        self._spin_misses = 0
+        looks.hit()
         self._armed = False
         self._take_answers(rearm=False)
         if self._queue.unanswered:

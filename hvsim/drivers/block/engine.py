@@ -38,11 +38,19 @@ from hvsim.abi.blkif import (
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing
 from hvsim.drivers.block.image import Image
+from hvsim.drivers.block.looks import Looks
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, op_name, pack_response
 
 BATCH: Final = 16
 """Requests done between two looks at whether the frontend must be told of their answers."""
+
+SHALLOW: Final = 2
+"""Requests of a batch after which to look: who has many on their way does not wait for each."""
+
+SPIN_NANOSECONDS: Final = 20_000
+"""How long to look for the next request after a batch, when that has paid lately: a frontend that
+reads one block after the other asks for the next within a few microseconds."""
 
 _WRITES: Final = frozenset({BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_OP_FLUSH_DISKCACHE})
 
@@ -85,6 +93,8 @@ class Engine:
         self._image = image
         self._log = log
         self._counted = EngineStatistics()
+        self._looks = Looks()
+        self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
         self._serve = None
         if pages.cache is not None and image.direct:
             self._serve = getattr(ring, "serve", None)
@@ -120,10 +130,21 @@ class Engine:
                 done += count
                 if ring.push():
                     notify()
-            # A full batch has likely more behind it: no need to ask to be woken for that.
-            if count < BATCH and not ring.final_check():
+                if count >= BATCH or (count <= SHALLOW and self._found_more()):
+                    continue  # no need to ask to be woken for what is there
+            if not ring.final_check():
                 return False
         return True
+
+    def _found_more(self) -> bool:
+        """Whether the frontend's next request came while we looked for it."""
+        if self._spin is None or not self._looks.due():
+            return False
+        if self._spin(SPIN_NANOSECONDS):
+            self._looks.hit()
+            return True
+        self._looks.missed()
+        return False
 
     def _batch(self) -> int:
         served = 0
