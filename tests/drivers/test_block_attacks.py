@@ -2,6 +2,12 @@
 
 Raw requests against the engine, raw responses against the queue: nobody of ours is polite here.
 Each refusal is checked together with what must not have happened.
+
+Each family was seen red once by weakening the code: (a) a ring that hands out a view of the slot;
+(b) a ring without the check of the peer's index; (c) an engine without the check of a segment's
+last sector; (d) see the tests; (h) a pool that does not quarantine; (j) pages of one request that
+are not unmapped.  (e), (f) and (i) need a store and two domains: test_block_device.py.  (g), the
+exhaustion of watches, transactions and nodes, is the store's: tests/xenstore.
 """
 
 from __future__ import annotations
@@ -307,6 +313,43 @@ def test_random_requests_never_hurt_the_backend(link: Loopback) -> None:
         assert answer[2] in (0, -1, -2)
     assert Path(link.image.path).stat().st_size == 2048 * 512
     assert len(link.log) <= 11, "a frontend cannot fill the log"
+
+
+# -- (d) never consume --------------------------------------------------------------------------
+
+
+def test_a_frontend_that_takes_no_answers(link: Loopback) -> None:
+    """XSA-392: ten rings full of requests over answers nobody took; nothing piles up behind.
+
+    Red when the backend's ring refuses a frontend that is a whole ring ahead of its answers.
+    """
+    ref, size = _page(link), link.back_ring.size
+    for number in range(10 * size):
+        at = 64 + number % size * 112
+        raw = pack_request(READ, 0, number, 0, [Segment(ref, 0, 7)])
+        link.page.memory[at : at + len(raw)] = raw
+        if (number + 1) % size == 0:
+            struct.pack_into("=I", link.page.memory, 0, number + 1)
+            assert not link.back()
+    assert link.engine.statistics().requests == 10 * size
+    assert struct.unpack_from("=I", link.page.memory, 8) == (10 * size,)
+    assert sum(link.table.pins.values()) == len(link.pages) == 1
+
+
+def test_a_backend_that_takes_no_requests(link: Loopback) -> None:
+    """A ring full is on its way and no more; the rest waits, and all are done when it wakes.
+
+    Red when the queue does not look for a free slot: the ring refuses, and the guest fails.
+    """
+    size = link.front_ring.size
+    requests = [Request(READ, 8 * (number % 200), 8) for number in range(10 * size)]
+    for request in requests:
+        link.queue.submit(request)
+        assert link.queue.in_flight <= size
+    assert link.queue.in_flight == size
+    assert not any(request.done for request in requests)
+    link.pump()
+    assert all(request.status == 0 for request in requests)
 
 
 # -- hostile backends ---------------------------------------------------------------------------

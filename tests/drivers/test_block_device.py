@@ -15,6 +15,8 @@ import pytest
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.mapper import GrantError
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.hotplug import HotplugBlockBack
@@ -333,7 +335,10 @@ def test_a_backend_that_lies_is_not_talked_to_again(rig: Rig) -> None:
 
 
 def test_a_frontend_that_toggles_its_state(rig: Rig) -> None:
-    """Attack family (f), XSA-350: connect and vanish, over and over; nothing piles up."""
+    """Attack family (f), XSA-350: connect and vanish, over and over; nothing piles up.
+
+    Red when `BlockBack.removed` does not give its attachment up.
+    """
     back = rig.domain()
     before = back.events.ports()
     rig.start(back)
@@ -349,7 +354,9 @@ def test_a_frontend_that_toggles_its_state(rig: Rig) -> None:
 
 
 def test_a_frontend_that_rings_without_work_is_held_back(rig: Rig) -> None:
-    """XSA-332: after a while its bell is masked, later heard again; its reads still work."""
+    """Attack family (e), XSA-332: after a while its bell is masked, later heard again; its reads
+    still work.  Red without the limit SPURIOUS_ALLOWED.
+    """
     back = rig.domain()
     disk = rig.start(back)
     connection = disk._connection
@@ -362,6 +369,30 @@ def test_a_frontend_that_rings_without_work_is_held_back(rig: Rig) -> None:
             back.vcpu.dispatch()
     assert driver._held >= 1
     assert rig.do(READ, 0, 8).result() == bytes(4096)
+
+
+def test_a_new_backend_reaches_nothing_that_was_the_dead_ones(rig: Rig) -> None:
+    """Attack family (i): the references and the port of a connection belong to one domid for life.
+
+    Red when the hypervisor neither compares the domid of an entry nor keeps an extent to one peer
+    (either alone is enough).
+    """
+    back = rig.domain()
+    disk = rig.start(back)
+    connection = disk._connection
+    assert connection is not None
+    rig.do(READ, 0, 8)
+    port = connection.port
+    taken = sorted(rig.guest.grants._taken)
+    assert set(connection.ring_refs) < set(taken)
+    rig.kill(back)
+    new = rig.domain()
+    for ref in taken:
+        with pytest.raises(GrantError):
+            new.mapper.map(rig.guest.domid, ref)
+    with pytest.raises(HypercallError):
+        new.events.bind_interdomain(rig.guest.domid, port)
+    assert new.mapper.live_pages == 0
 
 
 def test_a_missing_image_is_a_hotplug_error(rig: Rig, tmp_path: Path) -> None:
