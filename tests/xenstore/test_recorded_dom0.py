@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hvsim.abi.errno import EINVAL
-from hvsim.xenstore.core import Store
+from hvsim.xenstore.core import NoHost, Store
 from hvsim.xenstore.errors import Refused
 from tests.xenstore.peer import Peer
 
 
-class OneDomain:
+class OneDomain(NoHost):
     """A host on which only domain 1 has a ring."""
 
     def __init__(self) -> None:
