@@ -359,6 +359,7 @@ class Connection:
         if self in self.store.connections:
             self.store.connections.discard(self)
             self.reset()
+            self.on_output = None  # no circle: what has gone is freed at once
             if self.tracer is not None:
                 self.tracer.note(self, "closed")
         self.broken = self.broken or "closed"

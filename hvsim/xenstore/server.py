@@ -15,6 +15,7 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -279,7 +280,12 @@ def may_connect(sock: socket.socket) -> bool:
         return True  # it has ended meanwhile, or there is no /proc to ask
     except PermissionError:
         return bool(uid == 0)  # root, which an ordinary user may not look at
-    return bool(theirs == os.readlink("/proc/self/ns/user"))
+    return theirs == _own_namespace()
+
+
+@cache
+def _own_namespace() -> str:
+    return os.readlink("/proc/self/ns/user")
 
 
 def _listen(path: str) -> socket.socket:

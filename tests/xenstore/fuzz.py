@@ -74,9 +74,9 @@ def _throw(path: str, data: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as bad:
         bad.settimeout(20)
         bad.connect(path)
-        bad.sendall(data)
-        bad.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionResetError):  # it did not want to hear the rest
+        with contextlib.suppress(ConnectionError):  # it did not want to hear the rest
+            bad.sendall(data)
+            bad.shutdown(socket.SHUT_WR)
             while bad.recv(1 << 20):
                 pass
 
