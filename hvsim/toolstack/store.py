@@ -13,7 +13,8 @@ import anyio
 from hvsim.abi import errno
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import Request, StoreError
-from hvsim.xenstore.aio import AsyncStore, AsyncWatch, connect
+from hvsim.xenstore.aio import AsyncStore, connect
+from hvsim.xenstore.aio_wire import AsyncWatch
 
 T = TypeVar("T")
 

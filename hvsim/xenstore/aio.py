@@ -22,8 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -37,137 +36,17 @@ from hvsim.domain.xenbus.requests import (
     StoreError,
     StoreNotFound,
 )
+from hvsim.xenstore.aio_wire import AsyncWatch, Reply, Wire
 from hvsim.xenstore.client import default_socket, open_socket
 
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT: Final = 60.0
-_HEADER: Final = xs_wire.XSD_SOCKMSG.struct
-_HEADER_SIZE: Final = _HEADER.size
-
-Reply = tuple[int, bytes]
-
 RETRY_STEP: Final = 0.004
 """Seconds between two attempts to reach a store that has died."""
 _EPOCH_SHIFT: Final = 32
-_TX_MASK: Final = 0xFFFFFFFF
 _GONE_IS_DONE: Final = frozenset((xs_wire.XS_UNWATCH, xs_wire.XS_RM, xs_wire.XS_RELEASE))
 """Asked again after they may have been done, ENOENT says that they were."""
-
-
-class AsyncWatch:
-    """A registered watch: an async iterator of the paths that changed.
-
-    Attributes:
-        path: as registered.
-        token: what the store repeats in each event.
-        registered: the store knows of it; to be registered anew when it has died.
-    """
-
-    def __init__(
-        self, path: str, token: str, callback: Callable[[str], object] | None
-    ) -> None:
-        self.path = path
-        self.token = token
-        self._callback = callback
-        self._events: deque[str] = deque()
-        self._arrived = asyncio.Event()
-        self._closed = False
-        self.registered = False
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self
-
-    async def __anext__(self) -> str:
-        try:
-            return await self.next()
-        except StoreDisconnected:
-            raise StopAsyncIteration from None
-
-    async def next(self) -> str:
-        """The path of the next event.  Raises StoreDisconnected when none can come any more."""
-        while not self._events:
-            if self._closed:
-                raise StoreDisconnected(xen_errno.EIO, "WATCH_EVENT", self.path)
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._events.popleft()
-
-    def _event(self, path: str) -> None:
-        if self._callback is not None:
-            self._callback(path)
-        else:
-            self._events.append(path)
-            self._arrived.set()
-
-    def _close(self) -> None:
-        self._closed = True
-        self._arrived.set()
-
-
-class _Wire(asyncio.Protocol):
-    """The byte stream: pairs replies with requests, passes events on."""
-
-    def __init__(
-        self, on_event: Callable[[bytes], None], on_lost: Callable[[_Wire], None]
-    ) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.waiting: deque[asyncio.Future[Reply]] = deque()
-        self._on_event = on_event
-        self._on_lost = on_lost
-        self._in = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._in
-        buffer += data
-        position = 0
-        end = len(buffer)
-        while end - position >= _HEADER_SIZE:
-            type, _req, _tx, length = _HEADER.unpack_from(buffer, position)
-            stop = position + _HEADER_SIZE + length
-            if stop > end:
-                break
-            payload = bytes(buffer[position + _HEADER_SIZE : stop])
-            position = stop
-            if type == xs_wire.XS_WATCH_EVENT:
-                self._on_event(payload)
-            elif self.waiting:
-                # A future whose task was cancelled still takes its reply's place.
-                future = self.waiting.popleft()
-                if not future.done():
-                    future.set_result((type, payload))
-        del buffer[:position]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
-        while self.waiting:
-            future = self.waiting.popleft()
-            if not future.done():
-                future.cancel()
-        self._on_lost(self)
-
-    def alive(self) -> bool:
-        """Whether the store is still at the other end."""
-        return self.transport is not None
-
-    def send(self, batch: Sequence[Request]) -> list[asyncio.Future[Reply]]:
-        """Send requests; each future gets its reply, or is cancelled when the store is gone."""
-        assert self.transport is not None
-        loop = asyncio.get_running_loop()
-        out = bytearray()
-        futures: list[asyncio.Future[Reply]] = []
-        for request in batch:
-            future: asyncio.Future[Reply] = loop.create_future()
-            futures.append(future)
-            out += _HEADER.pack(request.op, 0, request.tx & _TX_MASK, len(request.payload))
-            out += request.payload
-        self.waiting.extend(futures)
-        self.transport.write(bytes(out))
-        return futures
 
 
 class AsyncStore:
@@ -191,7 +70,7 @@ class AsyncStore:
         self._closed = False
         self._up = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
-        self._wire = _Wire(self._event, self._lost)
+        self._wire = Wire(self._event, self._lost)
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -444,7 +323,7 @@ class AsyncStore:
 
     # -- the store's death -----------------------------------------------------------------------
 
-    def _lost(self, wire: _Wire) -> None:
+    def _lost(self, wire: Wire) -> None:
         if wire is not self._wire:
             return
         self._up.clear()
@@ -475,7 +354,7 @@ class AsyncStore:
 
     async def _rejoin(self, deadline: float) -> bool:
         """One more connection; False when it was lost again at once."""
-        wire = _Wire(self._event, self._lost)
+        wire = Wire(self._event, self._lost)
         await _open_wire(wire, self._open_socket, deadline)
         self._wire = wire
         if not wire.alive():
@@ -518,7 +397,7 @@ async def connect(
 
 
 async def _open_wire(
-    wire: _Wire, opener: Callable[[], socket.socket], deadline: float
+    wire: Wire, opener: Callable[[], socket.socket], deadline: float
 ) -> None:
     """Connect *wire*, trying again until *deadline* (the loop's time).  Raises OSError."""
     loop = asyncio.get_running_loop()

@@ -101,7 +101,11 @@ def storm(host: LabHost, kills: int, pause: Callable[[float], None]) -> list[int
             before = load.counters()
             began = time.monotonic()
             dead.add(kill_store(host))
-            host.wait(load.went_on(before), "every domain to go on")
+            try:
+                host.wait(load.went_on(before), "every domain to go on")
+            except AssertionError:
+                print(host.xl("dmesg").out)
+                raise
             pause(began)
         assert len(dead) == kills
         reports = load.finish()
