@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -116,12 +117,14 @@ class Hypervisor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for domain in (*self.domains.values(), self.dom0):
-            domain.close()
-        self.process.terminate()
-        self.process.wait(TIMEOUT)
-        self._channel.close()
-        self._listener.close()
+        # All of it, whatever fails: what stays open would be blamed on a later test.
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._listener.close)
+            stack.callback(self._channel.close)
+            stack.callback(self.process.wait, TIMEOUT)
+            stack.callback(self.process.terminate)
+            for domain in (self.dom0, *self.domains.values()):
+                stack.callback(domain.close)
 
     def domain(self, pages: int = 1024, **start_info: Any) -> Domain:
         """A new domain that runs, with *pages* of memory."""
