@@ -34,6 +34,7 @@ COMMANDS = {
 RAW = ("xl", "xenstore")
 """Commands that get their words as they are: they have a syntax of their own."""
 
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP came: the same tidy end as after Ctrl-C."""
 
@@ -67,8 +68,11 @@ def _unexpected(error: Exception, words: Sequence[str]) -> int:
     fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
     with os.fdopen(fd, "w", encoding="utf-8") as log:
         log.write(f"hvsim {' '.join(words)}\n{traceback.format_exc()}")
-    print(f"hvsim: unexpected: {type(error).__name__}: {error}; details are in {path} "
-          "(HVSIM_DEBUG=1 shows them at once)", file=sys.stderr)
+    print(
+        f"hvsim: unexpected: {type(error).__name__}: {error}; details are in {path} "
+        "(HVSIM_DEBUG=1 shows them at once)",
+        file=sys.stderr,
+    )
     return 70
 
 
@@ -112,10 +116,11 @@ def _global_options(words: list[str]) -> tuple[str | None, list[str]]:
         if words[0] == "--lab" and len(words) > 1:
             lab, words = words[1], words[2:]
         elif words[0].startswith("--lab="):
-            lab, words = words[0][len("--lab="):], words[1:]
+            lab, words = words[0][len("--lab=") :], words[1:]
         else:
-            raise HvsimError("--lab needs the name of a lab: `hvsim --lab NAME xl list`; "
-                             "`hvsim labs` lists them")
+            raise HvsimError(
+                "--lab needs the name of a lab: `hvsim --lab NAME xl list`; `hvsim labs` lists them"
+            )
     return lab, words
 
 
@@ -131,8 +136,12 @@ def _unknown(verb: str) -> int:
 def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
     """The parser of one verb, with its help and example."""
     parser = argparse.ArgumentParser(
-        prog=f"hvsim {verb}", description=module.HELP, epilog=f"example:\n{module.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        prog=f"hvsim {verb}",
+        description=module.HELP,
+        epilog=f"example:\n{module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     module.arguments(parser)
     return parser
 
@@ -141,13 +150,23 @@ def usage() -> str:
     """What `hvsim --help` says."""
     width = max(map(len, COMMANDS))
     lines = [f"  {verb:<{width}}  {text}" for verb, text in COMMANDS.items()]
-    return "\n".join([
-        "usage: hvsim [--lab NAME] COMMAND ...", "",
-        "A Xen host made of ordinary Linux processes.", "", *lines, "",
-        "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
-        "`hvsim COMMAND --help` explains a command and shows an example.", "",
-        "example:", f"  hvsim up {_example_lab()}", "  hvsim xl list", "  hvsim down",
-    ])
+    return "\n".join(
+        [
+            "usage: hvsim [--lab NAME] COMMAND ...",
+            "",
+            "A Xen host made of ordinary Linux processes.",
+            "",
+            *lines,
+            "",
+            "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
+            "`hvsim COMMAND --help` explains a command and shows an example.",
+            "",
+            "example:",
+            f"  hvsim up {_example_lab()}",
+            "  hvsim xl list",
+            "  hvsim down",
+        ]
+    )
 
 
 def _example_lab() -> str:

@@ -81,8 +81,13 @@ def oxenstored(folder: Path) -> Iterator[Daemon]:
     config.write_text(_OXENSTORED_CONFIG.format(folder=folder))
     settings = {"XENSTORED_RUNDIR": str(folder)}
     with _devices() as library:
-        command = [_find("oxenstored"), "--no-fork", "--no-domain-init", "--config-file",
-                   str(config)]
+        command = [
+            _find("oxenstored"),
+            "--no-fork",
+            "--no-domain-init",
+            "--config-file",
+            str(config),
+        ]
         settings["LD_PRELOAD"] = library
         with _run("oxenstored", command, path, settings) as daemon:
             yield daemon
@@ -124,8 +129,12 @@ def _run(
     name: str, command: Sequence[str], path: str, settings: Mapping[str, str] | None = None
 ) -> Iterator[Daemon]:
     process = subprocess.Popen(
-        command, env={**os.environ, **(settings or {})}, cwd=HERE.parent,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        command,
+        env={**os.environ, **(settings or {})},
+        cwd=HERE.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
         _await_answer(name, process, path)

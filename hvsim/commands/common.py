@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def lab_option(parser: argparse.ArgumentParser) -> None:
     """`--lab NAME`."""
-    parser.add_argument("--lab", metavar="NAME",
-                        help="the lab (default: HVSIM_LAB, or the only one that runs)")
+    parser.add_argument(
+        "--lab", metavar="NAME", help="the lab (default: HVSIM_LAB, or the only one that runs)"
+    )
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:

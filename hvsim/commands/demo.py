@@ -24,17 +24,36 @@ EXAMPLE = """  hvsim demo
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("--kills", type=_count, default=1, metavar="N",
-                        help="how often the storage domain is killed (default: 1)")
-    parser.add_argument("--seconds", type=float, metavar="S",
-                        help="how long the database commits (default: as long as the kills take)")
-    parser.add_argument("--seed", type=int, metavar="N",
-                        help="picks the moments of the kills (default: drawn and told)")
-    parser.add_argument("--lab", type=Path, dest="file", metavar="FILE",
-                        help="another lab file (default: configs/two-tier.toml)")
+    parser.add_argument(
+        "--kills",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how often the storage domain is killed (default: 1)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="how long the database commits (default: as long as the kills take)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="picks the moments of the kills (default: drawn and told)",
+    )
+    parser.add_argument(
+        "--lab",
+        type=Path,
+        dest="file",
+        metavar="FILE",
+        help="another lab file (default: configs/two-tier.toml)",
+    )
     parser.add_argument("--name", metavar="N", help="call the lab N")
-    parser.add_argument("--sabotage", choices=("forget-unanswered", "drop-unflushed"),
-                        help="a negative control")
+    parser.add_argument(
+        "--sabotage", choices=("forget-unanswered", "drop-unflushed"), help="a negative control"
+    )
     json_option(parser)
 
 
@@ -44,9 +63,14 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.demo.tell import Teller
 
     seed = random.SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
-    asked = Options(kills=options.kills, seconds=options.seconds, seed=seed,
-                    lab=options.file or DEFAULT_LAB, name=options.name,
-                    sabotage=options.sabotage)
+    asked = Options(
+        kills=options.kills,
+        seconds=options.seconds,
+        seed=seed,
+        lab=options.file or DEFAULT_LAB,
+        name=options.name,
+        sabotage=options.sabotage,
+    )
     result = tell(asked, Teller(silent=options.json))
     if options.json:
         print_json(result.as_json())
@@ -55,8 +79,10 @@ def run(options: argparse.Namespace) -> int:
     for complaint in result.complaints():
         say(complaint)
     if result.ok:
-        say(f"All {result.acknowledged} acknowledged commits are there, the database is sound, "
-            "and nothing is left behind.")
+        say(
+            f"All {result.acknowledged} acknowledged commits are there, the database is sound, "
+            "and nothing is left behind."
+        )
     return 0 if result.ok else 1
 
 

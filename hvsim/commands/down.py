@@ -15,11 +15,17 @@ EXAMPLE = """  hvsim down
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("name", metavar="N", nargs="?",
-                        help="the lab (default: HVSIM_LAB, or the only one)")
+    parser.add_argument(
+        "name", metavar="N", nargs="?", help="the lab (default: HVSIM_LAB, or the only one)"
+    )
     parser.add_argument("--now", action="store_true", help="do not ask the guests first")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="S",
-                        help="seconds that the guests have to shut down (default: 10)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds that the guests have to shut down (default: 10)",
+    )
     json_option(parser)
 
 
@@ -35,17 +41,25 @@ def run(options: argparse.Namespace) -> int:
     if asked is None and len(labs) == 1:
         asked = next(iter(labs))
     if asked is None and labs:
-        raise HvsimError(f"{len(labs)} labs are here ({', '.join(labs)}); say which: "
-                         f"`hvsim down {next(iter(labs))}`")
+        raise HvsimError(
+            f"{len(labs)} labs are here ({', '.join(labs)}); say which: "
+            f"`hvsim down {next(iter(labs))}`"
+        )
     if asked not in labs:
         there = f"there: {', '.join(labs)}" if labs else "there is none"
         raise HvsimError(f"no lab {asked or ''} in {base_dir()} ({there})".replace("lab  ", "lab "))
     lab = labs[asked]
     if lab.state == "starting" and lab.busy:
-        raise HvsimError(f"lab {asked} is being started by pid {lab.record['launcher']['pid']}; "
-                         "press Ctrl-C there, or wait until it is up")
-    take_down(lab, now=options.now, guests_timeout=options.timeout,
-              say=lambda line: None if options.json else say(line))
+        raise HvsimError(
+            f"lab {asked} is being started by pid {lab.record['launcher']['pid']}; "
+            "press Ctrl-C there, or wait until it is up"
+        )
+    take_down(
+        lab,
+        now=options.now,
+        guests_timeout=options.timeout,
+        say=lambda line: None if options.json else say(line),
+    )
     if options.json:
         print_json({"name": asked, "leftovers": []})
     else:

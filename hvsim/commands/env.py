@@ -19,10 +19,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     lab_option(parser)
     json_option(parser)
-    parser.add_argument("--as", dest="who", metavar="DOMAIN",
-                        help="let the store's clients act as this domain (name or domid)")
-    parser.add_argument("--shell", choices=("sh", "fish"), default="sh",
-                        help="whose syntax (default: sh, which bash and zsh read too)")
+    parser.add_argument(
+        "--as",
+        dest="who",
+        metavar="DOMAIN",
+        help="let the store's clients act as this domain (name or domid)",
+    )
+    parser.add_argument(
+        "--shell",
+        choices=("sh", "fish"),
+        default="sh",
+        help="whose syntax (default: sh, which bash and zsh read too)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

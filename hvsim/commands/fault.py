@@ -18,10 +18,13 @@ EXAMPLE = """  hvsim fault stall storage
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     parser.add_argument("action", choices=list(ACTIONS), metavar="|".join(ACTIONS))
-    parser.add_argument("domain", metavar="DOMAIN",
-                        help="name or domid, or a process of dom0")
-    parser.add_argument("--process", default="", metavar="NAME",
-                        help="which process of the domain (dom0 has several: xenstored, ...)")
+    parser.add_argument("domain", metavar="DOMAIN", help="name or domid, or a process of dom0")
+    parser.add_argument(
+        "--process",
+        default="",
+        metavar="NAME",
+        help="which process of the domain (dom0 has several: xenstored, ...)",
+    )
     lab_option(parser)
     json_option(parser)
 

@@ -25,22 +25,36 @@ def run(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for lab in find_all():
         hypervisor = lab.hypervisor
-        rows.append({
-            "name": lab.name,
-            "state": lab.state,
-            "pid": hypervisor.pid if hypervisor and lab.running else None,
-            "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
-            "lab_file": lab.record.get("lab_file"),
-            "run_dir": str(lab.path),
-        })
+        rows.append(
+            {
+                "name": lab.name,
+                "state": lab.state,
+                "pid": hypervisor.pid if hypervisor and lab.running else None,
+                "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
+                "lab_file": lab.record.get("lab_file"),
+                "run_dir": str(lab.path),
+            }
+        )
     if options.json:
         print_json(rows)
     elif not rows:
         say(f"No lab in {base_dir()}. Start one: hvsim up LAB.toml")
     else:
-        say(table(("NAME", "STATE", "PID", "AGE", "LAB FILE"), [
-            (row["name"], row["state"], row["pid"] or "-", age(row["seconds"]), row["lab_file"])
-            for row in rows]))
+        say(
+            table(
+                ("NAME", "STATE", "PID", "AGE", "LAB FILE"),
+                [
+                    (
+                        row["name"],
+                        row["state"],
+                        row["pid"] or "-",
+                        age(row["seconds"]),
+                        row["lab_file"],
+                    )
+                    for row in rows
+                ],
+            )
+        )
     return 0
 
 

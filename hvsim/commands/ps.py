@@ -38,8 +38,15 @@ def run(options: argparse.Namespace) -> int:
 def text(found: dict[str, Any]) -> str:
     """The household for a reader."""
     rows: list[tuple[object, ...]] = [
-        ("-" if row["domid"] is None else row["domid"], row["name"], row["role"],
-         "stalled" if row["stalled"] else "-", row["pid"] or "-", "-", _walls(row))
+        (
+            "-" if row["domid"] is None else row["domid"],
+            row["name"],
+            row["role"],
+            "stalled" if row["stalled"] else "-",
+            row["pid"] or "-",
+            "-",
+            _walls(row),
+        )
         for row in found["processes"]
     ]
     for row in found["domains"]:
@@ -48,15 +55,27 @@ def text(found: dict[str, Any]) -> str:
         restarts = row.get("restarts") or 0
         role = str(row.get("role")) + (f" (restarted {restarts}x)" if restarts else "")
         state = f"{row.get('state')}" + (" stalled" if row["stalled"] else "")
-        rows.append((row.get("domid"), row.get("name"), role, state, row.get("pid") or "-",
-                     _devices(row), _walls(row)))
-    lines = [f"lab {found['lab']}",
-             table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows)]
+        rows.append(
+            (
+                row.get("domid"),
+                row.get("name"),
+                role,
+                state,
+                row.get("pid") or "-",
+                _devices(row),
+                _walls(row),
+            )
+        )
+    lines = [
+        f"lab {found['lab']}",
+        table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),
+    ]
     for wait in found["waits"]:
         count = wait.get("unanswered")
         asked = f", {count} requests unanswered" if count else ""
-        lines.append(f"{wait['domain']} {wait['device']} waits for {wait['on']}: "
-                     f"{wait['why']}{asked}")
+        lines.append(
+            f"{wait['domain']} {wait['device']} waits for {wait['on']}: {wait['why']}{asked}"
+        )
     return "\n".join(lines)
 
 
@@ -65,8 +84,9 @@ def _devices(row: dict[str, Any]) -> str:
     for device in row.get("devices") or []:
         front = device.get("frontend_state")
         state = state_name(None if front is None else str(front))
-        words.append(f"{device.get('vdev') or device.get('devid')}<-"
-                     f"{device.get('backend_domid')}:{state}")
+        words.append(
+            f"{device.get('vdev') or device.get('devid')}<-{device.get('backend_domid')}:{state}"
+        )
     return " ".join(words) or "-"
 
 

@@ -35,9 +35,17 @@ def run(options: argparse.Namespace) -> int:
 
     running = bring_up(lab, say=progress)
     if options.json:
-        print_json({"name": lab.name, "seconds": round(running.seconds, 3),
-                    "run_dir": str(running.run.path), "domids": running.domids})
+        print_json(
+            {
+                "name": lab.name,
+                "seconds": round(running.seconds, 3),
+                "run_dir": str(running.run.path),
+                "domids": running.domids,
+            }
+        )
     else:
-        say(f"lab {lab.name} is ready after {running.seconds:.2f} s; "
-            f"look at it with `hvsim ps`, end it with `hvsim down {lab.name}`")
+        say(
+            f"lab {lab.name} is ready after {running.seconds:.2f} s; "
+            f"look at it with `hvsim ps`, end it with `hvsim down {lab.name}`"
+        )
     return 0

@@ -35,13 +35,27 @@ def run(options: argparse.Namespace) -> int:
     except LabFileError as error:
         if not options.json:
             raise
-        print_json({"valid": False, "problems": [
-            {"file": one.file, "line": one.line, "place": one.place, "text": one.text,
-             "remedy": one.remedy} for one in error.problems]})
+        print_json(
+            {
+                "valid": False,
+                "problems": [
+                    {
+                        "file": one.file,
+                        "line": one.line,
+                        "place": one.place,
+                        "text": one.text,
+                        "remedy": one.remedy,
+                    }
+                    for one in error.problems
+                ],
+            }
+        )
         return 1
     if options.json:
         print_json({"valid": True, "name": lab.name, "problems": []})
     else:
-        say(f"{options.file}: sound: lab {lab.name}, {len(lab.domains)} domains, "
-            f"{len(lab.images)} images")
+        say(
+            f"{options.file}: sound: lab {lab.name}, {len(lab.domains)} domains, "
+            f"{len(lab.images)} images"
+        )
     return 0

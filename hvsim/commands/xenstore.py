@@ -21,8 +21,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):
         verbs = "ls|read|write|list|rm|watch|control|live-update|timeline"
-        print(f"usage: hvsim xenstore {verbs} ...\n\n{HELP}\n\n"
-              f"example:\n{EXAMPLE}")
+        print(f"usage: hvsim xenstore {verbs} ...\n\n{HELP}\n\nexample:\n{EXAMPLE}")
         return 0 if words else 1
     if words[0] == "timeline":
         from hvsim.commands.xenstore_timeline import run_words

@@ -24,8 +24,11 @@ EXAMPLE = """example:
 def run_words(words: Sequence[str], lab: str | None) -> int:
     """Exit 0; 1 when no such device was seen, or no store answers."""
     parser = argparse.ArgumentParser(
-        prog="hvsim xenstore timeline", description=DESCRIPTION, epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="hvsim xenstore timeline",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("device", nargs="?", metavar="DEVICE")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     options = parser.parse_args(list(words))
@@ -52,8 +55,13 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
         print(f"hvsim xenstore timeline: the store does not answer: {error}", file=sys.stderr)
         return 1
     if options.json:
-        print_json({**row, "plight": troubles,
-                    "timeline": sorted(records, key=lambda record: record["mono"])})
+        print_json(
+            {
+                **row,
+                "plight": troubles,
+                "timeline": sorted(records, key=lambda record: record["mono"]),
+            }
+        )
     else:
         say(render(row, records, troubles))
     return 0

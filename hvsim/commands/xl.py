@@ -39,16 +39,29 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     json = "--json" in rest
     argv = [word for word in rest if word != "--json"]
     run = choose(lab)
-    waits = any(word in _WAITING or (word.startswith("-") and not word.startswith("--")
-                                     and "w" in word) for word in argv[1:])
+    waits = any(
+        word in _WAITING or (word.startswith("-") and not word.startswith("--") and "w" in word)
+        for word in argv[1:]
+    )
     console_after = argv[0] == "create" and "-c" in argv[1:]
     with control_of(run) as control:
         answer = control.request(
-            "xl", patience=None if waits else TIMEOUT, argv=argv, cwd=os.getcwd(), json=json,
-            tty=sys.stdout.isatty(), out=_out, err=_err)
+            "xl",
+            patience=None if waits else TIMEOUT,
+            argv=argv,
+            cwd=os.getcwd(),
+            json=json,
+            tty=sys.stdout.isatty(),
+            out=_out,
+            err=_err,
+        )
         data = answer.data
-        if answer.exit == 0 and (argv[0] == "console" or console_after) and \
-                isinstance(data, dict) and data.get("tty"):
+        if (
+            answer.exit == 0
+            and (argv[0] == "console" or console_after)
+            and isinstance(data, dict)
+            and data.get("tty")
+        ):
             from hvsim.observe.console import attach
 
             return attach(str(data["tty"]))

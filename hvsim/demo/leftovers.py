@@ -35,14 +35,18 @@ class Witness:
 
     def leftovers(self) -> list[str]:
         """What is still there, in words; empty when nothing is."""
-        found = [f"process {one.pid}" for one in sorted(self.seen, key=lambda one: one.pid)
-                 if one.alive()]
+        found = [
+            f"process {one.pid}"
+            for one in sorted(self.seen, key=lambda one: one.pid)
+            if one.alive()
+        ]
         if self.run.path.exists():
             found.append(f"run directory {self.run.path}")
         found += [f"socket {name}" for name in self._sockets()]
         found += [f"pty {path}" for path, changed in self.terminals.items() if _is(path, changed)]
-        found += [f"shared memory {name}" for name in sorted(_shm() - self.shm_before)
-                  if "hvsim" in name]
+        found += [
+            f"shared memory {name}" for name in sorted(_shm() - self.shm_before) if "hvsim" in name
+        ]
         return found
 
     def _sockets(self) -> list[str]:

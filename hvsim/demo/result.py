@@ -52,8 +52,10 @@ class Result:
         if self.failure:
             found.append(self.failure)
         if self.lost:
-            found.append(f"LOSS: {len(self.lost)} acknowledged commits are not in the database "
-                         f"(first: {self.lost[0]})")
+            found.append(
+                f"LOSS: {len(self.lost)} acknowledged commits are not in the database "
+                f"(first: {self.lost[0]})"
+            )
         if self.integrity != "ok":
             found.append(f"LOSS: integrity_check says: {self.integrity}")
         found += [f"LOSS: {text}" for text in self.unsound]

@@ -61,10 +61,12 @@ def tell(options: Options, teller: Teller) -> Result:
     teller.chapter(f"A Xen host comes up: {lab.file.name}, {len(lab.domains)} domains and dom0")
     begun = time.monotonic()
     running = bring_up(
-        lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"]))
+        lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"])
+    )
     result.up_seconds = running.seconds
-    teller.block([f"ready after {running.seconds:.2f} s: every device Connected, "
-                  "every guest healthy"])
+    teller.block(
+        [f"ready after {running.seconds:.2f} s: every device Connected, every guest healthy"]
+    )
     witness = Witness(running.run)
     with _taken_down(running, witness, result, teller):
         story = _Story(options, teller, result, running, witness, database, storage)
@@ -80,10 +82,15 @@ def _prepared(lab: Lab, sabotage: str | None) -> Lab:
     if sabotage is None:
         return lab
     role = SABOTAGES[sabotage]
-    return replace(lab, domains=tuple(
-        replace(domain, args={**domain.args, "sabotage": sabotage})
-        if (domain.role == "driver") == (role == "driver") else domain
-        for domain in lab.domains))
+    return replace(
+        lab,
+        domains=tuple(
+            replace(domain, args={**domain.args, "sabotage": sabotage})
+            if (domain.role == "driver") == (role == "driver")
+            else domain
+            for domain in lab.domains
+        ),
+    )
 
 
 def _cast(lab: Lab) -> tuple[Domain, Domain]:
@@ -95,7 +102,8 @@ def _cast(lab: Lab) -> tuple[Domain, Domain]:
                     return domain, other
     raise HvsimError(
         f"{lab.file}: the demo needs a domain with program = {DATABASE!r} whose disk is served "
-        'by a domain with role = "driver" and restart = "always"; see configs/two-tier.toml')
+        'by a domain with role = "driver" and restart = "always"; see configs/two-tier.toml'
+    )
 
 
 @contextlib.contextmanager
@@ -114,17 +122,32 @@ def _taken_down(
     witness.look()
     running.down(say=lambda line: teller.block([line]))
     result.leftovers = witness.leftovers()
-    teller.block([
-        f"{len(witness.seen)} processes seen in its life, {len(witness.terminals)} terminals, "
-        "run directory, sockets, shared memory: "
-        + ("nothing is left" if not result.leftovers else "LEFT: " + ", ".join(result.leftovers))])
+    teller.block(
+        [
+            f"{len(witness.seen)} processes seen in its life, {len(witness.terminals)} terminals, "
+            "run directory, sockets, shared memory: "
+            + (
+                "nothing is left"
+                if not result.leftovers
+                else "LEFT: " + ", ".join(result.leftovers)
+            )
+        ]
+    )
 
 
 class _Story:
     """The middle of the demo: a running lab and what is done to it."""
 
-    def __init__(self, options: Options, teller: Teller, result: Result, running: Running,
-                 witness: Witness, database: Domain, storage: Domain) -> None:
+    def __init__(
+        self,
+        options: Options,
+        teller: Teller,
+        result: Result,
+        running: Running,
+        witness: Witness,
+        database: Domain,
+        storage: Domain,
+    ) -> None:
         self.options = options
         self.teller = teller
         self.result = result
@@ -167,8 +190,10 @@ class _Story:
         self.teller.block(answer.out.rstrip("\n").split("\n"))
         disk = disks_of(self.store, self.database.name, self.domid)[0]
         backend = disk.backend(self.store)
-        self.teller.chapter(f"One device in the store, both halves: {disk.label} of "
-                            f"{self.database.name}, served by {self.storage.name}")
+        self.teller.chapter(
+            f"One device in the store, both halves: {disk.label} of "
+            f"{self.database.name}, served by {self.storage.name}"
+        )
         self.teller.block(half(self.store, disk.frontend))
         self.teller.line()
         self.teller.block(half(self.store, backend))
@@ -185,9 +210,11 @@ class _Story:
         """The database commits; the storage domain is killed in the middle of it, again and
         again, at moments that the seed picks."""
         options, teller = self.options, self.teller
-        teller.chapter(f"{self.database.name} commits transactions; {self.storage.name} is killed "
-                       f"{'once' if options.kills == 1 else f'{options.kills} times'} "
-                       f"(seed {options.seed})")
+        teller.chapter(
+            f"{self.database.name} commits transactions; {self.storage.name} is killed "
+            f"{'once' if options.kills == 1 else f'{options.kills} times'} "
+            f"(seed {options.seed})"
+        )
         begun = time.monotonic()
         if not self._wait_commits(20):
             return
@@ -226,8 +253,9 @@ class _Story:
         for domain in sorted(self.running.lab.domains, key=lambda one: one is not self.database):
             domid = self.running.domids[domain.name]
             served = {disk.vdev for disk in domain.disks if disk.backend == self.storage.name}
-            disks += [disk for disk in disks_of(self.store, domain.name, domid)
-                      if disk.label in served]
+            disks += [
+                disk for disk in disks_of(self.store, domain.name, domid) if disk.label in served
+            ]
         return disks
 
     def _kill_once(self, number: int) -> bool:
@@ -239,13 +267,17 @@ class _Story:
             return False
         began = time.monotonic()
         recovery = Recovery(self.store, disks)
-        kill = recovery.follow(lambda: inject(self.control, "kill", self.storage.name),
-                               timeout=RECOVERY_TIMEOUT, alive=self.alive)
+        kill = recovery.follow(
+            lambda: inject(self.control, "kill", self.storage.name),
+            timeout=RECOVERY_TIMEOUT,
+            alive=self.alive,
+        )
         self.result.kills.append(kill)
         if kill.recovery_ms is None:
             self.result.failure = (
                 f"{disks[0].domain} {disks[0].label} was not Connected again within "
-                f"{RECOVERY_TIMEOUT:g} s of kill {number + 1}")
+                f"{RECOVERY_TIMEOUT:g} s of kill {number + 1}"
+            )
             if not self.alive():
                 self.result.failure = f"{self.database.name} died of kill {number + 1}"
             return False
@@ -255,30 +287,43 @@ class _Story:
         self._tell_kill(kill, number, f"{disks[0].domain} {disks[0].label}")
         missing = recovery.others(timeout=RECOVERY_TIMEOUT, exists=self._exists)
         if missing:
-            self.result.failure = (f"{missing[0].domain} {missing[0].label} was not Connected "
-                                   f"again within {RECOVERY_TIMEOUT:g} s of kill {number + 1}")
+            self.result.failure = (
+                f"{missing[0].domain} {missing[0].label} was not Connected "
+                f"again within {RECOVERY_TIMEOUT:g} s of kill {number + 1}"
+            )
         return not missing
 
     def _tell_kill(self, kill: Kill, number: int, disk: str) -> None:
         if self.options.kills == 1:
             self.teller.block(kill_story(kill, disk))
             return
-        self.teller.counter(f"kill {number + 1} of {self.options.kills}: back after "
-                            f"{kill.recovery_ms:.0f} ms, {len(self.acks.numbers)} commits")
+        self.teller.counter(
+            f"kill {number + 1} of {self.options.kills}: back after "
+            f"{kill.recovery_ms:.0f} ms, {len(self.acks.numbers)} commits"
+        )
         if (number + 1) % 10 == 0:
             self.teller.counter_done()
-            self.teller.block([f"{number + 1} kills: last back after {kill.recovery_ms:.0f} ms "
-                               f"as domain {kill.new_domid}, {len(self.acks.numbers)} commits"])
+            self.teller.block(
+                [
+                    f"{number + 1} kills: last back after {kill.recovery_ms:.0f} ms "
+                    f"as domain {kill.new_domid}, {len(self.acks.numbers)} commits"
+                ]
+            )
 
     def shut_down(self) -> None:
         """Ask the database to end in order, so that what it acknowledged is what it did."""
         self._ask_the_others()
         self.witness.look(self._terminals())
-        self.teller.chapter(f"xl shutdown -w {self.database.name}, then its image is judged "
-                            "from outside")
+        self.teller.chapter(
+            f"xl shutdown -w {self.database.name}, then its image is judged from outside"
+        )
         with contextlib.suppress(ControlError):
-            self.control.request("xl", patience=SHUTDOWN_TIMEOUT, cwd="/",
-                                 argv=["shutdown", "-w", self.database.name])
+            self.control.request(
+                "xl",
+                patience=SHUTDOWN_TIMEOUT,
+                cwd="/",
+                argv=["shutdown", "-w", self.database.name],
+            )
         self.result.orderly = self.acks.wait_for_last_words(2.0)
         self.result.acknowledged = len(set(self.acks.numbers))
 
@@ -310,9 +355,11 @@ class _Story:
         result.found = found.batches
         result.integrity = found.integrity
         result.lost = found.lost(self.acks.numbers)
-        for name, numbers in (("missing commits", found.missing_batches),
-                              ("torn commits", found.partial_batches),
-                              ("missing rows", found.missing_seqs),
-                              ("damaged rows", found.damaged_seqs)):
+        for name, numbers in (
+            ("missing commits", found.missing_batches),
+            ("torn commits", found.partial_batches),
+            ("missing rows", found.missing_seqs),
+            ("damaged rows", found.damaged_seqs),
+        ):
             if numbers:
                 result.unsound.append(f"{len(numbers)} {name} (first: {numbers[0]})")

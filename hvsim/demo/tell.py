@@ -65,8 +65,10 @@ def kill_story(kill: Kill, disk: str) -> list[str]:
     lines += [f"  +{moment:7.1f} ms  {what}" for moment, what in kill.steps]
     if kill.recovery_ms is None:
         return [*lines, f"{disk} never came back"]
-    lines.append(f"  +{kill.recovery_ms:7.1f} ms  {disk} is Connected to domain {kill.new_domid}; "
-                 "what was unanswered is issued again")
+    lines.append(
+        f"  +{kill.recovery_ms:7.1f} ms  {disk} is Connected to domain {kill.new_domid}; "
+        "what was unanswered is issued again"
+    )
     if kill.commit_gap_ms is not None:
         lines.append(f"  +{kill.commit_gap_ms:7.1f} ms  the next commit is acknowledged")
     return lines
@@ -80,5 +82,7 @@ def verdict(result: Result, say: Callable[[str], None]) -> None:
     recoveries = result.recoveries()
     if recoveries:
         median = result.as_json()["recovery_ms_median"]
-        say(f"kills survived        {len(recoveries)} of {len(result.kills)}, back within "
-            f"{median:.0f} ms (median), {max(recoveries):.0f} ms (longest)")
+        say(
+            f"kills survived        {len(recoveries)} of {len(result.kills)}, back within "
+            f"{median:.0f} ms (median), {max(recoveries):.0f} ms (longest)"
+        )

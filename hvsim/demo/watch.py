@@ -70,8 +70,9 @@ class Recovery:
         self._told: dict[str, str | None] = {}
         self._new_backend = ""
 
-    def follow(self, strike: Callable[[], object], *, timeout: float,
-               alive: Callable[[], bool]) -> Kill:
+    def follow(
+        self, strike: Callable[[], object], *, timeout: float, alive: Callable[[], bool]
+    ) -> Kill:
         """Call `strike`, which kills, and watch until the first disk is back, at most `timeout`
         seconds. What the result lacks was not reached."""
         first = self.first
@@ -89,8 +90,11 @@ class Recovery:
             while first in self.waiting and time.monotonic() - self._began < timeout and alive():
                 self.store.poll(0.05)
                 if self._new_backend and len(watches) == told:
-                    watches.append(self.store.watch(
-                        f"{self._new_backend}/state", lambda path: self._note(path, "backend")))
+                    watches.append(
+                        self.store.watch(
+                            f"{self._new_backend}/state", lambda path: self._note(path, "backend")
+                        )
+                    )
                 self._look()
         finally:
             for watch in watches:

@@ -15,8 +15,13 @@ DOM0_MEMORY = 512
 """MiB of dom0; sparse, as all memory of a lab."""
 
 PRELOAD = (
-    "hvsim.domain", "hvsim.drivers.block.front", "hvsim.drivers.block.back",
-    "hvsim.xenstore.daemon", "domains.dom0", "domains.consoled", "domains.storage",
+    "hvsim.domain",
+    "hvsim.drivers.block.front",
+    "hvsim.drivers.block.back",
+    "hvsim.xenstore.daemon",
+    "domains.dom0",
+    "domains.consoled",
+    "domains.storage",
     "domains.guests.idle",
 )
 """Modules that the warm spawner has loaded before it makes the first domain.
@@ -33,20 +38,44 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     store = str(run.xenstored)
     journal = str(run.xenstored.with_name("journal"))
     programs: list[tuple[str, str, dict[str, Any]]] = [
-        ("xenstored", "hvsim.xenstore.daemon:main",
-         {"socket": store, "trace": trace, "handshake": lab.handshake, "journal": journal,
-          "quota": dict(lab.store_quota)}),
+        (
+            "xenstored",
+            "hvsim.xenstore.daemon:main",
+            {
+                "socket": store,
+                "trace": trace,
+                "handshake": lab.handshake,
+                "journal": journal,
+                "quota": dict(lab.store_quota),
+            },
+        ),
         ("kernel", "domains.dom0:main", {}),
-        ("xenconsoled", "domains.consoled:main",
-         {"xenstored": store, "console_dir": str(run.console), "log_dir": str(run.console)}),
-        ("toolstack", "hvsim.toolstack.daemon:main",
-         {"xenstored": store, "control": f"ipc://{run.control}", "console_dir": str(run.console),
-          "lab_file": str(lab.file)}),
+        (
+            "xenconsoled",
+            "domains.consoled:main",
+            {"xenstored": store, "console_dir": str(run.console), "log_dir": str(run.console)},
+        ),
+        (
+            "toolstack",
+            "hvsim.toolstack.daemon:main",
+            {
+                "xenstored": store,
+                "control": f"ipc://{run.control}",
+                "console_dir": str(run.console),
+                "lab_file": str(lab.file),
+            },
+        ),
     ]
     specs: list[dict[str, Any]] = [
         {
-            "name": "Domain-0", "domid": 0, "process": process, "program": program,
-            "profile": "dom0", "path": [], "files": [], "args": {**common, **args},
+            "name": "Domain-0",
+            "domid": 0,
+            "process": process,
+            "program": program,
+            "profile": "dom0",
+            "path": [],
+            "files": [],
+            "args": {**common, **args},
             "stdout": str(run.log / f"{process}.log"),
         }
         for process, program, args in programs

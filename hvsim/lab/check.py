@@ -59,8 +59,11 @@ class Checker:
         """What the tables of a kind call themselves, also those that were refused: what names
         them is no second fault."""
         tables = self.data.get(kind)
-        found = [table.get(key) for table in tables if isinstance(table, dict)] \
-            if isinstance(tables, list) else []
+        found = (
+            [table.get(key) for table in tables if isinstance(table, dict)]
+            if isinstance(tables, list)
+            else []
+        )
         return {name for name in found if isinstance(name, str)}
 
     def _duplicate_names(self, domains: Domains) -> Iterator[Problem]:
@@ -71,8 +74,11 @@ class Checker:
                 continue
             where = self.locator.line(("domain", first[domain.name]))
             said = f"is that of the domain at line {where}" if where else "belongs to dom0"
-            yield self._at(("domain", index), f"its name {domain.name!r} {said}",
-                           'give it another: name = "..." (with config: in overrides)')
+            yield self._at(
+                ("domain", index),
+                f"its name {domain.name!r} {said}",
+                'give it another: name = "..." (with config: in overrides)',
+            )
 
     def _duplicate_images(self, images: Images) -> Iterator[Problem]:
         first: dict[str, int] = {}
@@ -80,9 +86,11 @@ class Checker:
             key = f"scratch {image.path.name}" if image.scratch else os.path.realpath(image.path)
             if key in first:
                 where = self.locator.line(("image", first[key]))
-                yield self._at(("image", index, "path"),
-                               f"{image.name!r} is the same image as the one at line {where}",
-                               "remove one, or give it a path of its own")
+                yield self._at(
+                    ("image", index, "path"),
+                    f"{image.name!r} is the same image as the one at line {where}",
+                    "remove one, or give it a path of its own",
+                )
             first.setdefault(key, index)
 
     def _images(self, images: Images) -> Iterator[Problem]:
@@ -93,18 +101,27 @@ class Checker:
             if image.path.exists():
                 yield from self._existing_image(place, image)
             elif image.size is None:
-                yield self._at(place, f"the image {image.path} does not exist",
-                               'create it, or add size = "64M" (it is then made at `hvsim up`)')
+                yield self._at(
+                    place,
+                    f"the image {image.path} does not exist",
+                    'create it, or add size = "64M" (it is then made at `hvsim up`)',
+                )
             elif not os.access(image.path.parent, os.W_OK):
-                yield self._at(place, f"the image cannot be made in {image.path.parent}",
-                               "make the directory writable, or add scratch = true")
+                yield self._at(
+                    place,
+                    f"the image cannot be made in {image.path.parent}",
+                    "make the directory writable, or add scratch = true",
+                )
 
     def _existing_image(self, place: tuple[str | int, ...], image: Image) -> Iterator[Problem]:
         if image.path.is_dir():
             yield self._at(place, f"{image.path} is a directory", "name a file or block device")
         elif not os.access(image.path, os.R_OK):
-            yield self._at(place, f"the image {image.path} cannot be read",
-                           "give yourself the right to read it")
+            yield self._at(
+                place,
+                f"the image {image.path} cannot be read",
+                "give yourself the right to read it",
+            )
 
     def _disks(self, domains: Domains) -> Iterator[Problem]:
         declared = self._spelled("image", "path")
@@ -116,9 +133,11 @@ class Checker:
                 if not path.exists():
                     remedy = did_you_mean(disk.target, sorted(declared)) if declared else ""
                     hint = f'add [[image]] path = "{disk.target}" size = "64M" scratch = true'
-                    yield self._at(("domain", index),
-                                   f"disk {disk.vdev}: the image {path} does not exist",
-                                   remedy if remedy.startswith("did") else hint)
+                    yield self._at(
+                        ("domain", index),
+                        f"disk {disk.vdev}: the image {path} does not exist",
+                        remedy if remedy.startswith("did") else hint,
+                    )
 
     def _backends(self, domains: Domains) -> Iterator[Problem]:
         drivers = {domain.name for _, domain in domains if domain.is_driver}
@@ -133,15 +152,24 @@ class Checker:
                     continue
                 place = ("domain", index)
                 if name == domain.name:
-                    yield self._at(place, f"disk {disk.vdev}: it is its own backend",
-                                   "name another driver domain in backend=")
+                    yield self._at(
+                        place,
+                        f"disk {disk.vdev}: it is its own backend",
+                        "name another driver domain in backend=",
+                    )
                 elif name in others:
-                    yield self._at(place, f"disk {disk.vdev}: backend={name} is no driver domain",
-                                   f'add role = "driver" to the domain {name!r}')
+                    yield self._at(
+                        place,
+                        f"disk {disk.vdev}: backend={name} is no driver domain",
+                        f'add role = "driver" to the domain {name!r}',
+                    )
                 else:
-                    yield self._at(place, f"disk {disk.vdev}: backend={name} names no domain",
-                                   did_you_mean(name, sorted(drivers))
-                                   or 'declare a [[domain]] with role = "driver"')
+                    yield self._at(
+                        place,
+                        f"disk {disk.vdev}: backend={name} names no domain",
+                        did_you_mean(name, sorted(drivers))
+                        or 'declare a [[domain]] with role = "driver"',
+                    )
 
     def _shared_images(self, images: Images, domains: Domains) -> Iterator[Problem]:
         """A writable image belongs to one disk, as Xen's block script has it."""
@@ -152,15 +180,20 @@ class Checker:
                 if not disk.target:
                     continue
                 image = declared.get(disk.target)
-                key = (f"scratch {image.path.name}" if image and image.scratch else
-                       os.path.realpath(image.path if image else domain.directory / disk.target))
+                key = (
+                    f"scratch {image.path.name}"
+                    if image and image.scratch
+                    else os.path.realpath(image.path if image else domain.directory / disk.target)
+                )
                 earlier = users.setdefault(key, (domain.name, disk))
                 if earlier[1] is disk or (earlier[1].readonly and disk.readonly):
                     continue
-                yield self._at(("domain", index),
-                               f"disk {disk.vdev}: the image {disk.target} is disk "
-                               f"{earlier[1].vdev} of {earlier[0]!r} too",
-                               "give each its own image, or make both access=ro")
+                yield self._at(
+                    ("domain", index),
+                    f"disk {disk.vdev}: the image {disk.target} is disk "
+                    f"{earlier[1].vdev} of {earlier[0]!r} too",
+                    "give each its own image, or make both access=ro",
+                )
 
     def _memory(self, domains: Domains) -> Iterator[Problem]:
         table = self.data.get("lab")
@@ -171,9 +204,11 @@ class Checker:
             return
         wanted = sum(domain.memory for _, domain in domains)
         if wanted > machine:
-            yield self._at(("lab", "memory"),
-                           f"the domains want {wanted} MiB, the machine has {machine}",
-                           f"set memory = {wanted + 256} in [lab], or make domains smaller")
+            yield self._at(
+                ("lab", "memory"),
+                f"the domains want {wanted} MiB, the machine has {machine}",
+                f"set memory = {wanted + 256} in [lab], or make domains smaller",
+            )
 
     def _programs(self, domains: Domains) -> Iterator[Problem]:
         for index, domain in domains:
@@ -181,16 +216,21 @@ class Checker:
                 continue
             module = domain.program.partition(":")[0]
             if not module_exists(module, (self.file.parent, domain.directory)):
-                yield self._at(("domain", index, "program"),
-                               f"there is no module {module!r}",
-                               "put it next to the lab file, or name one of domains.guests")
+                yield self._at(
+                    ("domain", index, "program"),
+                    f"there is no module {module!r}",
+                    "put it next to the lab file, or name one of domains.guests",
+                )
 
     def _files(self, domains: Domains) -> Iterator[Problem]:
         for index, domain in domains:
             for path, _ in domain.files:
                 if not os.path.exists(path):
-                    yield self._at(("domain", index, "files"), f"{path} does not exist",
-                                   "correct the path (relative paths count from the lab file)")
+                    yield self._at(
+                        ("domain", index, "files"),
+                        f"{path} does not exist",
+                        "correct the path (relative paths count from the lab file)",
+                    )
 
 
 def module_exists(module: str, extra: Sequence[Path]) -> bool:

@@ -24,13 +24,17 @@ def choose(name: str | None = None) -> RunDir:
         for lab in labs:
             if lab.name == asked:
                 return _usable(lab)
-        raise NoSuchLab(f"{source} {asked}: no such lab in {base_dir()}; " + (
-            f"running: {names}" if names else "none runs: start one with `hvsim up LAB.toml`"))
+        raise NoSuchLab(
+            f"{source} {asked}: no such lab in {base_dir()}; "
+            + (f"running: {names}" if names else "none runs: start one with `hvsim up LAB.toml`")
+        )
     if len(running) == 1:
         return running[0]
     if running:
-        raise NoSuchLab(f"{len(running)} labs run ({names}); say which with --lab NAME or "
-                        f"`export HVSIM_LAB={running[0].name}`")
+        raise NoSuchLab(
+            f"{len(running)} labs run ({names}); say which with --lab NAME or "
+            f"`export HVSIM_LAB={running[0].name}`"
+        )
     dead = ", ".join(lab.name for lab in labs)
     more = f" (ended without `hvsim down`: {dead})" if dead else ""
     raise NoSuchLab(f"no lab runs in {base_dir()}{more}; start one with `hvsim up LAB.toml`")
@@ -39,5 +43,7 @@ def choose(name: str | None = None) -> RunDir:
 def _usable(lab: RunDir) -> RunDir:
     if lab.running:
         return lab
-    raise NoSuchLab(f"lab {lab.name} does not run any more (its hypervisor is gone); clear it away "
-                    f"with `hvsim down {lab.name}`, its logs are in {lab.log}")
+    raise NoSuchLab(
+        f"lab {lab.name} does not run any more (its hypervisor is gone); clear it away "
+        f"with `hvsim down {lab.name}`, its logs are in {lab.log}"
+    )

@@ -66,7 +66,9 @@ class Control:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
@@ -98,8 +100,13 @@ class Control:
         return frame
 
     def request(
-        self, verb: str, *, patience: float | None = TIMEOUT, out: Printer = _ignore,
-        err: Printer = _ignore, **fields: Any,
+        self,
+        verb: str,
+        *,
+        patience: float | None = TIMEOUT,
+        out: Printer = _ignore,
+        err: Printer = _ignore,
+        **fields: Any,
     ) -> Answer:
         """Send one request and collect its answer; texts go to `out` and `err` as they come.
 
@@ -121,17 +128,24 @@ class Control:
                     said[stream].append(str(frame[stream]))
                     printer(str(frame[stream]))
             if "exit" in frame:
-                return Answer(int(frame["exit"]), "".join(said["out"]), "".join(said["err"]),
-                              frame.get("data"))
+                return Answer(
+                    int(frame["exit"]),
+                    "".join(said["out"]),
+                    "".join(said["err"]),
+                    frame.get("data"),
+                )
 
     def _still_hoping(self, verb: str, last: float, patience: float | None) -> None:
         if not self.alive():
-            raise ControlError(f"the lab at {self.path.parent} ended while {verb!r} was under way; "
-                               "its logs say why, if it is still there: `hvsim labs`")
+            raise ControlError(
+                f"the lab at {self.path.parent} ended while {verb!r} was under way; "
+                "its logs say why, if it is still there: `hvsim labs`"
+            )
         if patience is not None and time.monotonic() - last > patience:
             raise ControlTimeout(
                 f"{self.path}: no answer to {verb!r} within {patience:g} s; is the toolstack "
-                f"stalled? Its log: {self.path.parent / 'log' / 'toolstack.log'}")
+                f"stalled? Its log: {self.path.parent / 'log' / 'toolstack.log'}"
+            )
 
     def data(self, verb: str, *, patience: float | None = TIMEOUT, **fields: Any) -> Any:
         """The data of a request that must succeed. Raises ControlError with its error text."""

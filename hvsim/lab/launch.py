@@ -39,10 +39,21 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     try:
         with open(run.log / "hypervisor.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hvsim.hypervisor",
-                 "--config-fd", str(config_read), "--notice-fd", str(notice_write)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                pass_fds=(config_read, notice_write))
+                [
+                    sys.executable,
+                    "-m",
+                    "hvsim.hypervisor",
+                    "--config-fd",
+                    str(config_read),
+                    "--notice-fd",
+                    str(notice_write),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(config_read, notice_write),
+            )
     except BaseException:
         for fd in (config_read, config_write, notice_read, notice_write):
             os.close(fd)
@@ -76,7 +87,7 @@ def _send(fd: int, data: bytes) -> None:
     """Write all of `data`. A reader that is gone is noticed by what it does not answer."""
     with contextlib.suppress(BrokenPipeError):
         while data:
-            data = data[os.write(fd, data):]
+            data = data[os.write(fd, data) :]
 
 
 def _notice(fd: int, timeout: float) -> dict[str, Any] | None:

@@ -103,10 +103,7 @@ class _Loader:
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
         """The images and domains whose tables the schema did not refuse, with their index."""
         bad_lines = {problem.line for problem in self.problems}
-        images = [
-            (index, self._image(table))
-            for index, table in self._tables("image", bad_lines)
-        ]
+        images = [(index, self._image(table)) for index, table in self._tables("image", bad_lines)]
         domains = []
         for index, table in self._tables("domain", bad_lines):
             domain = self._domain(index, table)
@@ -141,8 +138,11 @@ class _Loader:
         if "config" in table:
             return self._from_config(index, table)
         if "name" not in table:
-            self._wrong(("domain", index), "has neither config nor name",
-                        'add config = "guest.cfg", or name = "..." and memory = ...')
+            self._wrong(
+                ("domain", index),
+                "has neither config nor name",
+                'add config = "guest.cfg", or name = "..." and memory = ...',
+            )
             return None
         inline: dict[str, XlValue] = {key: table[key] for key in _INLINE if key in table}
         inline["memory"] = mib_of(table.get("memory", 64))
@@ -151,26 +151,46 @@ class _Loader:
         except ValueError as error:
             self._wrong(("domain", index), str(error), "leave the quotes out")
             return None
-        return self._finish(index, table, text, f"{self.shown} (domain {table['name']})",
-                            self.file.parent, inline=True)
+        return self._finish(
+            index,
+            table,
+            text,
+            f"{self.shown} (domain {table['name']})",
+            self.file.parent,
+            inline=True,
+        )
 
     def _from_config(self, index: int, table: Mapping[str, Any]) -> Domain | None:
         spare = [key for key in _INLINE if key in table]
         for key in spare:
-            self._wrong(("domain", index, key), f"{key!r} stands beside config",
-                        f"put it in [domain.overrides]: {key} = ...")
+            self._wrong(
+                ("domain", index, key),
+                f"{key!r} stands beside config",
+                f"put it in [domain.overrides]: {key} = ...",
+            )
         path = self.file.parent / Path(table["config"]).expanduser()
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-            self._wrong(("domain", index, "config"), f"{path}: {reason}",
-                        "correct the path (relative paths count from the lab file)")
+            self._wrong(
+                ("domain", index, "config"),
+                f"{path}: {reason}",
+                "correct the path (relative paths count from the lab file)",
+            )
             return None
         return None if spare else self._finish(index, table, text, str(path), path.parent)
 
-    def _finish(self, index: int, table: Mapping[str, Any], text: str, config_path: str,
-                directory: Path, *, inline: bool = False) -> Domain | None:
+    def _finish(
+        self,
+        index: int,
+        table: Mapping[str, Any],
+        text: str,
+        config_path: str,
+        directory: Path,
+        *,
+        inline: bool = False,
+    ) -> Domain | None:
         overrides = dict(table.get("overrides", {}))
         try:
             if "memory" in overrides:
@@ -184,15 +204,23 @@ class _Loader:
             at = self.locator.line(("domain", index))
             self.problems += [
                 replace(problem, file=self.shown, line=at, place=f"domain {table['name']!r}")
-                if inline else problem
+                if inline
+                else problem
                 for problem in guest.problems
             ]
         if guest.parsed is None:
             return None
         return self._assemble(table, text, config_path, directory, lines, guest)
 
-    def _assemble(self, table: Mapping[str, Any], text: str, config_path: str, directory: Path,
-                  lines: tuple[str, ...], guest: Guest) -> Domain:
+    def _assemble(
+        self,
+        table: Mapping[str, Any],
+        text: str,
+        config_path: str,
+        directory: Path,
+        lines: tuple[str, ...],
+        guest: Guest,
+    ) -> Domain:
         assert guest.parsed is not None
         parsed = guest.parsed
         return Domain(
@@ -218,8 +246,10 @@ class _Loader:
 
     def _check(self, images: list[tuple[int, Image]], domains: list[tuple[int, Domain]]) -> None:
         self.problems += Checker(self.file, self.shown, self.data, self.locator).check(
-            images, domains)
+            images, domains
+        )
 
     def _wrong(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> None:
-        self.problems.append(Problem(
-            self.shown, self.locator.line(path), place_of(path, self.data), text, remedy))
+        self.problems.append(
+            Problem(self.shown, self.locator.line(path), place_of(path, self.data), text, remedy)
+        )

@@ -47,9 +47,10 @@ class Device:
         return self.frontend_state == self.backend_state == CONNECTED
 
     def __str__(self) -> str:
-        """"db-primary xvda <- storage: frontend Initialised, backend InitWait"."""
-        states = (f"frontend {state_name(self.frontend_state)}, "
-                  f"backend {state_name(self.backend_state)}")
+        """ "db-primary xvda <- storage: frontend Initialised, backend InitWait"."""
+        states = (
+            f"frontend {state_name(self.frontend_state)}, backend {state_name(self.backend_state)}"
+        )
         return f"{self.domain} {self.label} <- {self.backend_domain}: {states}"
 
 
@@ -90,8 +91,12 @@ class Progress:
         """Every store path whose value matters."""
         found = [f"/local/domain/{domid}/data/health" for domid in self.guests]
         for device in self.devices:
-            found += [f"{device.frontend}/state", f"{device.backend}/state",
-                      f"{device.frontend}/error", f"{device.backend}/error"]
+            found += [
+                f"{device.frontend}/state",
+                f"{device.backend}/state",
+                f"{device.frontend}/error",
+                f"{device.backend}/error",
+            ]
         return found
 
     def update(self, path: str, value: str | None) -> None:
@@ -134,7 +139,8 @@ class Progress:
         waiting = [str(device) for device in self.devices if not device.connected]
         waiting += [
             f"{guest.name}: its own health check says {guest.health or 'nothing'}"
-            for guest in self.guests.values() if not guest.healthy
+            for guest in self.guests.values()
+            if not guest.healthy
         ]
         return waiting
 

@@ -35,16 +35,27 @@ def expect(store: StoreClient, progress: Progress, name: str, domid: int) -> Non
             backend = _read(store, f"{place}/backend") or ""
             backend_id = backend.split("/")[3] if backend.count("/") > 3 else "0"
             frontend = _read(store, f"{place}/frontend") or ""
-            progress.add_device(Device(
-                domain=name, domid=domid, kind=kind, devid=int(devid),
-                label=_read(store, f"{backend}/dev") or f"{kind} {devid}",
-                backend_domain=_read(store, f"/local/domain/{backend_id}/name") or backend_id,
-                frontend=frontend, backend=backend))
+            progress.add_device(
+                Device(
+                    domain=name,
+                    domid=domid,
+                    kind=kind,
+                    devid=int(devid),
+                    label=_read(store, f"{backend}/dev") or f"{kind} {devid}",
+                    backend_domain=_read(store, f"/local/domain/{backend_id}/name") or backend_id,
+                    frontend=frontend,
+                    backend=backend,
+                )
+            )
 
 
 def wait_ready(
-    store: SocketStore, progress: Progress, *, say: Callable[[str], None],
-    alive: Callable[[], bool], ended: Callable[[], dict[int, str]],
+    store: SocketStore,
+    progress: Progress,
+    *,
+    say: Callable[[str], None],
+    alive: Callable[[], bool],
+    ended: Callable[[], dict[int, str]],
     timeout: float = READY_TIMEOUT,
 ) -> None:
     """Return when all that `progress` waits for is there.
@@ -78,8 +89,10 @@ def wait_ready(
             if not alive():
                 raise NotReady("the hypervisor ended")
             if time.monotonic() - last > timeout:
-                raise NotReady(f"nothing moved for {timeout:g} s; waiting for: "
-                               + "; ".join(progress.missing()))
+                raise NotReady(
+                    f"nothing moved for {timeout:g} s; waiting for: "
+                    + "; ".join(progress.missing())
+                )
             store.poll(0.2)
         for line in progress.changes:
             say(line)

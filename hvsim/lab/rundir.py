@@ -120,7 +120,7 @@ class RunDir:
 
     @property
     def state(self) -> str:
-        """"starting", "running", "stopping", "interrupted" (its `up` was killed) or "dead"."""
+        """ "starting", "running", "stopping", "interrupted" (its `up` was killed) or "dead"."""
         said = str(self.record.get("state", "dead"))
         if not self.running:
             return said if self.busy and said == "starting" else "dead"
@@ -161,7 +161,8 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     if longest > SOCKET_PATH_MAX:
         raise RunDirError(
             f"{run.xenstored}: a socket path of {longest} bytes, the kernel takes "
-            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or use a shorter --name")
+            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or use a shorter --name"
+        )
     me = Identity.of(os.getpid())
     assert me is not None
     with _locked(base):
@@ -170,8 +171,15 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
         run.path.mkdir(mode=0o700)
         for part in (run.xenstored.parent, run.console, run.log, run.images):
             part.mkdir(mode=0o700)
-        run.write(format=1, name=name, lab_file=lab_file, state="starting",
-                  created=time.time(), launcher=me.record(), hypervisor=None)
+        run.write(
+            format=1,
+            name=name,
+            lab_file=lab_file,
+            state="starting",
+            created=time.time(),
+            launcher=me.record(),
+            hypervisor=None,
+        )
     return run
 
 
@@ -180,13 +188,18 @@ def _reclaim(run: RunDir) -> None:
     if run.running:
         raise LabRunning(
             f"lab {run.name!r} runs already (hypervisor pid {run.record['hypervisor']['pid']}); "
-            f"end it with `hvsim down {run.name}`, or start this one beside it with --name OTHER")
+            f"end it with `hvsim down {run.name}`, or start this one beside it with --name OTHER"
+        )
     if run.busy:
-        raise LabRunning(f"lab {run.name!r} is being started by pid "
-                         f"{run.record['launcher']['pid']}; wait for it, or use --name OTHER")
+        raise LabRunning(
+            f"lab {run.name!r} is being started by pid "
+            f"{run.record['launcher']['pid']}; wait for it, or use --name OTHER"
+        )
     if not run.record and any(run.path.iterdir()):
-        raise RunDirError(f"{run.path} holds files that no lab wrote; move them away, "
-                          "or set HVSIM_RUN_DIR to another directory")
+        raise RunDirError(
+            f"{run.path} holds files that no lab wrote; move them away, "
+            "or set HVSIM_RUN_DIR to another directory"
+        )
     shutil.rmtree(run.path)
 
 
@@ -239,18 +252,23 @@ def _make_base(base: Path) -> None:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = os.lstat(base)
     except OSError as error:
-        raise RunDirError(f"{base}: {error.strerror}; set HVSIM_RUN_DIR to a directory "
-                          "that you may write to") from None
+        raise RunDirError(
+            f"{base}: {error.strerror}; set HVSIM_RUN_DIR to a directory that you may write to"
+        ) from None
     if "HVSIM_RUN_DIR" in os.environ and _may_write(base):
         return
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
-        raise RunDirError(f"{base} is not a directory of yours alone (owner uid {info.st_uid}, "
-                          f"mode {stat.S_IMODE(info.st_mode):o}); remove it, or set HVSIM_RUN_DIR")
+        raise RunDirError(
+            f"{base} is not a directory of yours alone (owner uid {info.st_uid}, "
+            f"mode {stat.S_IMODE(info.st_mode):o}); remove it, or set HVSIM_RUN_DIR"
+        )
 
 
 def _may_write(base: Path) -> bool:
     """May we make entries in `base`?"""
     if os.access(base, os.W_OK | os.X_OK):
         return True
-    raise RunDirError(f"{base}: {os.strerror(errno.EACCES)}; set HVSIM_RUN_DIR to a directory "
-                      "that you may write to")
+    raise RunDirError(
+        f"{base}: {os.strerror(errno.EACCES)}; set HVSIM_RUN_DIR to a directory "
+        "that you may write to"
+    )

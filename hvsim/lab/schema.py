@@ -17,8 +17,12 @@ from hvsim.lab.locate import Locator
 from hvsim.lab.problems import Problem
 
 _KIND = {
-    "string": "a text", "integer": "a whole number", "boolean": "true or false",
-    "array": "a list", "object": "a table", "number": "a number",
+    "string": "a text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "number": "a number",
 }
 
 
@@ -130,8 +134,9 @@ def _one_of(error: jsonschema.ValidationError) -> str:
 
 
 _FORM = {
-    "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$":
-        "write module:function, as in domains.guests.idle:main",
+    "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": (
+        "write module:function, as in domains.guests.idle:main"
+    ),
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$": "use letters, digits, '.', '_' and '-', at most 32",
     "^[^/\\s]{1,64}$": "use at most 64 characters, no blank and no '/'",
 }

@@ -30,7 +30,10 @@ def _silent(_: str) -> None:
 
 
 def take_down(
-    run: RunDir, *, now: bool = False, guests_timeout: float = GUESTS_TIMEOUT,
+    run: RunDir,
+    *,
+    now: bool = False,
+    guests_timeout: float = GUESTS_TIMEOUT,
     say: Callable[[str], None] = _silent,
 ) -> None:
     """End the lab of `run` and remove its run directory.
@@ -73,8 +76,10 @@ def end_processes(members: list[Identity]) -> None:
         left = _kill(wait_all(handles, 1.0))
         if left:
             pids = ", ".join(str(handle.identity.pid) for handle in left)
-            raise TeardownError(f"these processes of the lab do not end: {pids}; "
-                                "look at them with `ps -o pid,stat,wchan,cmd -p PID`")
+            raise TeardownError(
+                f"these processes of the lab do not end: {pids}; "
+                "look at them with `ps -o pid,stat,wchan,cmd -p PID`"
+            )
 
 
 def _kill(handles: list[Handle]) -> list[Handle]:

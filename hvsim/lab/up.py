@@ -72,8 +72,10 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
         progress = Progress()
         with Control(run.control, alive=lambda: run.running) as control:
             control.data("ready", patience=TOOLSTACK_TIMEOUT)
-            say(f"dom0: hypervisor, xenstored, kernel, xenconsoled, toolstack "
-                f"(pid {process.pid}, {run.path})")
+            say(
+                f"dom0: hypervisor, xenstored, kernel, xenconsoled, toolstack "
+                f"(pid {process.pid}, {run.path})"
+            )
             control.data("lab", **_defaults(lab, run))
             with connect(str(run.xenstored), "LAB", run.name) as store:
                 for domain in lab.creation_order:
@@ -81,11 +83,20 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
-                wait_ready(store, progress, say=say, alive=lambda: run.running,
-                           ended=lambda: _ended(control, domids))
+                wait_ready(
+                    store,
+                    progress,
+                    say=say,
+                    alive=lambda: run.running,
+                    ended=lambda: _ended(control, domids),
+                )
         hypervisor = run.hypervisor
-        run.write(state="running", launcher=None, domains=domids,
-                  processes=[one.record() for one in family(hypervisor)] if hypervisor else [])
+        run.write(
+            state="running",
+            launcher=None,
+            domains=domids,
+            processes=[one.record() for one in family(hypervisor)] if hypervisor else [],
+        )
     return Running(lab, run, time.monotonic() - begun, domids, process)
 
 
@@ -119,8 +130,10 @@ def _logs(run: RunDir, lines: int = 8) -> str:
 def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
     """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
     return {
-        "lab_file": str(lab.file), "images": lab.image_paths(run.images),
-        "files": [], "path": [str(lab.file.parent)],
+        "lab_file": str(lab.file),
+        "images": lab.image_paths(run.images),
+        "files": [],
+        "path": [str(lab.file.parent)],
     }
 
 
@@ -157,8 +170,9 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[
 
 
 def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
-    answer = control.request("create", patience=TOOLSTACK_TIMEOUT,
-                             **create_request(lab, run, domain))
+    answer = control.request(
+        "create", patience=TOOLSTACK_TIMEOUT, **create_request(lab, run, domain)
+    )
     if answer.exit or not isinstance(answer.data, dict):
         text = answer.err.strip() or f"exit code {answer.exit}"
         raise UpError(f"domain {domain.name!r} could not be created: {text}")
@@ -179,5 +193,3 @@ def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
         elif "s" in str(row.get("state", "")):
             found[domid] = "shut itself down before it was ready"
     return found
-
-

@@ -29,8 +29,9 @@ def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> in
     try:
         pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConsoleError(f"console {path}: {error.strerror}; is the domain still there? "
-                           "`hvsim xl list`") from None
+        raise ConsoleError(
+            f"console {path}: {error.strerror}; is the domain still there? `hvsim xl list`"
+        ) from None
     try:
         with _raw(pty), _raw(source):
             _join(pty, source, sink)
@@ -79,5 +80,5 @@ def _copy_out(pty: int, sink: int) -> bool:
     except OSError:  # EIO: xenconsoled closed its side, the domain is gone
         return False
     while data:
-        data = data[os.write(sink, data):]
+        data = data[os.write(sink, data) :]
     return True

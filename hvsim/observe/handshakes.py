@@ -95,6 +95,10 @@ def plight(run: RunDir, control: Control, rows: Iterable[Row]) -> dict[int, str]
     found = {row[half]["domid"]: "gone" for row in rows for half in ("frontend", "backend")}
     for domain in [*domains, {"domid": 0}]:
         found[domain["domid"]] = (
-            "stalled (SIGSTOP)" if domain.get("stalled") else
-            "paused" if "p" in str(domain.get("state", "")) else "")
+            "stalled (SIGSTOP)"
+            if domain.get("stalled")
+            else "paused"
+            if "p" in str(domain.get("state", ""))
+            else ""
+        )
     return {domid: trouble for domid, trouble in found.items() if trouble}

@@ -19,14 +19,25 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     domains = [dict(row) for row in data.get("domains", [])]
     listed = [dict(row) for row in data.get("processes", [])]
     hypervisor = run.hypervisor
-    processes: list[dict[str, Any]] = [{
-        "name": "hypervisor", "role": "hypervisor", "domid": None,
-        "pid": hypervisor.pid if hypervisor else None, "missing": [],
-    }]
+    processes: list[dict[str, Any]] = [
+        {
+            "name": "hypervisor",
+            "role": "hypervisor",
+            "domid": None,
+            "pid": hypervisor.pid if hypervisor else None,
+            "missing": [],
+        }
+    ]
     processes += [
-        {"name": row.get("process") or "Domain-0", "role": "dom0", "domid": 0,
-         "pid": row.get("pid"), "missing": row.get("missing") or []}
-        for row in listed if row.get("domid") == 0 and row.get("alive", True)
+        {
+            "name": row.get("process") or "Domain-0",
+            "role": "dom0",
+            "domid": 0,
+            "pid": row.get("pid"),
+            "missing": row.get("missing") or [],
+        }
+        for row in listed
+        if row.get("domid") == 0 and row.get("alive", True)
     ]
     states = {}
     for row in [*domains, *processes]:
@@ -36,5 +47,9 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
             states[pid] = stat.state
     for row in [*domains, *processes]:
         row["stalled"] = stalled(row, states)
-    return {"lab": run.name, "processes": processes, "domains": domains,
-            "waits": waits(domains, states)}
+    return {
+        "lab": run.name,
+        "processes": processes,
+        "domains": domains,
+        "waits": waits(domains, states),
+    }

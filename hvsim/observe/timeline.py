@@ -16,13 +16,32 @@ Record = Mapping[str, Any]
 COLUMN = 43
 """Characters of one half."""
 _TIME = 10
-_WHO = {"XL": "XL, the toolstack", "SCRIPT": "SCRIPT, hotplug",
-        "KERN0": "KERN0, dom0's kernel", "CLI": "CLI, `hvsim xenstore`"}
-_TELLING = frozenset((
-    "ring-ref", "tx-ring-ref", "rx-ring-ref", "ring-page-order", "event-channel",
-    "event-channel-tx", "event-channel-rx", "multi-queue-num-queues", "physical-device",
-    "hotplug-status", "hotplug-error", "online", "sectors", "sector-size", "mode", "mac",
-))
+_WHO = {
+    "XL": "XL, the toolstack",
+    "SCRIPT": "SCRIPT, hotplug",
+    "KERN0": "KERN0, dom0's kernel",
+    "CLI": "CLI, `hvsim xenstore`",
+}
+_TELLING = frozenset(
+    (
+        "ring-ref",
+        "tx-ring-ref",
+        "rx-ring-ref",
+        "ring-page-order",
+        "event-channel",
+        "event-channel-tx",
+        "event-channel-rx",
+        "multi-queue-num-queues",
+        "physical-device",
+        "hotplug-status",
+        "hotplug-error",
+        "online",
+        "sectors",
+        "sector-size",
+        "mode",
+        "mac",
+    )
+)
 """Keys whose values are shown; others are named, or counted."""
 _NAMED = 3
 """Other keys that are named before the rest is counted."""
@@ -57,21 +76,33 @@ def hypervisor_view(records: Sequence[Record], ledger: Iterable[Record]) -> list
             text = f"domain {domid} stops: {line['text'].partition(': ')[2]}"
         if line["kind"] == "event.port" and domid in backends:
             if (line.get("remote"), line.get("remote_port")) in channels:
-                text = (f"binds its port {line['port']} to event channel {line['remote_port']} "
-                        f"of domain {line['remote']}")
-        elif (line["kind"] == "extent.shared" and line.get("peer") in backends
-                and (domid, line.get("ref")) in rings):
+                text = (
+                    f"binds its port {line['port']} to event channel {line['remote_port']} "
+                    f"of domain {line['remote']}"
+                )
+        elif (
+            line["kind"] == "extent.shared"
+            and line.get("peer") in backends
+            and (domid, line.get("ref")) in rings
+        ):
             domid = line["peer"]
             text = f"maps the ring: grant {line['ref']} of domain {line['domid']}"
         if text:
-            found.append({"mono": line["mono"] / 1e9, "kind": "hypervisor", "text": text,
-                          "half": "frontend" if domid == guest else "backend",
-                          "owner": domid, "domid": domid})
+            found.append(
+                {
+                    "mono": line["mono"] / 1e9,
+                    "kind": "hypervisor",
+                    "text": text,
+                    "half": "frontend" if domid == guest else "backend",
+                    "owner": domid,
+                    "domid": domid,
+                }
+            )
     return found
 
 
 def title(device: Record) -> str:
-    """"db-primary/xvda": what people call the device."""
+    """ "db-primary/xvda": what people call the device."""
     return f"{_domain(device, 'frontend', False)}/{device['vdev']}"
 
 
@@ -88,11 +119,14 @@ def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> str:
     lines = []
     for device in devices:
         states = " | ".join(
-            f"{half} {name_of(device[half]['state'])}" for half in ("frontend", "backend"))
+            f"{half} {name_of(device[half]['state'])}" for half in ("frontend", "backend")
+        )
         lines.append(f"{title(device):<24} {states}")
         if device["breaches"]:
-            lines.append(f"    !! broke the rules {device['breaches']} times: "
-                         f"`hvsim xenstore timeline {title(device)}`")
+            lines.append(
+                f"    !! broke the rules {device['breaches']} times: "
+                f"`hvsim xenstore timeline {title(device)}`"
+            )
         front, back = (_domain(device, half, False) for half in ("frontend", "backend"))
         if not device["gone"]:
             lines.append("    " + waiting(device, front, back, {}, plight)[0])
@@ -128,8 +162,10 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
         if record["half"] == "backend" and record["owner"] != server:
             if server >= 0:
                 name = device["names"].get(str(record["owner"]), "")
-                lines.append(f"{'':{_TIME + COLUMN + 3}}" + (
-                    f"--- from here on: {name} (domain {record['owner']}) ").ljust(COLUMN, "-"))
+                lines.append(
+                    f"{'':{_TIME + COLUMN + 3}}"
+                    + (f"--- from here on: {name} (domain {record['owner']}) ").ljust(COLUMN, "-")
+                )
             server = record["owner"]
         lines += _entry(record, device, states, (record["mono"] - start) * 1000.0)
         if record["half"] == "backend":
@@ -141,16 +177,20 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
         if record["kind"] in ("state", "removed"):
             states[record["half"]] = record.get("new", 0)
     lines.append("")
-    said = waiting(device, _domain(device, "frontend", False), _domain(device, "backend", False),
-                   keys, plight)
+    said = waiting(
+        device, _domain(device, "frontend", False), _domain(device, "backend", False), keys, plight
+    )
     both = " | ".join(
-        f"{half} {name_of(device[half]['state'])}" for half in ("frontend", "backend"))
+        f"{half} {name_of(device[half]['state'])}" for half in ("frontend", "backend")
+    )
     lines.append(f"Now: {both}")
     for sentence in said:
         lines += textwrap.wrap(sentence, 95, initial_indent="     ", subsequent_indent="     ")
     if device["breaches"]:
-        lines += ["", f"{device['breaches']} times a rule of the handshake was broken; look for !! "
-                      "above."]
+        lines += [
+            "",
+            f"{device['breaches']} times a rule of the handshake was broken; look for !! above.",
+        ]
     return "\n".join(lines)
 
 
@@ -193,11 +233,18 @@ def _entry(
             left = f"{left} ".ljust(COLUMN, "-") if left else left
         lines.append(f"{time}{left:<{COLUMN}}{sign}{right}".rstrip())
     for breach in record.get("breaches", ()):
-        lines += textwrap.wrap(f"!! {breach['rule']}: {breach['what']}.", 97,
-                               initial_indent=" " * _TIME, subsequent_indent=" " * (_TIME + 3))
-        lines += textwrap.wrap(f"rule: {breach['text']} ({breach['source']}).", 97,
-                               initial_indent=" " * (_TIME + 3),
-                               subsequent_indent=" " * (_TIME + 3))
+        lines += textwrap.wrap(
+            f"!! {breach['rule']}: {breach['what']}.",
+            97,
+            initial_indent=" " * _TIME,
+            subsequent_indent=" " * (_TIME + 3),
+        )
+        lines += textwrap.wrap(
+            f"rule: {breach['text']} ({breach['source']}).",
+            97,
+            initial_indent=" " * (_TIME + 3),
+            subsequent_indent=" " * (_TIME + 3),
+        )
     return lines
 
 
@@ -233,5 +280,6 @@ def _tells(key: str) -> bool:
 
 
 def _wrap(text: str, later: str, first: str = "") -> list[str]:
-    return textwrap.wrap(text, COLUMN, initial_indent=first, subsequent_indent=later,
-                         break_on_hyphens=False)
+    return textwrap.wrap(
+        text, COLUMN, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )

@@ -27,8 +27,11 @@ def step(record: Record, kind: str, other: int, tool: bool) -> str:
     front = record["half"] == "frontend"
     if tool:
         if new == 1 and not old:
-            return ("the toolstack made this half of the device" if front else
-                    "the toolstack made this half; the backend driver has yet to find it")
+            return (
+                "the toolstack made this half of the device"
+                if front
+                else "the toolstack made this half; the backend driver has yet to find it"
+            )
         if new == 1:
             return "the toolstack sets the device back to its beginning, for another backend"
         if new == 5 and not front:
@@ -48,7 +51,8 @@ _FRONT = {
     4: "the guest has read what the backend offers and uses the device",
     5: "the guest closes the device",
     6: "the guest has let go of the device",
-    7: "the guest changes the device while it works", 8: "the change is done",
+    7: "the guest changes the device while it works",
+    8: "the change is done",
 }
 _BACK = {
     2: "the backend driver has found the {thing} and waits for the guest",
@@ -56,7 +60,8 @@ _BACK = {
     4: "the backend has mapped the guest's ring and serves it",
     5: "the backend closes the device",
     6: "the backend has let go of the device",
-    7: "the backend changes the device while it works", 8: "the change is done",
+    7: "the backend changes the device while it works",
+    8: "the change is done",
 }
 
 
@@ -70,7 +75,10 @@ def removed(record: Record) -> str:
 
 
 def waiting(
-    device: Mapping[str, Any], front: str, back: str, keys: Mapping[str, str],
+    device: Mapping[str, Any],
+    front: str,
+    back: str,
+    keys: Mapping[str, str],
     plight: Mapping[int, str],
 ) -> list[str]:
     """Sentences: who waits for whom now, and what for.
@@ -93,13 +101,16 @@ def waiting(
     if "error" in keys and 4 not in states:
         sentences.insert(0, f"{back} has reported an error: {keys['error']}.")
     if states[1] in (1, 2) and not _prepared(kind, keys):
-        sentences.append(f"The hotplug script for {back} has not finished: nothing stands behind "
-                         f"the {thing(kind)} yet, and until then {back} cannot connect.")
+        sentences.append(
+            f"The hotplug script for {back} has not finished: nothing stands behind "
+            f"the {thing(kind)} yet, and until then {back} cannot connect."
+        )
     for half, name in (("frontend", front), ("backend", back)):
         trouble = plight.get(device[half]["domid"])
         if trouble:
-            sentences.append(f"{name} is {trouble}, so it will not go on by itself"
-                             f"{_remedy(trouble, name)}.")
+            sentences.append(
+                f"{name} is {trouble}, so it will not go on by itself{_remedy(trouble, name)}."
+            )
     return sentences
 
 
@@ -133,11 +144,15 @@ def _now(states: tuple[int, int], what: str, front: str, back: str, kind: str) -
     if b == 1:
         return f"{front} waits for {back}, whose driver has to find the {what}: InitWait (2)."
     if f == 1:
-        return (f"{back} waits for {front}, whose driver has to publish {ring} and "
-                f"event-channel and then write {ready}.")
+        return (
+            f"{back} waits for {front}, whose driver has to publish {ring} and "
+            f"event-channel and then write {ready}."
+        )
     if f == 3 and b == 4:
-        return (f"{back} serves the ring and waits for {front}, which has to read the {what}'s "
-                "properties and write Connected (4).")
+        return (
+            f"{back} serves the ring and waits for {front}, which has to read the {what}'s "
+            "properties and write Connected (4)."
+        )
     return f"{front} waits for {back}, which has to map the ring and write Connected (4)."
 
 
@@ -150,5 +165,5 @@ def _closing(f: int, b: int, front: str, back: str) -> str:
 
 
 def name_of(state: int | None) -> str:
-    """"Connected (4)"; "absent" for a half that does not exist."""
+    """ "Connected (4)"; "absent" for a half that does not exist."""
     return f"{XenbusState(state).name} ({state})" if state else "absent"

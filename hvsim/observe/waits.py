@@ -22,13 +22,15 @@ def waits(domains: Iterable[Row], process_states: Mapping[int, str]) -> list[dic
             reason = _reason(device, by_domid, process_states)
             if reason:
                 backend = by_domid.get(device.get("backend_domid")) or {}
-                found.append({
-                    "domain": row.get("name"),
-                    "device": device.get("vdev") or device.get("devid"),
-                    "on": backend.get("name") or f"domain {device.get('backend_domid')}",
-                    "why": reason,
-                    "unanswered": device.get("unanswered"),
-                })
+                found.append(
+                    {
+                        "domain": row.get("name"),
+                        "device": device.get("vdev") or device.get("devid"),
+                        "on": backend.get("name") or f"domain {device.get('backend_domid')}",
+                        "why": reason,
+                        "unanswered": device.get("unanswered"),
+                    }
+                )
     return found
 
 

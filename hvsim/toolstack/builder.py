@@ -70,8 +70,12 @@ def program_of(config: DomainConfig, request: CreateRequest) -> str:
 
 
 def build(
-    hypervisor: Hypervisor, domid: int, config: DomainConfig, request: CreateRequest,
-    log_dir: Path, lab: str,
+    hypervisor: Hypervisor,
+    domid: int,
+    config: DomainConfig,
+    request: CreateRequest,
+    log_dir: Path,
+    lab: str,
 ) -> Wires:
     """Give the domain memory, its two channels, what it is told at birth, and its program.
 
@@ -85,8 +89,10 @@ def build(
         raise ToolstackError(
             "xc: error: panic: xg_dom_boot.c:119: xc_dom_boot_mem_init: can't allocate low "
             "memory for domain: Out of memory",
-            libxl("libxl_dom.c:586:libxl__build_dom: xc_dom_boot_mem_init failed: "
-                  "Cannot allocate memory"),
+            libxl(
+                "libxl_dom.c:586:libxl__build_dom: xc_dom_boot_mem_init failed: "
+                "Cannot allocate memory"
+            ),
             _rebuild_failed(domid),
         ) from None
     wires = Wires(
@@ -97,11 +103,17 @@ def build(
     )
     hypervisor.seed_grant(domid, GNTTAB_RESERVED_CONSOLE, _CONSOLE_DOMID, console_gfn)
     hypervisor.seed_grant(domid, GNTTAB_RESERVED_XENSTORE, _STORE_DOMID, store_gfn)
-    hypervisor.set_start_info(domid, {
-        "store_gfn": wires.store_gfn, "store_port": wires.store_port,
-        "console_gfn": wires.console_gfn, "console_port": wires.console_port,
-        "cmd_line": config.cmdline, "name": config.name,
-    })
+    hypervisor.set_start_info(
+        domid,
+        {
+            "store_gfn": wires.store_gfn,
+            "store_port": wires.store_port,
+            "console_gfn": wires.console_gfn,
+            "console_port": wires.console_port,
+            "cmd_line": config.cmdline,
+            "name": config.name,
+        },
+    )
     hypervisor.load(domid, spawn_spec(domid, config, request, log_dir, lab))
     return wires
 
@@ -111,10 +123,16 @@ def spawn_spec(
 ) -> Mapping[str, Any]:
     """How the spawner is to make the domain's process."""
     return {
-        "name": config.name, "domid": domid, "process": "main",
-        "program": program_of(config, request), "profile": request.profile,
-        "path": list(request.path), "files": [list(entry) for entry in request.files],
-        "stdout": str(log_dir / f"{config.name}.log"), "args": dict(request.args), "lab": lab,
+        "name": config.name,
+        "domid": domid,
+        "process": "main",
+        "program": program_of(config, request),
+        "profile": request.profile,
+        "path": list(request.path),
+        "files": [list(entry) for entry in request.files],
+        "stdout": str(log_dir / f"{config.name}.log"),
+        "args": dict(request.args),
+        "lab": lab,
     }
 
 

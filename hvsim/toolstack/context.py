@@ -118,9 +118,7 @@ class Toolstack:
         self.hypervisor: Final = Hypervisor(dom)
         self.lab: Final = str(args.get("lab") or "lab")
         self.run_dir: Final = Path(str(args["run_dir"]))
-        self.store_path: Final = str(
-            args.get("xenstored") or self.run_dir / "xenstored" / "socket"
-        )
+        self.store_path: Final = str(args.get("xenstored") or self.run_dir / "xenstored" / "socket")
         self.guests: Final[dict[int, Guest]] = {}
         self.defaults = Defaults()
         self.stopping = False

@@ -58,9 +58,7 @@ class ControlServer:
             socket.close()
             context.term()
 
-    def _receive(
-        self, tasks: TaskGroup, socket: zmq.asyncio.Socket, parts: list[bytes]
-    ) -> None:
+    def _receive(self, tasks: TaskGroup, socket: zmq.asyncio.Socket, parts: list[bytes]) -> None:
         identity, frame = parts[0], parts[-1]
 
         async def send(message: Mapping[str, Any]) -> None:

@@ -35,19 +35,21 @@ DM_VERSION: Final = "qemu_xen"
 CONSOLE_TIMEOUT: Final = 10.0
 """Seconds that xenconsoled has to serve a new console."""
 NO_HAP: Final = (
-    libxl("libxl_create.c:46:libxl__domain_create_info_setdefault: neither hap nor shadow paging "
-          "available"),
-    libxl("libxl_create.c:1143:libxl__domain_config_setdefault: Unable to set domain create info "
-          "defaults"),
+    libxl(
+        "libxl_create.c:46:libxl__domain_create_info_setdefault: neither hap nor shadow paging "
+        "available"
+    ),
+    libxl(
+        "libxl_create.c:1143:libxl__domain_config_setdefault: Unable to set domain create info "
+        "defaults"
+    ),
 )
 
 
 def config_of(request: CreateRequest) -> DomainConfig:
     """The config of a request.  Raises: ConfigError, ToolstackError in xl's words."""
     program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
-    config = parse_config(
-        request.config, request.config_path, request.overrides, program=program
-    )
+    config = parse_config(request.config, request.config_path, request.overrides, program=program)
     if config.type != "pv":
         raise ToolstackError(*NO_HAP, code=6)
     return config
@@ -70,20 +72,23 @@ async def create(
 
 
 async def create_parsed(
-    toolstack: Toolstack, request: CreateRequest, config: DomainConfig, *,
-    uuid: str | None = None, hasty: bool = False,
+    toolstack: Toolstack,
+    request: CreateRequest,
+    config: DomainConfig,
+    *,
+    uuid: str | None = None,
+    hasty: bool = False,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
-        domid = toolstack.hypervisor.create_domain(
-            uuids.UUID(uuid).bytes, config.maxvcpus, pages
-        )
+        domid = toolstack.hypervisor.create_domain(uuids.UUID(uuid).bytes, config.maxvcpus, pages)
     except HypercallError as failure:
         raise ToolstackError(
             libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),
-            libxl("libxl_create.c:1296:initiate_domain_create: cannot make domain: -3"), code=3,
+            libxl("libxl_create.c:1296:initiate_domain_create: cannot make domain: -3"),
+            code=3,
         ) from None
     guest = Guest(domid, config.name, uuid, request, config)
     try:
@@ -113,9 +118,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     disks = await _plan_disks(toolstack, store, guest)
     builder.check_kernel(domid, config)
     log_dir = toolstack.run_dir / "log"
-    wires = builder.build(
-        toolstack.hypervisor, domid, config, request, log_dir, toolstack.lab
-    )
+    wires = builder.build(toolstack.hypervisor, domid, config, request, log_dir, toolstack.lab)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
@@ -126,10 +129,13 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
         try:
             await device.make(toolstack, store, disk)
         except ToolstackError as failure:
-            raise ToolstackError(*failure.lines, libxl(
-                f"libxl_create.c:1862:domcreate_launch_dm: Domain {domid}:unable to add disk "
-                "devices"
-            )) from None
+            raise ToolstackError(
+                *failure.lines,
+                libxl(
+                    f"libxl_create.c:1862:domcreate_launch_dm: Domain {domid}:unable to add disk "
+                    "devices"
+                ),
+            ) from None
     await _add_console(store, guest, wires, wait=not hasty)
     if not request.paused and not hasty:
         toolstack.hypervisor.unpause(domid)
@@ -140,10 +146,14 @@ async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     taken = {known.name for known in toolstack.guests.values() if known.domid != guest.domid}
     if guest.name in taken or guest.name in await toolstack.names(store, infos):
         raise ToolstackError(
-            libxl(f"libxl_domain.c:81:libxl__domain_rename: Domain {guest.domid}:Domain with "
-                  f'name "{guest.name}" already exists.'),
-            libxl(f"libxl_create.c:1296:initiate_domain_create: Domain {guest.domid}:cannot make "
-                  "domain: -6"),
+            libxl(
+                f"libxl_domain.c:81:libxl__domain_rename: Domain {guest.domid}:Domain with "
+                f'name "{guest.name}" already exists.'
+            ),
+            libxl(
+                f"libxl_create.c:1296:initiate_domain_create: Domain {guest.domid}:cannot make "
+                "domain: -6"
+            ),
         )
 
 
@@ -153,23 +163,35 @@ async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[
         try:
             disks.append(await device.plan(toolstack, store, guest.domid, spec, guest.request))
         except ToolstackError as failure:
-            raise ToolstackError(*failure.lines, libxl(
-                f"libxl_create.c:1318:initiate_domain_create: Domain {guest.domid}:Unable to set "
-                f"disk defaults for disk {number}"
-            )) from None
+            raise ToolstackError(
+                *failure.lines,
+                libxl(
+                    f"libxl_create.c:1318:initiate_domain_create: Domain {guest.domid}:"
+                    f"Unable to set disk defaults for disk {number}"
+                ),
+            ) from None
     return disks
 
 
 def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
     config = guest.config
     kernel = config.kernel or builder.program_of(config, guest.request)
-    return layout.built(Build(
-        domid=guest.domid, uuid=guest.uuid,
-        memory_kib=config.memory * 1024, maxmem_kib=config.maxmem * 1024,
-        vcpus=config.vcpus, maxvcpus=config.maxvcpus,
-        store_gfn=wires.store_gfn, store_port=wires.store_port,
-        kernel=kernel, ramdisk=config.ramdisk, cmdline=config.cmdline, start_time=time.time(),
-    ))
+    return layout.built(
+        Build(
+            domid=guest.domid,
+            uuid=guest.uuid,
+            memory_kib=config.memory * 1024,
+            maxmem_kib=config.maxmem * 1024,
+            vcpus=config.vcpus,
+            maxvcpus=config.maxvcpus,
+            store_gfn=wires.store_gfn,
+            store_port=wires.store_port,
+            kernel=kernel,
+            ramdisk=config.ramdisk,
+            cmdline=config.cmdline,
+            start_time=time.time(),
+        )
+    )
 
 
 async def _add_console(store: Store, guest: Guest, wires: Wires, *, wait: bool) -> None:

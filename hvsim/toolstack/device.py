@@ -30,10 +30,12 @@ async def plan(
     """
     number = devids.devid(disk.vdev)
     if number is None:
-        raise ToolstackError(libxl(
-            f"libxl_disk.c:257:libxl__device_from_disk: Domain {domid}:Invalid or unsupported "
-            f"virtual disk identifier {disk.vdev}"
-        ))
+        raise ToolstackError(
+            libxl(
+                f"libxl_disk.c:257:libxl__device_from_disk: Domain {domid}:Invalid or unsupported "
+                f"virtual disk identifier {disk.vdev}"
+            )
+        )
     backend = 0
     if disk.backend is not None:
         found = await toolstack.find(store, disk.backend)
@@ -41,16 +43,22 @@ async def plan(
             raise ToolstackError()  # libxl has no words of its own for it
         backend = found
     if disk.format != "raw" or disk.backendtype not in (None, "phy"):
-        raise ToolstackError(libxl(
-            "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
-            f"{disk.vdev}"
-        ))
+        raise ToolstackError(
+            libxl(
+                "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
+                f"{disk.vdev}"
+            )
+        )
     target = toolstack.resolve(disk.target, request)
     if backend == 0:
         _check_target(disk.vdev, target)
     vbd = Vbd(
-        params=target, vdev=disk.vdev, readonly=disk.readonly, cdrom=disk.cdrom,
-        discard=disk.discard, script=disk.script or layout.BLOCK_SCRIPT,
+        params=target,
+        vdev=disk.vdev,
+        readonly=disk.readonly,
+        cdrom=disk.cdrom,
+        discard=disk.discard,
+        script=disk.script or layout.BLOCK_SCRIPT,
     )
     return Disk(Device(domid, "vbd", number, backend), vbd)
 
@@ -59,10 +67,12 @@ def _check_target(vdev: str, target: str) -> None:
     try:
         os.stat(target)
     except OSError as failure:
-        raise ToolstackError(libxl(
-            f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev} failed to "
-            f"stat: {target}: {os.strerror(failure.errno or 0)}"
-        )) from None
+        raise ToolstackError(
+            libxl(
+                f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev} failed to "
+                f"stat: {target}: {os.strerror(failure.errno or 0)}"
+            )
+        ) from None
 
 
 async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
@@ -76,10 +86,13 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     try:
         await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
     except TimeoutError:
-        raise ToolstackError(libxl(
-            f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
-            f"device with path {device.backend}"
-        ), *await quota_hint.hint(store, device.backend_domid)) from None
+        raise ToolstackError(
+            libxl(
+                f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
+                f"device with path {device.backend}"
+            ),
+            *await quota_hint.hint(store, device.backend_domid),
+        ) from None
     if device.backend_domid == 0:  # in a driver domain the script runs there
         await hotplug.add(toolstack, device)
 
@@ -96,15 +109,20 @@ async def attach(
         raise ToolstackError(*error.lines, early, failed) from None
     if await store.read(disk.device.libxl) is not None:
         raise ToolstackError(
-            libxl(f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in "
-                  "xenstore"),
-            early, failed,
+            libxl(
+                f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in "
+                "xenstore"
+            ),
+            early,
+            failed,
         )
     try:
         await make(toolstack, store, disk)
     except ToolstackError as error:
-        late = libxl(f"libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to add "
-                     f"vbd with id {disk.device.devid}")
+        late = libxl(
+            f"libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to add "
+            f"vbd with id {disk.device.devid}"
+        )
         raise ToolstackError(*error.lines, late, failed) from None
     guest = toolstack.guest(domid)
     if guest is not None:
@@ -122,9 +140,11 @@ async def lookup(store: Store, domid: int, vdev: str) -> Device:
     domain = backend_domid(backend)
     if backend is None or domain is None:
         raise ToolstackError(
-            libxl("libxl_disk.c:516:libxl__disk_from_xenstore: disk "
-                  f"{layout.libxl_path(domid)}/device/vbd/{number} does not exist "
-                  "(no backend path"),
+            libxl(
+                "libxl_disk.c:516:libxl__disk_from_xenstore: disk "
+                f"{layout.libxl_path(domid)}/device/vbd/{number} does not exist "
+                "(no backend path"
+            ),
             missing,
         )
     return Device(domid, "vbd", number, domain)
@@ -145,18 +165,27 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
     if await store.read(f"{device.backend}/state") is None:
         await forget(store, device)
         _drop(toolstack, device)
-        return [libxl("libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
-                      f"{device.backend} already removed, cleanup frontend only", "info")]
+        return [
+            libxl(
+                "libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
+                f"{device.backend} already removed, cleanup frontend only",
+                "info",
+            )
+        ]
     await begin_close(store, device)
     try:
         await wait_closed(store, device)
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
-            libxl(f"libxl_device.c:1181:device_backend_callback: {where}unable to remove device "
-                  f"with path {device.backend}"),
-            libxl(f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove vbd with "
-                  f"id {device.devid}"),
+            libxl(
+                f"libxl_device.c:1181:device_backend_callback: {where}unable to remove device "
+                f"with path {device.backend}"
+            ),
+            libxl(
+                f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove vbd with "
+                f"id {device.devid}"
+            ),
             "libxl_device_disk_safe_remove failed.",
         ) from None
     if device.backend_domid == 0:

@@ -22,26 +22,31 @@ async def add(toolstack: Toolstack, device: Device) -> None:
     async with toolstack.store("SCRIPT") as store:
         keys = ("type", "params", "mode", "physical-device", "frontend-id")
         _, params, mode, _, _ = await store.read_many(f"{base}/{key}" for key in keys)
-        state = (
-            await store.read_many([f"{domain_path(device.domid)}/vm", f"{base}/state"])
-        )[1]
+        state = (await store.read_many([f"{domain_path(device.domid)}/vm", f"{base}/state"]))[1]
         try:
             if state not in ("1", "2"):
-                raise HotplugError("Path closed or removed during hotplug add: "
-                                   f"{_relative(device)} state: {state or 'unknown'}")
+                raise HotplugError(
+                    "Path closed or removed during hotplug add: "
+                    f"{_relative(device)} state: {state or 'unknown'}"
+                )
             attached = prepare(params or "", mode or "w")
         except HotplugError as failed:
-            await store.batch([
-                *write(f"{base}/hotplug-error", str(failed)),
-                *write(f"{base}/hotplug-status", "error"),
-            ])
+            await store.batch(
+                [
+                    *write(f"{base}/hotplug-error", str(failed)),
+                    *write(f"{base}/hotplug-status", "error"),
+                ]
+            )
             raise ToolstackError(
-                libxl("libxl_exec.c:117:libxl_report_child_exitstatus: "
-                      f"{BLOCK_SCRIPT} add [{os.getpid()}] exited with error status 1"),
+                libxl(
+                    "libxl_exec.c:117:libxl_report_child_exitstatus: "
+                    f"{BLOCK_SCRIPT} add [{os.getpid()}] exited with error status 1"
+                ),
                 libxl(f"libxl_device.c:1337:device_hotplug_child_death_cb: script: {failed}"),
             ) from None
-        batch = [request for key, value in attached.writes()
-                 for request in write(f"{base}/{key}", value)]
+        batch = [
+            request for key, value in attached.writes() for request in write(f"{base}/{key}", value)
+        ]
         for result in await store.batch(batch):
             if isinstance(result, OSError) and result.errno != errno.ENOENT:
                 raise result

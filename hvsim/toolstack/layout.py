@@ -256,7 +256,10 @@ def add_console(device: Device, port: int, gfn: int) -> list[Request]:
     ):
         batch += write(f"{device.frontend}/{key}", value, reader)
     nodes = [
-        ("frontend-id", str(device.domid)), ("online", "1"), ("state", "1"), ("protocol", "vt100")
+        ("frontend-id", str(device.domid)),
+        ("online", "1"),
+        ("state", "1"),
+        ("protocol", "vt100"),
     ]
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 

@@ -83,9 +83,7 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
     processes = toolstack.hypervisor.processes()
     async with toolstack.store() as store:
         names = await toolstack.names(store, infos)
-        healths = await store.read_many(
-            f"{domain_path(info.domid)}/data/health" for info in infos
-        )
+        healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
         looks = await _look(toolstack, store)
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = time.monotonic()
@@ -140,18 +138,20 @@ def _indices(toolstack: Toolstack, look: _Look) -> tuple[int, int] | None:
     return struct.unpack_from("<I", page, REQ_PROD)[0], struct.unpack_from("<I", page, RSP_PROD)[0]
 
 
-def _device(
-    look: _Look, names: dict[int, str | None], waits: Waits, now: float
-) -> dict[str, Any]:
+def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float) -> dict[str, Any]:
     device = look.disk.device
     key = (device.domid, device.devid)
     responses = look.second[1] if look.second is not None else -1
     seconds = waits.update(key, responses, look.waiting, now)
     backend = names.get(device.backend_domid)
     return {
-        "class": device.kind, "devid": device.devid, "vdev": look.disk.vbd.vdev,
-        "frontend_domid": device.domid, "frontend_state": _state(look.frontend_state),
-        "backend_domid": device.backend_domid, "backend": backend,
+        "class": device.kind,
+        "devid": device.devid,
+        "vdev": look.disk.vbd.vdev,
+        "frontend_domid": device.domid,
+        "frontend_state": _state(look.frontend_state),
+        "backend_domid": device.backend_domid,
+        "backend": backend,
         "backend_state": _state(look.backend_state),
         "waits_for": (backend or f"domain {device.backend_domid}") if look.waiting else None,
         "unanswered": look.unanswered,
@@ -164,8 +164,12 @@ def _state(text: str | None) -> int | None:
 
 
 def _domain(
-    toolstack: Toolstack, info: DomainInfo, name: str | None, health: str | None,
-    processes: list[dict[str, Any]], devices: list[dict[str, Any]],
+    toolstack: Toolstack,
+    info: DomainInfo,
+    name: str | None,
+    health: str | None,
+    processes: list[dict[str, Any]],
+    devices: list[dict[str, Any]],
 ) -> dict[str, Any]:
     guest = toolstack.guest(info.domid)
     own = [process for process in processes if process.get("domid") == info.domid]
@@ -180,10 +184,19 @@ def _domain(
     else:
         role = "driver" if guest is not None and guest.driver else "guest"
     return {
-        "domid": info.domid, "name": name, "role": role, "state": info.state,
-        "stalled": stalled, "health": health, "pid": main, "pids": pids,
-        "memory_mb": info.mem_pages // 256, "vcpus": info.vcpus,
-        "cpu_seconds": round(info.cpu_seconds, 3), "missing": missing, "uuid": info.uuid,
+        "domid": info.domid,
+        "name": name,
+        "role": role,
+        "state": info.state,
+        "stalled": stalled,
+        "health": health,
+        "pid": main,
+        "pids": pids,
+        "memory_mb": info.mem_pages // 256,
+        "vcpus": info.vcpus,
+        "cpu_seconds": round(info.cpu_seconds, 3),
+        "missing": missing,
+        "uuid": info.uuid,
         "restart": guest.request.restart if guest is not None else "never",
         "restarts": guest.restarts if guest is not None else 0,
         "program": guest.request.program or guest.config.program if guest is not None else None,

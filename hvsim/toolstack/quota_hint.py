@@ -22,14 +22,18 @@ async def hint(store: Store, domid: int) -> list[str]:
     if domid == 0:
         return []
     answers = await store.batch(
-        [requests.control(["quota", str(domid)]), requests.control(["quota"])])
+        [requests.control(["quota", str(domid)]), requests.control(["quota"])]
+    )
     if any(isinstance(answer, StoreError) for answer in answers):
         return []
     used, limits = (dict(_ROW.findall(answer)) for answer in answers)
     return [
-        libxl(f"domain {domid}, the backend, has {used[name]} of the {limits[name]} {name} that it "
-              f"may have in xenstore. Raise it: {name} = N under [store.quota] in the lab file, or "
-              f"at once: hvsim xenstore control quota set {name} N", "info")
+        libxl(
+            f"domain {domid}, the backend, has {used[name]} of the {limits[name]} {name} that it "
+            f"may have in xenstore. Raise it: {name} = N under [store.quota] in the lab file, or "
+            f"at once: hvsim xenstore control quota set {name} N",
+            "info",
+        )
         for name, needed in NEEDED.items()
         if name in used and name in limits and int(used[name]) + needed > int(limits[name])
     ]

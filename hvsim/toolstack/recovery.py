@@ -110,11 +110,12 @@ async def rebuild_until_done(toolstack: Toolstack, dead: Guest) -> None:
             attempt += 1
             log(f"{dead.name}: rebuilding failed (attempt {attempt}): {failure}")
             dead.failures = max(dead.failures, attempt)
-            await anyio.sleep(min(MAX_DELAY, FIRST_DELAY * 2 ** attempt))
+            await anyio.sleep(min(MAX_DELAY, FIRST_DELAY * 2**attempt))
             continue
         if guest is not None:
             took = (time.monotonic() - began) * 1000
-            log(f"{dead.name}: domain {dead.domid} died and was rebuilt as {guest.domid}, "
-                f"{len(served)} devices moved, {took:.0f} ms")
+            log(
+                f"{dead.name}: domain {dead.domid} died and was rebuilt as {guest.domid}, "
+                f"{len(served)} devices moved, {took:.0f} ms"
+            )
         return
-

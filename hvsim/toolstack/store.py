@@ -147,9 +147,7 @@ class Watching:
 
 
 @asynccontextmanager
-async def open_store(
-    path: str, label: str, lab: str, lock: anyio.Lock
-) -> AsyncIterator[Store]:
+async def open_store(path: str, label: str, lab: str, lock: anyio.Lock) -> AsyncIterator[Store]:
     """A connection to the store's socket, named *label* in its trace.
 
     Transactions of connections with the same *lock* do not overlap.

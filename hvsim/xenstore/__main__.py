@@ -58,12 +58,18 @@ def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the lone store."""
-    parser = argparse.ArgumentParser(prog="python -m hvsim.xenstore", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m hvsim.xenstore",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--socket", required=True, help="where to listen")
     parser.add_argument("--trace", help="file for one JSON line per request and event")
-    parser.add_argument("--ready-fd", type=int,
-                        help="inherited descriptor that gets 'ready' once clients can connect")
+    parser.add_argument(
+        "--ready-fd",
+        type=int,
+        help="inherited descriptor that gets 'ready' once clients can connect",
+    )
     options = parser.parse_args(argv)
     return serve(options.socket, options.trace, options.ready_fd)
 

@@ -289,9 +289,7 @@ class AsyncStore:
 
     # -- watches ---------------------------------------------------------------------------------
 
-    async def watch(
-        self, path: str, callback: Callable[[str], object] | None = None
-    ) -> AsyncWatch:
+    async def watch(self, path: str, callback: Callable[[str], object] | None = None) -> AsyncWatch:
         """Watch *path*.  Without a *callback* events are taken from the watch itself."""
         token = str(self._next_token)
         self._next_token += 1
@@ -361,7 +359,8 @@ class AsyncStore:
             return False
         batch = [
             requests.watch(watch.path, watch.token)
-            for watch in self._watches.values() if watch.registered
+            for watch in self._watches.values()
+            if watch.registered
         ]
         if batch:
             left = max(0.1, deadline - asyncio.get_running_loop().time())
@@ -376,7 +375,10 @@ class AsyncStore:
 
 
 async def connect(
-    path: str = "", label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT,
+    path: str = "",
+    label: str = "",
+    lab: str = "",
+    timeout: float = DEFAULT_TIMEOUT,
     patience: float = 0.0,
 ) -> AsyncStore:
     """Connect to the store's socket; *label* names the client in the store's trace.
@@ -396,9 +398,7 @@ async def connect(
     return store
 
 
-async def _open_wire(
-    wire: Wire, opener: Callable[[], socket.socket], deadline: float
-) -> None:
+async def _open_wire(wire: Wire, opener: Callable[[], socket.socket], deadline: float) -> None:
     """Connect *wire*, trying again until *deadline* (the loop's time).  Raises OSError."""
     loop = asyncio.get_running_loop()
     while True:

@@ -29,9 +29,7 @@ class AsyncWatch:
         registered: the store knows of it; to be registered anew when it has died.
     """
 
-    def __init__(
-        self, path: str, token: str, callback: Callable[[str], object] | None
-    ) -> None:
+    def __init__(self, path: str, token: str, callback: Callable[[str], object] | None) -> None:
         self.path = path
         self.token = token
         self._callback = callback
@@ -73,9 +71,7 @@ class AsyncWatch:
 class Wire(asyncio.Protocol):
     """The byte stream: pairs replies with requests, passes events on."""
 
-    def __init__(
-        self, on_event: Callable[[bytes], None], on_lost: Callable[[Wire], None]
-    ) -> None:
+    def __init__(self, on_event: Callable[[bytes], None], on_lost: Callable[[Wire], None]) -> None:
         self.transport: asyncio.Transport | None = None
         self.waiting: deque[asyncio.Future[Reply]] = deque()
         self._on_event = on_event

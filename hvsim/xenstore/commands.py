@@ -223,9 +223,7 @@ def _collect(store: StoreClient, path: str, perms: bool) -> dict[str, Tree]:
 # -- the others --------------------------------------------------------------------------------
 
 
-def _in_transaction(
-    store: StoreClient, fn: Callable[[Transaction], str], what: str
-) -> int:
+def _in_transaction(store: StoreClient, fn: Callable[[Transaction], str], what: str) -> int:
     """Run *fn*, whose result is printed when the transaction has gone through."""
     print(store.transaction(fn, what), end="")
     return 0

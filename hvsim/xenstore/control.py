@@ -88,10 +88,7 @@ def _memreport(store: Store, rest: list[bytes]) -> bytes:
     """The report goes to the file, or to where ``print`` goes."""
     accounts = store.tree.accounts
     lines = [f"nodes {len(store.tree.nodes)} watches {len(store.watches)}"]
-    lines += [
-        f"domain {domid}: {account}"
-        for domid, account in sorted(accounts.items())
-    ]
+    lines += [f"domain {domid}: {account}" for domid, account in sorted(accounts.items())]
     text = "\n".join(lines) + "\n"
     if rest:
         try:

@@ -133,9 +133,7 @@ class Store:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def fire(
-        self, path: bytes, exact: bool = False, before: Sequence[Permissions] = ()
-    ) -> None:
+    def fire(self, path: bytes, exact: bool = False, before: Sequence[Permissions] = ()) -> None:
         """Tell the watchers of *path* that it changed.
 
         A watcher hears of it when it may read the node or the directory that it is in, or might

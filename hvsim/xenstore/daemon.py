@@ -153,9 +153,7 @@ class Daemon:
         self._update_by: float | None = None
         inherited = {state["domid"]: state for state in servers}
         tools = inherited.pop(0, None)
-        self._doors = Doors(
-            socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values()
-        )
+        self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values())
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
         self._connect_dom0()
         self._restore()

@@ -63,7 +63,12 @@ class Doors:
         path = door_path(self._socket_path, domid)
         try:
             self._servers[domid] = SocketServer(
-                str(path), self._store, self._loop, self._tracer, self._log, domid,
+                str(path),
+                self._store,
+                self._loop,
+                self._tracer,
+                self._log,
+                domid,
                 self._inherited.pop(domid, None),
             )
         except OSError as error:

@@ -90,21 +90,35 @@ def locate(path: bytes) -> Place | None:
     leaf = key.decode("ascii") if key else ""
     if kind is not None:
         name = kind.decode("ascii")
-        place = Place(Half.FRONTEND, int(owner), int(owner), name, name, devid.decode(), leaf,
-                      error is not None)
+        place = Place(
+            Half.FRONTEND,
+            int(owner),
+            int(owner),
+            name,
+            name,
+            devid.decode(),
+            leaf,
+            error is not None,
+        )
     else:
         name = back_kind.decode("ascii")
-        place = Place(Half.BACKEND, int(owner), int(front), _KINDS.get(name, name), name,
-                      back_devid.decode(), leaf, error is not None)
+        place = Place(
+            Half.BACKEND,
+            int(owner),
+            int(front),
+            _KINDS.get(name, name),
+            name,
+            back_devid.decode(),
+            leaf,
+            error is not None,
+        )
     return None if place.kind in _IGNORED else place
 
 
 class Device:
     """One device: where its halves are, and what happened to them."""
 
-    def __init__(
-        self, name: str, kind: str, frontend: str, unseen: XenbusState | None
-    ) -> None:
+    def __init__(self, name: str, kind: str, frontend: str, unseen: XenbusState | None) -> None:
         self.name = name
         self.kind = kind
         self.paths = {Half.FRONTEND: frontend, Half.BACKEND: ""}
@@ -119,8 +133,9 @@ class Device:
     @property
     def pair(self) -> Pair:
         """The device as the rules see it."""
-        return Pair(self.kind, self.backend_kind, self.owners[Half.FRONTEND],
-                    self.owners[Half.BACKEND])
+        return Pair(
+            self.kind, self.backend_kind, self.owners[Half.FRONTEND], self.owners[Half.BACKEND]
+        )
 
     @property
     def gone(self) -> bool:
@@ -130,10 +145,21 @@ class Device:
     def summary(self) -> dict[str, Any]:
         """One line of the list of devices."""
         return {
-            "device": self.name, "kind": self.kind, "names": self.names, "gone": self.gone,
-            **{half.value: {"domid": self.owners[half], "path": self.paths[half],
-                            "state": self.states[half]} for half in Half},
-            "records": self.seq, "kept": len(self.records), "breaches": self.breaches,
+            "device": self.name,
+            "kind": self.kind,
+            "names": self.names,
+            "gone": self.gone,
+            **{
+                half.value: {
+                    "domid": self.owners[half],
+                    "path": self.paths[half],
+                    "state": self.states[half],
+                }
+                for half in Half
+            },
+            "records": self.seq,
+            "kept": len(self.records),
+            "breaches": self.breaches,
         }
 
 
@@ -184,8 +210,16 @@ class Monitor:
         old, new = _state(view(path)), _state(value)
         breaches = self._judge(device, place.half, writer, old or XenbusState.Unknown, new, view)
         if breaches:
-            self._enter(device, place.half, "refused", writer, breaches,
-                        old=old, new=int(new), value=_text(value))
+            self._enter(
+                device,
+                place.half,
+                "refused",
+                writer,
+                breaches,
+                old=old,
+                new=int(new),
+                value=_text(value),
+            )
             raise Refused(EPERM)
 
     def wrote(self, writer: Writer, paths: Iterable[bytes]) -> None:
@@ -200,8 +234,14 @@ class Monitor:
             value = self._lookup(path)
             if place.error:
                 if value and place.key == "error":
-                    self._enter(self._device(place), place.half, "error", writer, [],
-                                text=_text(value, MAX_ERROR))
+                    self._enter(
+                        self._device(place),
+                        place.half,
+                        "error",
+                        writer,
+                        [],
+                        text=_text(value, MAX_ERROR),
+                    )
                 continue
             if value is None:
                 if not place.key and place.device in self.devices:
@@ -221,11 +261,18 @@ class Monitor:
         if place is None or place.error or place.device not in self.devices:
             return
         device = self.devices[place.device]
-        breaches = early_read(device.pair, place.half, device.states[place.half], reader,
-                              place.key, self._has(device, self._lookup))
+        breaches = early_read(
+            device.pair,
+            place.half,
+            device.states[place.half],
+            reader,
+            place.key,
+            self._has(device, self._lookup),
+        )
         if breaches:
-            self._enter(device, place.half, "early-read", reader, breaches,
-                        key=place.key[:MAX_TEXT])
+            self._enter(
+                device, place.half, "early-read", reader, breaches, key=place.key[:MAX_TEXT]
+            )
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -237,15 +284,19 @@ class Monitor:
                 del self.devices[next(gone, next(iter(self.devices)))]
             frontend = f"/local/domain/{place.frontend_domid}/device/{place.kind}/{place.devid}"
             device = self.devices[place.device] = Device(
-                place.device, place.kind, frontend, self._unseen)
+                place.device, place.kind, frontend, self._unseen
+            )
             self._name(device, place.frontend_domid)
-        if place.half is Half.BACKEND and (
-            device.owners[Half.BACKEND], device.backend_kind) != (place.owner, place.backend_kind):
+        if place.half is Half.BACKEND and (device.owners[Half.BACKEND], device.backend_kind) != (
+            place.owner,
+            place.backend_kind,
+        ):
             device.owners[Half.BACKEND] = place.owner
             device.backend_kind = place.backend_kind
             device.paths[Half.BACKEND] = (
                 f"/local/domain/{place.owner}/backend/{place.backend_kind}/"
-                f"{place.frontend_domid}/{place.devid}")
+                f"{place.frontend_domid}/{place.devid}"
+            )
             device.states[Half.BACKEND] = self._unseen
             self._name(device, place.owner)
         return device
@@ -260,8 +311,13 @@ class Monitor:
         return lambda key: view(f"{base}/{key}".encode()) is not None
 
     def _judge(
-        self, device: Device, half: Half, writer: Writer, old: XenbusState | None,
-        new: XenbusState, view: Lookup,
+        self,
+        device: Device,
+        half: Half,
+        writer: Writer,
+        old: XenbusState | None,
+        new: XenbusState,
+        view: Lookup,
     ) -> list[Breach]:
         other = Half.BACKEND if half is Half.FRONTEND else Half.FRONTEND
         path = device.paths[other]
@@ -274,9 +330,13 @@ class Monitor:
         more = len(keys) - len(kept)
         if text is None:
             last = device.records[-1] if device.records else None
-            if (last is not None and last["kind"] == "keys" and last["half"] == half.value
-                    and (last["writer"], last["domid"]) == (writer.label, writer.domid)
-                    and len(last["keys"]) + len(kept) <= MAX_KEYS):
+            if (
+                last is not None
+                and last["kind"] == "keys"
+                and last["half"] == half.value
+                and (last["writer"], last["domid"]) == (writer.label, writer.domid)
+                and len(last["keys"]) + len(kept) <= MAX_KEYS
+            ):
                 last["keys"].update(kept)  # one key after the other: one piece of news
             else:
                 self._enter(device, half, "keys", writer, [], keys=kept, more=more)
@@ -284,8 +344,18 @@ class Monitor:
         old, new = device.states[half], parse_state(text)
         breaches = self._judge(device, half, writer, old, new, self._lookup)
         device.states[half] = new
-        self._enter(device, half, "state", writer, breaches, old=old, new=int(new), value=text,
-                    keys=kept, more=more)
+        self._enter(
+            device,
+            half,
+            "state",
+            writer,
+            breaches,
+            old=old,
+            new=int(new),
+            value=text,
+            keys=kept,
+            more=more,
+        )
 
     def _removed_above(self, writer: Writer, path: bytes) -> None:
         """*path* was removed, and with it every half that lay below."""
@@ -297,33 +367,56 @@ class Monitor:
 
     def _gone(self, device: Device, half: Half, writer: Writer, path: bytes) -> None:
         if path.decode("ascii") != device.paths[half] and not device.paths[half].startswith(
-                path.decode("ascii") + "/"):
+            path.decode("ascii") + "/"
+        ):
             return  # an earlier backend's directory
         if device.states[half]:
             old, device.states[half] = device.states[half], XenbusState.Unknown
             self._enter(device, half, "removed", writer, [], old=old, path=_text(path))
 
     def _enter(
-        self, device: Device, half: Half, kind: str, writer: Writer, breaches: list[Breach],
+        self,
+        device: Device,
+        half: Half,
+        kind: str,
+        writer: Writer,
+        breaches: list[Breach],
         **more: Any,
     ) -> None:
         device.seq += 1
-        device.records.append({
-            "seq": device.seq, "mono": round(self._clock(), 6), "half": half.value,
-            "owner": device.owners[half], "kind": kind,
-            "writer": writer.label, "domid": writer.domid,
-            "breaches": [{"rule": one.rule.name, "what": one.text, "text": one.rule.text,
-                          "source": one.rule.source} for one in breaches],
-            **more,
-        })
+        device.records.append(
+            {
+                "seq": device.seq,
+                "mono": round(self._clock(), 6),
+                "half": half.value,
+                "owner": device.owners[half],
+                "kind": kind,
+                "writer": writer.label,
+                "domid": writer.domid,
+                "breaches": [
+                    {
+                        "rule": one.rule.name,
+                        "what": one.text,
+                        "text": one.rule.text,
+                        "source": one.rule.source,
+                    }
+                    for one in breaches
+                ],
+                **more,
+            }
+        )
         for one in breaches:
             device.breaches += 1
             number = device.breaches
             if number <= REPORTED or number & (number - 1) == 0:
-                self._report(writer.domid, (
-                    f"device {device.name}, {half.value}, by {writer.label}: {one.rule.name}"
-                    f"{' (refused)' if kind == 'refused' else ''}: {one.text}; "
-                    f"the rule: {one.rule.text}"))
+                self._report(
+                    writer.domid,
+                    (
+                        f"device {device.name}, {half.value}, by {writer.label}: {one.rule.name}"
+                        f"{' (refused)' if kind == 'refused' else ''}: {one.text}; "
+                        f"the rule: {one.rule.text}"
+                    ),
+                )
 
 
 def _state(value: bytes | None) -> XenbusState:
@@ -334,4 +427,3 @@ def _text(value: bytes, limit: int = MAX_TEXT) -> str:
     text = value[: limit + 1].decode("ascii", "backslashreplace")
     shown = "".join(char if char.isprintable() else "." for char in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
-

@@ -35,8 +35,11 @@ def handshake(store: Store, arguments: list[bytes]) -> bytes:
     name = arguments[0].decode("ascii", "replace") if arguments else "0"
     if name.isdigit() and len(arguments) < 2:
         start = int(name)
-        head: dict[str, Any] = {"mode": "strict" if monitor.strict else "record",
-                                "devices": [], "next": None}
+        head: dict[str, Any] = {
+            "mode": "strict" if monitor.strict else "record",
+            "devices": [],
+            "next": None,
+        }
         rows = [device.summary() for device in list(monitor.devices.values())[start:]]
         return _fitting(head, "devices", rows, range(start, start + len(rows)))
     device = monitor.devices.get(name)

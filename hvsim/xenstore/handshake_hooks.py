@@ -27,8 +27,11 @@ def writer(connection: Connection) -> Writer:
     domid = connection.domid
     ring = connection.name == f"d{domid}"
     kernel = "KERN0" if domid == 0 else f"domU{domid}"
-    return Writer(connection.label or (kernel if ring or domid else connection.name), domid,
-                  domid == 0 and not ring)
+    return Writer(
+        connection.label or (kernel if ring or domid else connection.name),
+        domid,
+        domid == 0 and not ring,
+    )
 
 
 class Handshakes:
@@ -43,7 +46,10 @@ class Handshakes:
     """
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], strict: bool = False,
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        strict: bool = False,
         report: Report = lambda domid, text: None,
     ) -> None:
         self._store = store
@@ -87,6 +93,7 @@ class Handshakes:
     def _inside(self, tx: Transaction, directory: bytes) -> Lookup:
         """What a writer of *directory* sees there; beside it, what is committed, so that a check
         does not make the transaction depend on the other half."""
+
         def view(path: bytes) -> bytes | None:
             if not path.startswith(directory):
                 return self._value(path)
@@ -102,10 +109,10 @@ def watch_handshakes(dom: Domain, store: Store, mode: str) -> None:
     Breaches go to the hypervisor's ledger (and so to ``hvsim events`` and ``xl dmesg``) as
     ``store.handshake``.
     """
+
     def report(domid: int, text: str) -> None:
         try:
-            dom.hypercall.call(
-                HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.handshake", domid, text)
+            dom.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.handshake", domid, text)
         except HypercallError as error:
             dom.log(f"xenstored: {text} (not in the ledger: {error})")
 

@@ -79,37 +79,49 @@ class Pair(NamedTuple):
 
 
 STATE_NUMBER: Final = Rule(
-    "not-a-state", "a state is one of the numbers 1 to 8", "enum xenbus_state in xen/io/xenbus.h")
+    "not-a-state", "a state is one of the numbers 1 to 8", "enum xenbus_state in xen/io/xenbus.h"
+)
 FRONTEND_OWNER: Final = Rule(
     "wrong-side",
     "only the frontend's own domain moves the frontend; a toolstack may only reset it to 1",
-    "xen/io/xenbus.h; recordings 20, 40, 93")
+    "xen/io/xenbus.h; recordings 20, 40, 93",
+)
 BACKEND_OWNER: Final = Rule(
     "wrong-side",
     "only the backend's own domain moves the backend; a toolstack may only create it (1) or ask "
     "it to close (5)",
-    "xen/io/xenbus.h; recordings 20, 41, 61")
+    "xen/io/xenbus.h; recordings 20, 41, 61",
+)
 FRONTEND_STEP: Final = Rule(
-    "illegal-step", "a frontend goes only the steps of the state machine",
-    "xen/io/xenbus.h, xen/io/blkif.h (state diagrams); recordings 20, 41, 60, 72")
+    "illegal-step",
+    "a frontend goes only the steps of the state machine",
+    "xen/io/xenbus.h, xen/io/blkif.h (state diagrams); recordings 20, 41, 60, 72",
+)
 BACKEND_STEP: Final = Rule(
-    "illegal-step", "a backend goes only the steps of the state machine",
-    "xen/io/xenbus.h, xen/io/blkif.h (state diagrams); recordings 20, 41, 70")
+    "illegal-step",
+    "a backend goes only the steps of the state machine",
+    "xen/io/xenbus.h, xen/io/blkif.h (state diagrams); recordings 20, 41, 70",
+)
 DISK_FIRST_3: Final = Rule(
     "skips-initialised",
     "a disk's frontend becomes Initialised (3) first, and Connected (4) when the backend is",
-    "xen/io/blkif.h (state diagrams)")
+    "xen/io/blkif.h (state diagrams)",
+)
 PUBLISH: Final = Rule(
     "not-published",
     "a frontend publishes its ring reference and its event channel before it says so",
-    "xen/io/blkif.h (ring-ref, event-channel), xen/io/netif.h (tx-ring-ref, rx-ring-ref)")
+    "xen/io/blkif.h (ring-ref, event-channel), xen/io/netif.h (tx-ring-ref, rx-ring-ref)",
+)
 BACKEND_SECOND: Final = Rule(
     "backend-first",
     "a backend becomes Connected only after its frontend has said that its ring is published",
-    "xen/io/blkif.h (state diagrams); recordings 20, 42")
+    "xen/io/blkif.h (state diagrams); recordings 20, 42",
+)
 READ_AFTER: Final = Rule(
-    "early-read", "a key of the other end is read after the other end has published it",
-    "xen/io/blkif.h, xen/io/netif.h")
+    "early-read",
+    "a key of the other end is read after the other end has published it",
+    "xen/io/blkif.h, xen/io/netif.h",
+)
 
 _RINGS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "vbd": (("ring-ref",), ("ring-ref0",)),
@@ -128,10 +140,14 @@ _BACK_KEYS: Final[dict[str, frozenset[str]]] = {
     "vbd": frozenset({"sectors", "sector-size", "info"}),
 }
 """Keys that a backend publishes before it is Connected, and that are never left out."""
-_SAID: Final = frozenset({
-    XenbusState.Initialised, XenbusState.Connected,
-    XenbusState.Reconfiguring, XenbusState.Reconfigured,
-})
+_SAID: Final = frozenset(
+    {
+        XenbusState.Initialised,
+        XenbusState.Connected,
+        XenbusState.Reconfiguring,
+        XenbusState.Reconfigured,
+    }
+)
 """States of a half that says so: what the other needs is published."""
 _USERSPACE: Final = frozenset({"qdisk"})
 """Backends that are a process of their domain (qemu), with a tool's connection to the store."""
@@ -143,9 +159,10 @@ def published(kind: str, has: Has) -> bool:
     if kind not in _RINGS:
         return True
     return any(
-        all(has(prefix + key) for key in ring) and any(
-            all(has(prefix + key) for key in channel) for channel in _CHANNELS[kind])
-        for prefix in ("", "queue-0/") for ring in _RINGS[kind]
+        all(has(prefix + key) for key in ring)
+        and any(all(has(prefix + key) for key in channel) for channel in _CHANNELS[kind])
+        for prefix in ("", "queue-0/")
+        for ring in _RINGS[kind]
     )
 
 
@@ -170,7 +187,8 @@ def judge(
         return [Breach(STATE_NUMBER, "this is none of them")]
     owner = pair.frontend_domid if half is Half.FRONTEND else pair.backend_domid
     own = writer.domid == owner and (
-        not writer.tool or (half is Half.BACKEND and pair.backend_kind in _USERSPACE))
+        not writer.tool or (half is Half.BACKEND and pair.backend_kind in _USERSPACE)
+    )
     if writer.domid == 0 and writer.tool and new in TOOLSTACK_WRITES[half]:
         return []
     if not own and owner >= 0:
@@ -184,9 +202,7 @@ def judge(
     return _backend(old, new, other)
 
 
-def _frontend(
-    kind: str, old: XenbusState, new: XenbusState, has: Has
-) -> list[Breach]:
+def _frontend(kind: str, old: XenbusState, new: XenbusState, has: Has) -> list[Breach]:
     found = []
     if not may_switch(Half.FRONTEND, old, new):
         found.append(_step(FRONTEND_STEP, Half.FRONTEND, old, new))
@@ -198,9 +214,7 @@ def _frontend(
     return found
 
 
-def _backend(
-    old: XenbusState, new: XenbusState, other: XenbusState | None
-) -> list[Breach]:
+def _backend(old: XenbusState, new: XenbusState, other: XenbusState | None) -> list[Breach]:
     found = []
     if not may_switch(Half.BACKEND, old, new):
         found.append(_step(BACKEND_STEP, Half.BACKEND, old, new))
@@ -213,7 +227,8 @@ def _step(rule: Rule, half: Half, old: XenbusState, new: XenbusState) -> Breach:
     table = FRONTEND_NEXT if half is Half.FRONTEND else BACKEND_NEXT
     allowed = ", ".join(f"{state.name} ({state})" for state in sorted(table[old]))
     return Breach(
-        rule, f"from {old.name} ({old}) to {new.name} ({new}); from there only: {allowed}")
+        rule, f"from {old.name} ({old}) to {new.name} ({new}); from there only: {allowed}"
+    )
 
 
 def early_read(
@@ -227,7 +242,8 @@ def early_read(
         return []
     if half is Half.FRONTEND:
         reads_peer = reader.domid == pair.backend_domid and (
-            not reader.tool or pair.backend_kind in _USERSPACE)
+            not reader.tool or pair.backend_kind in _USERSPACE
+        )
         name = key.rpartition("/")[2] if key.startswith("queue-") else key
         early = name in _FRONT_KEYS.get(pair.kind, ()) and not published(pair.kind, frontend_has)
     else:

@@ -28,9 +28,7 @@ class Keeper:
         recovery: what is still to be done for the rings of a recovered store; None for a new one.
     """
 
-    def __init__(
-        self, store: Store, path: str, recover: bool, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, store: Store, path: str, recover: bool, log: Callable[[str], None]) -> None:
         self._path = path
         self._log = log
         self._journal: Journal | None = None

@@ -96,9 +96,7 @@ def without_domain(perms: Permissions, domid: int) -> Permissions:
     """*perms* after domain *domid* has gone; the same object when it was not named."""
     if all(entry.domid != domid or entry.ignored for entry in perms):
         return perms
-    changed = [
-        entry._replace(ignored=True) if entry.domid == domid else entry for entry in perms
-    ]
+    changed = [entry._replace(ignored=True) if entry.domid == domid else entry for entry in perms]
     if perms[0].domid == domid:
         changed[0] = Entry(PRIVILEGED_DOMID, perms[0].bits)
     return tuple(changed)

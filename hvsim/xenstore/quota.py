@@ -117,8 +117,10 @@ class Account:
     __hash__ = None  # type: ignore[assignment]  # it changes
 
     def __str__(self) -> str:
-        return (f"{self.nodes} nodes, {self.memory} bytes, {self.watches} watches, "
-                f"{self.transactions} transactions")
+        return (
+            f"{self.nodes} nodes, {self.memory} bytes, {self.watches} watches, "
+            f"{self.transactions} transactions"
+        )
 
     def text(self, domid: int, outstanding: int) -> str:
         """As ``xenstore-control quota <domid>`` prints it."""

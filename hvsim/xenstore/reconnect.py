@@ -22,7 +22,9 @@ PATIENCE: Final = 10.0
 """Seconds that the store may be away."""
 _STEP: Final = 0.004
 _DONE: Final = {
-    (xs_wire.XS_WATCH, EEXIST), (xs_wire.XS_UNWATCH, ENOENT), (xs_wire.XS_RM, ENOENT),
+    (xs_wire.XS_WATCH, EEXIST),
+    (xs_wire.XS_UNWATCH, ENOENT),
+    (xs_wire.XS_RM, ENOENT),
 }
 """(request, error) that say of a request made twice that it was done."""
 

@@ -95,8 +95,15 @@ class RingConnection(Connection):
         new = min((end - self.logged) & _U32, len(out))
         self.logged = end
         return (
-            STREAM, self.domid, ring.before, ring.after, bytes(self._in), start,
-            (end - new) & _U32, bytes(out[len(out) - new :]), tuple(self.transactions),
+            STREAM,
+            self.domid,
+            ring.before,
+            ring.after,
+            bytes(self._in),
+            start,
+            (end - new) & _U32,
+            bytes(out[len(out) - new :]),
+            tuple(self.transactions),
         )
 
     def resume(self, kept: bytes, out: bytes, transactions: tuple[int, ...]) -> None:

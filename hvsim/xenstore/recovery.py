@@ -50,7 +50,13 @@ class Stream:
     transactions: tuple[int, ...] = ()
 
     def add(
-        self, before: int, after: int, kept: bytes, start: int, position: int, out: bytes,
+        self,
+        before: int,
+        after: int,
+        kept: bytes,
+        start: int,
+        position: int,
+        out: bytes,
         transactions: Iterable[int],
     ) -> None:
         """Apply one record."""
@@ -133,9 +139,7 @@ class Recovery:
         else:
             raise ValueError(f"a record of kind {kind}")
 
-    def _domains(
-        self, domains: Any, known: Any, special: Any, limits: dict[str, Any]
-    ) -> None:
+    def _domains(self, domains: Any, known: Any, special: Any, limits: dict[str, Any]) -> None:
         store = self.store
         store.domains.clear()
         for domid, port, shutdown, target in domains:

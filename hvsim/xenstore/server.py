@@ -107,14 +107,22 @@ class SocketServer:
                 clients.append({**handover.pack(client.connection), "fd": client.keep()})
         self._listener.set_inheritable(True)
         return {
-            "domid": self.domid, "listener": self._listener.fileno(), "count": self._count,
+            "domid": self.domid,
+            "listener": self._listener.fileno(),
+            "count": self._count,
             "clients": clients,
         }
 
     def _adopt(self, state: Mapping[str, Any]) -> None:
         client = SocketClient(
-            _adopted(state["fd"]), self._loop, self._store, self.domid, state["name"],
-            state["label"], self._tracer, self._clients,
+            _adopted(state["fd"]),
+            self._loop,
+            self._store,
+            self.domid,
+            state["name"],
+            state["label"],
+            self._tracer,
+            self._clients,
         )
         self._clients.add(client)
         handover.unpack(client.connection, state)
@@ -137,9 +145,14 @@ class SocketServer:
         self._count += 1
         label = _LABEL.fullmatch(address) if isinstance(address, bytes) else None
         client = SocketClient(
-            sock, self._loop, self._store, self.domid,
+            sock,
+            self._loop,
+            self._store,
+            self.domid,
             f"d{self.domid}s{self._count}" if self.domid else f"s{self._count}",
-            label[1].decode() if label else "", self._tracer, self._clients,
+            label[1].decode() if label else "",
+            self._tracer,
+            self._clients,
         )
         self._clients.add(client)
         client.serve()  # most have their first request ready

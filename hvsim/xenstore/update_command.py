@@ -17,10 +17,20 @@ _PATIENCE: Final = 10.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("-F", dest="force", action="store_true",
-                        help="do not wait for open transactions; they end in EAGAIN")
-    parser.add_argument("-t", dest="timeout", type=int, default=2, metavar="SECONDS",
-                        help="wait for them this long (2)")
+    parser.add_argument(
+        "-F",
+        dest="force",
+        action="store_true",
+        help="do not wait for open transactions; they end in EAGAIN",
+    )
+    parser.add_argument(
+        "-t",
+        dest="timeout",
+        type=int,
+        default=2,
+        metavar="SECONDS",
+        help="wait for them this long (2)",
+    )
 
 
 def run(store: SocketStore, options: argparse.Namespace) -> int:

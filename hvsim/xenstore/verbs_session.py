@@ -108,8 +108,11 @@ def _blame(connection: Connection, tx: Transaction) -> None:
     domid = tx.culprit(path)
     if domid not in (perm.PRIVILEGED_DOMID, connection.domid) and store.governor.conflict(domid):
         where = path.decode("ascii", "backslashreplace")
-        store.limit("conflicts", domid,
-                    f"others' transactions fail because it keeps changing {where}; it is held")
+        store.limit(
+            "conflicts",
+            domid,
+            f"others' transactions fail because it keeps changing {where}; it is held",
+        )
 
 
 def _readers(tree: Tree, path: bytes) -> list[Permissions]:

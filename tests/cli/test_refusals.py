@@ -37,26 +37,29 @@ def test_each_command_is_a_file_of_its_own() -> None:
     assert set(COMMANDS) <= {file.stem for file in folder.glob("*.py")}
 
 
-@pytest.mark.parametrize(("words", "code", "text"), [
-    (["lsit"], 2, "hvsim: unknown command 'lsit'; `hvsim --help` lists the commands"),
-    (["fualt"], 2, "hvsim: unknown command 'fualt'; did you mean `hvsim fault`?"),
-    (["ps"], 1, r"hvsim: no lab runs in \S+; start one with `hvsim up LAB.toml`"),
-    (["xl", "list"], 1, "no lab runs"),
-    (["xenstore", "ls"], 1, "no lab runs"),
-    (["events"], 1, "no lab runs"),
-    (["env"], 1, "no lab runs"),
-    (["fault", "kill", "x"], 1, "no lab runs"),
-    (["--lab", "x", "xl", "list"], 1, "--lab x: no such lab in .*; none runs"),
-    (["xl", "--lab", "x", "list"], 1, "--lab x: no such lab"),
-    (["ps", "--lab", "x"], 1, "--lab x: no such lab"),
-    (["--lab"], 1, "--lab needs the name of a lab"),
-    (["down"], 1, r"no lab in \S+ \(there is none\)"),
-    (["down", "x"], 1, r"no lab x in \S+ \(there is none\)"),
-    (["up", "none.toml"], 1, r"none.toml: there is no such file"),
-    (["validate"], 1, "which lab file"),
-    (["fault", "explode", "x"], 2, "invalid choice"),
-    (["demo", "--kills", "-3"], 2, "a number from 0 is wanted"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["lsit"], 2, "hvsim: unknown command 'lsit'; `hvsim --help` lists the commands"),
+        (["fualt"], 2, "hvsim: unknown command 'fualt'; did you mean `hvsim fault`?"),
+        (["ps"], 1, r"hvsim: no lab runs in \S+; start one with `hvsim up LAB.toml`"),
+        (["xl", "list"], 1, "no lab runs"),
+        (["xenstore", "ls"], 1, "no lab runs"),
+        (["events"], 1, "no lab runs"),
+        (["env"], 1, "no lab runs"),
+        (["fault", "kill", "x"], 1, "no lab runs"),
+        (["--lab", "x", "xl", "list"], 1, "--lab x: no such lab in .*; none runs"),
+        (["xl", "--lab", "x", "list"], 1, "--lab x: no such lab"),
+        (["ps", "--lab", "x"], 1, "--lab x: no such lab"),
+        (["--lab"], 1, "--lab needs the name of a lab"),
+        (["down"], 1, r"no lab in \S+ \(there is none\)"),
+        (["down", "x"], 1, r"no lab x in \S+ \(there is none\)"),
+        (["up", "none.toml"], 1, r"none.toml: there is no such file"),
+        (["validate"], 1, "which lab file"),
+        (["fault", "explode", "x"], 2, "invalid choice"),
+        (["demo", "--kills", "-3"], 2, "a number from 0 is wanted"),
+    ],
+)
 def test_refusals(hvsim_: Commands, words: list[str], code: int, text: str) -> None:
     done = hvsim_.run(*words)
     assert done.returncode == code
@@ -68,7 +71,8 @@ def test_a_bad_lab_file_is_refused_by_both_before_anything_starts(
     hvsim_: Commands, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.toml").write_text(
-        '[[domain]]\nname = "a"\nprogramm = "x:y"\n[[domain]]\nname = "a"\nprogram = "nope:main"\n')
+        '[[domain]]\nname = "a"\nprogramm = "x:y"\n[[domain]]\nname = "a"\nprogram = "nope:main"\n'
+    )
     said = hvsim_.run("validate", "bad.toml", cwd=tmp_path)
     assert said.returncode == 1
     assert said.stderr.splitlines() == [

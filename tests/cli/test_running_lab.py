@@ -32,30 +32,40 @@ def test_ps_lists_everything_with_a_pid_of_its_own(lab: Commands) -> None:
     assert list(processes) == ["hypervisor", "xenstored", "kernel", "xenconsoled", "toolstack"]
     rows = [row for row in found["domains"] if row["domid"]]
     assert [(row["domid"], row["name"], row["role"]) for row in rows] == [
-        (1, "storage", "driver"), (2, "db-primary", "guest"), (3, "web-frontend", "guest")]
+        (1, "storage", "driver"),
+        (2, "db-primary", "guest"),
+        (3, "web-frontend", "guest"),
+    ]
     pids = [*processes.values(), *(row["pid"] for row in rows)]
     assert len(set(pids)) == 8
     assert all(read_stat(pid) is not None for pid in pids)
     [device] = domain(found, "db-primary")["devices"]
     assert (device["backend"], device["frontend_state"], device["backend_state"]) == (
-        "storage", 4, 4)
+        "storage",
+        4,
+        4,
+    )
     assert found["waits"] == [] or all(row["why"] != "" for row in found["waits"])
 
 
 def test_ps_for_a_reader(lab: Commands) -> None:
     lines = lab.ok("ps").splitlines()
     assert lines[1].split() == ["DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"]
-    assert any(line.startswith("2      db-primary") and "xvda<-1:Connected" in line
-               for line in lines)
+    assert any(
+        line.startswith("2      db-primary") and "xvda<-1:Connected" in line for line in lines
+    )
 
 
 def test_a_stalled_backend_is_named_as_what_is_waited_for(lab: Commands) -> None:
     lab.ok("fault", "stall", "storage")
     try:
         found = lab.json("ps")
-        assert {(row["domain"], row["device"], row["on"], row["why"]) for row in found["waits"]} \
-            == {("db-primary", "xvda", "storage", "stalled (SIGSTOP)"),
-                ("web-frontend", "xvda", "storage", "stalled (SIGSTOP)")}
+        assert {
+            (row["domain"], row["device"], row["on"], row["why"]) for row in found["waits"]
+        } == {
+            ("db-primary", "xvda", "storage", "stalled (SIGSTOP)"),
+            ("web-frontend", "xvda", "storage", "stalled (SIGSTOP)"),
+        }
         assert domain(found, "storage")["stalled"]
         assert "db-primary xvda waits for storage: stalled (SIGSTOP)" in lab.ok("ps")
     finally:
@@ -66,7 +76,9 @@ def test_a_stalled_backend_is_named_as_what_is_waited_for(lab: Commands) -> None
 def test_a_fault_needs_a_domain_that_is_there(lab: Commands) -> None:
     done = lab.run("fault", "kill", "nobody")
     assert (done.returncode, done.stderr) == (
-        1, "hvsim: nobody is an invalid domain identifier (rc=-6)\n")
+        1,
+        "hvsim: nobody is an invalid domain identifier (rc=-6)\n",
+    )
 
 
 def test_env_points_other_programs_at_the_lab(lab: Commands) -> None:
@@ -82,8 +94,9 @@ def test_the_real_xenstore_ls_shows_the_lab(lab: Commands) -> None:
     if tool is None:
         pytest.skip("no xenstore-ls on this machine (Debian: xenstore-utils)")
     environment = os.environ | {"XENSTORED_PATH": lab.json("env")["XENSTORED_PATH"]}
-    done = subprocess.run([tool, "-f", "-p"], env=environment, capture_output=True, text=True,
-                          check=True, timeout=20)
+    done = subprocess.run(
+        [tool, "-f", "-p"], env=environment, capture_output=True, text=True, check=True, timeout=20
+    )
     assert '/local/domain/2/name = "db-primary"   (n0,r2)' in done.stdout.splitlines()
 
 

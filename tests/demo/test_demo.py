@@ -30,11 +30,20 @@ def test_kills_lose_nothing(hvsim_: Commands) -> None:
 def test_the_story_for_a_reader(hvsim_: Commands) -> None:
     said = hvsim_.ok("demo", "--seed", "3", "--seconds", "0.5")
     for part in (
-        "1. A Xen host comes up", "2. The household: xl list", "db-primary", "3. One device",
-        "/local/domain/2/device/vbd/51712", 'state = "4"', "SIGKILL to storage (domain 1)",
-        "domain 1 is gone (@releaseDomain)", "its backend is now /local/domain/4/backend",
-        "what was unanswered is issued again", "the next commit is acknowledged",
-        "integrity_check       ok", "nothing is left", "the database is sound",
+        "1. A Xen host comes up",
+        "2. The household: xl list",
+        "db-primary",
+        "3. One device",
+        "/local/domain/2/device/vbd/51712",
+        'state = "4"',
+        "SIGKILL to storage (domain 1)",
+        "domain 1 is gone (@releaseDomain)",
+        "its backend is now /local/domain/4/backend",
+        "what was unanswered is issued again",
+        "the next commit is acknowledged",
+        "integrity_check       ok",
+        "nothing is left",
+        "the database is sound",
     ):
         assert part in said, part
 

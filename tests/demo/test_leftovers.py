@@ -43,7 +43,9 @@ def test_an_abstract_name_counts_when_its_process_was_ours(run: RunDir) -> None:
         assert mine is not None
         witness.seen.add(mine)
         assert witness.leftovers() == [
-            f"process {os.getpid()}", f"socket @hvsim-x/XL/{os.getpid()}.1"]
+            f"process {os.getpid()}",
+            f"socket @hvsim-x/XL/{os.getpid()}.1",
+        ]
 
 
 def test_a_process_until_it_ends(run: RunDir) -> None:

@@ -4,8 +4,16 @@ from hvsim.demo.result import Kill, Result
 
 
 def good() -> Result:
-    return Result(seed=1, lab="x", wanted_kills=1, acknowledged=10, found=10, integrity="ok",
-                  orderly=True, kills=[Kill(1, 4, 40.0, 45.0)])
+    return Result(
+        seed=1,
+        lab="x",
+        wanted_kills=1,
+        acknowledged=10,
+        found=10,
+        integrity="ok",
+        orderly=True,
+        kills=[Kill(1, 4, 40.0, 45.0)],
+    )
 
 
 def test_all_is_well() -> None:

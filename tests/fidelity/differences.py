@@ -36,29 +36,61 @@ BACK = r"/local/domain/0/backend/vbd/[A-Z]/\d+"
 FRONT = r"/local/domain/[A-Z]/device/vbd/\d+"
 
 DIFFERENCES = (
-    Difference("there", r".*/vif(/.*)?", "no network yet: a vif of a config is accepted and "
-                                          "ignored"),
-    Difference("there", rf"{FRONT}/(multi-queue-num-queues|queue-1/.*)",
-               "a mini-OS has one queue; the recorded guest had two", "domU"),
-    Difference("there", r"/local/domain/[A-Z]/control/feature-suspend",
-               "a mini-OS cannot be suspended and does not offer it", "domU"),
-    Difference("value", r"/local/domain/[A-Z]/control/feature-suspend",
-               "the same, in the store: it stays empty", "XL"),
-    Difference("here", r"/local/domain/[A-Z]/data/health(-detail)?",
-               "a lab is ready when its guests say so; a kernel does not", "domU"),
+    Difference(
+        "there", r".*/vif(/.*)?", "no network yet: a vif of a config is accepted and ignored"
+    ),
+    Difference(
+        "there",
+        rf"{FRONT}/(multi-queue-num-queues|queue-1/.*)",
+        "a mini-OS has one queue; the recorded guest had two",
+        "domU",
+    ),
+    Difference(
+        "there",
+        r"/local/domain/[A-Z]/control/feature-suspend",
+        "a mini-OS cannot be suspended and does not offer it",
+        "domU",
+    ),
+    Difference(
+        "value",
+        r"/local/domain/[A-Z]/control/feature-suspend",
+        "the same, in the store: it stays empty",
+        "XL",
+    ),
+    Difference(
+        "here",
+        r"/local/domain/[A-Z]/data/health(-detail)?",
+        "a lab is ready when its guests say so; a kernel does not",
+        "domU",
+    ),
     Difference("value", rf"{BACK}/multi-queue-max-queues", "one queue"),
-    Difference("value", rf"{BACK}/(node|physical-device|physical-device-path)",
-               "the image itself; there is no loop device"),
-    Difference("value", rf"{FRONT}/(queue-0/)?(ring-ref|event-channel)",
-               "grant references and ports are made equal"),
+    Difference(
+        "value",
+        rf"{BACK}/(node|physical-device|physical-device-path)",
+        "the image itself; there is no loop device",
+    ),
+    Difference(
+        "value",
+        rf"{FRONT}/(queue-0/)?(ring-ref|event-channel)",
+        "grant references and ports are made equal",
+    ),
     Difference("value", r"/vm/UUID/start_time", "times are made equal"),
-    Difference("value", r"/local/domain/[A-Z]/(store|console)/(ring-ref|port)",
-               "frames and ports are made equal"),
+    Difference(
+        "value",
+        r"/local/domain/[A-Z]/(store|console)/(ring-ref|port)",
+        "frames and ports are made equal",
+    ),
     Difference("value", r"/local/domain/[A-Z]/console/tty", "whichever pty was free"),
-    Difference("value", rf"{BACK}/(discard-granularity|physical-sector-size)",
-               "the block size of the file system below the image"),
-    Difference("order", r"/libxl/[A-Z]/device|/local/domain/0/backend",
-               "there the vif keeps these directories alive until the very end"),
+    Difference(
+        "value",
+        rf"{BACK}/(discard-granularity|physical-sector-size)",
+        "the block size of the file system below the image",
+    ),
+    Difference(
+        "order",
+        r"/libxl/[A-Z]/device|/local/domain/0/backend",
+        "there the vif keeps these directories alive until the very end",
+    ),
 )
 
 

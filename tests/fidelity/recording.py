@@ -12,9 +12,7 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 
-_LINE = re.compile(
-    r"(?P<time>\d\d:\d\d:\d\d) (?P<who>\S+) +(?P<verb>[A-Z~_]+)(?: +(?P<rest>.*))?$"
-)
+_LINE = re.compile(r"(?P<time>\d\d:\d\d:\d\d) (?P<who>\S+) +(?P<verb>[A-Z~_]+)(?: +(?P<rest>.*))?$")
 MUTATIONS = ("WRITE", "MKDIR", "RM", "SET_PERMS", "INTRODUCE")
 
 

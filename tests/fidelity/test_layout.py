@@ -38,16 +38,25 @@ def recorded(name: str, start: str, domu: int = 1) -> list[Entry]:
 def below(batch: Iterable[Request], start: str) -> list[Entry]:
     """The same part of what we would change."""
     return [
-        entry for entry in entries(batch)
+        entry
+        for entry in entries(batch)
         if entry.path == start or entry.path.startswith(f"{start}/")
     ]
 
 
 def whole_domain() -> list[Request]:
     build = Build(
-        domid=1, uuid=UUID, memory_kib=196608, maxmem_kib=196608, vcpus=2, maxvcpus=2,
-        store_gfn=1814529, store_port=1, kernel="/root/domu/vmlinuz",
-        ramdisk="/root/domu/initrd.gz", cmdline="console=hvc0 myip=192.168.77.11",
+        domid=1,
+        uuid=UUID,
+        memory_kib=196608,
+        maxmem_kib=196608,
+        vcpus=2,
+        maxvcpus=2,
+        store_gfn=1814529,
+        store_port=1,
+        kernel="/root/domu/vmlinuz",
+        ramdisk="/root/domu/initrd.gz",
+        cmdline="console=hvc0 myip=192.168.77.11",
         start_time=1795242667.50,
     )
     return [
@@ -58,29 +67,36 @@ def whole_domain() -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize("start", [
-    f"/vm/{UUID}",
-    "/libxl/1/device/vbd",
-    "/libxl/1/device/console",
-    "/local/domain/1/device/vbd",
-    "/local/domain/1/console",
-    "/local/domain/0/backend/vbd",
-    "/local/domain/0/backend/console",
-    "/local/domain/1/control",
-    "/local/domain/1/cpu",
-    "/local/domain/1/memory",
-    "/local/domain/1/store",
-    "/local/domain/1/device/suspend",
-])
+@pytest.mark.parametrize(
+    "start",
+    [
+        f"/vm/{UUID}",
+        "/libxl/1/device/vbd",
+        "/libxl/1/device/console",
+        "/local/domain/1/device/vbd",
+        "/local/domain/1/console",
+        "/local/domain/0/backend/vbd",
+        "/local/domain/0/backend/console",
+        "/local/domain/1/control",
+        "/local/domain/1/cpu",
+        "/local/domain/1/memory",
+        "/local/domain/1/store",
+        "/local/domain/1/device/suspend",
+    ],
+)
 def test_create_writes_what_libxl_wrote_in_its_order(start: str) -> None:
     assert below(whole_domain(), start) == recorded("20-create-phy-vif", start)
 
 
 def test_the_nodes_of_a_domain_come_in_libxls_order() -> None:
     def ours(found: list[Entry]) -> list[Entry]:
-        return [entry for entry in found if "/device/v" not in entry.path
-                and entry.path.startswith(("/local/domain/1", "/vm/", "/libxl/1"))
-                and not entry.path.endswith("dm-version")]
+        return [
+            entry
+            for entry in found
+            if "/device/v" not in entry.path
+            and entry.path.startswith(("/local/domain/1", "/vm/", "/libxl/1"))
+            and not entry.path.endswith("dm-version")
+        ]
 
     assert ours(entries(whole_domain())) == ours(recorded("20-create-phy-vif", ""))
 
@@ -120,11 +136,15 @@ def final(batch: Iterable[Request]) -> dict[str, tuple[str, str]]:
     nodes: dict[str, tuple[str, str]] = {}
     for entry in entries(batch):
         if entry.verb == "RM":
-            nodes = {path: node for path, node in nodes.items()
-                     if path != entry.path and not path.startswith(f"{entry.path}/")}
+            nodes = {
+                path: node
+                for path, node in nodes.items()
+                if path != entry.path and not path.startswith(f"{entry.path}/")
+            }
             continue
-        value, perms = nodes.get(entry.path, ("", nodes.get(entry.path.rpartition("/")[0],
-                                                            ("", ""))[1]))
+        value, perms = nodes.get(
+            entry.path, ("", nodes.get(entry.path.rpartition("/")[0], ("", ""))[1])
+        )
         new = (value, entry.value) if entry.verb == "SET_PERMS" else (entry.value, perms)
         nodes[entry.path] = new
     return nodes
@@ -137,8 +157,11 @@ def test_a_moved_disk_stands_as_one_that_was_attached_there() -> None:
     connected = layout.add_vbd(old, DISK)
     for key, value in guest_wrote:
         connected += layout.write(f"{old.frontend}/{key}", value, ["n3", "r2"])
-    keys = [path.removeprefix(f"{old.frontend}/") for path in final(connected)
-            if path.startswith(f"{old.frontend}/")]
+    keys = [
+        path.removeprefix(f"{old.frontend}/")
+        for path in final(connected)
+        if path.startswith(f"{old.frontend}/")
+    ]
 
     expected = final(layout.add_vbd(new, DISK))
     expected |= {f"{new.frontend}/{key}": (value, "n3 r4") for key, value in guest_wrote}

@@ -32,8 +32,10 @@ class Names:
         parts = UUID.sub("UUID", path).split("/")
         for place, part in enumerate(parts):
             before = parts[place - 1] if place else ""
-            if before in ("domain", "libxl", "vbd", "console", "vif") and part in self.letters and (
-                place < 3 or parts[place - 2] != "device"
+            if (
+                before in ("domain", "libxl", "vbd", "console", "vif")
+                and part in self.letters
+                and (place < 3 or parts[place - 2] != "device")
             ):
                 parts[place] = self.letters[part]
         return "/".join(parts)
@@ -92,8 +94,10 @@ def by_writer(entries: list[Entry]) -> dict[str, tuple[list[str], list[str]]]:
 def states(entries: list[Entry]) -> list[str]:
     """The order of states over all writers: each half's state, the shutdown request."""
     return [
-        str(entry) for entry in entries
-        if entry.verb == "WRITE" and re.search(r"(/state|/online|/control/shutdown)$", entry.path)
+        str(entry)
+        for entry in entries
+        if entry.verb == "WRITE"
+        and re.search(r"(/state|/online|/control/shutdown)$", entry.path)
         and not entry.path.startswith("/libxl/")
     ]
 
@@ -120,8 +124,10 @@ class Replay:
 
     def connected(self, domid: int, devid: int = 51712) -> None:
         """Wait until both halves of a disk are Connected, and the guest is ready."""
-        for path in (f"/local/domain/{domid}/device/vbd/{devid}/state",
-                     f"/local/domain/0/backend/vbd/{domid}/{devid}/state"):
+        for path in (
+            f"/local/domain/{domid}/device/vbd/{devid}/state",
+            f"/local/domain/0/backend/vbd/{domid}/{devid}/state",
+        ):
             self.host.wait_node(path, "4")
         self.host.wait_node(f"/local/domain/{domid}/data/health", "ok")
 
@@ -133,9 +139,7 @@ class Replay:
 
     def gone(self) -> None:
         """Wait until only dom0 is there and the store says so."""
-        self.host.wait(
-            lambda: len(self.host.xl("list", json=True).data) == 1, "the domain to go"
-        )
+        self.host.wait(lambda: len(self.host.xl("list", json=True).data) == 1, "the domain to go")
 
 
 @pytest.fixture
@@ -235,8 +239,10 @@ def test_reboot(replay: Replay) -> None:
     # The recorded guest had 160 MiB and one vCPU by then.
     sizes = re.compile(r"/(memory/(target|static-max)|cpu/\d/availability)$")
     found = ours(replay.since(), [domid, domid + 1], replay.images)
-    compare([entry for entry in real if not sizes.search(entry.path)],
-            [entry for entry in found if not sizes.search(entry.path)])
+    compare(
+        [entry for entry in real if not sizes.search(entry.path)],
+        [entry for entry in found if not sizes.search(entry.path)],
+    )
 
 
 def test_what_stands_in_the_store_when_all_is_connected(replay: Replay) -> None:
@@ -264,8 +270,7 @@ def test_what_stands_in_the_store_when_all_is_connected(replay: Replay) -> None:
             write = names.entry(Entry(who, "WRITE", path, value))
             allowed = names.entry(Entry(who, "SET_PERMS", path, perms.replace(",", " ")))
             found += [write, allowed]
-        kept = [entry for entry in only(side, found)
-                if not re.search(r"/queue-\d+$", entry.path)]
+        kept = [entry for entry in only(side, found) if not re.search(r"/queue-\d+$", entry.path)]
         return {f"{entry.verb} {entry.path} {entry.value}" for entry in kept}
 
     real = made_equal(listing("21-xenstore-ls-connected.txt"), Names([1], {}), "there")
@@ -275,8 +280,12 @@ def test_what_stands_in_the_store_when_all_is_connected(replay: Replay) -> None:
 def test_each_difference_is_still_one() -> None:
     """A difference of the real host that no recording shows any more must leave the table."""
     seen: list[Entry] = []
-    for name, domids in (("20-create-phy-vif", [1]), ("62-reboot", [5, 6]),
-                         ("61-destroy", [4]), ("40-block-attach-phy", [1])):
+    for name, domids in (
+        ("20-create-phy-vif", [1]),
+        ("62-reboot", [5, 6]),
+        ("61-destroy", [4]),
+        ("40-block-attach-phy", [1]),
+    ):
         names = Names(domids, {})
         for entry in mutations(trace(name, {"domU": domids[0]})):
             if entry.verb != "INTRODUCE":

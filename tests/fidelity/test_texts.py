@@ -92,9 +92,7 @@ def run(host: LabHost, home: Path, line: str, config: str | None) -> tuple[list[
 
 
 @pytest.mark.parametrize("name", ["80-user-errors.txt", "81-user-errors-more.txt"])
-def test_texts_and_exit_codes_are_those_of_a_real_xl(
-    host: tuple[LabHost, Path], name: str
-) -> None:
+def test_texts_and_exit_codes_are_those_of_a_real_xl(host: tuple[LabHost, Path], name: str) -> None:
     lab, home = host
     compared = 0
     wrong = []
@@ -112,24 +110,32 @@ def test_texts_and_exit_codes_are_those_of_a_real_xl(
 
 def test_every_difference_is_still_one(host: tuple[LabHost, Path]) -> None:
     """A difference that has gone must leave the table."""
-    lines = {line for name in ("80-user-errors.txt", "81-user-errors-more.txt")
-             for line, _ in built(name)}
+    lines = {
+        line
+        for name in ("80-user-errors.txt", "81-user-errors-more.txt")
+        for line, _ in built(name)
+    }
     assert lines >= DIFFERENCES.keys()
 
 
 def test_the_columns_of_the_list_are_xls(host: tuple[LabHost, Path]) -> None:
     lab, _ = host
-    (listed,) = [command for command in commands("46-pause.cmd.txt")
-                 if command.line == "xl list du1"][:1]
+    (listed,) = [
+        command for command in commands("46-pause.cmd.txt") if command.line == "xl list du1"
+    ][:1]
     header, row = listed.output
     ours = lab.xl("list", "du1").out.splitlines()
     assert ours[0] == header
     shape = re.compile(r"^(\S+ +)(\d+)( +\d+)( +\d+)( {5})([-rbpscd]{6})( {2} *\d+\.\d)$")
     for line in (row, ours[1]):
         assert shape.match(line), line
-    assert [len(part) for part in shape.match(row).groups()[2:]] == [  # type: ignore[union-attr]
-        len(part) for part in shape.match(ours[1]).groups()[2:]  # type: ignore[union-attr]
-    ]
+    assert (
+        [len(part) for part in shape.match(row).groups()[2:]]
+        == [  # type: ignore[union-attr]
+            len(part)
+            for part in shape.match(ours[1]).groups()[2:]  # type: ignore[union-attr]
+        ]
+    )
 
 
 def test_the_verbose_and_the_long_list_have_xls_shape(host: tuple[LabHost, Path]) -> None:
@@ -139,9 +145,7 @@ def test_the_verbose_and_the_long_list_have_xls_shape(host: tuple[LabHost, Path]
         "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID"
         "                            Reason-Code\tSecurity Label"
     )
-    assert verbose[1].endswith(
-        " 00000000-0000-0000-0000-000000000000        -                -"
-    )
+    assert verbose[1].endswith(" 00000000-0000-0000-0000-000000000000        -                -")
     (long,) = lab.xl("list", "-l", "du1").data
     assert long["config"]["c_info"]["name"] == "du1"
     assert long["config"]["b_info"]["target_memkb"] == 128 * 1024

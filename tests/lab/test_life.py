@@ -39,8 +39,10 @@ def all_gone(identities: list[Identity], seconds: float = 10.0) -> bool:
     return True
 
 
-@pytest.mark.parametrize("sign", ["dom0: hypervisor", "storage: created", "web-frontend: created",
-                                  "frontend Initialised"])
+@pytest.mark.parametrize(
+    "sign",
+    ["dom0: hypervisor", "storage: created", "web-frontend: created", "frontend Initialised"],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(
     hvsim_: Commands, sign: str, number: signal.Signals
@@ -90,8 +92,9 @@ def test_with_the_hypervisor_goes_everything_and_up_works_again(hvsim_: Commands
 def test_down_of_a_lab_whose_toolstack_does_not_answer(hvsim_: Commands) -> None:
     hvsim_.ok("up", "--quiet", str(ROOT / "configs" / "single.toml"))
     started = members(hvsim_, "single")
-    [toolstack] = [row["pid"] for row in hvsim_.json("ps")["processes"]
-                   if row["name"] == "toolstack"]
+    [toolstack] = [
+        row["pid"] for row in hvsim_.json("ps")["processes"] if row["name"] == "toolstack"
+    ]
     os.kill(toolstack, signal.SIGSTOP)
     hvsim_.ok("down", "--now")
     assert not any(one.alive() for one in started)
@@ -104,17 +107,18 @@ def test_a_stalled_guest_does_not_hold_up_down(hvsim_: Commands) -> None:
     assert "guest: did not shut down within 0.3 s, destroyed" in said
 
 
-def test_a_guest_that_fails_is_named_with_its_last_words(
-    hvsim_: Commands, tmp_path: Path
-) -> None:
+def test_a_guest_that_fails_is_named_with_its_last_words(hvsim_: Commands, tmp_path: Path) -> None:
     (tmp_path / "broken_guest.py").write_text(
-        "def main(dom):\n    raise RuntimeError('the reactor is cold')\n")
+        "def main(dom):\n    raise RuntimeError('the reactor is cold')\n"
+    )
     (tmp_path / "lab.toml").write_text(
-        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "broken_guest:main"\n')
+        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "broken_guest:main"\n'
+    )
     done = hvsim_.run("up", "--quiet", str(tmp_path / "lab.toml"))
     assert done.returncode == 1
-    assert done.stderr.startswith("hvsim: g crashed before it was ready") \
-        or done.stderr.startswith("hvsim: g ended before it was ready")
+    assert done.stderr.startswith("hvsim: g crashed before it was ready") or done.stderr.startswith(
+        "hvsim: g ended before it was ready"
+    )
     assert "RuntimeError: the reactor is cold" in done.stderr
     assert list(hvsim_.base.iterdir()) == []
 
@@ -125,23 +129,23 @@ def test_a_guest_of_one_s_own(hvsim_: Commands, tmp_path: Path) -> None:
         "    dom.log(f\"hello {dom.args['whom']}\")\n"
         "    dom.ready()\n"
         "    while dom.shutdown_requested is None:\n"
-        "        dom.sleep(60)\n")
+        "        dom.sleep(60)\n"
+    )
     (tmp_path / "hello.toml").write_text(
-        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "hello:main"\n'
-        'args = { whom = "world" }\n')
+        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "hello:main"\nargs = { whom = "world" }\n'
+    )
     hvsim_.ok("up", "--quiet", str(tmp_path / "hello.toml"))
     assert "hello world" in (hvsim_.base / "hello" / "console" / "g.log").read_text()
     assert "g: shut down" in hvsim_.ok("down")
 
 
-def test_images_are_made_once_and_only_scratch_ones_go(
-    hvsim_: Commands, tmp_path: Path
-) -> None:
+def test_images_are_made_once_and_only_scratch_ones_go(hvsim_: Commands, tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(
         '[[image]]\npath = "keep.img"\nsize = "1M"\n'
         '[[image]]\npath = "gone.img"\nsize = "1M"\nscratch = true\n'
         '[[domain]]\nname = "g"\nmemory = 16\nprogram = "domains.guests.idle:main"\n'
-        'disk = ["vdev=xvda,target=keep.img", "vdev=xvdb,target=gone.img"]\n')
+        'disk = ["vdev=xvda,target=keep.img", "vdev=xvdb,target=gone.img"]\n'
+    )
     hvsim_.ok("up", "--quiet", str(tmp_path / "lab.toml"))
     assert (hvsim_.base / "lab" / "images" / "gone.img").stat().st_size == 1 << 20
     hvsim_.ok("down")
@@ -157,7 +161,8 @@ def test_images_are_made_once_and_only_scratch_ones_go(
 def test_up_as_json_and_down_without_a_lab_file(hvsim_: Commands, tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(
         '[lab]\nname = "tiny"\n'
-        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "domains.guests.idle:main"\n')
+        '[[domain]]\nname = "g"\nmemory = 16\nprogram = "domains.guests.idle:main"\n'
+    )
     found = json.loads(hvsim_.ok("up", "--json", str(tmp_path / "lab.toml")))
     assert (found["name"], found["domids"]) == ("tiny", {"g": 1})
     (tmp_path / "lab.toml").unlink()

@@ -46,7 +46,10 @@ def test_the_labs_that_we_ship_are_sound(name: str) -> None:
 
 
 def test_values_reach_the_model(tmp_path: Path) -> None:
-    lab = load(write(tmp_path, """
+    lab = load(
+        write(
+            tmp_path,
+            """
 [lab]
 name = "mine"
 memory = "4G"
@@ -54,11 +57,16 @@ cpus = 2
 trace = true
 seed = 7
 event_mode = "mediated"
-""" + IMAGE + GUEST + """
+"""
+            + IMAGE
+            + GUEST
+            + """
 memory = "1G"
 restart = "always"
 args = { rate = 5 }
-"""))
+""",
+        )
+    )
     assert (lab.name, lab.memory, lab.cpus, lab.trace, lab.seed) == ("mine", 4096, 2, True, 7)
     assert lab.event_mode == "mediated"
     [domain] = lab.domains
@@ -74,39 +82,55 @@ def test_the_name_defaults_to_that_of_the_file_and_can_be_replaced(tmp_path: Pat
 
 def test_overrides_replace_keys_of_the_config(tmp_path: Path) -> None:
     (tmp_path / "web.cfg").write_text('name = "web"\nmemory = 32\nkernel = "/vmlinuz"\n')
-    lab = load(write(tmp_path, """
+    lab = load(
+        write(
+            tmp_path,
+            """
 [[domain]]
 config = "web.cfg"
 [domain.overrides]
 name = "web2"
 memory = "64M"
-"""))
+""",
+        )
+    )
     assert (lab.domains[0].name, lab.domains[0].memory) == ("web2", 64)
     assert lab.domains[0].overrides == ('name = "web2"', "memory = 64")
 
 
 def test_driver_domains_are_created_first(tmp_path: Path) -> None:
-    lab = load(write(tmp_path, IMAGE + GUEST.replace("rw,", "rw,backend=store,") + """
+    lab = load(
+        write(
+            tmp_path,
+            IMAGE
+            + GUEST.replace("rw,", "rw,backend=store,")
+            + """
 [[domain]]
 name = "store"
 role = "driver"
 program = "domains.storage:main"
-"""))
+""",
+        )
+    )
     assert [domain.name for domain in lab.creation_order] == ["store", "web"]
 
 
 def test_unknown_keys_name_the_line_and_the_likely_key(tmp_path: Path) -> None:
     assert refused(tmp_path, IMAGE + GUEST + 'restrat = "always"\n') == [
-        "lab.toml:11: domain 'web': unknown key 'restrat'; did you mean 'restart'?"]
+        "lab.toml:11: domain 'web': unknown key 'restrat'; did you mean 'restart'?"
+    ]
 
 
 def test_unknown_tables_too(tmp_path: Path) -> None:
-    assert refused(tmp_path, GUEST.replace('disk', '#') + "[host]\n") == [
-        "lab.toml:6: unknown key 'host'; known here: domain, image, lab, store"]
+    assert refused(tmp_path, GUEST.replace("disk", "#") + "[host]\n") == [
+        "lab.toml:6: unknown key 'host'; known here: domain, image, lab, store"
+    ]
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    found = refused(tmp_path, """
+    found = refused(
+        tmp_path,
+        """
 [lab]
 event_mode = "medated"
 cpus = "two"
@@ -122,7 +146,8 @@ disk = ["vdev=xvda,target=nothing.img", "vdev=xvdb,backend=storge,target=gone.im
 [[domain]]
 name = "b"
 program = "domains.guests.idle:main"
-""")
+""",
+    )
     assert found == [
         "lab.toml:3: [lab], event_mode: 'medated' is not one of direct, mediated; "
         "did you mean 'mediated'?",
@@ -143,12 +168,16 @@ program = "domains.guests.idle:main"
 
 
 def test_a_backend_must_be_another_driver_domain(tmp_path: Path) -> None:
-    text = IMAGE + GUEST.replace("rw,", "rw,backend={},") + """
+    text = (
+        IMAGE
+        + GUEST.replace("rw,", "rw,backend={},")
+        + """
 [[domain]]
 name = "storage"
 program = "domains.storage:main"
 role = "{}"
 """
+    )
     assert load(write(tmp_path, text.format("storage", "driver"))).domains
     assert load(write(tmp_path, text.format("Domain-0", "driver"))).domains
     assert "did you mean 'storage'?" in refused(tmp_path, text.format("storag", "driver"))[0]
@@ -166,7 +195,7 @@ def test_one_writable_image_belongs_to_one_disk(tmp_path: Path) -> None:
 def test_a_scratch_image_needs_a_size(tmp_path: Path) -> None:
     assert refused(tmp_path, IMAGE.replace('size = "8M"', "") + GUEST) == [
         "lab.toml:2: image 'web.img': the key 'size' is missing; add size = ...",
-        ]
+    ]
 
 
 def test_errors_of_a_guest_config_keep_their_own_file_and_line(tmp_path: Path) -> None:
@@ -180,13 +209,16 @@ def test_errors_of_a_guest_config_keep_their_own_file_and_line(tmp_path: Path) -
 def test_an_inline_guest_without_a_program_says_what_to_add(tmp_path: Path) -> None:
     assert refused(tmp_path, '[[domain]]\nname = "x"\n') == [
         "lab.toml:1: domain 'x': Neither kernel nor bootloader specified; "
-        'add program = "module:function"']
+        'add program = "module:function"'
+    ]
 
 
 def test_more_memory_than_the_machine_has(tmp_path: Path) -> None:
     [found] = refused(tmp_path, "[lab]\nmemory = 128\n" + IMAGE + GUEST + "memory = 256\n")
-    assert found == ("lab.toml:2: [lab], memory: the domains want 256 MiB, the machine has 128; "
-                     "set memory = 512 in [lab], or make domains smaller")
+    assert found == (
+        "lab.toml:2: [lab], memory: the domains want 256 MiB, the machine has 128; "
+        "set memory = 512 in [lab], or make domains smaller"
+    )
 
 
 def test_what_is_no_toml_names_the_line(tmp_path: Path) -> None:
@@ -217,11 +249,23 @@ def test_the_schema_itself_is_sound_and_published() -> None:
     assert json.loads(text)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-@pytest.mark.parametrize("text", [
-    "lab = 3\n", "domain = 3\n", "image = {}\n", "[lab]\nname = 3\n", "[[domain]]\nname = 3\n",
-    '[[domain]]\nname = "a"\ndisk = "x"\n', "[[image]]\npath = 3\n", "", "[[domain]]\n",
-    "domain = [1, 2]\n", '[[domain]]\nconfig = 3\n[[domain]]\nname = "b"\n',
-    '[[domain]]\nname = "a"\nmemory = "x"\n', "[lab]\nmemory = [1]\n" + GUEST,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lab = 3\n",
+        "domain = 3\n",
+        "image = {}\n",
+        "[lab]\nname = 3\n",
+        "[[domain]]\nname = 3\n",
+        '[[domain]]\nname = "a"\ndisk = "x"\n',
+        "[[image]]\npath = 3\n",
+        "",
+        "[[domain]]\n",
+        "domain = [1, 2]\n",
+        '[[domain]]\nconfig = 3\n[[domain]]\nname = "b"\n',
+        '[[domain]]\nname = "a"\nmemory = "x"\n',
+        "[lab]\nmemory = [1]\n" + GUEST,
+    ],
+)
 def test_wrong_kinds_are_refused_and_never_a_traceback(tmp_path: Path, text: str) -> None:
     assert refused(tmp_path, text)

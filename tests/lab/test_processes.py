@@ -83,8 +83,9 @@ def test_a_name_with_parentheses_does_not_confuse_stat() -> None:
     assert read_stat(2**22 + 1) is None
 
 
-def test_who_does_not_end_when_told_is_killed(stubborn: "subprocess.Popen[bytes]",
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_end_when_told_is_killed(
+    stubborn: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hvsim.lab.teardown.HYPERVISOR_TIMEOUT", 0.05)
     identity = identity_of(stubborn)
     end_processes([identity])

@@ -34,8 +34,10 @@ def test_each_step_is_told_once() -> None:
     for value in ("1", "1", "3"):
         seen.update(f"{FRONT}/state", value)
     seen.update("/local/domain/9/elsewhere", "4")
-    assert seen.changes == ["web xvda <- storage: frontend Initialising, backend absent",
-                            "web xvda <- storage: frontend Initialised, backend absent"]
+    assert seen.changes == [
+        "web xvda <- storage: frontend Initialising, backend absent",
+        "web xvda <- storage: frontend Initialised, backend absent",
+    ]
 
 
 def test_an_error_node_and_an_end_are_told() -> None:

@@ -31,7 +31,12 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
     assert run.path.stat().st_mode & 0o777 == 0o700
     assert run.state == "starting"
     assert {entry.name for entry in run.path.iterdir()} == {
-        "lab.json", "xenstored", "console", "log", "images"}
+        "lab.json",
+        "xenstored",
+        "console",
+        "log",
+        "images",
+    }
     release(run)
     assert list(base.iterdir()) == []
 
@@ -123,12 +128,19 @@ def test_a_broken_record_is_no_traceback(base: Path) -> None:
 
 
 def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:
-    code = ("import sys\nfrom hvsim.lab.rundir import LabRunning, claim\n"
-            "try:\n    claim('a', 'f')\n    print('got')\n"
-            "except LabRunning:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n")
+    code = (
+        "import sys\nfrom hvsim.lab.rundir import LabRunning, claim\n"
+        "try:\n    claim('a', 'f')\n    print('got')\n"
+        "except LabRunning:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n"
+    )
     starters = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
-                         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."})
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": "."},
+        )
         for _ in range(4)
     ]
     said = []

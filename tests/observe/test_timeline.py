@@ -71,8 +71,7 @@ def config(directory: Path, program: str = "domains.guests.load:main") -> str:
     """A guest whose disk is served by dom0."""
     with open(directory / "cold.img", "wb") as image:
         image.truncate(16 << 20)
-    (directory / "cold.cfg").write_text(
-        COLD.format(program=program, image=directory / "cold.img"))
+    (directory / "cold.cfg").write_text(COLD.format(program=program, image=directory / "cold.img"))
     return str(directory / "cold.cfg")
 
 
@@ -144,8 +143,14 @@ def test_a_device_that_connects_and_one_whose_backend_was_killed(
     until(back_again, "the disk to be connected again")
     told = hvsim_.ok("xenstore", "timeline", "2/51712")
     front, back = prose(told, 0), prose(told, 1)
-    order = ["Connected (4)", "* domain 1 stops: crash", "removed",
-             "--- from here on: storage (domain", "InitWait (2)", "Connected (4)"]
+    order = [
+        "Connected (4)",
+        "* domain 1 stops: crash",
+        "removed",
+        "--- from here on: storage (domain",
+        "InitWait (2)",
+        "Connected (4)",
+    ]
     position = 0
     for text in order:
         position = back.index(text, position) + len(text)
@@ -157,7 +162,8 @@ def test_a_device_that_connects_and_one_whose_backend_was_killed(
     assert "web/xvda" in short
     assert "broke" not in short
     assert hvsim_.run("xenstore", "timeline", "web/xvdz").stderr == (
-        "hvsim: no device 'web/xvdz' was seen; seen were: web/xvda\n")
+        "hvsim: no device 'web/xvdz' was seen; seen were: web/xvda\n"
+    )
     hvsim_.ok("down", "--now")
 
 
@@ -171,11 +177,14 @@ def test_a_device_frozen_in_state_2(hvsim_: Commands, tmp_path: Path) -> None:
         "Now: frontend Initialising (1) | backend InitWait (2) "
         "Domain-0 waits for cold, whose driver has to publish ring-ref and event-channel and then "
         "write Initialised (3). "
-        "cold is paused, so it will not go on by itself (`hvsim xl unpause cold`).")
+        "cold is paused, so it will not go on by itself (`hvsim xl unpause cold`)."
+    )
     assert "Domain-0 waits for cold" in hvsim_.ok("xenstore", "timeline")
     hvsim_.ok("xl", "unpause", "cold")
-    until(lambda: hvsim_.json("xenstore", "timeline", "cold/xvda")["frontend"]["state"] == 4,
-          "the disk to connect")
+    until(
+        lambda: hvsim_.json("xenstore", "timeline", "cold/xvda")["frontend"]["state"] == 4,
+        "the disk to connect",
+    )
     assert "!!" not in hvsim_.ok("xenstore", "timeline", "cold/xvda")
     hvsim_.ok("down", "--now")
 
@@ -188,8 +197,11 @@ def test_a_frontend_that_says_connected_out_of_nothing(
     up(hvsim_, tmp_path, f'handshake = "{mode}"')
     (tmp_path / "hasty.py").write_text(HASTY)
     hvsim_.ok("xl", "create", config(tmp_path, "hasty:main"))
-    [row] = [row for row in hvsim_.json("xenstore", "timeline")["devices"]
-             if row["vdev"] == "xvda" and "cold" in row["names"].values()]
+    [row] = [
+        row
+        for row in hvsim_.json("xenstore", "timeline")["devices"]
+        if row["vdev"] == "xvda" and "cold" in row["names"].values()
+    ]
     home = f"/local/domain/{row['frontend']['domid']}"
 
     def answer() -> str:

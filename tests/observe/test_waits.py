@@ -15,18 +15,30 @@ def rows(device: dict[str, Any], **backend: Any) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("device", "backend", "letter", "why"), [
-    ({"unanswered": 3}, {}, "T", "stalled (SIGSTOP)"),
-    ({}, {"state": "--p---"}, "S", "paused"),
-    ({"frontend_state": 3, "backend_state": 2}, {}, "S", "frontend Initialised, backend InitWait"),
-    ({"backend_state": None}, {}, "S", "frontend Connected, backend absent"),
-    ({"waits_for": "storage", "waiting_seconds": 2.5}, {}, "S", "no answer for 2.5 s"),
-    ({"waits_for": "storage", "waiting_seconds": 0.0}, {}, "S", "no answer yet"),
-])
+@pytest.mark.parametrize(
+    ("device", "backend", "letter", "why"),
+    [
+        ({"unanswered": 3}, {}, "T", "stalled (SIGSTOP)"),
+        ({}, {"state": "--p---"}, "S", "paused"),
+        (
+            {"frontend_state": 3, "backend_state": 2},
+            {},
+            "S",
+            "frontend Initialised, backend InitWait",
+        ),
+        ({"backend_state": None}, {}, "S", "frontend Connected, backend absent"),
+        ({"waits_for": "storage", "waiting_seconds": 2.5}, {}, "S", "no answer for 2.5 s"),
+        ({"waits_for": "storage", "waiting_seconds": 0.0}, {}, "S", "no answer yet"),
+    ],
+)
 def test_why(device: dict[str, Any], backend: dict[str, Any], letter: str, why: str) -> None:
     [found] = waits(rows(device, **backend), {10: letter, 20: "S"})
     assert (found["domain"], found["device"], found["on"], found["why"]) == (
-        "web", "xvda", "storage", why)
+        "web",
+        "xvda",
+        "storage",
+        why,
+    )
     assert found["unanswered"] == device.get("unanswered")
 
 

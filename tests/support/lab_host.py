@@ -56,9 +56,19 @@ class LabHost:
         notice_read, notice_write = os.pipe()
         with open(self.run_dir / "log" / "hypervisor.log", "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hvsim.hypervisor",
-                 "--config-fd", str(config_read), "--notice-fd", str(notice_write)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                [
+                    sys.executable,
+                    "-m",
+                    "hvsim.hypervisor",
+                    "--config-fd",
+                    str(config_read),
+                    "--notice-fd",
+                    str(notice_write),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
                 pass_fds=(config_read, notice_write),
             )
         os.close(config_read)
@@ -77,7 +87,9 @@ class LabHost:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.control.close()
@@ -100,23 +112,41 @@ class LabHost:
         run = str(self.run_dir)
         common = {"lab": "test", "run_dir": run, "xenstored": self.store_path}
         programs: list[tuple[str, str, dict[str, Any]]] = [
-            ("xenstored", "hvsim.xenstore.daemon:main",
-             {"socket": self.store_path, "trace": str(self.trace_path),
-              "journal": f"{run}/xenstored/journal" if self._journal else None}),
+            (
+                "xenstored",
+                "hvsim.xenstore.daemon:main",
+                {
+                    "socket": self.store_path,
+                    "trace": str(self.trace_path),
+                    "journal": f"{run}/xenstored/journal" if self._journal else None,
+                },
+            ),
             ("kernel", "domains.dom0:main", {}),
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
             ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
         ]
         specs: list[dict[str, Any]] = [
-            {"name": "Domain-0", "domid": 0, "process": process, "program": program,
-             "profile": "dom0", "path": [str(ROOT)], "files": [],
-             "stdout": f"{run}/log/{process}.log", "args": {**common, **args}}
+            {
+                "name": "Domain-0",
+                "domid": 0,
+                "process": process,
+                "program": program,
+                "profile": "dom0",
+                "path": [str(ROOT)],
+                "files": [],
+                "stdout": f"{run}/log/{process}.log",
+                "args": {**common, **args},
+            }
             for process, program, args in programs
         ]
         specs[-1]["args"]["supervise"] = specs[:1]
         return {
-            "lab": "test", "memory_pages": self.memory * MIB, "cpus": 2, "seed": 1,
-            "event_mode": "direct", "log_dir": f"{run}/log",
+            "lab": "test",
+            "memory_pages": self.memory * MIB,
+            "cpus": 2,
+            "seed": 1,
+            "event_mode": "direct",
+            "log_dir": f"{run}/log",
             "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": specs},
             "spawner": {"preload": []},
         }
@@ -142,7 +172,10 @@ class LabHost:
     def create(self, config: str, **fields: Any) -> int:
         """Make a domain as a lab does; returns its number."""
         answer = self.request(
-            "create", config=config, config_path="test.cfg", directory="/",
+            "create",
+            config=config,
+            config_path="test.cfg",
+            directory="/",
             **{"path": [str(ROOT)], **fields},
         )
         assert answer.exit == 0, answer

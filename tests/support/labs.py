@@ -36,8 +36,15 @@ class Commands:
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end."""
         return subprocess.run(
-            self.argv(*words), capture_output=True, text=True, timeout=90, check=False, cwd=cwd,
-            stdin=subprocess.DEVNULL, env=self.environment | environment)
+            self.argv(*words),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            env=self.environment | environment,
+        )
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start one command, as from a terminal; both of its outputs come through stdout.
@@ -45,9 +52,14 @@ class Commands:
         Ctrl-C reaches it also when the tests themselves run in the background, where it is ignored.
         """
         return subprocess.Popen(
-            self.argv(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, env=self.environment,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            self.argv(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def ok(self, *words: str, cwd: Path | None = None, **environment: str) -> str:
         """Run one command that must succeed; what it printed."""

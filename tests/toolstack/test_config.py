@@ -34,7 +34,8 @@ def recorded_refusals() -> list[tuple[str, str, list[str], int]]:
 
 
 @pytest.mark.parametrize(
-    ("file", "config", "text", "code"), recorded_refusals(),
+    ("file", "config", "text", "code"),
+    recorded_refusals(),
     ids=[row[0].rpartition("/")[2] for row in recorded_refusals()],
 )
 def test_texts_and_codes_are_those_of_a_real_xl(
@@ -66,7 +67,7 @@ def test_a_real_guest_config_works() -> None:
 def test_later_settings_and_the_command_line_count_more() -> None:
     text = f"{GUEST}memory=64\nmemory=32 ; vcpus=2\n"
     assert parse_config(text, "g.cfg").memory == 32
-    config = parse_config(text, "g.cfg", ['memory=16', 'name="h"'])
+    config = parse_config(text, "g.cfg", ["memory=16", 'name="h"'])
     assert (config.memory, config.name, config.vcpus) == (16, "h", 2)
 
 
@@ -79,7 +80,9 @@ def test_lists_may_span_lines_and_be_added_to() -> None:
     """
     disks = parse_config(text, "g.cfg").disks
     assert [(disk.vdev, disk.target, disk.readonly) for disk in disks] == [
-        ("xvda", "/a", False), ("xvdb", "/b", True), ("xvdc", "/c", False),
+        ("xvda", "/a", False),
+        ("xvdb", "/b", True),
+        ("xvdc", "/c", False),
     ]
 
 
@@ -97,10 +100,13 @@ def test_every_error_of_a_config_is_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ('memory="many"\n', "parameter `memory' is not a valid number"),
-    ("name=['a']\n", "parameter `name' is a list but should be a single value"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('memory="many"\n', "parameter `memory' is not a valid number"),
+        ("name=['a']\n", "parameter `name' is a list but should be a single value"),
+    ],
+)
 def test_values_of_the_wrong_kind_are_warned_about(text: str, words: str) -> None:
     settings = parse_settings(text, "x.cfg")
     settings.number("memory")
@@ -108,44 +114,57 @@ def test_values_of_the_wrong_kind_are_warned_about(text: str, words: str) -> Non
     assert settings.warnings == [f"x.cfg:1: warning: {words}"]
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    (GUEST + 'uuid="zz"\n', "Failed to parse UUID: zz"),
-    (GUEST + 'on_crash="laugh"\n', 'Unknown on_crash action "laugh" specified'),
-    (GUEST + 'name="../x"\n', "Invalid domain name"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GUEST + 'uuid="zz"\n', "Failed to parse UUID: zz"),
+        (GUEST + 'on_crash="laugh"\n', 'Unknown on_crash action "laugh" specified'),
+        (GUEST + 'name="../x"\n', "Invalid domain name"),
+    ],
+)
 def test_values_without_meaning_are_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
         parse_config(text, "x.cfg")
 
 
-@pytest.mark.parametrize(("spec", "expected"), [
-    ("format=raw,vdev=xvda,access=ro,target=/a,b=c.img", DiskConfig("xvda", "/a,b=c.img",
-                                                                     readonly=True)),
-    ("/a.img,raw,xvda,rw", DiskConfig("xvda", "/a.img")),
-    ("/a.img,,xvda", DiskConfig("xvda", "/a.img")),
-    ("phy:/dev/sda,xvda,w", DiskConfig("xvda", "/dev/sda")),
-    ("file:/a.img,xvda,r", DiskConfig("xvda", "/a.img", readonly=True)),
-    ("qcow2:/a.img,xvda,w", DiskConfig("xvda", "/a.img", format="qcow2")),
-    ("/a.img,raw,hdc:cdrom,r", DiskConfig("hdc", "/a.img", readonly=True, cdrom=True)),
-    ("vdev=hdc,cdrom", DiskConfig("hdc", "", readonly=True, cdrom=True)),
-    ("vdev=xvda,backend=storage,no-discard,target=i", DiskConfig("xvda", "i", backend="storage",
-                                                                  discard=False)),
-])
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            "format=raw,vdev=xvda,access=ro,target=/a,b=c.img",
+            DiskConfig("xvda", "/a,b=c.img", readonly=True),
+        ),
+        ("/a.img,raw,xvda,rw", DiskConfig("xvda", "/a.img")),
+        ("/a.img,,xvda", DiskConfig("xvda", "/a.img")),
+        ("phy:/dev/sda,xvda,w", DiskConfig("xvda", "/dev/sda")),
+        ("file:/a.img,xvda,r", DiskConfig("xvda", "/a.img", readonly=True)),
+        ("qcow2:/a.img,xvda,w", DiskConfig("xvda", "/a.img", format="qcow2")),
+        ("/a.img,raw,hdc:cdrom,r", DiskConfig("hdc", "/a.img", readonly=True, cdrom=True)),
+        ("vdev=hdc,cdrom", DiskConfig("hdc", "", readonly=True, cdrom=True)),
+        (
+            "vdev=xvda,backend=storage,no-discard,target=i",
+            DiskConfig("xvda", "i", backend="storage", discard=False),
+        ),
+    ],
+)
 def test_disk_specifications(spec: str, expected: DiskConfig) -> None:
     assert parse_disk(spec) == expected
 
 
-@pytest.mark.parametrize(("spec", "words"), [
-    ("garbage", "no vdev specified in `garbage'"),
-    ("vdev=xvda", "no target specified in `vdev=xvda'"),
-    ("vdev=xvda,colour=blue,target=/a", "unknown parameter: near `colour=blue' in `"),
-    ("/a,raw,xvda,w,more", "too many positional parameters: near `more' in `"),
-    ("vdev=xvda,vdev=xvdb,target=/a", "vdev specified more than once: near `xvdb' in `"),
-    ("vdev=xvda,devtype=tape,target=/a", "unknown value for type: near `devtype=tape' in `"),
-    ("vdev=xvda,backendtype=x,target=/a", "unknown value for backendtype: near `x' in `"),
-    ("scsi:/a,xvda,w", "unknown deprecated disk prefix: near `scsi:/a,xvda,w' in `"),
-    ("/a,raw,xvda:tape,w", "unknown deprecated type: near `tape' in `"),
-])
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("garbage", "no vdev specified in `garbage'"),
+        ("vdev=xvda", "no target specified in `vdev=xvda'"),
+        ("vdev=xvda,colour=blue,target=/a", "unknown parameter: near `colour=blue' in `"),
+        ("/a,raw,xvda,w,more", "too many positional parameters: near `more' in `"),
+        ("vdev=xvda,vdev=xvdb,target=/a", "vdev specified more than once: near `xvdb' in `"),
+        ("vdev=xvda,devtype=tape,target=/a", "unknown value for type: near `devtype=tape' in `"),
+        ("vdev=xvda,backendtype=x,target=/a", "unknown value for backendtype: near `x' in `"),
+        ("scsi:/a,xvda,w", "unknown deprecated disk prefix: near `scsi:/a,xvda,w' in `"),
+        ("/a,raw,xvda:tape,w", "unknown deprecated type: near `tape' in `"),
+    ],
+)
 def test_disk_errors_name_the_word_and_the_whole(spec: str, words: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_disk(spec)

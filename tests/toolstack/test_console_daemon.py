@@ -74,10 +74,18 @@ def test_a_log_never_takes_more_than_two_files(tmp_path: Path) -> None:
     assert (tmp_path / "g.log").read_bytes().endswith(b"49\n")
 
 
-@pytest.mark.parametrize(("name", "file"), [
-    ("guest", "guest.log"), ("..", "domain-3.log"), ("a/b", "domain-3.log"), (None, "domain-3.log"),
-    ("a\nb", "domain-3.log"), ("x" * 300, "domain-3.log"), ("", "domain-3.log"),
-])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("guest", "guest.log"),
+        ("..", "domain-3.log"),
+        ("a/b", "domain-3.log"),
+        (None, "domain-3.log"),
+        ("a\nb", "domain-3.log"),
+        ("x" * 300, "domain-3.log"),
+        ("", "domain-3.log"),
+    ],
+)
 def test_a_name_cannot_lead_the_log_elsewhere(name: str | None, file: str) -> None:
     assert log_name(name, 3) == file
 

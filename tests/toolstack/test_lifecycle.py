@@ -44,29 +44,29 @@ def nothing_left(host: LabHost) -> None:
 def driver(host: LabHost, image: Path, restart: str = "always") -> int:
     domid = host.create(
         'name="storage"\nprogram="domains.storage:main"\nmemory=32\ndriver_domain=1',
-        profile="driver", files=[[str(image), "rw"]], restart=restart,
+        profile="driver",
+        files=[[str(image), "rw"]],
+        restart=restart,
     )
     host.wait_node(f"/local/domain/{domid}/data/health", "ok")
     return domid
 
 
 def guest_of(host: LabHost, image: Path) -> int:
-    domid = host.create(
-        f'name="guest"\n{IDLE}disk=["vdev=xvda,backend=storage,target={image}"]'
-    )
+    domid = host.create(f'name="guest"\n{IDLE}disk=["vdev=xvda,backend=storage,target={image}"]')
     host.wait_node(f"/local/domain/{domid}/device/vbd/51712/state", "4")
     return domid
 
 
-def test_a_guest_with_a_disk_of_dom0_lives_and_leaves_nothing(
-    host: LabHost, image: Path
-) -> None:
+def test_a_guest_with_a_disk_of_dom0_lives_and_leaves_nothing(host: LabHost, image: Path) -> None:
     domid = host.create(f'name="g"\n{IDLE}disk=["{image},raw,xvda,w"]')
     host.wait_node(f"/local/domain/{domid}/device/vbd/51712/state", "4")
     answer = host.xl("shutdown", "-w", "g")
     assert answer.exit == 0
-    assert answer.err == (f"Shutting down domain {domid}\nWaiting for 1 domains\n"
-                          f"Domain {domid} has been shut down, reason code 0\n")
+    assert answer.err == (
+        f"Shutting down domain {domid}\nWaiting for 1 domains\n"
+        f"Domain {domid} has been shut down, reason code 0\n"
+    )
     nothing_left(host)
 
 
@@ -112,11 +112,14 @@ def test_without_restart_a_dead_driver_domain_stays_dead_and_its_disks_are_detac
     with host.store() as store:
         assert store.read(f"/local/domain/{guest}/device/vbd/51712/state") == "4"
     detached = host.xl("block-detach", "guest", "xvda")
-    assert (detached.exit, detached.err) == (0, (
-        "libxl: info: libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
-        f"/local/domain/{backend}/backend/vbd/{guest}/51712 already removed, cleanup frontend "
-        "only\n"
-    ))
+    assert (detached.exit, detached.err) == (
+        0,
+        (
+            "libxl: info: libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
+            f"/local/domain/{backend}/backend/vbd/{guest}/51712 already removed, cleanup frontend "
+            "only\n"
+        ),
+    )
     with host.store() as store:
         assert not store.exists(f"/local/domain/{guest}/device/vbd")
 
@@ -220,7 +223,9 @@ def test_a_guest_that_floods_its_console_harms_nobody(host: LabHost) -> None:
 def test_a_failed_create_leaves_nothing_but_burns_a_number(host: LabHost) -> None:
     first = host.create(f'name="a"\n{IDLE}')
     answer = host.request(
-        "create", config=f'name="b"\n{IDLE}disk=["/nope.img,raw,xvda,w"]', config_path="b.cfg",
+        "create",
+        config=f'name="b"\n{IDLE}disk=["/nope.img,raw,xvda,w"]',
+        config_path="b.cfg",
         directory="/",
     )
     assert answer.exit == 3
@@ -257,16 +262,21 @@ def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
     def make(number: int) -> int:
         with Control(host.run_dir / "control") as control:
             answer = control.request(
-                "create", config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,w"]',
-                config_path="g.cfg", directory="/",
+                "create",
+                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,w"]',
+                config_path="g.cfg",
+                directory="/",
             )
             return answer.exit
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(make, range(12))) == {0}
     host.wait(
-        lambda: all(device["frontend_state"] == 4 for row in host.request("ps").data["domains"]
-                    for device in row["devices"]),
+        lambda: all(
+            device["frontend_state"] == 4
+            for row in host.request("ps").data["domains"]
+            for device in row["devices"]
+        ),
         "every device to be Connected",
     )
     answer = host.request("stop")
@@ -276,9 +286,15 @@ def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
 
 
 def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
-    for request in ({"verb": "dance"}, {"verb": 7}, {"no": "verb"}, {"verb": "xl", "argv": "list"},
-                    {"verb": "create"}, {"verb": "create", "config": 5}, {"verb": "ledger",
-                                                                           "after": "x"}):
+    for request in (
+        {"verb": "dance"},
+        {"verb": 7},
+        {"no": "verb"},
+        {"verb": "xl", "argv": "list"},
+        {"verb": "create"},
+        {"verb": "create", "config": 5},
+        {"verb": "ledger", "after": "x"},
+    ):
         host.control.send(request)
         frames: list[dict[str, object]] = []
         while not frames or "exit" not in frames[-1]:
@@ -288,7 +304,8 @@ def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
         assert frames[-1]["exit"] != 0
         assert any(frame.get("err") for frame in frames)
     host.control.socket.send(b"\xc1 not msgpack")
-    assert host.control.receive(30.0) == {"err": "control: a request is one msgpack map with a "
-                                                 "verb\n"}
+    assert host.control.receive(30.0) == {
+        "err": "control: a request is one msgpack map with a verb\n"
+    }
     assert host.control.receive(30.0) == {"exit": 2, "data": None}
     assert host.xl("list").exit == 0

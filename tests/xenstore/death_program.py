@@ -1,8 +1,8 @@
 """A guest that keeps the store busy and counts what it was told: writes, transactions, events.
 
-Directed by the test over its nodes: ``data/go`` = share (let the neighbour read the counter), = watch
-(the peer's), = run, = stop, = report (write ``data/report``).  Anything that is not as it must be ends the domain as
-crashed, with the reason in its report.
+Directed by the test over its nodes: ``data/go`` = share (let the neighbour read the counter),
+= watch (the peer's), = run, = stop, = report (write ``data/report``).  Anything that is not as it
+must be ends the domain as crashed, with the reason in its report.
 """
 
 from __future__ import annotations
@@ -71,6 +71,5 @@ def main(dom: Domain) -> None:
     store.write("data/done", str(writes))
     # All have stopped when the test says so; every event was queued before that order was.
     dom.wait(lambda: "report" in orders, WAIT, "the order to report")
-    store.write("data/report", json.dumps(
-        {"writes": writes, "commits": commits, "events": events}))
+    store.write("data/report", json.dumps({"writes": writes, "commits": commits, "events": events}))
     dom.wait(lambda: dom.shutdown_requested is not None, WAIT, "the end")

@@ -15,9 +15,32 @@ BATCH = 50
 """Frames that one connection sends at once."""
 
 _FRAGMENTS = (
-    b"", b"\0", b"/", b"/a\0", b"a/b\0", b"/a/b/c\0", b"@releaseDomain\0", b"@\0", b"n0\0", b"b1\0",
-    b"x", b"T\0", b"F\0", b"\xff\xfe\0", b"0\0", b"1\0", b"9" * 30 + b"\0", b"-1\0", b"//\0",
-    b"/a/\0", b"quota\0", b"set\0", b"help\0", b"check\0", b"/" + b"y" * 2100 + b"\0", b"z" * 3000,
+    b"",
+    b"\0",
+    b"/",
+    b"/a\0",
+    b"a/b\0",
+    b"/a/b/c\0",
+    b"@releaseDomain\0",
+    b"@\0",
+    b"n0\0",
+    b"b1\0",
+    b"x",
+    b"T\0",
+    b"F\0",
+    b"\xff\xfe\0",
+    b"0\0",
+    b"1\0",
+    b"9" * 30 + b"\0",
+    b"-1\0",
+    b"//\0",
+    b"/a/\0",
+    b"quota\0",
+    b"set\0",
+    b"help\0",
+    b"check\0",
+    b"/" + b"y" * 2100 + b"\0",
+    b"z" * 3000,
 )
 _LENGTHS = (0, -1, 1, 2, 16, 5000, 2**31, 2**32 - 1)
 """How far a length may be off."""

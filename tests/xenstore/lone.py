@@ -18,9 +18,19 @@ def lone_store(tmp_path: Path, trace: bool = True) -> Iterator[str]:
     path = str(tmp_path / "run" / "socket")
     ready, tell = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hvsim.xenstore", "--socket", path, "--ready-fd", str(tell),
-         *(("--trace", str(tmp_path / "trace")) if trace else ())],
-        cwd=ROOT, pass_fds=(tell,), stdin=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "hvsim.xenstore",
+            "--socket",
+            path,
+            "--ready-fd",
+            str(tell),
+            *(("--trace", str(tmp_path / "trace")) if trace else ()),
+        ],
+        cwd=ROOT,
+        pass_fds=(tell,),
+        stdin=subprocess.DEVNULL,
     )
     os.close(tell)
     try:

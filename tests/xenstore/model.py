@@ -159,8 +159,7 @@ class View:
         if self.domid and len(texts) > PERMISSIONS_MAX:
             return "ENOSPC"
         rights = tuple(
-            Right(text[0], int(text[1:]), int(text[1:]) not in self.there)
-            for text in texts
+            Right(text[0], int(text[1:]), int(text[1:]) not in self.there) for text in texts
         )
         if rights[0].dead:
             return "ENOENT"
@@ -244,8 +243,11 @@ class Model:
                     if watch.path == path or (
                         not exact and path.startswith(watch.path.rstrip("/") + "/")
                     ):
-                        near = [nodes.get(p) for nodes in (before, self.nodes)
-                                for p in (path, parent(path))]
+                        near = [
+                            nodes.get(p)
+                            for nodes in (before, self.nodes)
+                            for p in (path, parent(path))
+                        ]
                         if watch.domid == 0 or any(
                             node and self.may(watch.domid, node.rights, "r") for node in near
                         ):
@@ -312,7 +314,8 @@ class Model:
         view, _ = self.replay(transaction)
         return any(
             right.domid == domid
-            for path, node in view.nodes.items() if ("node", path) in view.changed
+            for path, node in view.nodes.items()
+            if ("node", path) in view.changed
             for right in node.rights
         )
 
@@ -348,8 +351,9 @@ class Model:
                 view.remove(path, "")
         for path, (value, rights) in list(self.nodes.items()):
             if any(right.domid == domid and not right.dead for right in rights):
-                left = [right._replace(dead=True) if right.domid == domid else right
-                        for right in rights]
+                left = [
+                    right._replace(dead=True) if right.domid == domid else right for right in rights
+                ]
                 if rights[0].domid == domid:
                     left[0] = Right(rights[0].letter, 0)
                 view.put(path, Node(value, tuple(left)))

@@ -90,8 +90,11 @@ class Replay:
     @property
     def steps(self) -> int:
         """How many writes of a state were judged."""
-        return sum(record["kind"] == "state" for device in self.monitor.devices.values()
-                   for record in device.records)
+        return sum(
+            record["kind"] == "state"
+            for device in self.monitor.devices.values()
+            for record in device.records
+        )
 
 
 def play_states(name: str) -> Replay:
@@ -123,7 +126,8 @@ def play_states(name: str) -> Replay:
 
 _REQUEST = re.compile(
     r"\d\d:\d\d:\d\d (?P<who>\S+) +(?P<verb>[A-Z_]+) +(?P<path>\S*) ?(?P<value>.*?)"
-    r"(?:  => (?P<reply>.*))?$")
+    r"(?:  => (?P<reply>.*))?$"
+)
 
 
 def play_trace(name: str) -> Replay:

@@ -233,7 +233,8 @@ def test_xsa_415_a_refused_create_in_a_transaction_leaves_nothing(world: World) 
         assert guest.ask("WRITE", "data/w", "ok", tx=tx) == "OK"
         assert guest.end(tx, decision) == "OK"
         assert sorted(world.store.tree.nodes[b"/local/domain/1/data"].children.names) == (
-            [b"w"] if decision else [])
+            [b"w"] if decision else []
+        )
         guest.ask("RM", "data/w")
 
 
@@ -282,9 +283,7 @@ def test_xsa_418_a_deep_tree_is_only_deep(world: World) -> None:
 
 
 @pytest.mark.parametrize("length", [4097, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1])
-def test_xsa_420_a_length_beyond_all_bounds_ends_the_connection(
-    world: World, length: int
-) -> None:
+def test_xsa_420_a_length_beyond_all_bounds_ends_the_connection(world: World, length: int) -> None:
     """Rule: such a header is the end of that connection, at once, and once; nothing is awaited or
     tried again.
 
@@ -345,7 +344,11 @@ def test_xsa_483_the_next_owner_of_a_domid_begins_at_zero(world: World) -> None:
         world.dom0.ask("RM", "/local/domain/1")
         account = world.store.tree.account(1)
         assert (account.nodes, account.watches, account.transactions, account.memory) == (
-            0, 0, 0, 0)
+            0,
+            0,
+            0,
+            0,
+        )
 
 
 def test_xsa_484_reset_watches_inside_a_transaction(world: World) -> None:

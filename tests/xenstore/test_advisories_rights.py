@@ -189,8 +189,18 @@ def test_xsa_419_two_guests_together_do_not_leave_nodes_to_dom0(world: World) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["/local/domain/", "/local/domain/1/", "/", "//", "/local//domain", "local/domain/", "@", "",
-     "/local/domain/99999999999/x/", "/local/domain/-1/"],
+    [
+        "/local/domain/",
+        "/local/domain/1/",
+        "/",
+        "//",
+        "/local//domain",
+        "local/domain/",
+        "@",
+        "",
+        "/local/domain/99999999999/x/",
+        "/local/domain/-1/",
+    ],
 )
 @pytest.mark.parametrize("name", ["READ", "WRITE", "MKDIR", "RM", "SET_PERMS", "WATCH", "UNWATCH"])
 def test_xsa_481_an_odd_path_is_an_answer(world: World, path: str, name: str) -> None:

@@ -129,8 +129,10 @@ def test_killed_every_second_for_a_minute(tmp_path: Path) -> None:
 
 def test_without_its_journal_everything_is_lost(tmp_path: Path) -> None:
     """The negative control: it is the journal that the test above tests."""
-    with LabHost(tmp_path, journal=False) as host, \
-            LastingStore(host.store_path, "TEST", "test") as store:
+    with (
+        LabHost(tmp_path, journal=False) as host,
+        LastingStore(host.store_path, "TEST", "test") as store,
+    ):
         store.write("/test", "here")
         dead = kill_store(host)
         host.wait(lambda: bool(set(store_pids(host)) - {dead}), "a new store")

@@ -38,7 +38,10 @@ with socket.socket(socket.AF_UNIX) as client:
 def ask(path: str, *prefix: str) -> str:
     """What a program gets that is started behind *prefix*: bytes of an answer."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", ASK, path], capture_output=True, text=True, timeout=30,
+        [*prefix, sys.executable, "-c", ASK, path],
+        capture_output=True,
+        text=True,
+        timeout=30,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr

@@ -14,8 +14,25 @@ from tests.xenstore.lone import lone_store
 from tests.xenstore.peer import Peer
 
 FRAGMENTS = st.sampled_from(
-    [b"", b"\0", b"/", b"/a\0", b"a/b\0", b"@releaseDomain\0", b"n0\0", b"x", b"T\0", b"\xff\0",
-     b"1\0", b"99999999999999999999999\0", b"-1\0", b"//\0", b"quota\0", b"set\0", b"help\0"]
+    [
+        b"",
+        b"\0",
+        b"/",
+        b"/a\0",
+        b"a/b\0",
+        b"@releaseDomain\0",
+        b"n0\0",
+        b"x",
+        b"T\0",
+        b"\xff\0",
+        b"1\0",
+        b"99999999999999999999999\0",
+        b"-1\0",
+        b"//\0",
+        b"quota\0",
+        b"set\0",
+        b"help\0",
+    ]
 )
 FRAME = st.tuples(
     st.one_of(st.integers(0, 24), st.integers(0, 2**32 - 1)),

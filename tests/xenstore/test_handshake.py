@@ -27,15 +27,19 @@ class House:
         self.store = Store()
         self.reports: list[str] = []
         self.now = 0.0
-        hooks = Handshakes(self.store, lambda: self.now, strict,
-                           lambda domid, text: self.reports.append(text))
+        hooks = Handshakes(
+            self.store, lambda: self.now, strict, lambda domid, text: self.reports.append(text)
+        )
         self.monitor = hooks.monitor
         for domid in (DRIVER, GUEST):
             self.store.domains[domid] = Domain(domid)
             self.store.known.add(domid)
         self.tools = self.tool("XL")
-        self.kernel, self.driver, self.guest = Peer(self.store, 0), Peer(self.store, DRIVER), Peer(
-            self.store, GUEST)
+        self.kernel, self.driver, self.guest = (
+            Peer(self.store, 0),
+            Peer(self.store, DRIVER),
+            Peer(self.store, GUEST),
+        )
         self.tools.ask("WRITE", f"/local/domain/{GUEST}/name", "web")
         self.attach()
 
@@ -107,8 +111,12 @@ def test_what_real_drivers_do_passes(strict: bool) -> None:
 def test_windows_closes_before_it_connects() -> None:
     house = House(strict=True)
     for peer, path, states in (
-        (house.driver, BACK, (2,)), (house.guest, FRONT, (5,)), (house.driver, BACK, (5,)),
-        (house.guest, FRONT, (6,)), (house.driver, BACK, (6,)), (house.guest, FRONT, (1,)),
+        (house.driver, BACK, (2,)),
+        (house.guest, FRONT, (5,)),
+        (house.driver, BACK, (5,)),
+        (house.guest, FRONT, (6,)),
+        (house.driver, BACK, (6,)),
+        (house.guest, FRONT, (1,)),
         (house.driver, BACK, (2,)),
     ):
         for state in states:
@@ -197,8 +205,12 @@ def test_steps_that_are_none_and_states_that_are_none() -> None:
     house.state(house.guest, FRONT, 9)
     house.state(house.guest, FRONT, "")
     assert house.flags() == ["illegal-step", "not-a-state", "not-a-state"]
-    [step] = [one for record in house.records() for one in record["breaches"]
-              if one["rule"] == "illegal-step"]
+    [step] = [
+        one
+        for record in house.records()
+        for one in record["breaches"]
+        if one["rule"] == "illegal-step"
+    ]
     assert "from Closing (5) to Connected (4)" in step["what"]
     assert "Closed (6)" in step["what"]
     assert "xen/io/xenbus.h" in step["source"]
@@ -270,11 +282,17 @@ def test_a_domain_that_vanishes_takes_its_halves_along() -> None:
 
 def test_errors_of_a_half_are_part_of_its_history() -> None:
     house = House()
-    house.tools.ask("WRITE", f"/local/domain/{DRIVER}/error/backend/vbd/{GUEST}/51712/error",
-                    "3 mapping in shared page 99999")
+    house.tools.ask(
+        "WRITE",
+        f"/local/domain/{DRIVER}/error/backend/vbd/{GUEST}/51712/error",
+        "3 mapping in shared page 99999",
+    )
     last = house.records()[-1]
     assert (last["kind"], last["half"], last["text"]) == (
-        "error", "backend", "3 mapping in shared page 99999")
+        "error",
+        "backend",
+        "3 mapping in shared page 99999",
+    )
 
 
 def test_a_monitor_laid_over_a_store_that_is_there_knows_its_states() -> None:
@@ -303,11 +321,18 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(house.monitor.devices) == 3
 
 
-@pytest.mark.parametrize("path", [
-    b"/local/domain/5/data/x", b"/local/domain/5/device/vbd", b"/local/domain/5/device/vbd/x/state",
-    b"/libxl/5/device/vbd/51712/state", b"/local/domain/0/backend/console/5/0/state",
-    b"/local/domain/5/device/suspend/event-channel", b"/local/domain/5/console/state",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/local/domain/5/data/x",
+        b"/local/domain/5/device/vbd",
+        b"/local/domain/5/device/vbd/x/state",
+        b"/libxl/5/device/vbd/51712/state",
+        b"/local/domain/0/backend/console/5/0/state",
+        b"/local/domain/5/device/suspend/event-channel",
+        b"/local/domain/5/console/state",
+    ],
+)
 def test_paths_that_are_no_devices(path: bytes) -> None:
     assert locate(path) is None
 

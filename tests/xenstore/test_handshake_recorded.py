@@ -8,8 +8,10 @@ from tests.fidelity.recording import DATA
 from tests.xenstore.recorded import Replay, play_states, play_trace
 
 STATES = sorted(file.name.removesuffix(".states.txt") for file in DATA.glob("*.states.txt"))
-TRACES = sorted(file.name.removesuffix(".trace-readable.txt.gz")
-                for file in DATA.glob("*.trace-readable.txt.gz"))
+TRACES = sorted(
+    file.name.removesuffix(".trace-readable.txt.gz")
+    for file in DATA.glob("*.trace-readable.txt.gz")
+)
 
 ODD = {
     "77-paused-create-and-bad-ring-ref": [
@@ -42,8 +44,11 @@ def test_whole_traces_with_reads_and_transactions(name: str) -> None:
 def test_a_recording_that_lost_one_line_is_flagged() -> None:
     """The replay can go red: 66-restore without its ring-ref and event-channel."""
     replay = Replay()
-    tools, guest, kernel = (replay.resolve("XL", "/")[0], replay.resolve("domU9", "/")[0],
-                            replay.resolve("KERN0", "/")[0])
+    tools, guest, kernel = (
+        replay.resolve("XL", "/")[0],
+        replay.resolve("domU9", "/")[0],
+        replay.resolve("KERN0", "/")[0],
+    )
     front, back = "/local/domain/9/device/vbd/51712", "/local/domain/0/backend/vbd/9/51712"
     replay.write(tools, {f"{front}/state": "1", f"{back}/state": "1"})
     replay.write(kernel, {f"{back}/state": "2"})

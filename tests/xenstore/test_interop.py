@@ -31,8 +31,12 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def tool(store_path: str, name: str, *argv: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [f"xenstore-{name}", *argv], env={**os.environ, "XENSTORED_PATH": store_path},
-        capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+        [f"xenstore-{name}", *argv],
+        env={**os.environ, "XENSTORED_PATH": store_path},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -50,8 +54,7 @@ def test_the_tools_give_the_recorded_texts(store_path: str) -> None:
     tree = '/t1/a = ""   (n0)\n/t1/a/b = ""   (n0)\n/t1/a/b/c = "hello"   (n0)\n'
     assert tool(store_path, "ls", "-f", "-p", "/t1") == (0, tree, "")
     assert tool(store_path, "chmod", "/t1/a", "n1", "r2", "b3", "w4")[2] == (
-        "xenstore-chmod: Error occurred setting permissions on '/t1/a': "
-        "No such file or directory\n"
+        "xenstore-chmod: Error occurred setting permissions on '/t1/a': No such file or directory\n"
     )
     assert tool(store_path, "chmod", "-r", "/t1/a", "n0", "r2") == (0, "", "")
     assert tool(store_path, "ls", "-f", "-p", "/t1")[1] == tree.replace("(n0)", "(n0,r2)")

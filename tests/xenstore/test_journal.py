@@ -25,12 +25,18 @@ State = tuple[object, ...]
 def state(store: Store) -> State:
     """All that has to come back."""
     return (
-        [(path, store.tree.nodes[path].value, store.tree.nodes[path].perms)
-         for path in store.tree.walk(b"/")],
+        [
+            (path, store.tree.nodes[path].value, store.tree.nodes[path].perms)
+            for path in store.tree.walk(b"/")
+        ],
         {domid: (domain.shutdown, domain.target) for domid, domain in store.domains.items()},
-        dict(store.special), astuple(store.limits),
-        {domid: (account.nodes, account.memory)
-         for domid, account in store.tree.accounts.items() if account.nodes},
+        dict(store.special),
+        astuple(store.limits),
+        {
+            domid: (account.nodes, account.memory)
+            for domid, account in store.tree.accounts.items()
+            if account.nodes
+        },
     )
 
 
@@ -41,15 +47,27 @@ def recovered(payloads: list[bytes]) -> Store:
 
 
 REQUESTS = st.one_of(
-    st.tuples(st.just("WRITE"), st.sampled_from(["/a", "/a/b", "/a/b/c", "/d", "/d/e"]),
-              st.text("xy", max_size=4)),
+    st.tuples(
+        st.just("WRITE"),
+        st.sampled_from(["/a", "/a/b", "/a/b/c", "/d", "/d/e"]),
+        st.text("xy", max_size=4),
+    ),
     st.tuples(st.just("MKDIR"), st.sampled_from(["/m", "/a/m", "/a/b"])),
     st.tuples(st.just("RM"), st.sampled_from(["/a", "/a/b", "/d", "/m"])),
-    st.tuples(st.just("SET_PERMS"), st.sampled_from(["/a", "/d", "@releaseDomain"]),
-              st.sampled_from(["n0", "n1", "b2"]), st.sampled_from(["r1", "b2", "w7"])),
+    st.tuples(
+        st.just("SET_PERMS"),
+        st.sampled_from(["/a", "/d", "@releaseDomain"]),
+        st.sampled_from(["n0", "n1", "b2"]),
+        st.sampled_from(["r1", "b2", "w7"]),
+    ),
     st.tuples(st.just("SET_TARGET"), st.just("1"), st.just("2")),
-    st.tuples(st.just("CONTROL"), st.just("quota"), st.just("set"), st.just("watches"),
-              st.sampled_from(["5", "77"])),
+    st.tuples(
+        st.just("CONTROL"),
+        st.just("quota"),
+        st.just("set"),
+        st.just("watches"),
+        st.sampled_from(["5", "77"]),
+    ),
     st.just(("transaction",)),
 )
 

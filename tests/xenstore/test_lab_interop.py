@@ -43,7 +43,11 @@ class Programs:
     ) -> subprocess.CompletedProcess[str]:
         """Run *argv*, acting as domain *who* ("" for dom0)."""
         return subprocess.run(
-            argv, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
             env={**os.environ, "XENSTORED_PATH": self.sockets[who], **environment},
         )
 
@@ -76,7 +80,8 @@ def test_the_xenstore_tools(programs: Programs) -> None:
     assert tool("exists", "/t/none")[0] == 1
     assert tool("chmod", "-r", "/t", "n0", "r3") == (0, "", "")
     assert tool("ls", "-f", "-p", "/t")[1] == (
-        '/t/a = ""   (n0,r3)\n/t/a/b = "1"   (n0,r3)\n/t/c = "two"   (n0,r3)\n')
+        '/t/a = ""   (n0,r3)\n/t/a/b = "1"   (n0,r3)\n/t/c = "two"   (n0,r3)\n'
+    )
     assert tool("watch", "-n", "1", "/t") == (0, "/t\n", "")
     assert tool("rm", "/t") == (0, "", "")
     assert tool("read", "/t")[0] == 1
@@ -88,8 +93,12 @@ def test_the_tools_act_as_a_domain(programs: Programs) -> None:
     assert tool("read", "name", who="web-frontend") == (0, "web-frontend\n", "")
     assert tool("write", "data/from-tool", "1", who="web-frontend") == (0, "", "")
     assert tool("read", "/local/domain/3/data/from-tool") == (0, "1\n", "")
-    assert tool("ls", "-f", "-p", "/local/domain/3/data", who="web-frontend")[1].count(
-        'from-tool = "1"   (n3)') == 1
+    assert (
+        tool("ls", "-f", "-p", "/local/domain/3/data", who="web-frontend")[1].count(
+            'from-tool = "1"   (n3)'
+        )
+        == 1
+    )
     assert tool("write", "name", "evil", who="web-frontend")[0] == 1
     assert tool("read", "/local/domain/2/name", who="web-frontend")[0] == 1
     assert tool("ls", "/", who="web-frontend")[0] == 1
@@ -108,9 +117,12 @@ def test_xenstore_control(programs: Programs) -> None:
     code, out = control("quota")
     assert code == 0
     assert out.splitlines()[:2] == [
-        "Quota settings:", "nodes            :     1000 Nodes per domain"]
+        "Quota settings:",
+        "nodes            :     1000 Nodes per domain",
+    ]
     assert control("quota-soft")[1].splitlines()[1] == (
-        "memory           :  2097152 Total Xenstore memory per domain (warning level)")
+        "memory           :  2097152 Total Xenstore memory per domain (warning level)"
+    )
     assert re.search(r"^Domain 3:\nnodes +: +[1-9]", control("quota", "3")[1])
     assert control("quota", "77")[0] == 3
     assert control("quota", "set", "nodes", "1001") == (0, "OK\n")

@@ -18,13 +18,32 @@ from tests.xenstore.peer import Peer
 
 GUESTS = (1, 2, 3)
 PATHS = (
-    "/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/b/b", "/a/a/a", "/a/a/b", "/a/b/a", "/b/a/a",
+    "/",
+    "/a",
+    "/b",
+    "/a/a",
+    "/a/b",
+    "/b/a",
+    "/b/b",
+    "/a/a/a",
+    "/a/a/b",
+    "/a/b/a",
+    "/b/a/a",
     *(f"/local/domain/{domid}{path}" for domid in (1, 2) for path in ("", "/a", "/a/b")),
 )
 WATCHED = (*PATHS, "a", "a/b", "@releaseDomain", "@introduceDomain")
 METHODS = (
-    *["outside"] * 8, *["inside"] * 6, *["end"] * 3, *["begin"] * 2, *["watch"] * 3, "unwatch",
-    "birth", "birth", "death", "set_target", "reset_watches",
+    *["outside"] * 8,
+    *["inside"] * 6,
+    *["end"] * 3,
+    *["begin"] * 2,
+    *["watch"] * 3,
+    "unwatch",
+    "birth",
+    "birth",
+    "death",
+    "set_target",
+    "reset_watches",
 )
 CHOICES = range(60)
 
@@ -36,8 +55,19 @@ class Choose(Protocol):
 
 
 def request(choose: Choose) -> m.Request:
-    name = choose(("WRITE", "WRITE", "SET_PERMS", "MKDIR", "RM", "READ", "DIRECTORY", "DIRECTORY",
-                   "GET_PERMS"))
+    name = choose(
+        (
+            "WRITE",
+            "WRITE",
+            "SET_PERMS",
+            "MKDIR",
+            "RM",
+            "READ",
+            "DIRECTORY",
+            "DIRECTORY",
+            "GET_PERMS",
+        )
+    )
     path = choose(PATHS)
     if name == "WRITE":
         return name, path, choose("12")
@@ -93,7 +123,9 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         limits = Limits(
-            nodes=m.NODES_MAX, watches=m.WATCHES_MAX, transactions=m.TRANSACTIONS_MAX,
+            nodes=m.NODES_MAX,
+            watches=m.WATCHES_MAX,
+            transactions=m.TRANSACTIONS_MAX,
             permissions=m.PERMISSIONS_MAX,
         )
         self.rings = Rings()
@@ -338,8 +370,13 @@ def test_wandering(seed: int) -> None:
 def effort(examples: int, steps: int, seeded: bool) -> settings:
     """How long hypothesis is to try; seeded: the same way every time."""
     return settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=seeded,
-        suppress_health_check=list(HealthCheck), database=None, print_blob=False,
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=seeded,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        print_blob=False,
     )
 
 

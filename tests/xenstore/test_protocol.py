@@ -88,9 +88,16 @@ def test_control(world: World, tmp_path: Path) -> None:
     assert ask("CONTROL", "memreport", str(file)) == "OK"
     assert file.read_text().startswith("nodes ")
     assert ask("CONTROL", "memreport", "/nowhere/at/all") == "ENOENT"
-    for words in (["help", "x"], ["quota", "set"], ["quota", "set", "nodes", "0"], ["log", "maybe"],
-                  ["quota", "set", "nodes", "9" * 12], ["quota-soft", "set", "nodes", "1"],
-                  ["quota", "set", "transaction_nodes", "5"], ["print"]):
+    for words in (
+        ["help", "x"],
+        ["quota", "set"],
+        ["quota", "set", "nodes", "0"],
+        ["log", "maybe"],
+        ["quota", "set", "nodes", "9" * 12],
+        ["quota-soft", "set", "nodes", "1"],
+        ["quota", "set", "transaction_nodes", "5"],
+        ["print"],
+    ):
         assert ask("CONTROL", *words) == "EINVAL", words
     assert ask("CONTROL", "quota", "77") == "ENOENT"
     assert ask("CONTROL", "quota", "set", "path-max", "5000") == "OK"
@@ -103,13 +110,17 @@ def test_control(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "answer"),
-    [("memory", "ENOMEM"), ("transaction-nodes", "ENOSPC"), ("node-size", "ENOSPC"),
-     ("nodes", "ENOSPC"), ("permissions", "ENOSPC"), ("watches", "E2BIG"),
-     ("transactions", "ENOSPC")],
+    [
+        ("memory", "ENOMEM"),
+        ("transaction-nodes", "ENOSPC"),
+        ("node-size", "ENOSPC"),
+        ("nodes", "ENOSPC"),
+        ("permissions", "ENOSPC"),
+        ("watches", "E2BIG"),
+        ("transactions", "ENOSPC"),
+    ],
 )
-def test_every_quota_bites_by_name_and_can_be_raised(
-    world: World, name: str, answer: str
-) -> None:
+def test_every_quota_bites_by_name_and_can_be_raised(world: World, name: str, answer: str) -> None:
     """Red when the ``Refused`` of that limit does not name it."""
     guest = world.guest(1)
     low, high = {"memory": (4096, 10**6), "node-size": (200, 4000)}.get(name, (3, 100))

@@ -141,9 +141,17 @@ def test_unknown_operation_is_enosys() -> None:
 @pytest.mark.parametrize(
     "type",
     [
-        xs_wire.XS_READ, xs_wire.XS_DIRECTORY, xs_wire.XS_GET_PERMS, xs_wire.XS_MKDIR,
-        xs_wire.XS_RM, xs_wire.XS_WATCH, xs_wire.XS_UNWATCH, xs_wire.XS_SET_PERMS,
-        xs_wire.XS_WRITE, xs_wire.XS_DIRECTORY_PART, xs_wire.XS_GET_DOMAIN_PATH,
+        xs_wire.XS_READ,
+        xs_wire.XS_DIRECTORY,
+        xs_wire.XS_GET_PERMS,
+        xs_wire.XS_MKDIR,
+        xs_wire.XS_RM,
+        xs_wire.XS_WATCH,
+        xs_wire.XS_UNWATCH,
+        xs_wire.XS_SET_PERMS,
+        xs_wire.XS_WRITE,
+        xs_wire.XS_DIRECTORY_PART,
+        xs_wire.XS_GET_DOMAIN_PATH,
     ],
 )
 def test_payload_without_a_string_is_einval(type: int, payload: bytes, domid: int) -> None:

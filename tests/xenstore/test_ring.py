@@ -180,7 +180,9 @@ def test_client_waits_for_a_reconnecting_store() -> None:
 @pytest.mark.parametrize(
     ("offset", "value"),
     [
-        (xs_wire.REQ_PROD, 1025), (xs_wire.REQ_PROD, 0xFFFFFFFF), (xs_wire.REQ_CONS, 1),
+        (xs_wire.REQ_PROD, 1025),
+        (xs_wire.REQ_PROD, 0xFFFFFFFF),
+        (xs_wire.REQ_CONS, 1),
         (xs_wire.REQ_CONS, 0x80000000),
     ],
 )

@@ -121,7 +121,8 @@ class Served:
             stream = recovery.streams.get(1)
             if stream is not None and self.ring.resume(stream.before, stream.after):
                 connection.resume(
-                    stream.kept, stream.unsent(self.ring.produced()), stream.transactions)
+                    stream.kept, stream.unsent(self.ring.produced()), stream.transactions
+                )
         machine.journal = [self.recorder.snapshot()]
         self.ring.machine = machine
 

@@ -91,7 +91,10 @@ def test_trace_names_the_client(store_path: str) -> None:
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     mine = [line for line in lines if line["label"] == "XL"]
     assert [(line["op"], line.get("path")) for line in mine[:5]] == [
-        ("NOTE", None), ("WRITE", "/traced"), ("READ", "/traced/none"), ("WATCH", "/traced"),
+        ("NOTE", None),
+        ("WRITE", "/traced"),
+        ("READ", "/traced/none"),
+        ("WATCH", "/traced"),
         ("WATCH_EVENT", "/traced"),
     ]
     assert mine[1]["value"] == "value"
@@ -146,7 +149,9 @@ def test_commands(store_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("write", "//", "x") == (1, "", "xenstore-write: could not write path //\n")
     assert run("list", "/none") == (1, "", "xenstore-list: could not list path /none\n")
     assert run("ls", "/none") == (
-        1, "", "xenstore-ls: xs_directory (/none): No such file or directory\n"
+        1,
+        "",
+        "xenstore-ls: xs_directory (/none): No such file or directory\n",
     )
     assert run("watch", "bad path")[::2] == (1, "xenstore-watch: Unable to add watch on bad path\n")
     assert run("write", "/c")[0] == 1

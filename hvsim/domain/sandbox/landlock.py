@@ -100,9 +100,7 @@ def restrict(paths: Iterable[tuple[str, Mode]], optional: Iterable[str], abi: in
     handled = Handled.of(abi)
     attr = handled.pack(abi)
     buffer = ctypes.create_string_buffer(attr, len(attr))
-    ruleset = syscalls.syscall(
-        "landlock_create_ruleset", ctypes.addressof(buffer), len(attr), 0
-    )
+    ruleset = syscalls.syscall("landlock_create_ruleset", ctypes.addressof(buffer), len(attr), 0)
     try:
         for path, mode in paths:
             _allow(ruleset, path, mode, handled.fs)

@@ -13,8 +13,19 @@ _READ_WRITE: Final = ("rw", "readwrite", "w")
 _READ_ONLY: Final = ("ro", "readonly", "r")
 _FLAGS: Final = ("cdrom", "discard", "no-discard", "direct-io-safe")
 _PREFIX: Final = re.compile(r"([a-z][a-z0-9]*):")
-_KNOWN_PREFIXES: Final = ("raw", "qcow", "qcow2", "vhd", "phy", "file", "aio", "tap", "tap2",
-                          "ioemu", "tapdisk")
+_KNOWN_PREFIXES: Final = (
+    "raw",
+    "qcow",
+    "qcow2",
+    "vhd",
+    "phy",
+    "file",
+    "aio",
+    "tap",
+    "tap2",
+    "ioemu",
+    "tapdisk",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,10 @@ class _DiskParser:
 
     def error(self, message: str, near: str | None = None) -> ConfigError:
         where = f": near `{near}'" if near is not None else ""
-        return ConfigError(f"{self.source}: config parsing error in disk specification: {message}"
-                           f"{where} in `{self.spec}'")
+        return ConfigError(
+            f"{self.source}: config parsing error in disk specification: {message}"
+            f"{where} in `{self.spec}'"
+        )
 
     def parse(self) -> DiskConfig:
         rest = self._strip_prefix(self.spec)
@@ -89,7 +102,7 @@ class _DiskParser:
             if match[1] not in _KNOWN_PREFIXES:
                 raise self.error("unknown deprecated disk prefix", spec)
             self.format = match[1] if match[1] in FORMATS else self.format or "raw"
-            spec = spec[match.end():]
+            spec = spec[match.end() :]
             match = _PREFIX.match(spec)
         return spec
 

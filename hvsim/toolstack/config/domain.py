@@ -14,15 +14,24 @@ from hvsim.toolstack.config.disk import DiskConfig, parse_disk
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.syntax import Settings, parse_settings
 
-ACTIONS: Final = ("destroy", "restart", "rename-restart", "preserve", "coredump-destroy",
-                  "coredump-restart", "soft-reset")
+ACTIONS: Final = (
+    "destroy",
+    "restart",
+    "rename-restart",
+    "preserve",
+    "coredump-destroy",
+    "coredump-restart",
+    "soft-reset",
+)
 DEFAULT_MEMORY: Final = 128
 """MiB; the default of libxl for a PV guest."""
 NAME_MAX: Final = 128
 
 EVENTS: Final = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog")
 _DEFAULT_ACTIONS: Final = {
-    "on_poweroff": "destroy", "on_reboot": "restart", "on_crash": "destroy",
+    "on_poweroff": "destroy",
+    "on_reboot": "restart",
+    "on_crash": "destroy",
     "on_watchdog": "destroy",
 }
 
@@ -124,8 +133,9 @@ def _type(settings: Settings) -> str:
 def _check_name(name: str) -> None:
     """Names end up in store paths' values, file names and messages: keep them printable."""
     if len(name) > NAME_MAX or not name.isprintable() or "/" in name or name in (".", ".."):
-        raise ConfigError(f"Invalid domain name {name!r}: use up to {NAME_MAX} printable "
-                          "characters without '/'.")
+        raise ConfigError(
+            f"Invalid domain name {name!r}: use up to {NAME_MAX} printable characters without '/'."
+        )
 
 
 def _uuid(settings: Settings) -> str | None:

@@ -10,8 +10,10 @@ from hvsim.toolstack.layout import domain_path, libxl_path
 from hvsim.toolstack.store import Store
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
 
-HEADER = f"{'Vdev':<5} {'BE':<3} {'handle':<6} {'state':<5} {'evt-ch':<6} {'ring-ref':<8} " \
-         f"{'BE-path':<30}"
+HEADER = (
+    f"{'Vdev':<5} {'BE':<3} {'handle':<6} {'state':<5} {'evt-ch':<6} {'ring-ref':<8} "
+    f"{'BE-path':<30}"
+)
 
 
 async def block_list(call: Call) -> int:
@@ -54,11 +56,17 @@ async def disks(store: Store, domid: int) -> list[dict[str, Any]]:
         if backend is None or not name.isdecimal():
             continue
         state, port, ref = (_number(value) for value in front_values)
-        rows.append({
-            "vdev": int(name), "backend_domid": devices.backend_domid(backend) or 0,
-            "handle": _number(frontend_id), "state": state, "event_channel": port,
-            "ring_ref": ref, "backend": backend,
-        })
+        rows.append(
+            {
+                "vdev": int(name),
+                "backend_domid": devices.backend_domid(backend) or 0,
+                "handle": _number(frontend_id),
+                "state": state,
+                "event_channel": port,
+                "ring_ref": ref,
+                "backend": backend,
+            }
+        )
     return rows
 
 
@@ -99,11 +107,24 @@ async def block_detach(call: Call) -> int:
     return 0
 
 
-LIST = Command("block-list", "List virtual block devices for a domain", "<Domain(s)>", block_list,
-               example="xl block-list guest")
-ATTACH = Command("block-attach", "Create a new virtual block device",
-                 "<Domain> <disk-spec-component(s)>...", block_attach,
-                 example="xl block-attach guest format=raw,vdev=xvdb,access=rw,target=/d.img")
-DETACH = Command("block-detach", "Destroy a domain's virtual block device",
-                 "[option] <Domain> <DevId>", block_detach,
-                 example="xl block-detach guest xvdb")
+LIST = Command(
+    "block-list",
+    "List virtual block devices for a domain",
+    "<Domain(s)>",
+    block_list,
+    example="xl block-list guest",
+)
+ATTACH = Command(
+    "block-attach",
+    "Create a new virtual block device",
+    "<Domain> <disk-spec-component(s)>...",
+    block_attach,
+    example="xl block-attach guest format=raw,vdev=xvdb,access=rw,target=/d.img",
+)
+DETACH = Command(
+    "block-detach",
+    "Destroy a domain's virtual block device",
+    "[option] <Domain> <DevId>",
+    block_detach,
+    example="xl block-detach guest xvdb",
+)

@@ -68,9 +68,9 @@ class UsageError(ToolstackError):
     """A command line that makes no sense; xl's usage follows, exit code 2."""
 
 
-def options(args: Sequence[str], short: str = "", long: Sequence[str] = ()) -> tuple[
-    set[str], list[str]
-]:
+def options(
+    args: Sequence[str], short: str = "", long: Sequence[str] = ()
+) -> tuple[set[str], list[str]]:
     """Split a command line into flags and the rest, as getopt does.
 
     Raises: UsageError for a flag that is not one of *short* or *long*.

@@ -46,5 +46,11 @@ def _only_pv(args: Sequence[str]) -> list[str]:
     return words
 
 
-COMMAND = Command("console", "Attach to domain's console", "[options] <Domain>", run,
-                  "Ctrl-] leaves the console.", example="xl console guest")
+COMMAND = Command(
+    "console",
+    "Attach to domain's console",
+    "[options] <Domain>",
+    run,
+    "Ctrl-] leaves the console.",
+    example="xl console guest",
+)

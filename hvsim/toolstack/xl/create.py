@@ -40,8 +40,13 @@ async def run(call: Call) -> int:
         await call.reply.out(f"Parsing config from {name}")
     defaults = call.toolstack.defaults
     request = CreateRequest(
-        config=text, config_path=name, directory=str(path.parent), overrides=tuple(args),
-        images=defaults.images, path=(*defaults.path, str(path.parent)), paused="p" in flags,
+        config=text,
+        config_path=name,
+        directory=str(path.parent),
+        overrides=tuple(args),
+        images=defaults.images,
+        path=(*defaults.path, str(path.parent)),
+        paused="p" in flags,
     )
     config = config_of(request)
     await call.reply.err(*config.warnings)
@@ -57,14 +62,23 @@ async def run(call: Call) -> int:
 def driver(request: CreateRequest, call: Call) -> CreateRequest:
     """A domain that serves devices may open what the lab declared for such."""
     return CreateRequest(
-        config=request.config, config_path=request.config_path, directory=request.directory,
-        overrides=request.overrides, images=request.images, path=request.path,
-        paused=request.paused, profile="driver", files=call.toolstack.defaults.files,
+        config=request.config,
+        config_path=request.config_path,
+        directory=request.directory,
+        overrides=request.overrides,
+        images=request.images,
+        path=request.path,
+        paused=request.paused,
+        profile="driver",
+        files=call.toolstack.defaults.files,
     )
 
 
 COMMAND = Command(
-    "create", "Create a domain from config file <filename>", "<ConfigFile> [options] [vars]", run,
+    "create",
+    "Create a domain from config file <filename>",
+    "<ConfigFile> [options] [vars]",
+    run,
     "-f FILE, --defconfig=FILE\n"
     "                     Use the given configuration file.\n"
     "-n, --dryrun            Read the configuration and stop.\n"

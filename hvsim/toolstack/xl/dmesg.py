@@ -13,6 +13,11 @@ async def run(call: Call) -> int:
     return 0
 
 
-COMMAND = Command("dmesg", "Read and/or clear dmesg buffer", "[-c]", run,
-                  "-c                      Clear dmesg buffer as well as printing it",
-                  example="xl dmesg")
+COMMAND = Command(
+    "dmesg",
+    "Read and/or clear dmesg buffer",
+    "[-c]",
+    run,
+    "-c                      Clear dmesg buffer as well as printing it",
+    example="xl dmesg",
+)

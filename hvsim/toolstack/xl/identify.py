@@ -18,8 +18,9 @@ async def domid(call: Call) -> int:
             call.reply.data = info.domid
             await call.reply.out(str(info.domid))
             return 0
-    raise ToolstackError(f"Can't get domid of domain name '{args[0]}', maybe this domain does "
-                         "not exist.")
+    raise ToolstackError(
+        f"Can't get domid of domain name '{args[0]}', maybe this domain does not exist."
+    )
 
 
 async def domname(call: Call) -> int:
@@ -32,14 +33,17 @@ async def domname(call: Call) -> int:
         async with call.toolstack.store() as store:
             name = await store.read(f"{domain_path(int(args[0]))}/name")
     if not name:
-        raise ToolstackError(f"Can't get domain name of domain id '{args[0]}', maybe this domain "
-                             "does not exist.")
+        raise ToolstackError(
+            f"Can't get domain name of domain id '{args[0]}', maybe this domain does not exist."
+        )
     call.reply.data = name
     await call.reply.out(name)
     return 0
 
 
-DOMID = Command("domid", "Convert a domain name to domain id", "<DomainName>", domid,
-                example="xl domid guest")
-DOMNAME = Command("domname", "Convert a domain id to domain name", "<DomainId>", domname,
-                  example="xl domname 1")
+DOMID = Command(
+    "domid", "Convert a domain name to domain id", "<DomainName>", domid, example="xl domid guest"
+)
+DOMNAME = Command(
+    "domname", "Convert a domain id to domain name", "<DomainId>", domname, example="xl domname 1"
+)

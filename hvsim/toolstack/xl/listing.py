@@ -29,9 +29,14 @@ def row(name: str | None, info: DomainInfo, *, verbose: bool = False) -> str:
 def entry(name: str | None, info: DomainInfo) -> dict[str, Any]:
     """The same as data."""
     return {
-        "name": name, "domid": info.domid, "memory_mb": info.mem_pages * PAGE_KIB // 1024,
-        "vcpus": info.vcpus, "state": info.state, "time": round(info.cpu_seconds, 1),
-        "uuid": info.uuid, "shutdown_reason": info.shutdown_reason,
+        "name": name,
+        "domid": info.domid,
+        "memory_mb": info.mem_pages * PAGE_KIB // 1024,
+        "vcpus": info.vcpus,
+        "state": info.state,
+        "time": round(info.cpu_seconds, 1),
+        "uuid": info.uuid,
+        "shutdown_reason": info.shutdown_reason,
     }
 
 
@@ -45,23 +50,33 @@ def configuration(name: str | None, info: DomainInfo, guest: Guest | None) -> di
         if guest.driver:
             c_info["driver_domain"] = "True"
         b_info |= {
-            "max_vcpus": guest.config.maxvcpus, "avail_vcpus": list(range(guest.config.vcpus)),
+            "max_vcpus": guest.config.maxvcpus,
+            "avail_vcpus": list(range(guest.config.vcpus)),
         }
     b_info |= {
-        "max_memkb": info.max_pages * PAGE_KIB, "target_memkb": info.mem_pages * PAGE_KIB,
+        "max_memkb": info.max_pages * PAGE_KIB,
+        "target_memkb": info.mem_pages * PAGE_KIB,
     }
     if guest is not None:
         b_info["video_memkb"] = 0
-        for key, value in (("kernel", guest.config.kernel), ("cmdline", guest.config.cmdline),
-                           ("ramdisk", guest.config.ramdisk)):
+        for key, value in (
+            ("kernel", guest.config.kernel),
+            ("cmdline", guest.config.cmdline),
+            ("ramdisk", guest.config.ramdisk),
+        ):
             if value:
                 b_info[key] = value
     b_info["type.pv"] = {}
     if guest is not None:
         if guest.disks:
             config["disks"] = [
-                {"backend_domid": disk.device.backend_domid, "pdev_path": disk.vbd.params,
-                 "vdev": disk.vbd.vdev, "format": "raw", "readwrite": int(not disk.vbd.readonly)}
+                {
+                    "backend_domid": disk.device.backend_domid,
+                    "pdev_path": disk.vbd.params,
+                    "vdev": disk.vbd.vdev,
+                    "format": "raw",
+                    "readwrite": int(not disk.vbd.readonly),
+                }
                 for disk in guest.disks.values()
             ]
         config |= guest.config.actions
@@ -101,8 +116,10 @@ async def run(call: Call) -> int:
 
 
 COMMAND = Command(
-    "list", "List information about all/some domains", "[options] [Domain]\n"
-    "- [--long] [--verbose] [Domain...]", run,
+    "list",
+    "List information about all/some domains",
+    "[options] [Domain]\n- [--long] [--verbose] [Domain...]",
+    run,
     "-l, --long              Output all VM details\n"
     "-v, --verbose           Prints out UUIDs and security context\n"
     "    --json              Output as JSON",

@@ -13,9 +13,20 @@ from hvsim.toolstack.xl import block, console, create, dmesg, identify, listing,
 from hvsim.toolstack.xl.command import Call, Command, UsageError
 
 _ALL: Final = (
-    create.COMMAND, listing.COMMAND, power.DESTROY, power.SHUTDOWN, power.REBOOT, pausing.PAUSE,
-    pausing.UNPAUSE, console.COMMAND, dmesg.COMMAND, block.ATTACH, block.LIST, block.DETACH,
-    identify.DOMID, identify.DOMNAME,
+    create.COMMAND,
+    listing.COMMAND,
+    power.DESTROY,
+    power.SHUTDOWN,
+    power.REBOOT,
+    pausing.PAUSE,
+    pausing.UNPAUSE,
+    console.COMMAND,
+    dmesg.COMMAND,
+    block.ATTACH,
+    block.LIST,
+    block.DETACH,
+    identify.DOMID,
+    identify.DOMNAME,
 )
 COMMANDS: Final = {command.name: command for command in _ALL}
 """The verbs that are built, by name."""
@@ -31,9 +42,7 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-async def run(
-    toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str, json: bool
-) -> int:
+async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str, json: bool) -> int:
     """Run one xl command line; returns xl's exit code.  Never raises for a user's mistake."""
     words = list(argv)
     force = False

@@ -15,8 +15,9 @@ async def pause(call: Call) -> int:
         call.toolstack.hypervisor.pause(domid)
     except HypercallError as failure:
         reason = errno_text(failure)
-        await call.reply.err(libxl(f"libxl_domain.c:587:libxl_domain_pause: Pausing domain: "
-                                   f"{reason}"))
+        await call.reply.err(
+            libxl(f"libxl_domain.c:587:libxl_domain_pause: Pausing domain: {reason}")
+        )
     return 0  # as xl: it failed, and says so, and exits with 0
 
 
@@ -27,8 +28,12 @@ async def unpause(call: Call) -> int:
         call.toolstack.hypervisor.unpause(domid)
     except HypercallError as failure:
         reason = errno_text(failure)
-        await call.reply.err(libxl(f"libxl_domain.c:761:libxl_domain_unpause: Domain {domid}:"
-                                   f"Unpausing domain: {reason}"))
+        await call.reply.err(
+            libxl(
+                f"libxl_domain.c:761:libxl_domain_unpause: Domain {domid}:"
+                f"Unpausing domain: {reason}"
+            )
+        )
     return 0
 
 
@@ -42,12 +47,15 @@ async def _domain(call: Call, verb: str) -> int:
 
 def errno_text(failure: HypercallError) -> str:
     """What strerror says of the hypervisor's errno."""
-    texts = {errno.EINVAL: "Invalid argument", errno.ESRCH: "No such process",
-             errno.EPERM: "Operation not permitted"}
+    texts = {
+        errno.EINVAL: "Invalid argument",
+        errno.ESRCH: "No such process",
+        errno.EPERM: "Operation not permitted",
+    }
     return texts.get(failure.errno or 0, str(failure))
 
 
-PAUSE = Command("pause", "Pause execution of a domain", "<Domain>", pause,
-                example="xl pause guest")
-UNPAUSE = Command("unpause", "Unpause a paused domain", "<Domain>", unpause,
-                  example="xl unpause guest")
+PAUSE = Command("pause", "Pause execution of a domain", "<Domain>", pause, example="xl pause guest")
+UNPAUSE = Command(
+    "unpause", "Unpause a paused domain", "<Domain>", unpause, example="xl unpause guest"
+)

@@ -28,8 +28,11 @@ async def destroy(call: Call) -> int:
                 "Not destroying domain 0; use -f to force.",
                 "This can only be done when using a disaggregated hardware domain and toolstack.",
             )
-        raise ToolstackError(libxl("libxl_domain.c:1183: Domain 0 holds this lab together: "
-                                   "use `hvsim down` to end it"))
+        raise ToolstackError(
+            libxl(
+                "libxl_domain.c:1183: Domain 0 holds this lab together: use `hvsim down` to end it"
+            )
+        )
     try:
         await destroy_domain(call.toolstack, domid)
     except ToolstackError as failure:
@@ -77,8 +80,10 @@ async def _ask(call: Call, domid: int, command: str, verb: str) -> None:
         raise ToolstackError(f"{verb} failed (rc={ERROR_DOMAIN_NOTFOUND})")
     if not await ask(call.toolstack, domid, command, ACK_TIMEOUT):
         raise ToolstackError(
-            libxl(f"libxl_domain.c:812:pvcontrol_cb: Domain {domid}:guest didn't acknowledge "
-                  "control request: -9"),
+            libxl(
+                f"libxl_domain.c:812:pvcontrol_cb: Domain {domid}:guest didn't acknowledge "
+                "control request: -9"
+            ),
             f"{verb} failed (rc=-9)",
         )
 
@@ -108,16 +113,30 @@ async def _wait(call: Call, domids: list[int]) -> None:
             await event.wait()
 
 
-DESTROY = Command("destroy", "Terminate a domain immediately", "<Domain>", destroy,
-                  "-f                      Permit destroying domain 0, which will only succeed",
-                  example="xl destroy guest")
-SHUTDOWN = Command("shutdown", "Issue a shutdown signal to a domain",
-                   "[options] <-a|Domain>", shutdown,
-                   "-a, --all               Shutdown all guest domains.\n"
-                   "-h                      Print this help.\n"
-                   "-w, --wait              Wait for guest(s) to shutdown.",
-                   example="xl shutdown -w guest")
-REBOOT = Command("reboot", "Issue a reboot signal to a domain", "[options] <-a|Domain>", reboot,
-                 "-a, --all               Reboot all guest domains.\n"
-                 "-w, --wait              Wait for guest(s) to reboot.",
-                 example="xl reboot guest")
+DESTROY = Command(
+    "destroy",
+    "Terminate a domain immediately",
+    "<Domain>",
+    destroy,
+    "-f                      Permit destroying domain 0, which will only succeed",
+    example="xl destroy guest",
+)
+SHUTDOWN = Command(
+    "shutdown",
+    "Issue a shutdown signal to a domain",
+    "[options] <-a|Domain>",
+    shutdown,
+    "-a, --all               Shutdown all guest domains.\n"
+    "-h                      Print this help.\n"
+    "-w, --wait              Wait for guest(s) to shutdown.",
+    example="xl shutdown -w guest",
+)
+REBOOT = Command(
+    "reboot",
+    "Issue a reboot signal to a domain",
+    "[options] <-a|Domain>",
+    reboot,
+    "-a, --all               Reboot all guest domains.\n"
+    "-w, --wait              Wait for guest(s) to reboot.",
+    example="xl reboot guest",
+)
