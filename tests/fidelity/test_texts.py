@@ -127,15 +127,12 @@ def test_the_columns_of_the_list_are_xls(host: tuple[LabHost, Path]) -> None:
     ours = lab.xl("list", "du1").out.splitlines()
     assert ours[0] == header
     shape = re.compile(r"^(\S+ +)(\d+)( +\d+)( +\d+)( {5})([-rbpscd]{6})( {2} *\d+\.\d)$")
+    widths = []
     for line in (row, ours[1]):
-        assert shape.match(line), line
-    assert (
-        [len(part) for part in shape.match(row).groups()[2:]]
-        == [  # type: ignore[union-attr]
-            len(part)
-            for part in shape.match(ours[1]).groups()[2:]  # type: ignore[union-attr]
-        ]
-    )
+        found = shape.match(line)
+        assert found, line
+        widths.append([len(part) for part in found.groups()[2:]])
+    assert widths[0] == widths[1]
 
 
 def test_the_verbose_and_the_long_list_have_xls_shape(host: tuple[LabHost, Path]) -> None:
