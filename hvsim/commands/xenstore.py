@@ -16,6 +16,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
     from hvsim.commands.raw import split_lab
     from hvsim.lab.choose import choose
+    from hvsim.xenstore.client import PATIENCE
     from hvsim.xenstore.commands import main
 
     words, lab = split_lab(words, lab)
@@ -29,4 +30,4 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
         return run_words(words[1:], lab)
     if {"-h", "--help"}.intersection(words):
         return main(list(words), "")
-    return main(list(words), str(choose(lab).xenstored))
+    return main(list(words), str(choose(lab).xenstored), patience=PATIENCE)

@@ -36,11 +36,14 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
     from hvsim.lab.choose import choose
     from hvsim.observe.handshakes import choose_device, devices, history, plight
     from hvsim.observe.timeline import brief, render
-    from hvsim.xenstore.client import connect
+    from hvsim.xenstore.client import PATIENCE, connect
 
     run = choose(lab)
     try:
-        with connect(str(run.xenstored), "CLI") as store, control_of(run) as control:
+        with (
+            connect(str(run.xenstored), "CLI", patience=PATIENCE) as store,
+            control_of(run) as control,
+        ):
             rows = devices(store)
             troubles = plight(run, control, rows)
             if options.device is None:

@@ -19,7 +19,7 @@ from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
 from hvsim.lab.rundir import RunDir, claim
 from hvsim.lab.teardown import take_down
-from hvsim.xenstore.client import SocketStore, connect
+from hvsim.xenstore.client import PATIENCE, SocketStore, connect
 
 TOOLSTACK_TIMEOUT = 20.0
 """Seconds for the toolstack daemon to serve, and for each domain to be built."""
@@ -45,7 +45,7 @@ class Running:
 
     def store(self, label: str = "LAB") -> SocketStore:
         """A connection to its store."""
-        return connect(str(self.run.xenstored), label, self.run.name)
+        return connect(str(self.run.xenstored), label, self.run.name, patience=PATIENCE)
 
     def down(self, *, now: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
         """End it: see `take_down`."""

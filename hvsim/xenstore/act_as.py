@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hvsim.domain.xenbus.requests import StoreNotFound
-from hvsim.xenstore.client import connect
+from hvsim.xenstore.client import PATIENCE, connect
 from hvsim.xenstore.doors import door_path
 
 
@@ -21,7 +21,7 @@ def socket_of(tools: Path, who: str) -> Path:
 
     Raises: NoSuchDomain; OSError when there is no store.
     """
-    with connect(str(tools), "CLI") as store:
+    with connect(str(tools), "CLI", patience=PATIENCE) as store:
         try:
             domids = store.directory("/local/domain")
         except StoreNotFound:

@@ -28,6 +28,9 @@ DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that one exchange may take."""
 DEFAULT_SOCKET: Final = "/run/xenstored/socket"
 """Where Xen's own xenstored listens."""
+PATIENCE: Final = 5.0
+"""Seconds that tools of a running lab wait for a store that is being started again."""
+_RETRY: Final = 0.01
 
 _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _HEADER_SIZE: Final = _HEADER.size
@@ -224,13 +227,28 @@ class SocketStore(StoreClient):
 
 
 def connect(
-    path: str = "", label: str = "", lab: str = "", timeout: float = DEFAULT_TIMEOUT
+    path: str = "",
+    label: str = "",
+    lab: str = "",
+    timeout: float = DEFAULT_TIMEOUT,
+    *,
+    patience: float = 0.0,
 ) -> SocketStore:
     """Connect to the store's socket (*path*, or where Xen's tools look).
 
+    Where nobody listens, look again for *patience* seconds: whoever knows that the lab runs may
+    have come between the store's death and its return.
+
     Raises: OSError when nobody listens there or access is denied.
     """
-    return SocketStore(path or default_socket(), label, lab, timeout)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return SocketStore(path or default_socket(), label, lab, timeout)
+        except (ConnectionRefusedError, FileNotFoundError):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY)
 
 
 def _ignore_event(_payload: bytes) -> None:

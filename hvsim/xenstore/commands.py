@@ -67,8 +67,11 @@ def _parser() -> _Parser:
     return parser
 
 
-def main(argv: Sequence[str], socket_path: str) -> int:
-    """Run one command against the store at *socket_path*; returns its exit code."""
+def main(argv: Sequence[str], socket_path: str, *, patience: float = 0.0) -> int:
+    """Run one command against the store at *socket_path*; returns its exit code.
+
+    *patience*: seconds to wait for a store that is being started again.
+    """
     try:
         options = _parser().parse_args(list(argv))
     except SystemExit as leave:
@@ -77,7 +80,7 @@ def main(argv: Sequence[str], socket_path: str) -> int:
     if options.verb == "write" and len(options.pairs) % 2:
         return _fail(f"{name}: each key needs a value")
     try:
-        with connect(socket_path, "CLI") as store:
+        with connect(socket_path, "CLI", patience=patience) as store:
             return _VERBS[options.verb](store, options)
     except BrokenPipeError:
         # Whoever reads our output has gone (`| head`); nothing is left to be said.
