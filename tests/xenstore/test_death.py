@@ -118,7 +118,7 @@ def storm(host: LabHost, kills: int, pause: Callable[[float], None]) -> list[int
 def test_killed_store_loses_nothing(tmp_path: Path) -> None:
     with LabHost(tmp_path) as host:
         counters = storm(host, 6, lambda began: None)
-        assert min(counters) > 6
+        assert min(counters) >= 6  # each death was followed by one more write of everybody
 
 
 @pytest.mark.soak
