@@ -28,6 +28,7 @@ COMMANDS = {
     "events": "what the hypervisor decided, so far and from now on",
     "xl": "the toolstack: list, create, destroy, shutdown, console, ...",
     "xenstore": "the store: ls, read, write, list, rm, watch",
+    "exec": "run a program of this machine in a domain",
     "fault": "kill, stall or resume a domain",
     "demo": "a database that survives its storage domain",
 }

@@ -13,11 +13,12 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import msgpack
 
-from hvsim.domain import sandbox
+from hvsim.domain import exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 
@@ -50,12 +51,14 @@ def become_domain(
     landlock_abi: int,
     missing: tuple[str, ...],
     run: Callable[[int, int, dict[str, Any]], object],
+    ids: tuple[int, int] = (0, 0),
 ) -> NoReturn:
     """Turn this process into the domain's and run it; exits instead of returning.
 
     Args:
         packed: the spec as it came.
         walled: whether the clone went into namespaces of its own (as far as they are to be had).
+        ids: the effective user and group before the clone.
     """
     name = "?"
     try:
@@ -72,18 +75,24 @@ def become_domain(
             syscalls.set_name(spec.title)
             os.umask(0o077)
             stdout = descriptors.open_stdout(spec.stdout)
-            (report_fd,) = descriptors.arrange(conn_fd, upcall_fd, stdout, (report_fd,))
+            kept = [report_fd]
+            if spec.stdio is not None:
+                kept.append(exec_process.connect(spec.stdio))
+            report_fd, *stdio = descriptors.arrange(conn_fd, upcall_fd, stdout, tuple(kept))
+            if stdio:
+                run = partial(exec_process.run, stdio[0])
             _use_streams()
             sys.path[:0] = [entry for entry in spec.path if entry not in sys.path]
             found = list(missing)
             if not spec.trusted:
                 found = sandbox.enter(
-                    spec.profile if spec.profile == "driver" else "guest",
+                    _walls(spec),
                     spec.files,
                     [*readable, *map(os.path.abspath, spec.path)],
                     landlock_abi=landlock_abi,
                     missing=missing,
                     without=spec.without,
+                    executables=_executables(spec, ids),
                 )
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
@@ -97,6 +106,18 @@ def become_domain(
         # Not even the report could be written: whoever waits for it sees the end of file.
         os._exit(1)
     os._exit(status)
+
+
+def _walls(spec: SpawnSpec) -> sandbox.Profile:
+    if spec.executables:
+        return "program"
+    return "driver" if spec.profile == "driver" else "guest"
+
+
+def _executables(spec: SpawnSpec, ids: tuple[int, int]) -> sandbox.Executables | None:
+    if not spec.executables:
+        return None
+    return sandbox.Executables(ids=ids, store=spec.store, hosts=spec.hosts)
 
 
 def readable_paths() -> list[str]:

@@ -18,6 +18,11 @@ class SpawnSpec:
     ``raw`` is the whole map as it came, for the domain runtime.  ``without`` names walls of
     the sandbox to leave out; only tests of the tests use it, and who may write a spec may
     as well ask for profile "dom0", which has no walls.
+
+    ``executables``: the process may start programs of the machine, and is root in its own user
+    namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
+    names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
+    that runs already, with its standard descriptors over the socket ``stdio``.
     """
 
     name: str
@@ -27,6 +32,11 @@ class SpawnSpec:
     files: tuple[tuple[str, Literal["r", "rw"]], ...]
     stdout: str | None
     without: tuple[str, ...] = ()
+    executables: bool = False
+    store: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    exec: tuple[str, ...] = ()
+    stdio: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,10 +61,19 @@ class SpawnSpec:
         profile = raw.get("profile", "guest")
         if profile not in ("guest", "driver", "dom0"):
             raise SpecError(f"profile: {profile!r} is none of guest, driver, dom0")
+        hosts = raw.get("hosts") or {}
+        if not isinstance(hosts, dict) or not all(
+            isinstance(part, str) for pair in hosts.items() for part in pair
+        ):
+            raise SpecError("hosts: a map of names to addresses is wanted")
+        command = _texts(raw, "exec")
+        if command and not raw.get("stdio"):
+            raise SpecError("stdio: a program needs the socket that brings its descriptors")
         stdout = raw.get("stdout")
         if stdout is not None and not isinstance(stdout, str):
             raise SpecError("stdout: a path or nothing is wanted")
-        _text(raw, "program")
+        if not command:
+            _text(raw, "program")
         files = []
         for entry in _list(raw, "files"):
             match entry:
@@ -73,6 +92,11 @@ class SpawnSpec:
             files=tuple(files),
             stdout=stdout,
             without=without,
+            executables=bool(raw.get("executables") or command),
+            store=_text(raw, "store_socket", "") or None,
+            hosts=hosts,
+            exec=command,
+            stdio=_text(raw, "stdio", "") or None,
             raw=raw,
         )
 

@@ -9,6 +9,7 @@ the hypervisor (PDEATHSIG and end of file), and its children die with it.
 Wire: msgpack over the ``SOCK_SEQPACKET`` descriptor N, one message a packet::
 
     ["spawn", token, spec] + [conn, upcall]           hypervisor -> spawner
+    ["join", token, pid, spec] + [conn, upcall]       the same, in the namespaces of that process
     ["spawned", token, pid, missing] + [pidfd]        spawner -> hypervisor
     ["failed", token, text]                           instead of "spawned"
     ["exited", pid, status]                           after "spawned"; status as waitpid(2)
@@ -40,7 +41,7 @@ import msgpack
 
 from hvsim.domain import compact, spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
-from hvsim.domain.sandbox.namespaces import Cloned, Cloner
+from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_spec import SpecError
 
 MAX_MESSAGE: Final = 1 << 20
@@ -90,6 +91,7 @@ class Spawner:
         self._landlock_abi = landlock.probe_abi()
         self._readable = spawn_child.readable_paths()
         self._own_pidfd = os.pidfd_open(os.getpid())
+        self._ids = (os.geteuid(), os.getegid())
         self._children: dict[int, _Child] = {}  # by pidfd
         self._reports: dict[int, _Child] = {}  # by report descriptor
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
@@ -140,10 +142,10 @@ class Spawner:
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("truncated request")
-            token, start = _header(self._request[: min(size, _HEADER_MAX)])
+            token, joined, start = _header(self._request[: min(size, _HEADER_MAX)])
             if len(fds) != 2:
                 raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
-            self._spawn(token, start, size, list(fds))
+            self._spawn(token, joined, start, size, list(fds))
         except Exception as error:
             if token is None:
                 # The hypervisor is trusted; this is a bug of ours, and there is no token to
@@ -156,7 +158,7 @@ class Spawner:
             self._request[:size] = bytes(size)
         return True
 
-    def _spawn(self, token: int, start: int, size: int, fds: list[int]) -> None:
+    def _spawn(self, token: int, joined: int | None, start: int, size: int, fds: list[int]) -> None:
         """Make the child.  Its report decides later between "spawned" and "failed".
 
         The spec is not parsed here: later children are copies of this process, and what one
@@ -166,7 +168,10 @@ class Spawner:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
             # A process without walls may use any library, threads included: glibc's own fork.
-            cloned = self._cloner.clone(NAMESPACES) if walled else Cloned(os.fork(), ())
+            if joined is not None:
+                cloned = self._join(joined)
+            else:
+                cloned = self._cloner.clone(NAMESPACES) if walled else Cloned(os.fork(), ())
             if cloned.pid == 0:
                 self._become_domain(start, size, walled, cloned.missing, fds, writer)
             pidfd = os.pidfd_open(cloned.pid)
@@ -205,7 +210,20 @@ class Spawner:
             landlock_abi=self._landlock_abi,
             missing=missing,
             run=self._run,
+            ids=self._ids,
         )
+
+    def _join(self, pid: int) -> Cloned:
+        """A child in the namespaces of one that we made before, but for the mount namespace.
+
+        Raises: SpecError: no such child is alive; OSError.
+        """
+        host = next((child for child in self._children.values() if child.pid == pid), None)
+        if host is None:
+            raise SpecError(f"there is no process {pid} any more whose namespaces to join")
+        absent = {entry.partition(":")[0] for entry in host.missing}
+        names = [name for name in NAMESPACES if name not in absent]
+        return Cloned(clone_into(host.pidfd, names), host.missing)
 
     # children
 
@@ -273,17 +291,22 @@ class Spawner:
         return True
 
 
-def _header(head: bytes) -> tuple[int, int]:
-    """Token of a request, and where its spec begins.  Raises ValueError for anything else."""
+def _header(head: bytes) -> tuple[int, int | None, int]:
+    """Token of a request, the pid of whom to join, and where its spec begins.
+
+    Raises ValueError for anything else.
+    """
     unpacker = msgpack.Unpacker()
     unpacker.feed(head)
     try:
         parts, verb, token = unpacker.read_array_header(), unpacker.unpack(), unpacker.unpack()
+        joined = unpacker.unpack() if verb == "join" else None
     except Exception as error:
         raise ValueError(f"no request: {error!r}") from None
-    if parts != 3 or verb != "spawn" or not isinstance(token, int):
+    known = (parts, verb) == (3, "spawn") or ((parts, verb) == (4, "join") and type(joined) is int)
+    if not known or not isinstance(token, int):
         raise ValueError(f"not a spawn request: {verb!r}")
-    return token, int(unpacker.tell())
+    return token, joined, int(unpacker.tell())
 
 
 def _close_all(fds: Iterable[int]) -> None:

@@ -74,6 +74,11 @@ class Lifecycle:
             raise XenError(EEXIST, f"d{domain.domid} has a process {name!r}")
         if len(domain.processes) >= MAX_PROCESSES:
             raise XenError(ENOMEM, f"{MAX_PROCESSES} processes of one domain is the limit")
+        if spec.get("exec") and not domain.privileged:
+            host = domain.main
+            if host is None or not host.pid:
+                raise XenError(EBUSY, f"d{domain.domid} has no main process yet")
+            spec = {**spec, "join": host.pid}
         upcall: Doorbell = self._machine.host.make_doorbell()
         token = self._next_token
         self._next_token += 1

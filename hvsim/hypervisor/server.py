@@ -210,7 +210,9 @@ class Server:
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
         ours.setblocking(False)
-        self._spawns.append((msgpack.packb(["spawn", token, spec]), [theirs, upcall]))
+        join = spec.pop("join", None)
+        request = ["spawn", token, spec] if join is None else ["join", token, join, spec]
+        self._spawns.append((msgpack.packb(request), [theirs, upcall]))
         # The core enters the process when this returns; the connection is looked at after that.
         self.call_later(0, partial(self._connect, token, ours))
 

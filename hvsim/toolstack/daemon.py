@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, lifecycle, processes
+from hvsim.toolstack import create, execute, lifecycle, processes
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
 from hvsim.toolstack.destroy import destroy
@@ -36,7 +36,7 @@ class Verbs:
         """Name -> verb."""
         return {
             name: getattr(self, f"verb_{name}")
-            for name in ("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop")
+            for name in ("create", "xl", "lab", "ps", "ready", "ledger", "fault", "exec", "stop")
         }
 
     async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
@@ -111,6 +111,11 @@ class Verbs:
             return False
         rows = self._toolstack.hypervisor.processes()
         return any(row["domid"] == 0 and row["process"] == name for row in rows)
+
+    async def verb_exec(self, request: dict[str, Any], reply: Reply) -> int:
+        """Start a program of the machine in a domain."""
+        reply.data = await execute.execute(self._toolstack, request)
+        return 0
 
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
         """End every domain but dom0: guests first, then those that serve them."""

@@ -174,6 +174,10 @@ class Hypervisor:
         records = self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)[0]
         return list(records)
 
+    def ledger_seq(self) -> int:
+        """The number of the newest record."""
+        return int(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]["ledger_seq"])
+
     def processes(self) -> list[dict[str, Any]]:
         """Every process of every domain."""
         return list(self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0])

@@ -139,7 +139,7 @@ class SocketServer:
             self._log(f"cannot accept a connection: {error}")
             return
         most = DOMAIN_CLIENTS if self.domid else _MAX_CLIENTS
-        if len(self._clients) >= most or not may_connect(sock):
+        if len(self._clients) >= most or not may_connect(sock, self.domid):
             sock.close()
             return
         self._count += 1
@@ -278,14 +278,18 @@ def _adopted(fd: int) -> socket.socket:
     return sock
 
 
-def may_connect(sock: socket.socket) -> bool:
+def may_connect(sock: socket.socket, domid: int = 0) -> bool:
     """Whether the peer may be served: root or the daemon's user, and in the daemon's own user
-    namespace; a domain's process has one of its own, and no business here."""
+    namespace; a domain's process has one of its own, and no business here.
+
+    At the door of a domain its own programs may come as well: of all the doors they see that one
+    alone, in a root directory of their own.
+    """
     data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(data)
     if uid not in (0, os.geteuid()):
         return False
-    if pid == 0:
+    if pid == 0 or domid:
         return True  # in a process namespace around ours: not one of our domains
     try:
         theirs = os.readlink(f"/proc/{pid}/ns/user")

@@ -18,10 +18,11 @@ seccomp               system calls that reach other processes, sockets with a pa
 """
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from hvsim.domain.sandbox import landlock, limits, namespaces, seccomp, syscalls
+from hvsim.domain.sandbox import landlock, limits, namespaces, root, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import FLAGS as NAMESPACES
 from hvsim.domain.sandbox.seccomp import Profile
 
@@ -31,7 +32,22 @@ WALLS: Final = ("namespaces", "dumpable", "limits", "capabilities", "landlock", 
 #: Directories that a domain with a mount namespace of its own sees empty.
 _HIDDEN: Final = ("/proc", "/sys")
 
-__all__ = ["NAMESPACES", "WALLS", "Profile", "enter"]
+__all__ = ["NAMESPACES", "WALLS", "Executables", "Profile", "enter"]
+
+
+@dataclass(frozen=True)
+class Executables:
+    """What a process gets in order to run programs of the machine.
+
+    Attributes:
+        ids: the effective user and group outside; inside, it is root.
+        store: the socket of the domain's own door to xenstored, None without one.
+        hosts: name -> address of the lab's guests.
+    """
+
+    ids: tuple[int, int] = (0, 0)
+    store: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 def enter(
@@ -42,16 +58,19 @@ def enter(
     landlock_abi: int,
     missing: Collection[str] = (),
     without: Collection[str] = (),
+    executables: Executables | None = None,
 ) -> list[str]:
     """Shut this process in.  There is no way back.
 
     Args:
-        profile: "driver" may use threads and ``fallocate`` and holds more descriptors.
+        profile: "driver" may use threads and ``fallocate`` and holds more descriptors; "program"
+            may start programs of the machine.
         files: the paths that the domain's configuration names, with their mode.
         readable: what the interpreter needs; a path that does not exist is passed over.
         landlock_abi: from :func:`landlock.probe_abi`.
         missing: what is known to be missing already (namespaces).
         without: walls to leave out; for tests of the tests only.
+        executables: for profile "program" only.
 
     Returns:
         ``missing`` and what this process could not get, one short text each.
@@ -61,14 +80,25 @@ def enter(
     """
     report = list(missing)
     files = list(files)
+    readable = list(readable)
     report += [f"{wall}: left out for a test" for wall in WALLS if wall in without]
     absent = {entry.partition(":")[0] for entry in report}
     own_user_namespace = not absent & {"namespaces", "user-ns"}
+    mapped = executables is not None and own_user_namespace
+    if mapped:
+        assert executables is not None
+        namespaces.map_to_root(*executables.ids)
+    own_root = False
     if own_user_namespace and "mount-ns" not in absent:
         try:
-            namespaces.hide(_HIDDEN)
+            if executables is None:
+                namespaces.hide(_HIDDEN)
+            else:
+                report += _new_root(executables, files, readable)
+                own_root = True
         except OSError as error:
-            report.append(f"hidden-proc: {error.strerror}")
+            where = f" ({error.filename})" if error.filename else ""
+            report.append(f"hidden-proc: {error.strerror}{where}")
     if "dumpable" not in without and not own_user_namespace:
         # Siblings have our uid and are in our user namespace: the last thing between them
         # and our memory is this flag. With a namespace it would only keep the lab's owner
@@ -78,10 +108,19 @@ def enter(
         writes = any(mode == "rw" for _, mode in files)
         report += limits.apply(profile, writes)
     if "capabilities" not in without:
-        syscalls.drop_capabilities()
+        syscalls.drop_capabilities(keep=syscalls.PROGRAM_CAPABILITIES if mapped else ())
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if "landlock" not in without:
-        report += landlock.restrict(files, readable, landlock_abi)
+        if executables is None:
+            report += landlock.restrict(files, readable, landlock_abi)
+        else:
+            report += landlock.restrict(
+                [*files, *((path, "all") for path in root.WRITABLE if own_root)],
+                readable,
+                landlock_abi,
+                executable=("/",) if own_root else root.SYSTEM,
+                network="net-ns" not in absent and own_user_namespace,
+            )
     # Last of the credentials' changes, first of what seccomp forbids.
     syscalls.set_death_signal(9)
     if "seccomp" not in without:
@@ -90,3 +129,14 @@ def enter(
         except OSError as error:
             report.append(f"seccomp: {error.strerror}")
     return report
+
+
+def _new_root(
+    executables: Executables, files: Iterable[tuple[str, landlock.Mode]], readable: Iterable[str]
+) -> list[str]:
+    return root.enter(
+        [path for path, _ in files],
+        readable,
+        store=executables.store,
+        hosts=executables.hosts or None,
+    )

@@ -2,7 +2,7 @@
 
 Everything Landlock can refuse is refused, and exceptions are made for a list of paths:
 reading for the interpreter and our packages, reading or writing for the files that the
-domain's configuration names.  Nothing gets EXECUTE.  Source: linux/landlock.h and
+domain's configuration names.  Only a domain that runs programs of the machine gets EXECUTE.  Source: linux/landlock.h and
 Documentation/userspace-api/landlock.rst.
 """
 
@@ -12,12 +12,13 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hvsim.domain.sandbox import syscalls
 
-Mode = Literal["r", "rw"]
+Mode = Literal["r", "rw", "all"]
+"""Reading; reading and writing; everything, in a directory that is the process's own."""
 
 EXECUTE: Final = 1 << 0
 WRITE_FILE: Final = 1 << 1
@@ -37,10 +38,18 @@ _RULE_PATH_BENEATH: Final = 1
 #: The newest ABI whose rights we name; a newer kernel is asked for these only.
 _NEWEST: Final = 6
 
-_FILE: Final = {"r": READ_FILE, "rw": READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV}
+_EVERYTHING: Final = (1 << 16) - 1
+_FILE: Final = {
+    "r": READ_FILE,
+    "rw": READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV,
+    "all": EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV,
+    "x": EXECUTE | READ_FILE,
+}
 _DIRECTORY: Final = {
     "r": READ_FILE | READ_DIR,
     "rw": READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV | MAKE_REG | REMOVE_FILE,
+    "all": _EVERYTHING,
+    "x": EXECUTE | READ_FILE | READ_DIR,
 }
 
 
@@ -81,13 +90,24 @@ def probe_abi() -> int:
         raise
 
 
-def restrict(paths: Iterable[tuple[str, Mode]], optional: Iterable[str], abi: int) -> list[str]:
+def restrict(
+    paths: Iterable[tuple[str, Mode]],
+    optional: Iterable[str],
+    abi: int,
+    *,
+    executable: Iterable[str] = (),
+    network: bool = False,
+) -> list[str]:
     """Leave this process these paths and no others, for ever.  Needs no_new_privs.
 
     Args:
         paths: must exist; a directory stands for all below it.
         optional: readable paths that some machines do not have.
         abi: from :func:`probe_abi`.
+        executable: directories of programs that may be run, where there are such; with any, what
+            is readable may be run as well (an interpreter of our own is no use otherwise).
+        network: the process has a network of its own: TCP, abstract sockets and signals stay in
+            its own namespaces and are not judged here.
 
     Returns:
         What this kernel could not refuse, in the words of the ``missing`` report.
@@ -98,15 +118,19 @@ def restrict(paths: Iterable[tuple[str, Mode]], optional: Iterable[str], abi: in
     if abi < 1:
         return ["landlock: not in this kernel"]
     handled = Handled.of(abi)
+    if network:
+        handled = replace(handled, net=0, scoped=0)
+    executable = list(executable)
     attr = handled.pack(abi)
     buffer = ctypes.create_string_buffer(attr, len(attr))
     ruleset = syscalls.syscall("landlock_create_ruleset", ctypes.addressof(buffer), len(attr), 0)
     try:
         for path, mode in paths:
             _allow(ruleset, path, mode, handled.fs)
-        for path in optional:
+        rest = [(path, "x" if executable else "r") for path in optional]
+        for path, mode in [*rest, *((path, "x") for path in executable)]:
             try:
-                _allow(ruleset, path, "r", handled.fs)
+                _allow(ruleset, path, mode, handled.fs)
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 continue
         syscalls.syscall("landlock_restrict_self", ruleset, 0)
@@ -117,12 +141,12 @@ def restrict(paths: Iterable[tuple[str, Mode]], optional: Iterable[str], abi: in
         missing.append("landlock-truncate: needs Landlock ABI 3")
     if abi < 5:
         missing.append("landlock-ioctl: needs Landlock ABI 5")
-    if not handled.scoped:
+    if not handled.scoped and not network:
         missing.append("landlock-scope: needs Landlock ABI 6")
     return missing
 
 
-def _allow(ruleset: int, path: str, mode: Mode, handled: int) -> None:
+def _allow(ruleset: int, path: str, mode: str, handled: int) -> None:
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         table = _DIRECTORY if stat.S_ISDIR(os.fstat(fd).st_mode) else _FILE

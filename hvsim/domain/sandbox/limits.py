@@ -24,6 +24,13 @@ _DRIVER: Final[dict[int, int]] = {
     resource.RLIMIT_NOFILE: 16384,
     resource.RLIMIT_DATA: 4096 * _MIB,
 }
+#: A program of the machine brings threads and children of its own.
+_PROGRAM: Final[dict[int, int]] = {
+    resource.RLIMIT_NOFILE: 4096,
+    resource.RLIMIT_NPROC: 512,
+    resource.RLIMIT_DATA: 4096 * _MIB,
+}
+_OF: Final = {"guest": _GUEST, "driver": _DRIVER, "program": _PROGRAM}
 
 
 def limits(profile: Profile, writes_files: bool) -> dict[int, int]:
@@ -31,7 +38,7 @@ def limits(profile: Profile, writes_files: bool) -> dict[int, int]:
 
     A guest that was given files to write is not bounded in their size.
     """
-    chosen = {**_PLAIN, **(_GUEST if profile == "guest" else _DRIVER)}
+    chosen = {**_PLAIN, **_OF[profile]}
     if writes_files:
         chosen.pop(resource.RLIMIT_FSIZE, None)
     return chosen

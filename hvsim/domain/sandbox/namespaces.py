@@ -12,12 +12,13 @@ import ctypes
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from hvsim.domain.sandbox import syscalls
 
+CLONE_PARENT: Final = 0x0000_8000
 CLONE_CHILD_CLEARTID: Final = 0x0020_0000
 CLONE_CHILD_SETTID: Final = 0x0100_0000
 
@@ -80,6 +81,58 @@ def raw_clone(flags: int) -> int:
             _api.PyOS_AfterFork_Child()
         else:
             _api.PyOS_AfterFork_Parent()
+    return pid
+
+
+def join(pidfd: int, names: Iterable[str]) -> None:
+    """Enter namespaces (names of :data:`FLAGS`) of the process behind a pidfd.
+
+    The process namespace is that of children made from now on.
+
+    Raises:
+        OSError: the process has gone (ESRCH), or the kernel refused.
+    """
+    flags = _flags(names)
+    if flags:
+        syscalls.syscall("setns", pidfd, flags)
+
+
+def clone_into(pidfd: int, names: Collection[str]) -> int:
+    """A child of this process in the namespaces of the process behind a pidfd, with a mount
+    namespace of its own.  Returns its pid, and 0 in the child.
+
+    A process namespace is entered only by being born into it.  So a first child goes there and
+    makes a sibling of itself (CLONE_PARENT), whose pid it tells, and ends.
+
+    Raises:
+        OSError: as ``setns(2)`` and ``clone(2)``; nothing was created then.
+    """
+    entered = [name for name in names if name != "mount-ns"]
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        guide = os.fork()
+        if guide == 0:
+            try:
+                join(pidfd, entered)
+                flags = CLONE_PARENT | (FLAGS["mount-ns"] if "mount-ns" in names else 0)
+                pid = raw_clone(flags)
+                if pid == 0:
+                    return 0
+            except OSError as error:
+                pid = -(error.errno or errno.EIO)
+            os.write(writer, pid.to_bytes(8, "little", signed=True))
+            os._exit(0)
+        os.close(writer)
+        writer = -1
+        told = os.read(reader, 8)
+        os.waitpid(guide, 0)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    pid = int.from_bytes(told, "little", signed=True) if told else -errno.ECHILD
+    if pid < 0:
+        raise OSError(-pid, f"joining the domain's namespaces: {os.strerror(-pid)}")
     return pid
 
 
@@ -152,6 +205,33 @@ class Cloner:
             self._discard(0)
         self._reap(pid, 0)
         return None
+
+
+def map_to_root(uid: int, gid: int) -> None:
+    """Make id 0 in our user namespace mean *uid* and *gid* outside, unless it means something yet.
+
+    Without a map a program has no rights even over its own namespaces, as ``execve`` takes the
+    capabilities of whoever is not root (user_namespaces(7)).
+
+    Args:
+        uid, gid: the effective ids that the namespace was made with.
+
+    Raises:
+        OSError: the kernel refused the map.
+    """
+    with open("/proc/self/uid_map", "rb") as known:
+        if known.read(1):
+            return  # by another process of the domain
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"0 {uid} 1"),
+        ("gid_map", f"0 {gid} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
 
 
 def hide(paths: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from hvsim.domain.sandbox import syscalls
 from hvsim.domain.sandbox.bpf import Arg, Deny, assemble
 
-Profile = Literal["guest", "driver"]
+Profile = Literal["guest", "driver", "program"]
 
 SECCOMP_SET_MODE_FILTER: Final = 1
 #: The last system call that was judged for the list below (removexattrat, Linux 6.13).
@@ -90,9 +90,23 @@ _IOCTL_REFUSED: Final = {
 }
 
 
+#: What a program of the machine is refused: other namespaces and the kernel itself.  It has
+#: processes, sockets and threads of its own, inside of its domain's namespaces.
+_REFUSED_TO_PROGRAMS: Final = _words(
+    "unshare setns mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick",
+    "mount_setattr open_by_handle_at fanotify_init quotactl quotactl_fd acct swapon swapoff",
+    "bpf perf_event_open add_key request_key keyctl kexec_load kexec_file_load init_module",
+    "finit_module delete_module userfaultfd io_uring_setup io_uring_enter io_uring_register",
+    "reboot syslog settimeofday clock_settime clock_adjtime adjtimex iopl ioperm modify_ldt",
+    "vhangup memfd_secret vmsplice kcmp uselib",
+)
+
+
 def rules(profile: Profile, pid: int) -> list[Deny]:
     """The refusals for a domain process with this pid (as it sees itself)."""
     eperm = errno.EPERM
+    if profile == "program":
+        return _program_rules()
     result = [Deny(name, eperm) for name in _REFUSED]
     # glibc tries clone3 first and falls back; its arguments are out of a filter's sight.
     result.append(Deny("clone3", errno.ENOSYS))
@@ -125,6 +139,19 @@ def rules(profile: Profile, pid: int) -> list[Deny]:
     # Who dies with the lab is not for the domain to change; nor who may look at it.
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_PDEATHSIG),)))
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_DUMPABLE),)))
+    return result
+
+
+def _program_rules() -> list[Deny]:
+    eperm = errno.EPERM
+    result = [Deny(name, eperm) for name in _REFUSED_TO_PROGRAMS]
+    result.append(Deny("clone3", errno.ENOSYS))  # glibc falls back to clone, which can be judged
+    result.append(Deny("clone", eperm, (Arg(0, "!=", 0, mask=_CLONE_NAMESPACES),)))
+    # Its terminal may be that of who looks at it.
+    result += [
+        Deny("ioctl", eperm, (Arg(1, "==", _IOCTL_REFUSED[name]),))
+        for name in ("TIOCSTI", "TIOCLINUX")
+    ]
     return result
 
 

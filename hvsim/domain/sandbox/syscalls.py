@@ -12,7 +12,8 @@ import ctypes
 import errno
 import os
 import platform
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 #: Numbers that every architecture shares (all calls since Linux 5.1 do).
@@ -298,12 +299,20 @@ def set_name(name: str) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def drop_capabilities() -> None:
-    """Give up every capability of this process (``capset(2)``, version 3, all sets empty).
+#: CAP_* of linux/capability.h that a program of the machine keeps in its own user namespace: those
+#: over files, ids, its network and its processes; none over the kernel.
+PROGRAM_CAPABILITIES: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+
+
+def drop_capabilities(keep: Iterable[int] = ()) -> None:
+    """Give up the capabilities of this process, but for *keep* (``capset(2)``, version 3).
 
     The first process of a user namespace holds all capabilities *in it*; and where user
     namespaces are refused, root's children would hold those of the host.
     """
+    kept = sum(1 << capability for capability in keep)
     header = ctypes.create_string_buffer(b"\x22\x05\x08\x20" + bytes(4), 8)
-    empty = ctypes.create_string_buffer(24)
-    syscall("capset", ctypes.addressof(header), ctypes.addressof(empty))
+    # struct __user_cap_data_struct[2]: effective, permitted, inheritable; the low words first
+    data = struct.pack("=6I", kept, kept, 0, 0, 0, 0)
+    buffer = ctypes.create_string_buffer(data, len(data))
+    syscall("capset", ctypes.addressof(header), ctypes.addressof(buffer))

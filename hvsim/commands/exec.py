@@ -1,0 +1,48 @@
+"""hvsim exec DOMAIN -- COMMAND ..."""
+
+import argparse
+
+from hvsim.commands.common import control_of, lab_option, warn
+from hvsim.lab.choose import choose
+
+HELP = """Run a program of this machine in a domain: with the domain's network, its rights in
+xenstore, and Xen's device nodes. Its exit status is that of the program (128 + n after signal n;
+127: there is no such program). It ends with this command, with the domain, or with the lab."""
+EXAMPLE = """  hvsim exec web-frontend -- ping -c 3 db-primary
+  hvsim exec web-frontend -- xenstore-ls
+  hvsim exec Domain-0 -- xl list
+  hvsim exec web-frontend -- bash"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    lab_option(parser)
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one more variable of its environment",
+    )
+    parser.add_argument("domain", metavar="DOMAIN", help="name or domid; Domain-0 has no walls")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the program and its words"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """The program's status; 2 without a program, 1 when it could not be begun."""
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not words:
+        warn("hvsim exec: no command; write `hvsim exec DOMAIN -- COMMAND ...`")
+        return 2
+    for entry in options.env:
+        if "=" not in entry:
+            warn(f"hvsim exec: --env {entry}: write --env KEY=VALUE")
+            return 2
+    from hvsim.lab.execute import execute
+
+    lab = choose(options.lab)
+    more = dict(entry.split("=", 1) for entry in options.env)
+    with control_of(lab) as control:
+        return execute(lab, control, options.domain, words, more)
