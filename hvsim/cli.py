@@ -28,6 +28,7 @@ COMMANDS = {
     "events": "what the hypervisor decided, so far and from now on",
     "xl": "the toolstack: list, create, destroy, shutdown, console, ...",
     "xenstore": "the store: ls, read, write, list, rm, watch",
+    "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
     "fault": "kill, stall or resume a domain",
     "demo": "a database that survives its storage domain",
 }

@@ -1,0 +1,72 @@
+"""Domains with a vif that has nothing but a tap: they copy frames when they are told to.
+
+``data/frames`` = "<count> <size>" makes as many frames of that size; frame n begins with n.
+"""
+
+from hvsim.abi.xenbus import XenbusState
+from hvsim.domain import Domain
+from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
+from hvsim.drivers.capture.tap import Tap
+
+TAPS: list[Tap] = []
+
+
+class Half:
+    """Either half."""
+
+    def __init__(self, dom: Domain) -> None:
+        self.dom = dom
+        self.device: BackendDevice | FrontendDevice
+        self.tap: Tap | None = None
+
+    def probe(self, device: FrontendDevice | BackendDevice) -> None:
+        """The bus found it."""
+        self.device = device
+        if "deaf" not in self.dom.args:
+            self.tap = Tap(self.dom, device)
+            TAPS.append(self.tap)
+        if isinstance(device, BackendDevice):
+            device.switch_state(XenbusState.InitWait)
+
+    def otherend_changed(self, state: XenbusState) -> None:
+        """A frontend connects as soon as its backend waits."""
+        if isinstance(self.device, FrontendDevice) and state == XenbusState.InitWait:
+            self.device.switch_state(XenbusState.Connected)
+
+    def backend_moved(self) -> None:
+        """Nothing is shared with a backend."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def removed(self) -> None:
+        """The device is gone."""
+        if self.tap is not None:
+            TAPS.remove(self.tap)
+            self.tap.close()
+
+
+def _serve(dom: Domain) -> None:
+    def told(_path: str) -> None:
+        text = dom.store.read_many(["data/frames"])[0]
+        if text:
+            count, size = (int(word) for word in text.split())
+            for number in range(count):
+                for tap in TAPS:
+                    tap.frame(number.to_bytes(4, "big").ljust(size, b"."), sent=number % 2 == 0)
+
+    dom.store.watch("data/frames", told)
+    dom.ready()
+    dom.serve()
+
+
+def front(dom: Domain) -> None:
+    """A guest."""
+    dom.frontends.register("vif", lambda: Half(dom))
+    _serve(dom)
+
+
+def back(dom: Domain) -> None:
+    """A driver domain."""
+    dom.backends.register("vif", lambda: Half(dom))
+    _serve(dom)
