@@ -1,4 +1,4 @@
-"""Domains with a vif that has nothing but a tap: they copy frames when they are told to.
+"""Domains with a vif that has nothing but a tap and figures: they copy frames when told to.
 
 ``data/frames`` = "<count> <size>" makes as many frames of that size; frame n begins with n.
 """
@@ -7,6 +7,7 @@ from hvsim.abi.xenbus import XenbusState
 from hvsim.domain import Domain
 from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
 from hvsim.drivers.capture.tap import Tap
+from hvsim.drivers.counters import Counters
 
 TAPS: list[Tap] = []
 
@@ -25,6 +26,7 @@ class Half:
         if "deaf" not in self.dom.args:
             self.tap = Tap(self.dom, device)
             TAPS.append(self.tap)
+            Counters(self.dom, device, lambda: {"rx_packets": 7, "domid": self.dom.domid})
         if isinstance(device, BackendDevice):
             device.switch_state(XenbusState.InitWait)
 
