@@ -140,8 +140,8 @@ class RawFront:
         self.refs = dom.grants.grant_many(
             backend, [self.data.gfn(page) for page in range(data_pages)]
         )
-        self.posted: list[int] = []
-        """The data pages of the RX requests, in the order of the ring."""
+        self.posted: list[list[int]] = [[] for _ in range(queues)]
+        """The data pages of the RX requests of each queue, in the order of its ring."""
 
     def _rang(self) -> None:
         self.bells += 1
@@ -217,7 +217,7 @@ class RawFront:
             page = (first + number) % len(self.refs)
             ident = self.rx[queue].prod % SLOTS
             self.rx[queue].put(struct.pack("<HHI", ident, 0, self.refs[page]))
-            self.posted.append(page)
+            self.posted[queue].append(page)
         self.rx[queue].publish(REQ_PROD)
         if notify:
             self.ring_bell(queue)
@@ -231,7 +231,7 @@ class RawFront:
         frames, parts = [], b""
         extras = False
         for response in self.arrived(queue):
-            page = self.posted.pop(0)
+            page = self.posted[queue].pop(0)
             if extras:
                 extras = bool(response[1] & EXTRA_MORE)
                 continue
