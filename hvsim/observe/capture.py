@@ -116,7 +116,7 @@ class Capture:
             self._count(control.data("capture", action="stop", session=number))
 
     def close(self) -> None:
-        """Write the statistics of every interface: the file is whole.  Raises: OSError."""
+        """Write the statistics of every interface, last of all.  Raises: OSError."""
         now = time.time_ns()
         for tap in self._taps:
             self.out.write(
@@ -128,7 +128,6 @@ class Capture:
                     dropped=tap.dropped,
                 )
             )
-        self._taps.clear()
         self.out.flush()
 
     def describe(self) -> str:

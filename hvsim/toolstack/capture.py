@@ -127,7 +127,8 @@ class Session:
                     f"{self.vif.name}: its {self.side} half in domain {where} is in state "
                     f"{state or '(gone)'}: nothing crosses it"
                 ) from None
-            if await store.read(f"{path}/{REQUEST_KEY}") is not None:
+            asked = await store.read(f"{path}/{REQUEST_KEY}")
+            if asked is not None and not asked.startswith(f"{self._token} "):
                 raise ToolstackError(
                     f"{self.vif.name}: its {self.side} half is being captured already"
                 )
@@ -156,7 +157,7 @@ class Session:
                     taken = await self._take()
                 if time.monotonic() >= deadline:
                     break
-                if not taken:
+                if not taken and not self.ended:
                     if self._attachment is None:
                         if await self._follow():
                             break

@@ -312,7 +312,7 @@ def test_extra_infos_without_end(net: Attacked) -> None:
     net.rest(60)
     assert net.wire_out.frames() == []
     net.served()
-    assert EXTRA_MORE == chain[0][1]
+    assert chain[0][1] == EXTRA_MORE
 
 
 def test_a_large_segment_that_says_so_of_itself(net: Attacked) -> None:
@@ -691,7 +691,9 @@ def test_random_slots_never_hurt_the_backend(net: Attacked) -> None:
                     struct.pack_into("<I", raw, 0, dice.choice(net.raw.refs))
                     struct.pack_into("<H", raw, 4, dice.choice([0, 0, 64, 4000, 4095]))
                     struct.pack_into("<H", raw, 6, dice.choice([0, 0, 1, 2, 4, 8, 12]))
-                    struct.pack_into("<H", raw, 10, dice.choice([0, 13, 14, 60, 1500, 4096, 0xFFFF]))
+                    struct.pack_into(
+                        "<H", raw, 10, dice.choice([0, 13, 14, 60, 1500, 4096, 0xFFFF])
+                    )
                 slots.append(bytes(raw))
             net.raw.transmit(slots)
             net.rest(3)
@@ -708,5 +710,3 @@ def test_random_slots_never_hurt_the_backend(net: Attacked) -> None:
         net.villain = net.domain()
     net.served()
     assert net.back.mapper.live_pages <= pages + 64
-
-

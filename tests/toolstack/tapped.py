@@ -1,11 +1,13 @@
 """Domains with a vif that has nothing but a tap and figures: they copy frames when told to.
 
 ``data/frames`` = "<count> <size>" makes as many frames of that size; frame n begins with n.
+``data/frames`` = "break" writes an index into the ring that no honest writer can have.
 """
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain import Domain
 from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
+from hvsim.drivers.capture.ring import PROD
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
 
@@ -39,7 +41,9 @@ class Half:
         """Nothing is shared with a backend."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """The domain shuts down."""
+        for state in (XenbusState.Closing, XenbusState.Closed):
+            self.device.switch_state(state)
 
     def removed(self) -> None:
         """The device is gone."""
@@ -51,7 +55,11 @@ class Half:
 def _serve(dom: Domain) -> None:
     def told(_path: str) -> None:
         text = dom.store.read_many(["data/frames"])[0]
-        if text:
+        if text == "break":
+            for tap in TAPS:
+                assert tap._writer is not None
+                tap._writer._words[PROD] = 0x7777_7777
+        elif text:
             count, size = (int(word) for word in text.split())
             for number in range(count):
                 for tap in TAPS:
