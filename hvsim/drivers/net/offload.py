@@ -82,9 +82,7 @@ def checksum_place(head: bytes) -> tuple[int, int]:
     return start, offset
 
 
-def vnet_header(
-    head: bytes, *, blank: bool, validated: bool, gso: tuple[int, int] | None
-) -> bytes:
+def vnet_header(head: bytes, *, blank: bool, validated: bool, gso: tuple[int, int] | None) -> bytes:
     """The header of a frame that came out of a ring; `head` is a copy of its first bytes.
 
     Raises: Unfit.
@@ -113,7 +111,7 @@ def vnet_header(
     return VNET.pack(F_NEEDS_CSUM, vnet, length, size, start, offset)
 
 
-def ring_terms(vnet: bytes | memoryview) -> tuple[bool, bool, bytes | None]:
+def ring_terms(vnet: bytes | bytearray | memoryview) -> tuple[bool, bool, bytes | None]:
     """(checksum is blank, data is validated, GSO extra slot or None) for a frame of a port.
 
     Raises: Unfit for a kind of segmentation that the ring has no words for.
