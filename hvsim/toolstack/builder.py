@@ -13,6 +13,8 @@ from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.xenstore.doors import door_path
 
+NETWORK_PROGRAM: Final = "domains.network:main"
+"""A driver domain's whose work is its network stack; any other says so with ``args.network``."""
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
 DRIVER_PROGRAM: Final = "domains.storage:main"
@@ -126,6 +128,8 @@ def spawn_spec(
         "stdout": str(toolstack.run_dir / "log" / f"{config.name}.log"),
         "args": dict(request.args),
         "lab": toolstack.lab,
+        "network": bool(request.args.get("net") or request.args.get("network"))
+        or program_of(config, request) == NETWORK_PROGRAM,
         **(outside(toolstack, domid, request) if "exec" in request.args else {}),
     }
 
