@@ -58,8 +58,8 @@ _REFUSED: Final = _words(
     "mq_open mq_unlink",
 )
 
-#: Sockets. Neither a network namespace nor Landlock (before ABI 9) keeps anybody from connect() to a
-#: socket that has a path, such as xenstored's. A domain talks through the sockets it was given.
+#: Sockets. Neither a network namespace nor Landlock (before ABI 9) keeps anybody from connect() to
+#: a socket that has a path, such as xenstored's. A domain talks through those it was given.
 _SOCKETS: Final = _words("socket connect bind listen accept accept4")
 
 #: Families of sockets that a domain with a vif may make, in a network namespace of its own: IPv4,

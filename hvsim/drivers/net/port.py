@@ -12,8 +12,9 @@ There are two kinds, and who uses a port need not know which it has:
              net.core.rmem_max, so a burst that is not read in time loses frames earlier
 
 What to expect of the descriptor.  ``read``: EAGAIN; ENETDOWN or EIO while the link is down (go on
-when it is readable again).  ``write``: EAGAIN or ENOBUFS when the queue is full; EINVAL for a header
-that makes no sense; ENETDOWN or EIO while the link is down.  None of them is a reason to give up.
+when it is readable again).  ``write``: EAGAIN or ENOBUFS when the queue is full; EINVAL for a
+header that makes no sense; ENETDOWN or EIO while the link is down.  None of them is a reason to
+give up.
 
 Sources: linux/if_tun.h, linux/if_packet.h, linux/virtio_net.h, packet(7).
 """
