@@ -22,7 +22,7 @@ class SpawnSpec:
     ``executables``: the process may start programs of the machine, and is root in its own user
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
-    that runs already, with its standard descriptors over the socket ``stdio``.  ``network``: it
+    that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (``net``): it
     administers a network stack of its own.
     """
 
@@ -99,7 +99,7 @@ class SpawnSpec:
             hosts=hosts,
             exec=command,
             stdio=_text(raw, "stdio", "") or None,
-            network=bool(raw.get("network")),
+            network=bool(raw.get("net")),
             raw=raw,
         )
 

@@ -136,7 +136,7 @@ def _prepare(domain: Domain, main: bool) -> Program:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:
             domain.starting()
-    if main and domain.spec.get("network") and domain.domid != 0:
+    if main and domain.spec.get("net") and domain.domid != 0:
         load_program(NETWORK)(domain)
     return load_program(str(domain.spec.get("program") or ""))
 

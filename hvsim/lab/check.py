@@ -46,6 +46,7 @@ class Checker:
             self._disks(domains),
             self._backends(domains),
             self._shared_images(images, domains),
+            self._addresses(domains),
             self._memory(domains),
             self._programs(domains),
             self._files(domains),
@@ -146,8 +147,9 @@ class Checker:
         others = {domain.name for _, domain in domains} - drivers
         refused = self._spelled("domain", "name") - drivers - others
         for index, domain in domains:
-            for disk in domain.disks:
-                name = disk.backend
+            devices = [(f"disk {disk.vdev}", disk.backend) for disk in domain.disks]
+            devices += [(f"vif {number}", vif.backend) for number, vif in enumerate(domain.vifs)]
+            for what, name in devices:
                 if name in DOM0_NAMES or name in refused:
                     continue
                 if name in drivers and name != domain.name:
@@ -156,19 +158,19 @@ class Checker:
                 if name == domain.name:
                     yield self._at(
                         place,
-                        f"disk {disk.vdev}: it is its own backend",
+                        f"{what}: it is its own backend",
                         "name another driver domain in backend=",
                     )
                 elif name in others:
                     yield self._at(
                         place,
-                        f"disk {disk.vdev}: backend={name} is no driver domain",
+                        f"{what}: backend={name} is no driver domain",
                         f'add role = "driver" to the domain {name!r}',
                     )
                 else:
                     yield self._at(
                         place,
-                        f"disk {disk.vdev}: backend={name} names no domain",
+                        f"{what}: backend={name} names no domain",
                         did_you_mean(name, sorted(drivers))
                         or 'declare a [[domain]] with role = "driver"',
                     )
@@ -196,6 +198,21 @@ class Checker:
                     f"{earlier[1].vdev} of {earlier[0]!r} too",
                     "give each its own image, or make both access=ro",
                 )
+
+    def _addresses(self, domains: Domains) -> Iterator[Problem]:
+        """Two interfaces with one address are a riddle for whoever looks at the wire."""
+        users: dict[str, str] = {}
+        for index, domain in domains:
+            for number, vif in enumerate(domain.vifs):
+                addresses = [one.partition("/")[0] for one in (vif.ip or "").split()]
+                for address in [*addresses, *([vif.mac] if vif.mac else [])]:
+                    earlier = users.setdefault(address, domain.name)
+                    if earlier != domain.name:
+                        yield self._at(
+                            ("domain", index),
+                            f"vif {number}: {address} is that of {earlier!r} too",
+                            "give each its own, or leave mac= out and one is made up",
+                        )
 
     def _memory(self, domains: Domains) -> Iterator[Problem]:
         table = self.data.get("lab")

@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hvsim.lab.model import Disk
+from hvsim.lab.model import Disk, Vif
 from hvsim.lab.problems import Problem
 from hvsim.toolstack.config import ConfigError, parse_config
 
+_VIF_COMPLAINTS = ("Invalid parameter `", "unrecognized argument `", "command line: config parsing")
 _AT_LINE = re.compile(r"^(?P<file>.+?):(?P<line>[0-9]+): (?P<text>.*)$")
 _REMEDIES = (
     ("Neither kernel nor bootloader", 'add program = "module:function"'),
@@ -27,6 +28,7 @@ class Parsed:
     program: str | None
     driver: bool
     disks: tuple[Disk, ...]
+    vifs: tuple[Vif, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,18 @@ def parse_guest(text: str, source: str, overrides: Sequence[str], program: str |
     except ConfigError as error:
         lines = [line for line in error.lines if not line.startswith("Failed to parse config")]
         return Guest(None, tuple(_problem(line, source) for line in lines or error.lines))
+    # xl says it and goes on without the rest of that interface; a lab is refused.
+    odd = [text for text in config.warnings if text.startswith(_VIF_COMPLAINTS)]
+    if odd:
+        remedy = "see xl-network-configuration(5): vif = ['mac=...,bridge=...,ip=...,backend=...']"
+        return Guest(None, tuple(Problem(source, 0, "vif", text, remedy) for text in odd))
     disks = tuple(
         Disk(disk.target, disk.backend or "", disk.vdev, disk.readonly) for disk in config.disks
     )
-    return Guest(Parsed(config.name, config.memory, config.program, config.driver_domain, disks))
+    vifs = tuple(Vif(vif.mac, vif.backend or "", vif.ip) for vif in config.vifs)
+    return Guest(
+        Parsed(config.name, config.memory, config.program, config.driver_domain, disks, vifs)
+    )
 
 
 def _problem(line: str, source: str) -> Problem:

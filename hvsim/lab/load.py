@@ -24,7 +24,17 @@ from hvsim.lab.sizes import bytes_of, mib_of
 
 KERNEL_PROGRAM = "domains.kernel:main"
 """What stands for the kernel of a domain whose program is one of this machine."""
-_INLINE = ("name", "memory", "vcpus", "disk", "extra", "on_poweroff", "on_reboot", "on_crash")
+_INLINE = (
+    "name",
+    "memory",
+    "vcpus",
+    "disk",
+    "vif",
+    "extra",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+)
 
 
 def load(path: str | Path, *, name: str | None = None) -> Lab:
@@ -53,7 +63,8 @@ def load(path: str | Path, *, name: str | None = None) -> Lab:
 def _args(table: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a domain's program; those of one of this machine's are its words."""
     program = table.get("program")
-    return {**table.get("args", {}), **(program if isinstance(program, dict) else {})}
+    gateway = {"gateway": table["gateway"]} if "gateway" in table else {}
+    return {**table.get("args", {}), **gateway, **(program if isinstance(program, dict) else {})}
 
 
 def _others(file: Path) -> str:
@@ -246,6 +257,7 @@ class _Loader:
             args=_args(table),
             files=tuple(self._file(entry) for entry in table.get("files", ())),
             disks=parsed.disks,
+            vifs=parsed.vifs,
             memory=parsed.memory,
         )
 

@@ -36,6 +36,16 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Vif:
+    """What the lab needs to know of one vif line of a guest."""
+
+    mac: str | None
+    backend: str
+    """Name of the domain that serves it; "" or "Domain-0" means dom0."""
+    ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """One domain to create, in the words of the control wire's "create" request."""
 
@@ -53,6 +63,7 @@ class Domain:
     args: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     disks: tuple[Disk, ...] = ()
+    vifs: tuple[Vif, ...] = ()
     memory: int = 0
     """MiB, as parsed from the config."""
 
@@ -85,6 +96,16 @@ class Lab:
     def creation_order(self) -> tuple[Domain, ...]:
         """Driver domains first, as a guest cannot be attached to a backend that is not there."""
         return tuple(sorted(self.domains, key=lambda domain: not domain.is_driver))
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """The names of guests that have an address -> the first one, without its length."""
+        return {
+            domain.name: vif.ip.split()[0].partition("/")[0]
+            for domain in self.domains
+            for vif in domain.vifs[:1]
+            if vif.ip
+        }
 
     def image_paths(self, images_dir: Path) -> dict[str, str]:
         """Every declared image: its spelling in disk lines -> its absolute path."""

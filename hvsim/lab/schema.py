@@ -143,5 +143,6 @@ _FORM = {
         "write module:function, as in domains.guests.idle:main"
     ),
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$": "use letters, digits, '.', '_' and '-', at most 32",
+    "^[0-9]{1,3}([.][0-9]{1,3}){3}$": "write an IPv4 address, as in 10.0.0.1",
     "^[^/\\s]{1,64}$": "use at most 64 characters, no blank and no '/'",
 }

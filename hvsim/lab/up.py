@@ -151,7 +151,7 @@ def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
         "overrides": [*domain.overrides, *(["driver_domain = 1"] if domain.is_driver else [])],
         "images": images,
         "program": domain.program,
-        "args": {"seed": lab.seed, **domain.args},
+        "args": {"seed": lab.seed, "hosts": lab.hosts, **domain.args},
         "profile": domain.role,
         "files": files,
         "path": list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),

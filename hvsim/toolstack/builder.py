@@ -8,13 +8,14 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack import nic
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Toolstack
+from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.xenstore.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
-"""A driver domain's whose work is its network stack; any other says so with ``args.network``."""
+"""A driver domain's whose work is its network stack; any other says so with ``net = true`` among its args."""
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
 DRIVER_PROGRAM: Final = "domains.storage:main"
@@ -70,12 +71,12 @@ def program_of(config: DomainConfig, request: CreateRequest) -> str:
     return request.program or config.program or fallback
 
 
-def build(toolstack: Toolstack, domid: int, config: DomainConfig, request: CreateRequest) -> Wires:
+def build(toolstack: Toolstack, guest: Guest) -> Wires:
     """Give the domain memory, its two channels, what it is told at birth, and its program.
 
     Raises: ToolstackError in libxl's words.
     """
-    hypervisor = toolstack.hypervisor
+    hypervisor, domid, config = toolstack.hypervisor, guest.domid, guest.config
     try:
         store_gfn, console_gfn = hypervisor.populate(domid, config.memory * PAGES_PER_MIB)
     except HypercallError as failure:
@@ -109,28 +110,33 @@ def build(toolstack: Toolstack, domid: int, config: DomainConfig, request: Creat
             "name": config.name,
         },
     )
-    hypervisor.load(domid, spawn_spec(toolstack, domid, config, request))
+    hypervisor.load(domid, spawn_spec(toolstack, guest))
     return wires
 
 
-def spawn_spec(
-    toolstack: Toolstack, domid: int, config: DomainConfig, request: CreateRequest
-) -> Mapping[str, Any]:
+def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
     """How the spawner is to make the domain's process."""
+    request = guest.request
+    args = dict(request.args)
+    extra: dict[str, Any] = {}
+    if "exec" in args:
+        extra = outside(toolstack, guest.domid, request)
+    if guest.nics:
+        args["net"] = nic.stack(guest)
+    if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
+        extra["net"] = True
     return {
-        "name": config.name,
-        "domid": domid,
+        "name": guest.name,
+        "domid": guest.domid,
         "process": "main",
-        "program": program_of(config, request),
+        "program": program_of(guest.config, request),
         "profile": request.profile,
         "path": list(request.path),
         "files": [list(entry) for entry in request.files],
-        "stdout": str(toolstack.run_dir / "log" / f"{config.name}.log"),
-        "args": dict(request.args),
+        "stdout": str(toolstack.run_dir / "log" / f"{guest.name}.log"),
+        "args": args,
         "lab": toolstack.lab,
-        "network": bool(request.args.get("net") or request.args.get("network"))
-        or program_of(config, request) == NETWORK_PROGRAM,
-        **(outside(toolstack, domid, request) if "exec" in request.args else {}),
+        **extra,
     }
 
 

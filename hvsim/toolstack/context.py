@@ -13,7 +13,7 @@ import anyio
 from hvsim.domain.domain import Domain
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
-from hvsim.toolstack.layout import Device, Vbd, domain_path
+from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
 from hvsim.toolstack.store import Store, open_store
 
 PAGES_PER_MIB: Final = 256
@@ -72,6 +72,34 @@ class Disk:
     device: Device
     vbd: Vbd
 
+    @property
+    def half(self) -> Vbd:
+        """What the backend is told."""
+        return self.vbd
+
+    @property
+    def name(self) -> str:
+        """How the guest calls it."""
+        return self.vbd.vdev
+
+
+@dataclass(slots=True)
+class Nic:
+    """An attached network interface: where it stands in the store, and what stands there."""
+
+    device: Device
+    vif: Vif
+
+    @property
+    def half(self) -> Vif:
+        """What the backend is told."""
+        return self.vif
+
+    @property
+    def name(self) -> str:
+        """How the guest calls it."""
+        return f"eth{self.device.devid}"
+
 
 @dataclass(slots=True)
 class Guest:
@@ -79,7 +107,7 @@ class Guest:
 
     Attributes:
         request, config: what it was made from.
-        disks: by device number.
+        disks, nics: by device number.
         restarts: how often it was rebuilt after a death.
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
@@ -92,10 +120,16 @@ class Guest:
     request: CreateRequest
     config: DomainConfig
     disks: dict[int, Disk] = field(default_factory=dict)
+    nics: dict[int, Nic] = field(default_factory=dict)
     restarts: int = 0
     failures: int = 0
     born: float = field(default_factory=time.monotonic)
     handled: bool = False
+
+    @property
+    def devices(self) -> list[Disk | Nic]:
+        """All that other domains serve it."""
+        return [*self.disks.values(), *self.nics.values()]
 
     @property
     def driver(self) -> bool:

@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, layout
+from hvsim.toolstack import builder, device, layout, nic
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -116,8 +116,9 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     dm_version = requests.write(f"{libxl_path(domid)}/dm-version", DM_VERSION)
     await store.batch([dm_version])
     disks = await _plan_disks(toolstack, store, guest)
+    await _plan_nics(toolstack, store, guest)
     builder.check_kernel(domid, config)
-    wires = builder.build(toolstack, domid, config, request)
+    wires = builder.build(toolstack, guest)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
@@ -133,6 +134,17 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
                 libxl(
                     f"libxl_create.c:1862:domcreate_launch_dm: Domain {domid}:unable to add disk "
                     "devices"
+                ),
+            ) from None
+    for interface in guest.nics.values():
+        try:
+            await nic.make(toolstack, store, interface)
+        except ToolstackError as failure:
+            raise ToolstackError(
+                *failure.lines,
+                libxl(
+                    f"libxl_create.c:1892:domcreate_attach_devices: Domain {domid}:unable to add "
+                    "vif devices"
                 ),
             ) from None
     await _add_console(store, guest, wires, wait=not hasty)
@@ -170,6 +182,21 @@ async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[
                 ),
             ) from None
     return disks
+
+
+async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
+    for devid, config in enumerate(guest.config.vifs):
+        try:
+            planned = await nic.plan(toolstack, store, guest.domid, guest.uuid, devid, config)
+        except ToolstackError as failure:
+            raise ToolstackError(
+                *failure.lines,
+                libxl(
+                    f"libxl_create.c:1340:initiate_domain_create: Domain {guest.domid}:"
+                    f"Unable to set nic defaults for nic {devid}"
+                ),
+            ) from None
+        guest.nics[devid] = planned
 
 
 def _built(guest: Guest, wires: Wires) -> list[requests.Request]:

@@ -47,13 +47,17 @@ async def destroy(toolstack: Toolstack, domid: int) -> None:
 async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     """The devices, the nodes and the domain, in libxl's order."""
     root = f"{libxl_path(domid)}/device"
-    vbds = await _devices(store, domid, "vbd")
-    for device in vbds:
+    split = await _devices(store, domid, "vbd")
+    for device in split:
         await devices.begin_close(store, device, frontend_first=True)
     for device in await _devices(store, domid, "console"):
         await devices.forget(store, device)
+    vifs = await _devices(store, domid, "vif")
+    for device in vifs:
+        await devices.begin_close(store, device, frontend_first=True)
+    split += vifs
     async with anyio.create_task_group() as tasks:
-        for device in vbds:
+        for device in split:
             tasks.start_soon(_finish, toolstack, store, device)
     await _sweep(store, root)
     dom = domain_path(domid)

@@ -162,9 +162,20 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
+    said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
+    guest = toolstack.guest(device.domid)
+    if guest is not None:
+        guest.disks.pop(device.devid, None)
+    return said
+
+
+async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str) -> list[str]:
+    """The orderly end of a device of a guest that runs; returns what libxl says about it.
+
+    Raises: ToolstackError, which ends with *failed*, when the backend does not close in time.
+    """
     if await store.read(f"{device.backend}/state") is None:
         await forget(store, device)
-        _drop(toolstack, device)
         return [
             libxl(
                 "libxl_device.c:1067:libxl__initiate_device_generic_remove: backend "
@@ -183,15 +194,14 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
                 f"with path {device.backend}"
             ),
             libxl(
-                f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove vbd with "
-                f"id {device.devid}"
+                f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove "
+                f"{device.kind} with id {device.devid}"
             ),
-            "libxl_device_disk_safe_remove failed.",
+            failed,
         ) from None
     if device.backend_domid == 0:
         await hotplug.remove(toolstack, device)
     await forget(store, device)
-    _drop(toolstack, device)
     return []
 
 
@@ -224,9 +234,3 @@ async def forget(store: Store, device: Device) -> None:
             await remove_with_empty_parents(store, tx, path)
 
     await store.transaction(remove, f"removing {device.libxl}")
-
-
-def _drop(toolstack: Toolstack, device: Device) -> None:
-    guest = toolstack.guest(device.domid)
-    if guest is not None:
-        guest.disks.pop(device.devid, None)

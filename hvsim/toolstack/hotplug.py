@@ -6,11 +6,15 @@ is no loop device: ``node`` is the image itself.
 
 import errno
 import os
+from typing import Final
 
 from hvsim.drivers.block.hotplug import HotplugError, prepare
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import BLOCK_SCRIPT, Device, domain_path, write
+
+_LOOKED_AT: Final = {"vbd": ("type", "params", "mode", "node"), "vif": ("vifname", "ip", "bridge")}
+"""What the script of a device that goes reads."""
 
 
 async def add(toolstack: Toolstack, device: Device) -> None:
@@ -53,9 +57,10 @@ async def add(toolstack: Toolstack, device: Device) -> None:
 
 
 async def remove(toolstack: Toolstack, device: Device) -> None:
-    """The image of a disk that goes: there is nothing to release, as there is no loop device."""
+    """The script of a device that goes: there is nothing to release, as there is no loop device,
+    and dom0's backend takes its link out of the bridge itself."""
     async with toolstack.store("SCRIPT") as store:
-        keys = ("type", "params", "mode", "node")
+        keys = _LOOKED_AT[device.kind]
         await store.read_many(f"{device.backend}/{key}" for key in keys)
 
 

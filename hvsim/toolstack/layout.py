@@ -13,6 +13,8 @@ from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import Request
 
 BLOCK_SCRIPT: Final = "/etc/xen/scripts/block"
+VIF_SCRIPT: Final = "/etc/xen/scripts/vif-bridge"
+DEFAULT_MTU: Final = 1500
 PROTOCOL: Final = "x86_64-abi"
 CONSOLE_LIMIT: Final = 1048576
 """Bytes of console output that a real xenconsoled keeps for a slow reader."""
@@ -148,7 +150,7 @@ class Device:
     """A split device: who uses it, who serves it, and its number.
 
     Attributes:
-        kind: "vbd" or "console".
+        kind: "vbd", "vif" or "console".
     """
 
     domid: int
@@ -219,6 +221,43 @@ class Vbd:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Vif:
+    """What the store says of a network interface.
+
+    Attributes:
+        rate: bytes in an interval, and the interval in microseconds.
+    """
+
+    mac: str
+    bridge: str
+    script: str = VIF_SCRIPT
+    ifname: str | None = None
+    ip: str | None = None
+    gatewaydev: str | None = None
+    rate: tuple[int, int] | None = None
+    mtu: int = DEFAULT_MTU
+
+    def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
+        """The backend's half in libxl's order."""
+        nodes = [
+            ("frontend-id", str(device.domid)),
+            ("online", "1"),
+            ("state", "1"),
+            ("script", self.script),
+            ("vifname", self.ifname),
+            ("mac", self.mac),
+            ("ip", self.ip),
+            ("gatewaydev", self.gatewaydev),
+            ("rate", None if self.rate is None else f"{self.rate[0]},{self.rate[1]}"),
+            ("bridge", self.bridge),
+            ("handle", str(device.devid)),
+            ("type", "vif"),
+            ("hotplug-status", ""),
+        ]
+        return [(key, value) for key, value in nodes if value is not None]
+
+
 def add_vbd(device: Device, vbd: Vbd) -> list[Request]:
     """The transaction that makes a virtual disk, both halves at state 1."""
     kind = "cdrom" if vbd.cdrom else "disk"
@@ -236,6 +275,25 @@ def add_vbd(device: Device, vbd: Vbd) -> list[Request]:
     ):
         batch += write(f"{device.frontend}/{key}", value, perms)
     nodes = vbd.backend_nodes(device)
+    return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
+
+
+def add_vif(device: Device, vif: Vif) -> list[Request]:
+    """The transaction that makes a network interface, both halves at state 1."""
+    perms = device.front_perms
+    batch = _libxl_head(device)
+    batch += directory(device.frontend, perms)
+    batch += write(f"{device.frontend}/backend", device.backend)
+    for key, value in (
+        ("backend-id", str(device.backend_domid)),
+        ("state", "1"),
+        ("handle", str(device.devid)),
+        ("mac", vif.mac),
+        ("trusted", "1"),
+    ):
+        batch += write(f"{device.frontend}/{key}", value, perms)
+    batch += write(f"{device.frontend}/mtu", vif.mtu, readable_by(device.domid))
+    nodes = vif.backend_nodes(device)
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
 
@@ -264,8 +322,8 @@ def add_console(device: Device, port: int, gfn: int) -> list[Request]:
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
 
-def move_vbd(old: Device, new: Device, vbd: Vbd, keys: Sequence[str]) -> list[Request]:
-    """The transaction that gives a disk to another backend while its frontend lives on.
+def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list[Request]:
+    """The transaction that gives a device to another backend while its frontend lives on.
 
     Real libxl cannot do this (surprise 42 of a real host: nothing reconnects by itself); it is
     the recovery protocol of this host.  The backend's half is made as at an attach, the
@@ -276,11 +334,17 @@ def move_vbd(old: Device, new: Device, vbd: Vbd, keys: Sequence[str]) -> list[Re
             written again, so each must be opened to the new backend, and closed to the old one.
     """
     perms = new.front_perms
-    nodes = vbd.backend_nodes(new)
+    nodes = half.backend_nodes(new)
     batch = [requests.rm(old.backend), *_backend(new, nodes)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
-    batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys]
+    batch += [
+        # The mtu of an interface is the toolstack's word, which the guest may only read.
+        requests.set_perms(
+            f"{new.frontend}/{key}", readable_by(new.domid) if key == "mtu" else perms
+        )
+        for key in keys
+    ]
     batch += write(f"{new.frontend}/backend-id", new.backend_domid)
     batch += write(f"{new.frontend}/state", 1)
     # Last, so that whoever is told of it finds the rest in place.

@@ -15,7 +15,7 @@ import anyio
 
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.context import Disk, Guest, Toolstack
+from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.store import Store
@@ -23,6 +23,11 @@ from hvsim.toolstack.store import Store
 SECOND_LOOK: Final = 0.03
 """Seconds between the two readings of a ring."""
 CONNECTED: Final = "4"
+_KEYS: Final = {
+    "vbd": ("state", "ring-ref", "ring-ref0", "queue-0/ring-ref"),
+    "vif": ("state", "tx-ring-ref", "queue-0/tx-ring-ref"),
+}
+"""What is read of a frontend: its state, and where its ring may be."""
 _MASK32: Final = 0xFFFF_FFFF
 
 
@@ -31,12 +36,12 @@ class Waits:
     """Since when each device has been waiting, as far as it was looked at.
 
     Attributes:
-        since: (domid, devid) -> (the responses at that time, monotonic seconds).
+        since: (domid, kind, devid) -> (the responses at that time, monotonic seconds).
     """
 
-    since: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+    since: dict[tuple[int, str, int], tuple[int, float]] = field(default_factory=dict)
 
-    def update(self, key: tuple[int, int], responses: int, waiting: bool, now: float) -> float:
+    def update(self, key: tuple[int, str, int], responses: int, waiting: bool, now: float) -> float:
         """Seconds that the device has been seen waiting for the same response."""
         if not waiting:
             self.since.pop(key, None)
@@ -47,7 +52,7 @@ class Waits:
             return 0.0
         return now - known[1]
 
-    def keep_only(self, keys: Iterable[tuple[int, int]]) -> None:
+    def keep_only(self, keys: Iterable[tuple[int, str, int]]) -> None:
         """Forget devices that are gone."""
         alive = set(keys)
         for key in [key for key in self.since if key not in alive]:
@@ -57,7 +62,7 @@ class Waits:
 @dataclass(slots=True)
 class _Look:
     guest: Guest
-    disk: Disk
+    attached: Disk | Nic
     frontend_state: str | None
     backend_state: str | None
     ref: int | None
@@ -87,7 +92,7 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
         looks = await _look(toolstack, store)
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = time.monotonic()
-    waits.keep_only((look.guest.domid, look.disk.device.devid) for look in looks)
+    waits.keep_only(_key(look) for look in looks)
     devices: dict[int, list[dict[str, Any]]] = {}
     for look in looks:
         row = _device(look, by_domid, waits, now)
@@ -100,19 +105,18 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
 
 
 async def _look(toolstack: Toolstack, store: Store) -> list[_Look]:
-    """Both halves of every disk, and its ring."""
-    disks = [(guest, disk) for guest in toolstack.guests.values() for disk in guest.disks.values()]
-    keys = ("state", "ring-ref", "ring-ref0", "queue-0/ring-ref")
+    """Both halves of every device, and its ring (of an interface, the one it sends into)."""
+    devices = [(guest, one) for guest in toolstack.guests.values() for one in guest.devices]
     paths = []
-    for _, disk in disks:
-        paths += [f"{disk.device.frontend}/{key}" for key in keys]
-        paths.append(f"{disk.device.backend}/state")
+    for _, one in devices:
+        paths += [f"{one.device.frontend}/{key}" for key in _KEYS[one.device.kind]]
+        paths.append(f"{one.device.backend}/state")
     values = iter(await store.read_many(paths))
     looks = []
-    for guest, disk in disks:
-        state, *refs = (next(values) for _ in keys)
+    for guest, one in devices:
+        state, *refs = (next(values) for _ in _KEYS[one.device.kind])
         ref = next((int(text) for text in refs if _is_number(text)), None)  # type: ignore[arg-type]
-        looks.append(_Look(guest, disk, state, next(values), ref))
+        looks.append(_Look(guest, one, state, next(values), ref))
     for look in looks:
         look.first = _indices(toolstack, look)
     again = [look for look in looks if look.unanswered]
@@ -138,16 +142,21 @@ def _indices(toolstack: Toolstack, look: _Look) -> tuple[int, int] | None:
     return struct.unpack_from("<I", page, REQ_PROD)[0], struct.unpack_from("<I", page, RSP_PROD)[0]
 
 
+def _key(look: _Look) -> tuple[int, str, int]:
+    device = look.attached.device
+    return device.domid, device.kind, device.devid
+
+
 def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float) -> dict[str, Any]:
-    device = look.disk.device
-    key = (device.domid, device.devid)
+    device = look.attached.device
+    key = _key(look)
     responses = look.second[1] if look.second is not None else -1
     seconds = waits.update(key, responses, look.waiting, now)
     backend = names.get(device.backend_domid)
     return {
         "class": device.kind,
         "devid": device.devid,
-        "vdev": look.disk.vbd.vdev,
+        "vdev": look.attached.name,
         "frontend_domid": device.domid,
         "frontend_state": _state(look.frontend_state),
         "backend_domid": device.backend_domid,

@@ -21,7 +21,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack import layout
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.context import Disk, Guest, Toolstack
+from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
@@ -50,35 +50,35 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
     guest.restarts = dead.restarts + 1
     guest.failures = failures
     async with toolstack.store() as store:
-        for owner, disk in served:
+        for owner, attached in served:
             if toolstack.guests.get(owner.domid) is owner:
-                await move(store, owner, disk, guest.domid)
+                await move(store, owner, attached, guest.domid)
     toolstack.notice()
     return guest
 
 
-def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk]]:
-    """Every disk that domain *domid* serves, with the guest that uses it."""
+def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk | Nic]]:
+    """Every device that domain *domid* serves, with the guest that uses it."""
     for guest in toolstack.guests.values():
-        for disk in guest.disks.values():
-            if disk.device.backend_domid == domid:
-                yield guest, disk
+        for attached in guest.devices:
+            if attached.device.backend_domid == domid:
+                yield guest, attached
 
 
-async def move(store: Store, owner: Guest, disk: Disk, backend_domid: int) -> None:
-    """Give a disk of *owner* to the backend in *backend_domid*.  Raises: StoreError."""
-    old = disk.device
+async def move(store: Store, owner: Guest, attached: Disk | Nic, backend_domid: int) -> None:
+    """Give a device of *owner* to the backend in *backend_domid*.  Raises: StoreError."""
+    old = attached.device
     new = Device(old.domid, old.kind, old.devid, backend_domid)
 
     async def change(tx: int) -> None:
         keys = await _keys(store, tx, old.frontend)
         if not keys:
             return  # the guest's half has gone meanwhile
-        batch = layout.move_vbd(old, new, disk.vbd, keys)
+        batch = layout.move(old, new, attached.half, keys)
         await store.apply([request._replace(tx=tx) for request in batch])
 
     await store.transaction(change, f"moving {old.frontend} of {owner.name}")
-    disk.device = new
+    attached.device = new
 
 
 async def _keys(store: Store, tx: int, frontend: str) -> list[str]:

@@ -9,10 +9,11 @@ import pytest
 
 from hvsim.domain.xenbus.requests import Request
 from hvsim.toolstack import layout
-from hvsim.toolstack.layout import Build, Device, Vbd
+from hvsim.toolstack.layout import Build, Device, Vbd, Vif
 from tests.fidelity.recording import Entry, listing, mutations, trace
 
 UUID = "13799b06-1a2d-4726-b339-b2bcccf4ce53"
+NIC = Vif("00:16:3e:00:00:01", "xenbr0")
 DISK = Vbd("/root/domu/d1.img", "xvda")
 
 
@@ -63,6 +64,7 @@ def whole_domain() -> list[Request]:
         *layout.domain_skeleton(1, UUID, "du1", driver_domain=False),
         *layout.built(build),
         *layout.add_vbd(Device(1, "vbd", 51712, 0), DISK),
+        *layout.add_vif(Device(1, "vif", 0, 0), NIC),
         *layout.add_console(Device(1, "console", 0, 0), 2, 1814530),
     ]
 
@@ -72,10 +74,13 @@ def whole_domain() -> list[Request]:
     [
         f"/vm/{UUID}",
         "/libxl/1/device/vbd",
+        "/libxl/1/device/vif",
         "/libxl/1/device/console",
         "/local/domain/1/device/vbd",
+        "/local/domain/1/device/vif",
         "/local/domain/1/console",
         "/local/domain/0/backend/vbd",
+        "/local/domain/0/backend/vif",
         "/local/domain/0/backend/console",
         "/local/domain/1/control",
         "/local/domain/1/cpu",
@@ -105,6 +110,12 @@ def test_a_second_disk_is_attached_as_libxl_does() -> None:
     device = Device(1, "vbd", 51728, 0)
     batch = layout.add_vbd(device, Vbd("/root/domu/d2.img", "xvdb"))
     assert entries(batch) == recorded("40-block-attach-phy", "")
+
+
+def test_a_second_interface_is_attached_as_libxl_does() -> None:
+    device = Device(1, "vif", 1, 0)
+    batch = layout.add_vif(device, Vif("00:16:3e:00:00:21", "xenbr0"))
+    assert entries(batch) == recorded("42-network-attach", "")
 
 
 def test_a_driver_domain_has_two_nodes_more() -> None:
@@ -165,7 +176,7 @@ def test_a_moved_disk_stands_as_one_that_was_attached_there() -> None:
 
     expected = final(layout.add_vbd(new, DISK))
     expected |= {f"{new.frontend}/{key}": (value, "n3 r4") for key, value in guest_wrote}
-    assert final(connected + layout.move_vbd(old, new, DISK, keys)) == expected
+    assert final(connected + layout.move(old, new, DISK, keys)) == expected
 
 
 def test_a_recorded_trace_is_read_whole() -> None:

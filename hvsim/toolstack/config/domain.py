@@ -1,7 +1,7 @@
 """A guest's whole config: which keys mean something here, and what they mean.
 
-Keys that a real guest config may have and that mean nothing to this host (``vif``, ``ramdisk``,
-``pci`` ...) are accepted.  Ours is ``program = "module:function"``: what runs in the domain in
+Keys that a real guest config may have and that mean nothing to this host (``ramdisk``, ``pci``
+...) are accepted.  Ours is ``program = "module:function"``: what runs in the domain in
 place of a kernel.  Source: xl.cfg(5), tools/xl/xl_parse.c.
 """
 
@@ -13,6 +13,7 @@ from typing import Final
 from hvsim.toolstack.config.disk import DiskConfig, parse_disk
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.syntax import Settings, parse_settings
+from hvsim.toolstack.config.vif import VifConfig, parse_vif
 
 ACTIONS: Final = (
     "destroy",
@@ -50,7 +51,7 @@ class DomainConfig:
         cmdline: the kernel's command line: ``cmdline``, or ``root`` and ``extra``.
         program: "module:function" that runs in the domain, None when not said.
         driver_domain: it serves devices to others.
-        disks: in the order of the config.
+        disks, vifs: in the order of the config.
         actions: on_poweroff and so on -> what is done then.
         warnings: what xl prints on stderr and yet goes on.
     """
@@ -68,6 +69,7 @@ class DomainConfig:
     driver_domain: bool
     type: str
     disks: tuple[DiskConfig, ...]
+    vifs: tuple[VifConfig, ...]
     actions: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -101,6 +103,8 @@ def parse_config(
     if kind == "pv" and not (kernel or program):
         raise ConfigError("Neither kernel nor bootloader specified")
     maxmem = settings.number("maxmem")
+    disks = tuple(parse_disk(spec, source) for spec in settings.items("disk"))
+    vifs = _vifs(settings)
     return DomainConfig(
         name=name,
         memory=memory,
@@ -114,9 +118,10 @@ def parse_config(
         program=program,
         driver_domain=settings.flag("driver_domain"),
         type=kind,
-        disks=tuple(parse_disk(spec, source) for spec in settings.items("disk")),
+        disks=disks,
+        vifs=vifs,
         actions=actions,
-        warnings=(*settings.warnings, *_vif_warnings(settings)),
+        warnings=tuple(settings.warnings),
     )
 
 
@@ -177,17 +182,12 @@ def _cmdline(settings: Settings) -> str:
     return " ".join(words)
 
 
-def _vif_warnings(settings: Settings) -> list[str]:
-    """There is no network yet, but what xl says about a bad address it says here as well."""
-    warnings = []
-    for vif in settings.items("vif"):
-        for word in vif.split(","):
-            key, _, value = word.strip().partition("=")
-            parts = value.split(":")
-            if key == "mac" and not (len(parts) == 6 and all(_is_byte(part) for part in parts)):
-                warnings.append("Invalid parameter `mac'.")
-    return warnings
-
-
-def _is_byte(text: str) -> bool:
-    return len(text) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in text)
+def _vifs(settings: Settings) -> tuple[VifConfig, ...]:
+    """As in xl, a bad word in one is said, and the interface is made from what came before."""
+    found = []
+    for spec in settings.items("vif"):
+        vif, complaint = parse_vif([spec])
+        if complaint is not None:
+            settings.warnings.append(complaint)
+        found.append(vif)
+    return tuple(found)

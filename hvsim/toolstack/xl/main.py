@@ -9,7 +9,17 @@ from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.reply import Reply
-from hvsim.toolstack.xl import block, console, create, dmesg, identify, listing, pausing, power
+from hvsim.toolstack.xl import (
+    block,
+    console,
+    create,
+    dmesg,
+    identify,
+    listing,
+    network,
+    pausing,
+    power,
+)
 from hvsim.toolstack.xl.command import Call, Command, UsageError
 
 _ALL: Final = (
@@ -25,6 +35,9 @@ _ALL: Final = (
     block.ATTACH,
     block.LIST,
     block.DETACH,
+    network.ATTACH,
+    network.LIST,
+    network.DETACH,
     identify.DOMID,
     identify.DOMNAME,
 )

@@ -1,0 +1,136 @@
+"""xl network-list, network-attach, network-detach: the interfaces of a running domain."""
+
+from typing import Any
+
+from hvsim.toolstack import device as devices
+from hvsim.toolstack import nic
+from hvsim.toolstack.config import parse_vif
+from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.layout import domain_path, libxl_path
+from hvsim.toolstack.store import Store
+from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+
+HEADER = (
+    f"{'Idx':<3} {'BE':<2} {'Mac Addr.':<17} {'handle':<6} {'state':<5} {'evt-ch':<6} "
+    f"{'tx-/rx-ring-ref':>17} {'BE-path':<30}"
+)
+
+
+async def network_list(call: Call) -> int:
+    """xl network-list domain...: an unknown domain makes the exit code 1."""
+    flags, args = options(call.args)
+    if not args:
+        raise UsageError("'xl network-list' requires at least 1 argument.")
+    rows: list[dict[str, Any]] = []
+    code = 0
+    async with call.toolstack.store() as store:
+        for text in args:
+            domid = await call.toolstack.find(store, text)
+            if domid is None:
+                await call.reply.err(f"{text} is an invalid domain identifier (rc=-6)")
+                code = 1
+                continue
+            rows += await interfaces(store, domid)
+    if call.json or "json" in flags:
+        return await call.data(rows) or code
+    lines = [HEADER]
+    for row in rows:
+        refs = f"{row['tx_ring_ref']}/{row['rx_ring_ref']:<11}"
+        lines.append(
+            f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17} {row['handle']:6d} "
+            f"{row['state']:5d} {row['event_channel']:6d} {refs:>17} {row['backend']:<30}"
+        )
+    call.reply.data = rows
+    await call.reply.out("\n".join(lines))
+    return code
+
+
+async def interfaces(store: Store, domid: int) -> list[dict[str, Any]]:
+    """The interfaces of a domain, as xl finds them: libxl's list, and the frontend's own words."""
+    root = f"{libxl_path(domid)}/device/vif"
+    rows = []
+    for name in await store.children(root):
+        front = f"{domain_path(domid)}/device/vif/{name}"
+        keys = ("state", "event-channel", "tx-ring-ref", "rx-ring-ref")
+        backend, mac, handle, *front_values = await store.read_many(
+            [f"{root}/{name}/{key}" for key in ("backend", "mac", "handle")]
+            + [f"{front}/{key}" for key in keys]
+        )
+        if backend is None or not name.isdecimal():
+            continue
+        state, port, tx, rx = (_number(value) for value in front_values)
+        rows.append(
+            {
+                "devid": int(name),
+                "backend_domid": devices.backend_domid(backend) or 0,
+                "mac": mac or "",
+                "handle": _number(handle),
+                "state": state,
+                "event_channel": port,
+                "tx_ring_ref": tx,
+                "rx_ring_ref": rx,
+                "backend": backend,
+            }
+        )
+    return rows
+
+
+def _number(text: str | None) -> int:
+    """A number of a node, -1 for a node that is missing or that a guest filled with nonsense."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else -1
+
+
+async def network_attach(call: Call) -> int:
+    """xl network-attach domain [key=value ...]."""
+    _, args = options(call.args)
+    if not args:
+        raise UsageError("'xl network-attach' requires at least 1 argument.")
+    toolstack = call.toolstack
+    async with toolstack.store() as store:
+        domid = await find_domain(call, store, args[0])
+        config, complaint = parse_vif(args[1:])
+        if complaint is not None:
+            raise ToolstackError(complaint)
+        guest = toolstack.guest(domid)
+        if guest is None:
+            raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
+        attached = await nic.attach(toolstack, store, guest, config)
+    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+    return 0
+
+
+async def network_detach(call: Call) -> int:
+    """xl network-detach domain devid|mac."""
+    _, args = options(call.args)
+    if len(args) < 2:
+        raise UsageError("'xl network-detach' requires at least 2 arguments.")
+    async with call.toolstack.store() as store:
+        domid = await find_domain(call, store, args[0])
+        device = await nic.lookup(store, domid, args[1])
+        await call.reply.err(*await nic.detach(call.toolstack, store, device))
+    return 0
+
+
+LIST = Command(
+    "network-list",
+    "List virtual network interfaces for a domain",
+    "<Domain(s)>",
+    network_list,
+    example="xl network-list guest",
+)
+ATTACH = Command(
+    "network-attach",
+    "Create a new virtual network device",
+    "<Domain> [type=<type>] [mac=<mac>] [bridge=<bridge>] [ip=<ip>] [script=<script>] "
+    "[backend=<BackDomain>] [vifname=<name>] [rate=<rate>] [model=<model>] [accel=<accel>] "
+    "[mtu=<mtu>]",
+    network_attach,
+    example="xl network-attach guest bridge=xenbr0",
+)
+DETACH = Command(
+    "network-detach",
+    "Destroy a domain's virtual network device",
+    "<Domain> <DevId|mac>",
+    network_detach,
+    example="xl network-detach guest 0",
+)
