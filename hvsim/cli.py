@@ -29,6 +29,7 @@ COMMANDS = {
     "xl": "the toolstack: list, create, destroy, shutdown, console, ...",
     "xenstore": "the store: ls, read, write, list, rm, watch",
     "exec": "run a program of this machine in a domain",
+    "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
     "fault": "kill, stall or resume a domain",
     "demo": "a database that survives its storage domain",
 }

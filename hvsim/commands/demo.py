@@ -14,6 +14,10 @@ recovery_ms is the time from the SIGKILL until the database's device is Connecte
 backend, both halves; in that very step the frontend issues its unanswered requests again.
 commit_gap_ms is the time until the first commit acknowledged after that.
 
+Afterwards a second lab has a client, a web server and a database on a network of its own: a request
+crosses both, and goes on when the network's and the disk's driver domains are killed. It is told
+with the plain story; --network and --no-network decide otherwise.
+
 --sabotage breaks something on purpose, to see that the verdict can be bad:
   forget-unanswered  the frontend forgets its unanswered requests when the backend dies
   drop-unflushed     the backend ignores FLUSH and holds its last writes back"""
@@ -54,11 +58,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sabotage", choices=("forget-unanswered", "drop-unflushed"), help="a negative control"
     )
+    parser.add_argument(
+        "--network",
+        action=argparse.BooleanOptionalAction,
+        help="the second lab as well, or not (default: with the plain story)",
+    )
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: nothing lost, nothing left. 1: something was."""
+    from hvsim.demo.network import tell_network
     from hvsim.demo.story import DEFAULT_LAB, Options, tell
     from hvsim.demo.tell import Teller
 
@@ -71,19 +81,35 @@ def run(options: argparse.Namespace) -> int:
         name=options.name,
         sabotage=options.sabotage,
     )
-    result = tell(asked, Teller(silent=options.json))
+    teller = Teller(silent=options.json)
+    result = tell(asked, teller)
+    network = tell_network(teller, seed) if _with_network(options) else None
+    ok = result.ok and (network is None or network.ok)
     if options.json:
-        print_json(result.as_json())
-        return 0 if result.ok else 1
+        print_json(result.as_json() | ({} if network is None else {"network": network.as_json()}))
+        return 0 if ok else 1
     say("")
-    for complaint in result.complaints():
+    for complaint in [*result.complaints(), *(network.complaints() if network else [])]:
         say(complaint)
     if result.ok:
         say(
             f"All {result.acknowledged} acknowledged commits are there, the database is sound, "
             "and nothing is left behind."
         )
-    return 0 if result.ok else 1
+    if network is not None and network.ok and not network.impossible:
+        say(
+            f"All {network.acknowledged} commits that the client was told of over the network are "
+            "there, and its connection was never lost."
+        )
+    return 0 if ok else 1
+
+
+def _with_network(options: argparse.Namespace) -> bool:
+    """The plain story has it; one that is about something else has not, unless asked."""
+    if options.network is not None:
+        return bool(options.network)
+    plain = options.kills == 1 and options.file is None and options.sabotage is None
+    return plain and not options.json
 
 
 def _count(text: str) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 from hvsim.lab.processes import Identity, family
 from hvsim.lab.rundir import RunDir
 
+OUR_LINKS = re.compile(r"vif\d+\.\d+(-\w+)?|xenbr\d+")
+
 
 @dataclass(slots=True)
 class Witness:
@@ -18,15 +20,22 @@ class Witness:
     terminals: dict[str, int] = field(default_factory=dict)
     """Console pty -> its change time, as the number alone is soon used by others."""
     shm_before: set[str] = field(default_factory=set)
+    namespaces: set[str] = field(default_factory=set)
+    """Network namespaces of the lab's processes, other than the machine's: net:[4026532000]."""
+    links_before: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.shm_before = _shm()
+        self.links_before = _links()
 
     def look(self, terminals: list[str] | None = None) -> None:
         """Remember every process that the lab has now, and these ptys."""
         hypervisor = self.run.hypervisor
         if hypervisor is not None:
             self.seen.update(family(hypervisor))
+            own = _namespace("self")
+            spaces = {_namespace(str(one.pid)) for one in self.seen} - {own, ""}
+            self.namespaces |= spaces
         for path in terminals or []:
             try:
                 self.terminals[path] = os.stat(path).st_ctime_ns
@@ -47,7 +56,17 @@ class Witness:
         found += [
             f"shared memory {name}" for name in sorted(_shm() - self.shm_before) if "hvsim" in name
         ]
+        found += [f"network link {name}" for name in sorted(_links() - self.links_before)]
+        found += [f"network namespace {name}" for name in self._namespaces()]
         return found
+
+    def _namespaces(self) -> list[str]:
+        """Those of the lab's network namespaces that somebody is in, or that are mounted."""
+        if not self.namespaces:
+            return []
+        alive = {_namespace(name) for name in os.listdir("/proc") if name.isdigit()}
+        mounted = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        return sorted(name for name in self.namespaces if name in alive or f" {name} " in mounted)
 
     def _sockets(self) -> list[str]:
         """Unix sockets bound below the run directory, or to an abstract name of the lab.
@@ -73,6 +92,23 @@ def _is(path: str, changed: int) -> bool:
         return os.stat(path).st_ctime_ns == changed
     except OSError:
         return False
+
+
+def _namespace(pid: str) -> str:
+    """The network namespace of a process; "" when that cannot be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return ""
+
+
+def _links() -> set[str]:
+    """The network links of this namespace that have a name of ours."""
+    try:
+        names = os.listdir("/sys/class/net")
+    except OSError:
+        return set()
+    return {name for name in names if OUR_LINKS.fullmatch(name)}
 
 
 def _shm() -> set[str]:

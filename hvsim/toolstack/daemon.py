@@ -10,6 +10,7 @@ from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack import create, execute, lifecycle, processes
+from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
 from hvsim.toolstack.destroy import destroy
@@ -30,13 +31,17 @@ class Verbs:
     def __init__(self, toolstack: Toolstack) -> None:
         self._toolstack = toolstack
         self._waits = processes.Waits()
+        self.captures = Captures(toolstack)
         self.ready = anyio.Event()
 
     def table(self) -> dict[str, Any]:
         """Name -> verb."""
         return {
             name: getattr(self, f"verb_{name}")
-            for name in ("create", "xl", "lab", "ps", "ready", "ledger", "fault", "exec", "stop")
+            for name in (
+                *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "exec", "stop"),
+                "capture",
+            )
         }
 
     async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
@@ -82,6 +87,11 @@ class Verbs:
         if not isinstance(after, int) or not isinstance(limit, int):
             raise ToolstackError("ledger: after and max must be numbers", code=2)
         reply.data = self._toolstack.hypervisor.ledger(after, max(0, min(limit, 1000)))
+        return 0
+
+    async def verb_capture(self, request: dict[str, Any], reply: Reply) -> int:
+        """Start, read or stop a capture of a vif."""
+        reply.data = await self.captures.serve(request)
         return 0
 
     async def verb_fault(self, request: dict[str, Any], reply: Reply) -> int:
@@ -187,6 +197,7 @@ async def serve(dom: Domain) -> None:
             tasks.start_soon(supervise, toolstack, spec)
         await _stand_up_dom0(toolstack)
         tasks.start_soon(lifecycle.watch_domains, toolstack, tasks)
+        tasks.start_soon(verbs.captures.reap)
         verbs.ready.set()
 
 

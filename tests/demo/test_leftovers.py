@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.demo.leftovers import Witness
+from hvsim.demo.leftovers import OUR_LINKS, Witness
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir, claim, release
 
@@ -58,6 +58,50 @@ def test_a_process_until_it_ends(run: RunDir) -> None:
         assert witness.leftovers() == [f"process {process.pid}"]
         process.communicate(b"\n")
     assert witness.leftovers() == []
+
+
+def test_a_network_namespace_until_nobody_is_in_it(run: RunDir) -> None:
+    """Red without the look at every process of the machine."""
+    program = (
+        "import ctypes, os, sys\n"
+        "flags = 0x40000000 | (0x10000000 if os.geteuid() else 0)\n"
+        "failed = ctypes.CDLL(None).unshare(flags)\n"
+        "print('no' if failed else 'yes', flush=True)\n"
+        "input()"
+    )
+    witness = Witness(run)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        allowed = process.stdout.readline().strip() == "yes"
+        name = os.readlink(f"/proc/{process.pid}/ns/net")
+        assert allowed == (name != os.readlink("/proc/self/ns/net"))
+        if allowed:
+            witness.namespaces.add(name)
+        release(run)
+        assert witness.leftovers() == [f"network namespace {name}"] * allowed
+        process.communicate("\n")
+    assert witness.leftovers() == []
+
+
+def test_links_of_ours_count_and_no_others(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, ours in (
+        ("vif3.0", True),
+        ("vif12.1-emu", True),
+        ("xenbr0", True),
+        ("eth0", False),
+        ("veth3", False),
+        ("vif", False),
+    ):
+        assert bool(OUR_LINKS.fullmatch(name)) == ours
+    there = {"vif7.0"}
+    monkeypatch.setattr("hvsim.demo.leftovers._links", lambda: set(there))
+    witness = Witness(run)  # it was there before: another lab's
+    release(run)
+    assert witness.leftovers() == []
+    there.add("xenbr0")
+    assert witness.leftovers() == ["network link xenbr0"]
 
 
 def test_a_terminal_until_it_is_closed(run: RunDir) -> None:

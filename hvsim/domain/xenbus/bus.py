@@ -146,7 +146,9 @@ class Bus(Generic[D, R]):
         elif path == nodename:
             self._directory_changed(device)
         else:
-            self._key_changed(device, "/".join(parts[self.levels :]))
+            key = "/".join(parts[self.levels :])
+            device.key_changed(key)
+            self._key_changed(device, key)
 
     def _directory_changed(self, device: D) -> None:
         """The directory itself was made, removed, or given other permissions."""

@@ -54,6 +54,7 @@ class Device:
         self._bus = bus
         self._otherend_watch: Watch | None = None
         self._watches: list[Watch] = []
+        self._listeners: dict[str, Callable[[], None]] = {}
 
     def __repr__(self) -> str:
         return (
@@ -136,6 +137,20 @@ class Device:
                 self._bus.guard(self, callback)
 
         self._watches.append(self.store.watch(self.path(key), fired))
+
+    def listen(self, key: str, callback: Callable[[], None]) -> None:
+        """Call *callback* when an own *key* changes from now on.
+
+        This rides on the bus's own watch and costs the domain none: for keys that come late, of
+        devices that a driver domain has many of.  An exception is treated as for :meth:`watch`.
+        """
+        self._listeners[key] = callback
+
+    def key_changed(self, key: str) -> None:
+        """Called by the bus: something was written at *key*, or removed there."""
+        callback = self._listeners.get(key)
+        if callback is not None:
+            self._bus.guard(self, callback)
 
     # -- state -----------------------------------------------------------------------------
 

@@ -1,0 +1,124 @@
+"""The web guest of the three tiers: HTTP in front, the database guest behind.
+
+``POST /commit`` asks the database for a commit and answers ``200`` with its number when the
+database has acknowledged it; ``GET /`` says how many there were. Requests wait while the database
+is not there; nothing is asked twice, since nobody here knows whether the first time was in vain.
+
+Options: database=db-primary (a guest of the lab, or an address); port=80; database_port=5432.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from domains.guests.options import option, words
+from domains.guests.sockets import Connection, Dialer, Listener, address_of
+from domains.guests.tiers import (
+    COMMIT,
+    DATABASE_PORT,
+    WEB_PORT,
+    Lines,
+    Message,
+    Messages,
+    Nonsense,
+    committed,
+    response,
+)
+from hvsim.domain import Domain
+
+WAITING_MAX: Final = 256
+"""Requests that may wait for the database; more are answered with 503."""
+
+
+class Web:
+    """Front and back of the web guest."""
+
+    def __init__(self, dom: Domain, database: tuple[str, int]) -> None:
+        self._dom = dom
+        self._waiting: deque[Connection] = deque()
+        self._asked: deque[Connection] = deque()
+        self._commits = 0
+        self._database: Connection | None = None
+        self._dialer = Dialer(dom, database, self._database_is_there)
+        self._dialer.start()
+
+    # -- behind ----------------------------------------------------------------------------
+
+    def _database_is_there(self, connection: Connection) -> None:
+        self._dom.log(f"web: connected to the database at {connection.peer}")
+        lines = Lines()
+
+        def received(piece: bytes) -> None:
+            try:
+                for line in lines.feed(piece):
+                    self._acknowledged(committed(line))
+            except Nonsense as error:
+                connection.close()
+                self._database_is_gone(str(error))
+
+        connection.received = received
+        connection.closed = self._database_is_gone
+        self._database = connection
+        while self._waiting:
+            self._ask(connection, self._waiting.popleft())
+
+    def _database_is_gone(self, why: str) -> None:
+        self._dom.log(f"web: the database is gone: {why}")
+        self._database = None
+        while self._asked:
+            self._asked.popleft().send(response("502 Bad Gateway", f"{why}\n"))
+        self._dialer.start()
+
+    def _ask(self, database: Connection, client: Connection) -> None:
+        self._asked.append(client)
+        database.send(COMMIT)
+
+    def _acknowledged(self, batch: int) -> None:
+        if not self._asked:
+            raise Nonsense("the database acknowledges what nobody asked for")
+        self._commits += 1
+        self._asked.popleft().send(response("200 OK", f"{batch}\n"))
+
+    # -- in front --------------------------------------------------------------------------
+
+    def accept(self, connection: Connection) -> None:
+        """A browser, say."""
+        messages = Messages()
+
+        def received(piece: bytes) -> None:
+            try:
+                for message in messages.feed(piece):
+                    self._request(connection, message)
+            except Nonsense as error:
+                connection.send(response("400 Bad Request", f"{error}\n"))
+                connection.close()
+
+        connection.received = received
+        connection.closed = lambda why: self._dom.log(f"web: {connection.peer} left: {why}")
+
+    def _request(self, connection: Connection, message: Message) -> None:
+        method, path, _ = message.first
+        if (method, path) == ("GET", "/"):
+            there = "is there" if self._database is not None else "is not there"
+            text = f"{self._commits} commits; the database {there}\n"
+            connection.send(response("200 OK", text))
+        elif (method, path) != ("POST", "/commit"):
+            connection.send(response("404 Not Found", "there are GET / and POST /commit\n"))
+        elif len(self._waiting) + len(self._asked) >= WAITING_MAX:
+            connection.send(response("503 Service Unavailable", "too many wait\n"))
+        elif self._database is None:
+            self._waiting.append(connection)
+        else:
+            self._ask(self._database, connection)
+
+
+def main(dom: Domain) -> None:
+    """Serve until the shutdown request."""
+    found = words(dom)
+    database = address_of(dom, option(found, "database", "db-primary"))
+    web = Web(dom, (database, option(found, "database_port", DATABASE_PORT)))
+    listener = Listener(dom, option(found, "port", WEB_PORT), web.accept)
+    dom.ready(f"web on port {listener.port}")
+    dom.serve()
+    listener.close()
