@@ -22,8 +22,8 @@ class SpawnSpec:
     ``executables``: the process may start programs of the machine, and is root in its own user
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
-    that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (``net``): it
-    administers a network stack of its own.
+    that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
+    ``net``): it administers a network stack of its own.
     """
 
     name: str

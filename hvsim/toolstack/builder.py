@@ -15,7 +15,7 @@ from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.xenstore.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
-"""A driver domain's whose work is its network stack; any other says so with ``net = true`` among its args."""
+"""A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
 DRIVER_PROGRAM: Final = "domains.storage:main"
