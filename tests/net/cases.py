@@ -165,7 +165,7 @@ def carrier(kind: Kind) -> dict[str, Any]:
         os.read(port.fd, 1 << 17)
         down = "read"
     except OSError as error:
-        down = error.strerror
+        down = str(error.strerror)
     while True:  # what came before
         try:
             os.read(port.fd, 1 << 17)
@@ -218,7 +218,7 @@ def refusals() -> dict[str, str]:
     first = open_port(links, "eth0")
     for kind in ("tap", "packet"):
         try:
-            open_port(links, "eth0", kinds=[kind])  # type: ignore[list-item]
+            open_port(links, "eth0", kinds=[kind])
         except OSError as error:
             found[f"twice {kind}"] = str(error)
     first.close()
