@@ -7,6 +7,7 @@ lies in the network namespace of the domain that serves; the machine's own links
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from hvsim.drivers.net.links import Links
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BRIDGE: Final = "xenbr0"
 BACKEND_MAC: Final = "fe:ff:ff:ff:ff:ff"
+BRIDGE_MAC: Final = "02:16:3e"
+"""How the addresses of our bridges begin; locally administered."""
 DEFAULT_MTU: Final = 1500
 
 
@@ -52,7 +55,11 @@ class Bridges:
 
         Raises: OSError, ValueError that name it.
         """
-        self._links.add_bridge(bridge)
+        if self._links.find(bridge) is None:
+            self._links.add_bridge(bridge)
+            # Its own address, and the same when the domain is built again: neighbours know it.
+            number = zlib.crc32(bridge.encode())
+            self._links.set(bridge, mac=f"{BRIDGE_MAC}:{number.to_bytes(4, 'big')[1:].hex(':')}")
         self._links.set(bridge, up=True)
         for address in addresses:
             self._links.add_address(bridge, address)
