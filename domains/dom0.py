@@ -1,16 +1,52 @@
-"""dom0's kernel: a mini-OS that uses no devices and serves disks to guests.
+"""dom0's kernel: a mini-OS that uses no devices and serves disks and networks to guests.
 
 It is one of several processes of dom0 (xenstored, xenconsoled and the toolstack are others) and
 the one that a real host's dom0 kernel is: its store connection runs over dom0's own ring page.
+
+Its bridge lies in a network namespace of this process, made for the first vif: dom0 is trusted, but
+the machine's own links are not its business.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from hvsim.domain.domain import Domain
+from hvsim.domain.sandbox import namespaces
 from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.net.back import NetBack
+from hvsim.drivers.net.bridges import Bridges
+from hvsim.drivers.net.port import NoPort, Port
+
+if TYPE_CHECKING:
+    from hvsim.drivers.net.protocol import VifInfo
+
+
+class LazyBridges:
+    """The bridges of a process that may never need them."""
+
+    def __init__(self, dom: Domain) -> None:
+        self._dom = dom
+        self._bridges: Bridges | None = None
+
+    def make_port(self, vif: VifInfo) -> Port:
+        """As `Bridges.make_port`.  Raises: NoPort, OSError, ValueError."""
+        if self._bridges is None:
+            try:
+                namespaces.own_network()
+            except OSError as error:
+                raise NoPort(
+                    "dom0 serves vifs in a network namespace of its own, which this machine does "
+                    f"not allow ({error.strerror}): see sysctl user.max_net_namespaces"
+                ) from None
+            self._bridges = Bridges(self._dom.log)
+        return self._bridges.make_port(vif)
 
 
 def main(dom: Domain) -> None:
-    """Serve block devices until dom0 ends."""
+    """Serve block and network devices until dom0 ends."""
     BlockBack.register(dom)
+    NetBack.register(dom, LazyBridges(dom).make_port)
     for command in ("poweroff", "reboot"):
         dom.store.write(f"control/feature-{command}", "1")
     dom.store.write("control/feature-suspend", "1")

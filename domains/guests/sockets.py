@@ -7,8 +7,10 @@ limit, beyond which the connection is closed. A peer that is slow or gone costs 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 UNSENT_MAX: Final = 1 << 20
 """Bytes that may wait for a peer to take them."""
 PIECE: Final = 1 << 16
+TURN: Final = 16
+"""Pieces of a long answer for one peer before the others have their turn."""
 BACKLOG: Final = 64
 RETRY: Final = 0.1
 """Seconds until a server that was not there is tried again."""
@@ -38,8 +42,10 @@ class Connection:
         self.closed: Callable[[str], None] = lambda _why: None
         self._dom = dom
         self._unsent = bytearray()
+        self._pieces: Iterator[bytes] | None = None
+        self._behind = bytearray()
         self._sock: socket.socket | None = sock
-        sock.setblocking(False)
+        never_wait(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         dom.vcpu.add_fd(sock.fileno(), self._ready)
 
@@ -53,11 +59,31 @@ class Connection:
         sock = self._sock
         if sock is None:
             return
-        self._unsent += data
-        if len(self._unsent) > UNSENT_MAX:
+        if self._pieces is not None:
+            self._behind += data
+        else:
+            self._unsent += data
+        if len(self._unsent) + len(self._behind) > UNSENT_MAX:
             self._end("it takes nothing")
-            return
-        self._flush(sock)
+        elif self._pieces is None:
+            self._flush(sock)
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        """Send `pieces` (each of `PIECE` bytes at most), fetching one when the peer has taken
+        those before; what is sent later comes behind them.
+
+        Raises: RuntimeError while another such stream is under way.
+        """
+        if self._pieces is not None:
+            raise RuntimeError("one stream at a time")
+        if self._sock is not None:
+            self._pieces = pieces
+            self._flush(self._sock)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a stream is under way."""
+        return self._pieces is not None
 
     def close(self) -> None:
         """End it.  Idempotent."""
@@ -70,8 +96,10 @@ class Connection:
         sock = self._sock
         if sock is None:
             return
-        if self._unsent:
+        if self._unsent or self._pieces is not None:
             self._flush(sock)
+            if self._sock is None:
+                return
         try:
             piece = sock.recv(PIECE)
         except BlockingIOError:
@@ -86,14 +114,30 @@ class Connection:
 
     def _flush(self, sock: socket.socket) -> None:
         try:
-            sent = sock.send(self._unsent)
-            del self._unsent[:sent]
+            for _ in range(TURN):
+                if not self._unsent and not self._fetch():
+                    break
+                sent = sock.send(self._unsent)
+                del self._unsent[:sent]
         except BlockingIOError:
             pass
         except OSError as error:
             self._end(error.strerror or str(error))
             return
-        self._dom.vcpu.modify_fd(sock.fileno(), write=bool(self._unsent))
+        more = bool(self._unsent) or self._pieces is not None
+        self._dom.vcpu.modify_fd(sock.fileno(), write=more)
+
+    def _fetch(self) -> bool:
+        """The next piece of the stream, or what was sent behind it; False without either."""
+        if self._pieces is None:
+            return False
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._pieces = None
+            piece = bytes(self._behind)
+            self._behind.clear()
+        self._unsent += piece
+        return bool(self._unsent)
 
     def _end(self, why: str) -> None:
         self.close()
@@ -112,7 +156,7 @@ class Listener:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._sock.bind(("", port))
             self._sock.listen(BACKLOG)
-            self._sock.setblocking(False)
+            never_wait(self._sock)
         except OSError:
             self._sock.close()
             raise
@@ -148,7 +192,7 @@ class Dialer:
         """Begin, or begin again."""
         self._drop()
         sock = self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        never_wait(sock)
         number = sock.connect_ex(self._address)
         if number and number not in _UNDER_WAY:
             self._later()
@@ -180,6 +224,13 @@ class Dialer:
         if sock is not None:
             self._dom.vcpu.remove_fd(sock.fileno())
             sock.close()
+
+
+def never_wait(sock: socket.socket) -> None:
+    """Make a socket non-blocking.  Not by `setblocking`: the walls of a domain refuse its ioctl,
+    which could stop a peer that shares an eventfd; this way they can see that it does not."""
+    flags = fcntl.fcntl(sock, fcntl.F_GETFL)
+    fcntl.fcntl(sock, fcntl.F_SETFL, flags | os.O_NONBLOCK)
 
 
 def address_of(dom: Domain, name: str) -> str:

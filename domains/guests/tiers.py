@@ -7,6 +7,8 @@ then does the client hear of it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +19,8 @@ COMMITTED: Final = b"committed "
 LINE_MAX: Final = 128
 HEAD_MAX: Final = 8192
 BODY_MAX: Final = 65536
+PIECE: Final = 65536
+DOWNLOAD_MAX: Final = 1 << 40
 
 
 class Nonsense(Exception):
@@ -111,5 +115,19 @@ def request(method: str, path: str, host: str) -> bytes:
 def response(status: str, body: str) -> bytes:
     """A response such as "200 OK"."""
     data = body.encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(data)}\r\n\r\n"
-    return head.encode() + data
+    return head(status, len(data)) + data
+
+
+def head(status: str, length: int, kind: str = "text/plain") -> bytes:
+    """What comes before a body of so many bytes."""
+    lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {length}", "", "")
+    return "\r\n".join(lines).encode()
+
+
+def body(length: int) -> Iterator[bytes]:
+    """A body of so many bytes, in pieces: noise, each piece with its number before it, so that
+    none can be lost, doubled or moved without the checksum telling."""
+    noise = hashlib.shake_128(b"hvsim").digest(PIECE - 8)
+    for number in range(length // PIECE + 1):
+        piece = number.to_bytes(8, "big") + noise
+        yield piece[: length - number * PIECE]

@@ -1,7 +1,8 @@
 """The web guest of the three tiers: HTTP in front, the database guest behind.
 
 ``POST /commit`` asks the database for a commit and answers ``200`` with its number when the
-database has acknowledged it; ``GET /`` says how many there were. Requests wait while the database
+database has acknowledged it; ``GET /`` says how many there were; ``GET /bytes/<n>`` answers with a
+body of so many bytes, for downloads of any length. Requests wait while the database
 is not there; nothing is asked twice, since nobody here knows whether the first time was in vain.
 
 Options: database=db-primary (a guest of the lab, or an address); port=80; database_port=5432.
@@ -17,12 +18,15 @@ from domains.guests.sockets import Connection, Dialer, Listener, address_of
 from domains.guests.tiers import (
     COMMIT,
     DATABASE_PORT,
+    DOWNLOAD_MAX,
     WEB_PORT,
     Lines,
     Message,
     Messages,
     Nonsense,
+    body,
     committed,
+    head,
     response,
 )
 from hvsim.domain import Domain
@@ -103,14 +107,27 @@ class Web:
             there = "is there" if self._database is not None else "is not there"
             text = f"{self._commits} commits; the database {there}\n"
             connection.send(response("200 OK", text))
+        elif method == "GET" and path.startswith("/bytes/"):
+            self._download(connection, path.removeprefix("/bytes/"))
         elif (method, path) != ("POST", "/commit"):
-            connection.send(response("404 Not Found", "there are GET / and POST /commit\n"))
+            connection.send(
+                response("404 Not Found", "there are GET /, GET /bytes/<n>, POST /commit\n")
+            )
         elif len(self._waiting) + len(self._asked) >= WAITING_MAX:
             connection.send(response("503 Service Unavailable", "too many wait\n"))
         elif self._database is None:
             self._waiting.append(connection)
         else:
             self._ask(self._database, connection)
+
+    def _download(self, connection: Connection, asked: str) -> None:
+        if not asked.isdecimal() or int(asked) > DOWNLOAD_MAX:
+            connection.send(response("400 Bad Request", f"{asked[:40]!r} bytes\n"))
+        elif connection.streaming:
+            connection.send(response("503 Service Unavailable", "one download at a time\n"))
+        else:
+            connection.send(head("200 OK", int(asked), "application/octet-stream"))
+            connection.stream(body(int(asked)))
 
 
 def main(dom: Domain) -> None:

@@ -93,6 +93,7 @@ def become_domain(
                     missing=missing,
                     without=spec.without,
                     executables=_executables(spec, ids),
+                    network=spec.network,
                 )
             else:
                 syscalls.set_death_signal(signal.SIGKILL)

@@ -22,7 +22,8 @@ class SpawnSpec:
     ``executables``: the process may start programs of the machine, and is root in its own user
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
-    that runs already, with its standard descriptors over the socket ``stdio``.
+    that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
+    ``net``): it administers a network stack of its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SpawnSpec:
     hosts: Mapping[str, str] = field(default_factory=dict)
     exec: tuple[str, ...] = ()
     stdio: str | None = None
+    network: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,6 +99,7 @@ class SpawnSpec:
             hosts=hosts,
             exec=command,
             stdio=_text(raw, "stdio", "") or None,
+            network=bool(raw.get("net")),
             raw=raw,
         )
 

@@ -23,6 +23,7 @@ import array
 import errno
 import gc
 import importlib
+import itertools
 import mmap
 import os
 import pkgutil
@@ -367,9 +368,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     channel.set_inheritable(False)
     warm_up(options.warm)
     run = _resolve(options.entry)
-    for profile in ("guest", "driver"):
+    for profile, network in itertools.product(("guest", "driver"), (False, True)):
         try:
-            seccomp.program(profile, 1)  # pid 1 of its own namespace: cached for all children
+            # pid 1 of its own namespace: cached for all children
+            seccomp.program(profile, 1, network=network)
         except OSError:
             break  # no table for this machine; each child reports it
     # Neither this process nor, until it asks for it, a child collects garbage: a collection

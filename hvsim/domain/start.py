@@ -36,6 +36,10 @@ from hvsim.domain.xenbus.client import StoreError
 CONSOLE_DRAIN_TIMEOUT: Final = 1.0
 """Seconds that an ending domain waits for a slow console daemon to take its last words."""
 
+NETWORK: Final = "hvsim.drivers.net.stack:start"
+"""What brings up the network stack of a domain that has one, loaded as programs are: drivers stand
+above this runtime."""
+
 _REASONS: Final = {"reboot": SHUTDOWN_reboot, "crash": SHUTDOWN_crash}
 
 Program = Callable[[Domain], object]
@@ -132,6 +136,8 @@ def _prepare(domain: Domain, main: bool) -> Program:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:
             domain.starting()
+    if main and domain.spec.get("net") and domain.domid != 0:
+        load_program(NETWORK)(domain)
     return load_program(str(domain.spec.get("program") or ""))
 
 

@@ -14,6 +14,8 @@ from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Guest, Toolsta
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.xenstore.doors import door_path
 
+NETWORK_PROGRAM: Final = "domains.network:main"
+"""A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
 DRIVER_PROGRAM: Final = "domains.storage:main"
@@ -121,6 +123,7 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         extra = outside(toolstack, guest.domid, request)
     if guest.nics:
         args["net"] = nic.stack(guest)
+    if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
         extra["net"] = True
     return {
         "name": guest.name,

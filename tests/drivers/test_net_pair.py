@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from hvsim.abi.netif import XEN_NETIF_GSO_TYPE_TCPV4
-from hvsim.domain.domain import Domain
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.front import NetFront
 from hvsim.drivers.net.offload import (

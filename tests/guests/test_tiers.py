@@ -7,6 +7,7 @@ connection without the limit on what is unsent.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +23,12 @@ from domains.guests.server import WAITING_MAX, Server
 from domains.guests.sockets import UNSENT_MAX, Connection, Listener, address_of
 from domains.guests.tiers import (
     COMMIT,
+    PIECE,
     Lines,
     Message,
     Messages,
     Nonsense,
+    body,
     committed,
     request,
     response,
@@ -231,6 +234,31 @@ def test_what_a_browser_may_ask(tiers: Tiers) -> None:
     assert ask(tiers, request("POST", "/commit", "x"), port).endswith(b"\r\n\r\n1\n")
     assert ask(tiers, request("GET", "/other", "x"), port).startswith(b"HTTP/1.1 404")
     assert ask(tiers, b"rubbish\r\n\r\n", port).startswith(b"HTTP/1.1 400")
+
+
+def test_a_download_comes_whole_and_what_was_asked_later_behind_it(tiers: Tiers) -> None:
+    """Red when `send` does not wait for a stream: its answer is then within the body."""
+    size = 40 * PIECE + 7
+    with socket.create_connection(("127.0.0.1", tiers.http.port)) as sock:
+        sock.sendall(request("GET", f"/bytes/{size}", "x") + request("GET", "/", "x"))
+        sock.settimeout(0.001)
+        answer = b""
+
+        def done() -> bool:
+            nonlocal answer
+            with contextlib.suppress(TimeoutError):
+                answer += sock.recv(1 << 20)
+            return answer.endswith(b"is there\n")
+
+        tiers.run(done)
+    first, _, rest = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert first.endswith(b"Content-Length: %d" % size)
+    whole, behind = rest[:size], rest[size:]
+    assert whole == b"".join(body(size))
+    assert len({whole[at : at + PIECE] for at in range(0, size, PIECE)}) == 41
+    assert behind.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert ask(tiers, request("GET", "/bytes/x", "x"), tiers.http.port).startswith(b"HTTP/1.1 400")
 
 
 def test_a_peer_that_asks_for_too_much_loses_its_connection_only(tiers: Tiers) -> None:

@@ -17,7 +17,15 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.mark.skipif(os.getuid() != 0, reason="the whole suite runs as an ordinary user already")
 @pytest.mark.parametrize(
-    "module", ["hostile/test_walls.py", "hostile/test_hostile_guest.py", "domain/test_spawner.py"]
+    "module",
+    [
+        "hostile/test_walls.py",
+        "hostile/test_hostile_guest.py",
+        "domain/test_spawner.py",
+        "net/test_port.py",
+        "net/test_walls.py",
+        "net/test_lab.py",
+    ],
 )
 def test_the_same_as_an_ordinary_user(module: str) -> None:
     directory = tempfile.mkdtemp(prefix="hvsim-nobody-")

@@ -32,6 +32,9 @@ WALLS: Final = ("namespaces", "dumpable", "limits", "capabilities", "landlock", 
 #: Directories that a domain with a mount namespace of its own sees empty.
 _HIDDEN: Final = ("/proc", "/sys")
 
+#: Where a network stack of our own gets links from.
+_TUN: Final[list[tuple[str, landlock.Mode]]] = [("/dev/net/tun", "rw")]
+
 __all__ = ["NAMESPACES", "WALLS", "Executables", "Profile", "enter"]
 
 
@@ -59,6 +62,7 @@ def enter(
     missing: Collection[str] = (),
     without: Collection[str] = (),
     executables: Executables | None = None,
+    network: bool = False,
 ) -> list[str]:
     """Shut this process in.  There is no way back.
 
@@ -71,6 +75,8 @@ def enter(
         missing: what is known to be missing already (namespaces).
         without: walls to leave out; for tests of the tests only.
         executables: for profile "program" only.
+        network: the domain has a network stack of its own: it stays its administrator, where it
+            has namespaces of its own for it.
 
     Returns:
         ``missing`` and what this process could not get, one short text each.
@@ -85,6 +91,8 @@ def enter(
     absent = {entry.partition(":")[0] for entry in report}
     own_user_namespace = not absent & {"namespaces", "user-ns"}
     mapped = executables is not None and own_user_namespace
+    own_network = own_user_namespace and "net-ns" not in absent
+    networked = network and own_network
     if mapped:
         assert executables is not None
         namespaces.map_to_root(*executables.ids)
@@ -108,27 +116,39 @@ def enter(
         writes = any(mode == "rw" for _, mode in files)
         report += limits.apply(profile, writes)
     if "capabilities" not in without:
-        syscalls.drop_capabilities(keep=syscalls.PROGRAM_CAPABILITIES if mapped else ())
+        syscalls.drop_capabilities(keep=_capabilities(mapped, networked))
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if "landlock" not in without:
         if executables is None:
-            report += landlock.restrict(files, readable, landlock_abi)
+            report += landlock.restrict(
+                [*files, *(_TUN if networked and os.path.exists(_TUN[0][0]) else ())],
+                readable,
+                landlock_abi,
+                network=networked,
+            )
         else:
             report += landlock.restrict(
                 [*files, *((path, "all") for path in root.WRITABLE if own_root)],
                 readable,
                 landlock_abi,
                 executable=("/",) if own_root else root.SYSTEM,
-                network="net-ns" not in absent and own_user_namespace,
+                network=own_network,
+                scoped=not own_network,
             )
     # Last of the credentials' changes, first of what seccomp forbids.
     syscalls.set_death_signal(9)
     if "seccomp" not in without:
         try:
-            seccomp.install(profile, os.getpid())
+            seccomp.install(profile, os.getpid(), networked)
         except OSError as error:
             report.append(f"seccomp: {error.strerror}")
     return report
+
+
+def _capabilities(mapped: bool, networked: bool) -> tuple[int, ...]:
+    if mapped:
+        return syscalls.PROGRAM_CAPABILITIES
+    return syscalls.NETWORK_CAPABILITIES if networked else ()
 
 
 def _new_root(

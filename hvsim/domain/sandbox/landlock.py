@@ -97,6 +97,7 @@ def restrict(
     *,
     executable: Iterable[str] = (),
     network: bool = False,
+    scoped: bool = True,
 ) -> list[str]:
     """Leave this process these paths and no others, for ever.  Needs no_new_privs.
 
@@ -106,8 +107,9 @@ def restrict(
         abi: from :func:`probe_abi`.
         executable: directories of programs that may be run, where there are such; with any, what
             is readable may be run as well (an interpreter of our own is no use otherwise).
-        network: the process has a network of its own: TCP, abstract sockets and signals stay in
-            its own namespaces and are not judged here.
+        network: the process has a network of its own: TCP is not judged here.
+        scoped: whether abstract sockets and signals are judged; for children of the process they
+            are not, since they stay in its namespaces.
 
     Returns:
         What this kernel could not refuse, in the words of the ``missing`` report.
@@ -119,7 +121,9 @@ def restrict(
         return ["landlock: not in this kernel"]
     handled = Handled.of(abi)
     if network:
-        handled = replace(handled, net=0, scoped=0)
+        handled = replace(handled, net=0)
+    if not scoped:
+        handled = replace(handled, scoped=0)
     executable = list(executable)
     attr = handled.pack(abi)
     buffer = ctypes.create_string_buffer(attr, len(attr))
@@ -141,7 +145,7 @@ def restrict(
         missing.append("landlock-truncate: needs Landlock ABI 3")
     if abi < 5:
         missing.append("landlock-ioctl: needs Landlock ABI 5")
-    if not handled.scoped and not network:
+    if scoped and not handled.scoped:
         missing.append("landlock-scope: needs Landlock ABI 6")
     return missing
 

@@ -56,11 +56,17 @@ _REFUSED: Final = _words(
     # channels beside grants and event channels: SysV and POSIX IPC ...
     "shmget shmat shmctl shmdt semget semop semtimedop semctl msgget msgsnd msgrcv msgctl",
     "mq_open mq_unlink",
-    # ... and sockets. Neither a network namespace nor Landlock (before ABI 9) keeps anybody
-    # from connect() to a socket that has a path, such as xenstored's. A domain talks through
-    # the sockets that it was given.
-    "socket connect bind listen accept accept4",
 )
+
+#: Sockets. Neither a network namespace nor Landlock (before ABI 9) keeps anybody from connect() to
+#: a socket that has a path, such as xenstored's. A domain talks through those it was given.
+_SOCKETS: Final = _words("socket connect bind listen accept accept4")
+
+#: Families of sockets that a domain with a vif may make, in a network namespace of its own: IPv4,
+#: IPv6, netlink and packet sockets. None of them has a path; of netlink, only links and routes.
+_AF_NETLINK: Final = 16
+_FAMILIES: Final = (2, 10, _AF_NETLINK, 17)
+_NETLINK_ROUTE: Final = 0
 
 #: May be aimed at oneself only (argument 0 is a process; 0 also means oneself).
 _SELF_OR_ZERO: Final = _words(
@@ -102,12 +108,16 @@ _REFUSED_TO_PROGRAMS: Final = _words(
 )
 
 
-def rules(profile: Profile, pid: int) -> list[Deny]:
-    """The refusals for a domain process with this pid (as it sees itself)."""
+def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
+    """The refusals for a domain process with this pid (as it sees itself).
+
+    ``network``: it has a network stack of its own, in a namespace of its own.
+    """
     eperm = errno.EPERM
     if profile == "program":
         return _program_rules()
     result = [Deny(name, eperm) for name in _REFUSED]
+    result += _socket_rules(network)
     # glibc tries clone3 first and falls back; its arguments are out of a filter's sight.
     result.append(Deny("clone3", errno.ENOSYS))
     if profile == "guest":
@@ -130,15 +140,29 @@ def rules(profile: Profile, pid: int) -> list[Deny]:
     result.append(Deny("fcntl", eperm, (Arg(1, "==", _F_SETFL), flags)))
     result += [Deny("fcntl", eperm, (Arg(1, "==", n),)) for n in _FCNTL_REFUSED.values()]
     result += [Deny("ioctl", eperm, (Arg(1, "==", n),)) for n in _IOCTL_REFUSED.values()]
-    # Datagram sockets can be aimed at a path by sendmsg(), whose address no filter sees; so
-    # pairs of streams only, and no sendto() with an address.
-    result.append(Deny("socketpair", eperm, (Arg(0, "!=", _AF_UNIX),)))
-    result.append(Deny("socketpair", eperm, (Arg(1, "==", _SOCK_DGRAM, mask=_SOCK_TYPE_MASK),)))
-    result.append(Deny("sendto", eperm, (Arg(4, "!=", 0),)))
-    result.append(Deny("sendto", eperm, (Arg(4, "!=", 0, high=True),)))
     # Who dies with the lab is not for the domain to change; nor who may look at it.
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_PDEATHSIG),)))
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_DUMPABLE),)))
+    return result
+
+
+def _socket_rules(network: bool) -> list[Deny]:
+    eperm = errno.EPERM
+    # Datagram sockets can be aimed at a path by sendmsg(), whose address no filter sees; so
+    # pairs of streams only.
+    result = [
+        Deny("socketpair", eperm, (Arg(0, "!=", _AF_UNIX),)),
+        Deny("socketpair", eperm, (Arg(1, "==", _SOCK_DGRAM, mask=_SOCK_TYPE_MASK),)),
+    ]
+    if network:
+        result.append(Deny("socket", eperm, tuple(Arg(0, "!=", family) for family in _FAMILIES)))
+        other = (Arg(0, "==", _AF_NETLINK), Arg(2, "!=", _NETLINK_ROUTE))
+        result.append(Deny("socket", eperm, other))
+        return result
+    result += [Deny(name, eperm) for name in _SOCKETS]
+    # No sendto() with an address.
+    result.append(Deny("sendto", eperm, (Arg(4, "!=", 0),)))
+    result.append(Deny("sendto", eperm, (Arg(4, "!=", 0, high=True),)))
     return result
 
 
@@ -156,7 +180,9 @@ def _program_rules() -> list[Deny]:
 
 
 @lru_cache(maxsize=8)
-def program(profile: Profile, pid: int, machine: str = syscalls.MACHINE) -> bytes:
+def program(
+    profile: Profile, pid: int, machine: str = syscalls.MACHINE, network: bool = False
+) -> bytes:
     """The filter for this profile and pid, as bytes of ``struct sock_filter``.
 
     Raises:
@@ -165,7 +191,7 @@ def program(profile: Profile, pid: int, machine: str = syscalls.MACHINE) -> byte
     if machine not in syscalls.NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {machine}")
     return assemble(
-        rules(profile, pid),
+        rules(profile, pid, network),
         syscalls.NUMBERS[machine],
         syscalls.AUDIT_ARCH[machine],
         HIGHEST,
@@ -173,13 +199,13 @@ def program(profile: Profile, pid: int, machine: str = syscalls.MACHINE) -> byte
     )
 
 
-def install(profile: Profile, pid: int) -> None:
+def install(profile: Profile, pid: int, network: bool = False) -> None:
     """Put the filter on this process, for ever.  Needs no_new_privs.
 
     Raises:
         OSError: the kernel has no seccomp filters, or we do not know the architecture.
     """
-    load(program(profile, pid))
+    load(program(profile, pid, network=network))
 
 
 def load(code: bytes) -> None:

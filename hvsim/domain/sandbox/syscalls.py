@@ -304,6 +304,10 @@ def set_name(name: str) -> None:
 PROGRAM_CAPABILITIES: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
 
 
+#: CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW: over the network of its own user namespace.
+NETWORK_CAPABILITIES: Final = (10, 12, 13)
+
+
 def drop_capabilities(keep: Iterable[int] = ()) -> None:
     """Give up the capabilities of this process, but for *keep* (``capset(2)``, version 3).
 

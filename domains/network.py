@@ -1,0 +1,55 @@
+"""The program of a network driver domain: netback, and a bridge in a network of its own.
+
+It serves every `backend/vif` that the toolstack makes in this domain's tree: each gets a link
+`vif<domid>.<n>` on the bridge that it names, as `xl devd` and vif-bridge do in a real one. Nothing
+here touches a link of the machine.
+
+Options, on the command line of the domain or as its args:
+
+    bridge=xenbr0      bridges that are there from the start, with commas between them; others are
+                       made when a vif names them
+    address=           the domain's own address on the first of them, 10.0.0.1/24, so that guests
+                       reach the domain itself; several with commas between them
+"""
+
+from __future__ import annotations
+
+from domains.guests.options import option, words
+from hvsim.domain import Domain
+from hvsim.domain.start import ProgramError
+from hvsim.drivers.net.back import NetBack
+from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
+
+REFUSED = {
+    "nat": "a network domain has no way out of the lab; guests reach each other and the domain",
+    "host_interface": "a network domain does not take interfaces of the machine",
+}
+"""Words that people try, and what is so instead."""
+
+
+class BadOption(ProgramError):
+    """A word of the command line that cannot be followed."""
+
+
+def main(dom: Domain) -> None:
+    """Serve vifs until the shutdown request.
+
+    Raises: NoPort; BadOption: a bridge or an address that cannot be had, a word that is refused.
+    """
+    dom.starting()
+    found = words(dom)
+    for word, why in REFUSED.items():
+        if option(found, word, "") not in ("", "0"):
+            raise BadOption(f"{word}={found[word]}: {why}")
+    bridges = Bridges(dom.log)
+    names = [name for name in option(found, "bridge", DEFAULT_BRIDGE).split(",") if name]
+    addresses = tuple(one for one in option(found, "address", "").split(",") if one)
+    for number, name in enumerate(names):
+        try:
+            bridges.add(name, addresses if number == 0 else ())
+        except (OSError, ValueError) as failure:
+            raise BadOption(f"bridge {name}: {failure}") from None
+    NetBack.register(dom, bridges.make_port)
+    dom.ready(f"network on {', '.join(names)}")
+    dom.serve()
+    dom.backends.stop()

@@ -1,0 +1,105 @@
+"""A lab of a network domain and two guests, and downloads from one to the other."""
+
+import hashlib
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domains.guests.tiers import body
+from tests.support.labs import Commands
+
+LAB = """
+[lab]
+name = "tcp"
+memory = 512
+
+[[domain]]
+name = "network"
+memory = 64
+role = "driver"
+restart = "always"
+program = "domains.network:main"
+extra = "address=10.0.0.254/24"
+
+[[domain]]
+name = "near"
+memory = 64
+program = "domains.guests.idle:main"
+vif = ["bridge=xenbr0,ip=10.0.0.1/24,backend=network"]
+
+[[domain]]
+name = "far"
+memory = 64
+program = "domains.guests.web:main"
+extra = "database=10.0.0.1"
+vif = ["bridge=xenbr0,ip=10.0.0.2/24,backend=network"]
+"""
+LIMIT = 60.0
+
+
+@contextmanager
+def tcp_lab(directory: Path, commands: Commands) -> Iterator[Commands]:
+    """Up within the block, and down again without a trace."""
+    file = directory / "tcp.toml"
+    file.write_text(LAB, encoding="utf-8")
+    commands.ok("up", "--quiet", str(file))
+    yield commands
+    assert "nothing of it is left" in commands.ok("down", "--now")
+
+
+def checksum(size: int) -> str:
+    """Of a download of that size."""
+    whole = hashlib.sha256()
+    for piece in body(size):
+        whole.update(piece)
+    return whole.hexdigest()
+
+
+def download(lab: Commands, size: int, *options: str) -> "subprocess.Popen[str]":
+    """Begin one in `near`; its output is its checksum, and curl's status on standard error."""
+    words = " ".join(options)
+    script = f"(curl -sS {words} http://far/bytes/{size}; echo curl=$? >&2) | sha256sum"
+    return subprocess.Popen(
+        lab.argv("exec", "near", "--", "sh", "-c", script),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=lab.environment,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", size: int, timeout: float) -> None:
+    """Wait for its end, which must be a good one: one connection, every byte."""
+    out, err = process.communicate(timeout=timeout)
+    assert err.strip() == "curl=0", err
+    assert out.split()[0] == checksum(size)
+
+
+def network_domid(lab: Commands) -> int:
+    """The domid of the network domain that serves now; 0 while there is none."""
+    rows = lab.json("ps")["domains"]
+    return next((int(row["domid"]) for row in rows if row["name"] == "network"), 0)
+
+
+def kill_network(lab: Commands) -> None:
+    """Kill the network domain, and wait until both vifs are connected to its successor."""
+    before = network_domid(lab)
+    lab.ok("fault", "kill", "network")
+    deadline = time.monotonic() + LIMIT
+    while not reconnected(lab, before):
+        assert time.monotonic() < deadline, lab.ok("ps")
+        time.sleep(0.05)
+
+
+def reconnected(lab: Commands, before: int) -> bool:
+    """Whether both vifs are served by another domain than *before*."""
+    found = []
+    for guest in ("near", "far"):
+        done = lab.run("xl", "network-list", guest)
+        rows = [line.split() for line in done.stdout.splitlines()[1:]]
+        # Idx BE Mac-Addr handle state evt-ch ...
+        found += [(int(row[1]), row[4]) for row in rows]
+    return len(found) == 2 and all(be not in (0, before) and state == "4" for be, state in found)

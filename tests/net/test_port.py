@@ -1,0 +1,84 @@
+"""A port: whole frames, checksums and segmentation left out, on a TAP and on a packet socket."""
+
+from typing import Any
+
+import pytest
+
+from tests.net.inside import inside
+
+kinds = pytest.mark.parametrize("kind", ["tap", "packet"])
+
+
+def case(name: str, **arguments: Any) -> Any:
+    return inside(f"tests.net.cases:{name}", **arguments)
+
+
+@kinds
+def test_a_datagram_comes_with_its_checksum_partial_and_one_goes_back(kind: str) -> None:
+    """Red without TUNSETOFFLOAD (tap) or PACKET_VNET_HDR (packet)."""
+    assert case("one_datagram", kind=kind) == {
+        "partial": True,
+        "start": 34,
+        "offset": 6,
+        "source": "00:16:3e:00:00:01",
+        "back": "hello there",
+        "peer": ["10.9.0.2", 9],
+        "seen": True,
+    }
+
+
+@kinds
+def test_tcp_crosses_in_frames_larger_than_the_mtu(kind: str) -> None:
+    """Red with set_offloads(tso4=False) in open_port: no frame is large then."""
+    found = case("bulk", kind=kind)
+    assert found["status"] == 0
+    # 16 MiB in frames of 1514 bytes would be eleven thousand; most go whole.
+    assert found["large"] > 200
+    assert found["partial"] > 0
+
+
+@kinds
+def test_the_carrier_follows_and_closing_takes_the_link_away(kind: str) -> None:
+    found = case("carrier", kind=kind)
+    assert found["seen"] == [True, False, True]
+    assert found["mtu"] == 9000
+    assert "eth0" in found["names"]
+    assert found["after"] == ["lo"]
+
+
+@kinds
+def test_a_stack_that_may_leave_nothing_to_us_sums_itself(kind: str) -> None:
+    found = case("offloads", kind=kind)
+    assert found["flags"] == 0
+    assert found["sum"] != "0000"
+
+
+def test_what_cannot_be_is_refused_by_name() -> None:
+    found = case("refusals")
+    assert (
+        found["a-name-of-sixteen"] == "'a-name-of-sixteen' is no name for a link: 1 to 15 bytes are"
+    )
+    assert "is no name for a link" in found[""]
+    assert found["twice tap"] == "[Errno 16] eth0: there is such a link"
+    assert found["twice packet"] == "[Errno 17] eth0: there is such a link"
+    assert found["mac"] == "'00:16:3e' is no MAC address"
+    assert found["left"] == "lo"
+
+
+def test_a_machine_that_allows_none_is_told_in_a_sentence() -> None:
+    said = case("no_port")
+    assert said.startswith("eth0: this machine allows no network link in a namespace of our own")
+    assert "sysctl user.max_user_namespaces" in said
+
+
+def test_bridge_addresses_and_routes_as_another_program_sees_them() -> None:
+    assert case("bridge") == {
+        "kind": "bridge",
+        "master": True,
+        "mac": "fe:ff:ff:ff:ff:ff",
+        "mtu": 1400,
+        "addresses": ["10.9.0.1/24", "fd00::1/64"],
+        "gateways": ["10.9.0.253"],
+        "freed": 0,
+        "after": ["lo"],
+    }

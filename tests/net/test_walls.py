@@ -1,0 +1,47 @@
+"""The walls of a domain with a network stack of its own, by what they let it do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.domain.spawner_harness import Harness
+
+ITS_OWN = {"tap", "packet", "tcp", "udp"}
+"""What a domain with a vif may do, and another may not."""
+
+
+@pytest.fixture(scope="module")
+def spawner() -> Iterator[Harness]:
+    with Harness(entry="tests.net.walled:run", warm=("msgpack", "tests.net.walled")) as harness:
+        yield harness
+
+
+def outcomes(spawner: Harness, **more: Any) -> dict[str, str]:
+    child = spawner.spawn("unused", **more)
+    answer: dict[str, str] = child.receive()
+    assert spawner.receive()[0][0] == "exited"
+    return answer
+
+
+@pytest.mark.parametrize("profile", ["guest", "driver"])
+def test_a_domain_with_a_vif_has_a_network_and_nothing_else(spawner: Harness, profile: str) -> None:
+    """Red with FIONBIO-using sockets, or without NETWORK_CAPABILITIES in sandbox.enter."""
+    found = outcomes(spawner, profile=profile, net=True)
+    assert {name: found[name] for name in ITS_OWN} == dict.fromkeys(ITS_OWN, "ok")
+    assert found["links"] == "lo"  # none of the machine's
+    refused = {name: what for name, what in found.items() if name not in {*ITS_OWN, "links"}}
+    assert set(refused.values()) == {"EPERM", "EACCES"}, refused
+
+
+@pytest.mark.parametrize("profile", ["guest", "driver"])
+def test_nothing_changes_for_a_domain_without(spawner: Harness, profile: str) -> None:
+    """Red with `net=True` in spawn_child whatever the spec says."""
+    found = outcomes(spawner, profile=profile)
+    assert set(found.values()) == {"EPERM", "EACCES"}, found
+
+
+def test_without_a_network_namespace_the_machine_s_links_are_safe(spawner: Harness) -> None:
+    """Red when sandbox.enter keeps the capabilities without looking for the namespace."""
+    found = outcomes(spawner, net=True, without=["namespaces"])
+    assert set(found.values()) == {"EPERM", "EACCES"}, found
