@@ -16,31 +16,39 @@ from __future__ import annotations
 
 from domains.guests.options import option, words
 from hvsim.domain import Domain
+from hvsim.domain.start import ProgramError
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
 
 REFUSED = {
-    "nat": "a network domain has no way out of the lab",
+    "nat": "a network domain has no way out of the lab; guests reach each other and the domain",
     "host_interface": "a network domain does not take interfaces of the machine",
 }
 """Words that people try, and what is so instead."""
 
 
+class BadOption(ProgramError):
+    """A word of the command line that cannot be followed."""
+
+
 def main(dom: Domain) -> None:
     """Serve vifs until the shutdown request.
 
-    Raises: NoPort; OSError, ValueError for a bridge or an address that cannot be had.
+    Raises: NoPort; BadOption: a bridge or an address that cannot be had, a word that is refused.
     """
     dom.starting()
     found = words(dom)
     for word, why in REFUSED.items():
         if option(found, word, "") not in ("", "0"):
-            raise ValueError(f"{word}={found[word]}: {why}")
+            raise BadOption(f"{word}={found[word]}: {why}")
     bridges = Bridges(dom.log)
     names = [name for name in option(found, "bridge", DEFAULT_BRIDGE).split(",") if name]
     addresses = tuple(one for one in option(found, "address", "").split(",") if one)
     for number, name in enumerate(names):
-        bridges.add(name, addresses if number == 0 else ())
+        try:
+            bridges.add(name, addresses if number == 0 else ())
+        except (OSError, ValueError) as failure:
+            raise BadOption(f"bridge {name}: {failure}") from None
     NetBack.register(dom, bridges.make_port)
     dom.ready(f"network on {', '.join(names)}")
     dom.serve()

@@ -39,8 +39,8 @@ class Verbs:
         return {
             name: getattr(self, f"verb_{name}")
             for name in (
-                *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "exec", "stop"),
-                "capture",
+                *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop"),
+                *("exec", "capture"),
             )
         }
 

@@ -122,6 +122,7 @@ class Links:
 
     def find(self, name: str) -> Link | None:
         """The link of that name, None when there is none."""
+        check_name(name)
         try:
             found = self._netlink.get(
                 RTM_GETLINK, _info() + pack([(_IFLA_IFNAME, text(name))]), what=name
@@ -176,8 +177,7 @@ class Links:
                 raise
 
     def _new(self, name: str, kind: list[Attribute]) -> None:
-        if not name or len(name.encode()) >= IFNAMSIZ:
-            raise OSError(errno.EINVAL, f"{name!r} is no name for a link: 1 to 15 bytes are")
+        check_name(name)
         body = _info() + pack([(_IFLA_IFNAME, text(name)), (_IFLA_LINKINFO, kind)])
         self._netlink.do(RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL, f"{name}: make")
 
@@ -294,6 +294,12 @@ class Links:
                     fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
                 except OSError as error:
                     raise OSError(error.errno, f"{name}: offloads: {error.strerror}") from None
+
+
+def check_name(name: str) -> None:
+    """Raises OSError(EINVAL) for what cannot be a link's name."""
+    if not name or len(name.encode()) >= IFNAMSIZ:
+        raise OSError(errno.EINVAL, f"{name!r} is no name for a link: 1 to 15 bytes are")
 
 
 def mac_bytes(mac: str) -> bytes:

@@ -28,7 +28,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, Literal
 
-from hvsim.drivers.net.links import IFNAMSIZ, Links
+from hvsim.domain.start import ProgramError
+from hvsim.drivers.net.links import IFNAMSIZ, Links, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,11 @@ _SOCKET_BUFFER: Final = 4 << 20
 """What is asked for; the machine's limit is what is had."""
 
 
-class NoPort(Exception):
-    """This machine lets us have no port; the text says why and what to do."""
+class NoPort(ProgramError, OSError):
+    """This machine lets us have no port; the text says why and what to do.
+
+    A domain that cannot do without ends with this text as its last words.
+    """
 
 
 class Port:
@@ -160,8 +164,7 @@ def open_port(
     Raises: NoPort when none of the kinds is to be had; OSError, ValueError for a name, MAC or MTU
     that the kernel does not take.
     """
-    if not name or len(name.encode()) >= IFNAMSIZ:
-        raise OSError(errno.EINVAL, f"{name!r} is no name for a link: 1 to 15 bytes are")
+    check_name(name)
     refusals = []
     for kind in kinds:
         try:

@@ -1,0 +1,386 @@
+"""netback: serves a virtual network interface to a frontend, from dom0 or from a driver domain.
+
+Register it on the domain's backend bus: `NetBack.register(dom, make_port)`.  The handshake is that
+of Linux' netback:
+
+* a new backend directory: publish the features, make the port, InitWait;
+* the frontend is Connected: map its rings, bind its ports;
+* the hotplug script has said ``hotplug-status = connected`` as well: Connected.  In a driver domain
+  this driver is its own script.
+
+A frontend that closes before it connects (Windows) finds the backend in InitWait again; one that
+starts anew is served anew.  What it wrote is parsed from one reading and checked; what it does to
+its rings costs it its own device.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.mapper import GrantError
+from hvsim.domain.ring import RingBroken
+from hvsim.domain.xenbus.client import StoreError, StoreNotFound
+from hvsim.drivers.capture.tap import Tap
+from hvsim.drivers.counters import Counters
+from hvsim.drivers.net import rate
+from hvsim.drivers.net.features import (
+    FRONT_KEYS,
+    MAX_QUEUES,
+    FrontFeatures,
+    Refused,
+    nr_queues,
+    number,
+    queue_keys,
+)
+from hvsim.drivers.net.multicast import Multicast
+from hvsim.drivers.net.offload import HEADERS, flow
+from hvsim.drivers.net.protocol import VifInfo
+from hvsim.drivers.net.queue import TURN, BackQueue
+from hvsim.drivers.net.receive import read_whole
+from hvsim.drivers.net.statistics import Direction, figures
+
+if TYPE_CHECKING:
+    from hvsim.domain import Domain
+    from hvsim.domain.xenbus.device import BackendDevice
+
+MakePort = Callable[[VifInfo], Any]
+"""Makes the port (see `port.py`) of a vif; None for a vif without a link.  May raise OSError or
+ValueError: the vif then stays in InitWait with ``hotplug-status = error``."""
+
+CONNECTED: Final = "connected"
+
+
+class NetBack:
+    """One virtual interface of one frontend.  The bus makes it.
+
+    Attributes:
+        port: what is behind the interface, None without a link.
+        queues: those of the connected frontend.
+    """
+
+    def __init__(self, dom: Domain, make_port: MakePort) -> None:
+        self.port: Any = None
+        self.queues: list[BackQueue] = []
+        self._dom = dom
+        self._make_port = make_port
+        self._device: BackendDevice | None = None
+        self._info: VifInfo | None = None
+        self._tap: Tap | None = None
+        self._multicast = Multicast()
+        self._last: Mapping[str, int] = figures([], [])
+        self._lost = Direction()
+        self._reading = False
+        self._watches_hotplug = False
+
+    @classmethod
+    def register(cls, dom: Domain, make_port: MakePort) -> None:
+        """Serve every `backend/vif` of this domain from now on.
+
+        Raises: ValueError when something else does.
+        """
+        dom.backends.register("vif", lambda: cls(dom, make_port))
+
+    def __repr__(self) -> str:
+        return f"<NetBack {self._device!r} {self.port!r} {len(self.queues)} queues>"
+
+    def statistics(self) -> Mapping[str, int]:
+        """Figures since the frontend connected (the last ones, when it has left), as the backend
+        sees it: ``rx`` is what the guest sent."""
+        if not self.queues:
+            return self._last
+        tx = [queue.rx.statistics for queue in self.queues]
+        return figures([*tx, self._lost], [queue.tx.statistics for queue in self.queues])
+
+    # -- the bus's side (hvsim.domain.xenbus.driver.BackendDriver) ---------------------------
+
+    def probe(self, device: BackendDevice) -> None:
+        """A new backend directory: features, the port, InitWait."""
+        self._device = device
+        self._tap = Tap(self._dom, device)
+        Counters(self._dom, device, self.statistics)
+        device.write_many(
+            {
+                "feature-sg": 1,
+                "feature-gso-tcpv4": 1,
+                "feature-gso-tcpv6": 1,
+                "feature-ipv6-csum-offload": 1,
+                "feature-rx-copy": 1,
+                "feature-rx-flip": 0,
+                "feature-multicast-control": 1,
+                "feature-dynamic-multicast-control": 1,
+            },
+            "publish the features",
+        )
+        device.write("feature-split-event-channels", 1)
+        device.write("multi-queue-max-queues", MAX_QUEUES)
+        device.write("feature-persistent", 1)
+        device.switch_state(XenbusState.InitWait)
+        self._plug(device)
+
+    def otherend_changed(self, state: XenbusState) -> None:
+        """The frontend's state was reported (netback's ``frontend_changed``)."""
+        device = self._the_device
+        match state:
+            case XenbusState.Initialising:
+                if device.state in (XenbusState.Closed, XenbusState.Connected):
+                    self._disconnect()
+                    if device.state == XenbusState.Connected:
+                        device.switch_state(XenbusState.Closing)
+                        device.switch_state(XenbusState.Closed)
+                    device.switch_state(XenbusState.InitWait)
+            case XenbusState.Connected:
+                self._connect()
+            case XenbusState.Closing:
+                if device.state != XenbusState.Closed:
+                    self._disconnect()
+                    device.switch_state(XenbusState.Closing)
+            case XenbusState.Closed:
+                self._close(device)
+                if not device.online():
+                    device.unregister()
+            case XenbusState.Unknown:
+                device.unregister()
+            case XenbusState.InitWait | XenbusState.Initialised:
+                pass
+            case _:
+                device.fatal(errno.EINVAL, f"saw state {int(state)} at frontend")
+
+    def removed(self) -> None:
+        """The device is gone: nothing of it stays mapped, bound or open."""
+        try:
+            self._disconnect()
+        finally:
+            port, self.port = self.port, None
+            if port is not None:
+                port.close()
+            if self._tap is not None:
+                self._tap.close()
+            self._forget_hotplug()
+
+    @property
+    def _the_device(self) -> BackendDevice:
+        assert self._device is not None, "the bus probes first"
+        return self._device
+
+    def _close(self, device: BackendDevice) -> None:
+        self._disconnect()
+        if device.state in (XenbusState.Connected, XenbusState.InitWait):
+            device.switch_state(XenbusState.Closing)
+        if device.state != XenbusState.Closed:
+            device.switch_state(XenbusState.Closed)
+
+    # -- the port --------------------------------------------------------------------------
+
+    def _plug(self, device: BackendDevice) -> None:
+        """Make the port; in a driver domain, say so as the hotplug script would."""
+        keys = ("frontend-id", "handle", "vifname", "mac", "bridge", "script", "rate")
+        domid, handle, name, mac, bridge, script, limit = device.read_many(keys)
+        index = number(handle, device.device_id)
+        info = VifInfo(
+            domid=number(domid),
+            index=index,
+            name=name or f"vif{number(domid)}.{index}",
+            mac=mac or "",
+            mtu=number(device.read_otherend("mtu"), 1500),
+            bridge=bridge or "",
+            script=script or "",
+            rate=rate.parse(limit),
+        )
+        self._info = info
+        try:
+            self.port = self._make_port(info)
+        except (OSError, ValueError) as failed:
+            text = f"{info.name}: {failed}"
+            self._dom.log(text)
+            device.write("hotplug-error", text)
+            device.write("hotplug-status", "error")
+            return
+        if self._dom.domid != 0:
+            device.write("hotplug-status", CONNECTED)
+
+    def _forget_hotplug(self) -> None:
+        """netback takes ``hotplug-status`` away when it lets go of a device that is there yet."""
+        device = self._device
+        if device is None:
+            return
+        try:
+            if device.read("state") is not None:
+                device.store.rm(device.path("hotplug-status"))
+        except (StoreNotFound, StoreError):
+            pass
+
+    # -- the rings -------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """The frontend has published its rings: take them."""
+        device = self._the_device
+        if device.state not in (XenbusState.Initialising, XenbusState.InitWait) or self.queues:
+            return
+        try:
+            self._take_queues(device)
+        except Refused as refused:
+            self._disconnect()
+            device.fatal(refused.number, str(refused))
+            return
+        self._connect_if_plugged()
+
+    def _take_queues(self, device: BackendDevice) -> None:
+        info = self._info
+        assert info is not None, "probe came first"
+        values = device.read_otherend_many(["multi-queue-num-queues", *FRONT_KEYS])
+        count = nr_queues(values[0])
+        features = FrontFeatures.of(values[1:])
+        if not features.rx_copy:
+            raise Refused(errno.EOPNOTSUPP, "the frontend does not request rx-copy")
+        self._multicast = Multicast(on=features.multicast_control)
+        if self.port is not None:
+            self.port.set_offloads(
+                checksum=features.checksum,
+                tso4=features.gso_tcpv4,
+                tso6=features.gso_tcpv6,
+            ) if hasattr(self.port, "set_offloads") else None
+        fd = -1 if self.port is None else self.port.fd
+        credit = rate.Credit(info.rate or rate.NO_LIMIT)
+        for index in range(count):
+            prefix = "" if count == 1 else f"queue-{index}/"
+            keys = queue_keys(
+                device.read_otherend, prefix, f"{device.otherend}/{prefix}".rstrip("/")
+            )
+            try:
+                queue = BackQueue(
+                    self._dom,
+                    device.otherend_id,
+                    index,
+                    keys,
+                    features,
+                    fd,
+                    credit,
+                    self._tap,
+                    self._multicast.change,
+                    self._posted,
+                    self._break,
+                )
+            except (GrantError, HypercallError) as failed:
+                raise Refused(
+                    errno.EINVAL,
+                    f"mapping shared-frames {keys.tx_ref}/{keys.rx_ref} "
+                    f"port tx {keys.tx_port} rx {keys.rx_port}",
+                ) from failed
+            self.queues.append(queue)
+
+    def _connect_if_plugged(self) -> None:
+        """Rings and hotplug are both there: Connected, and frames pass."""
+        device = self._the_device
+        if not self.queues or device.state == XenbusState.Connected:
+            return
+        if device.read("hotplug-status") != CONNECTED:
+            if not self._watches_hotplug:
+                self._watches_hotplug = True
+                device.watch("hotplug-status", self._connect_if_plugged)
+            return
+        device.switch_state(XenbusState.Connected)
+        if self.port is not None:
+            _carrier(self.port, True)
+        for queue in list(self.queues):
+            # The frontend may have rung before.
+            self._dom.vcpu.call_later(0.0, queue.start)
+        self._listen()
+
+    def _disconnect(self) -> None:
+        if self.queues:
+            self._last = self.statistics()
+        queues, self.queues = self.queues, []
+        self._stop_listening()
+        if queues and self.port is not None:
+            _carrier(self.port, False)
+        for queue in queues:
+            queue.close()
+
+    def _break(self, why: str) -> None:
+        """The rings cannot be trusted any more: this device is over, and only this one."""
+        self._disconnect()
+        self._the_device.fatal(errno.EACCES, f"fatal error; disabling device: {why}")
+
+    # -- frames for the guest ----------------------------------------------------------------
+
+    def _listen(self) -> None:
+        if self.port is not None and self.queues and not self._reading:
+            self._reading = True
+            self._dom.vcpu.add_fd(self.port.fd, self._readable)
+
+    def _stop_listening(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._dom.vcpu.remove_fd(self.port.fd)
+
+    def _posted(self) -> None:
+        """A guest has posted pages: frames that waited for them can go on."""
+        if not self._reading and self._the_device.state == XenbusState.Connected:
+            self._readable()
+
+    def _readable(self) -> None:
+        """Frames for the guest: into its RX rings, as much as one turn allows."""
+        queues = self.queues
+        if not queues:
+            return
+        try:
+            full = self._receive_one(queues[0]) if len(queues) == 1 else self._receive_many()
+        except RingBroken as broken:
+            self._break(str(broken))
+            return
+        except OSError as failed:
+            self._dom.log(
+                f"{self._info.name if self._info else 'vif'}: the link has gone: {failed}"
+            )
+            self._stop_listening()
+            return
+        for queue in list(self.queues):
+            queue.answer_rx()
+        # A full ring is waited for, and the link's own bounded queue with it.
+        if full:
+            self._stop_listening()
+        else:
+            self._listen()
+
+    def _receive_one(self, queue: BackQueue) -> bool:
+        """One queue: straight from the port into its pages.  Whether it is full."""
+        fd = self.port.fd
+        for _ in range(TURN):
+            if not queue.ready():
+                return True
+            if queue.rx.room and not self._multicast.on:
+                if not queue.rx.read_frame(fd):
+                    return False
+                continue
+            found = read_whole(fd)
+            if found is None:
+                return False
+            if self._multicast.wanted(found[1][:6]):
+                queue.rx.hold(*found)
+        return False
+
+    def _receive_many(self) -> bool:
+        """Several queues: a frame is looked at before it is known where it goes."""
+        fd = self.port.fd
+        for _ in range(TURN):
+            if not all(queue.ready() for queue in self.queues):
+                return True
+            found = read_whole(fd)
+            if found is None:
+                return False
+            vnet, frame = found
+            if self._multicast.wanted(frame[:6]):
+                which = flow(frame[:HEADERS]) % len(self.queues)
+                self.queues[which].rx.hold(vnet, frame)
+        return False
+
+
+def _carrier(port: Any, on: bool) -> None:
+    """Tell the link whether there is somebody at the other end."""
+    setter = getattr(port, "set_carrier", None)
+    if setter is not None:
+        setter(on)

@@ -1,0 +1,169 @@
+"""One queue of a netback at work: events, budgets, and the guest that rings for nothing.
+
+The guest is hostile: a bounded number of its frames is done per turn, so that others have theirs,
+and one that rings without work is listened to less and less often (XSA-332).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from hvsim.domain.ring import RingBroken
+from hvsim.drivers.net.attachment import Attachment, QueueKeys
+from hvsim.drivers.net.protocol import RingAbuse
+from hvsim.drivers.net.receive import BackReceiver
+from hvsim.drivers.net.transmit import BackTransmitter
+
+if TYPE_CHECKING:
+    from hvsim.domain import Domain
+    from hvsim.drivers.capture.tap import Tap
+    from hvsim.drivers.net.features import FrontFeatures
+    from hvsim.drivers.net.rate import Credit
+
+TURN: Final = 64
+"""Frames of one queue before the others have their turn."""
+SPURIOUS_ALLOWED: Final = 64
+"""Events without work in a row before the port is held back for a while."""
+SPURIOUS_DELAYS: Final = (0.004, 0.016, 0.064, 0.25, 1.0)
+"""Seconds it is held back, each time longer; at most one second, as in Linux."""
+
+
+class BackQueue:
+    """Transmitter and receiver of one queue of a frontend.
+
+    Args:
+        fd: of the port; -1 without one.
+        multicast: see BackTransmitter.
+        posted: called when the guest has posted pages.
+        broken: called with why the device has to be given up.
+
+    Raises: GrantError, HypercallError; nothing is kept then.
+    """
+
+    def __init__(
+        self,
+        dom: Domain,
+        domid: int,
+        number: int,
+        keys: QueueKeys,
+        features: FrontFeatures,
+        fd: int,
+        credit: Credit,
+        tap: Tap | None,
+        multicast: Callable[[bool, bytes], bool],
+        posted: Callable[[], None],
+        broken: Callable[[str], None],
+    ) -> None:
+        self._dom = dom
+        self._credit = credit
+        self._posted = posted
+        self._broken = broken
+        self._spurious = 0
+        self._held = 0
+        self._closed = False
+        self._again = False
+        self._attachment = Attachment(
+            dom, domid, keys, features.persistent, self._tx_event, self._rx_event
+        )
+        pages = self._attachment.pages
+        self.tx = BackTransmitter(self._attachment.tx_ring, pages, fd, multicast, tap, number)
+        self.rx = BackReceiver(
+            self._attachment.rx_ring, pages, sg=features.sg, tap=tap, number=number
+        )
+
+    def start(self) -> None:
+        """Look at what was published before there was a port."""
+        self._tx_event()
+        self._rx_event()
+
+    def close(self) -> None:
+        """Unbind and unmap everything."""
+        self._closed = True
+        self._attachment.close()
+
+    def answer_rx(self) -> None:
+        """Publish the frames that were put into the RX ring, and wake the guest if it asked."""
+        if self.rx.push():
+            self._dom.events.notify(self._attachment.rx_port)
+
+    def ready(self) -> bool:
+        """Whether another frame may be read for this queue: none is waiting for pages.
+
+        Raises: RingBroken.
+        """
+        rx = self.rx
+        if rx.room:
+            return True
+        rx.take_requests()
+        if rx.flush():
+            return True
+        # Before more pages are waited for, the guest must know that we wait.
+        if self._attachment.rx_ring.final_check():
+            rx.take_requests()
+        return rx.flush()
+
+    # -- events ----------------------------------------------------------------------------
+
+    def _rx_event(self) -> None:
+        """Pages were posted (or, with one port for both, something was sent)."""
+        if self._closed:
+            return
+        if self._attachment.rx_port == self._attachment.tx_port:
+            self._tx_event()
+        self._posted()
+
+    def _tx_event(self) -> None:
+        if not self._closed:
+            self._transmit()
+
+    def _transmit(self) -> None:
+        """Send what the guest has put on its TX ring, as much as one turn allows."""
+        ring = self._attachment.tx_ring
+        before = ring.req_cons
+        now = self._dom.vcpu.now
+        credit = self._credit
+        try:
+            more = self.tx.run(TURN, lambda: credit.allowed(now()), credit.spend)
+            if ring.req_cons != before and self.tx.push():
+                self._dom.events.notify(self._attachment.tx_port)
+            if not more and credit.allowed(now()):
+                more = ring.final_check()
+        except (RingBroken, RingAbuse) as abuse:
+            self._broken(str(abuse))
+            return
+        if more:
+            self._soon(0.0)
+        elif not credit.allowed(now()):
+            self._soon(credit.wait(now()))
+        if ring.req_cons != before:
+            self._spurious = self._held = 0
+        else:
+            self._spurious += 1
+            if self._spurious > SPURIOUS_ALLOWED:
+                self._hold_back()
+
+    def _soon(self, delay: float) -> None:
+        if not self._again:
+            self._again = True
+            self._dom.vcpu.call_later(delay, self._go_on)
+
+    def _go_on(self) -> None:
+        self._again = False
+        self._tx_event()
+
+    def _hold_back(self) -> None:
+        """Do not listen to a guest that rings for nothing; it is heard again later."""
+        delay = SPURIOUS_DELAYS[min(self._held, len(SPURIOUS_DELAYS) - 1)]
+        self._held += 1
+        self._spurious = 0
+        port = self._attachment.tx_port
+        self._dom.events.mask(port)
+
+        def listen() -> None:
+            if not self._closed:
+                self._dom.events.unmask(port)
+                self._rx_event()
+                self._tx_event()
+
+        self._dom.vcpu.call_later(delay, listen)
