@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Witness:
     namespaces: set[str] = field(default_factory=set)
     """Network namespaces of the lab's processes, other than the machine's: net:[4026532000]."""
     links_before: set[str] = field(default_factory=set)
+    looked: float = 0.0
+    """Seconds since boot at the last look."""
 
     def __post_init__(self) -> None:
         self.shm_before = _shm()
@@ -30,12 +33,17 @@ class Witness:
 
     def look(self, terminals: list[str] | None = None) -> None:
         """Remember every process that the lab has now, and these ptys."""
+        self.looked = time.clock_gettime(time.CLOCK_BOOTTIME)
         hypervisor = self.run.hypervisor
         if hypervisor is not None:
-            self.seen.update(family(hypervisor))
+            now = set(family(hypervisor))
+            self.seen |= now
             own = _namespace("self")
-            spaces = {_namespace(str(one.pid)) for one in self.seen} - {own, ""}
-            self.namespaces |= spaces
+            for one in now:
+                space = _namespace(str(one.pid))
+                # Its number may be somebody else's by now: it must be alive after the look.
+                if space not in ("", own) and one.alive():
+                    self.namespaces.add(space)
         for path in terminals or []:
             try:
                 self.terminals[path] = os.stat(path).st_ctime_ns
@@ -61,10 +69,17 @@ class Witness:
         return found
 
     def _namespaces(self) -> list[str]:
-        """Those of the lab's network namespaces that somebody is in, or that are mounted."""
+        """Those of the lab's network namespaces that a process of its time is still in, or that
+        are mounted.  The kernel gives the number of one that has gone to the next, so processes
+        that were started later say nothing."""
         if not self.namespaces:
             return []
-        alive = {_namespace(name) for name in os.listdir("/proc") if name.isdigit()}
+        latest = self.looked * os.sysconf("SC_CLK_TCK")
+        alive = {
+            _namespace(str(one.pid))
+            for one in (Identity.of(int(name)) for name in os.listdir("/proc") if name.isdigit())
+            if one is not None and one.start_time <= latest
+        }
         mounted = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
         return sorted(name for name in self.namespaces if name in alive or f" {name} " in mounted)
 

@@ -5,6 +5,7 @@ import pty
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,9 @@ def test_a_network_namespace_until_nobody_is_in_it(run: RunDir) -> None:
         assert allowed == (name != os.readlink("/proc/self/ns/net"))
         if allowed:
             witness.namespaces.add(name)
+        assert witness._namespaces() == [], "started after the last look: somebody else's"
+        time.sleep(0.02)  # the start of a process is known to a hundredth of a second
+        witness.look()
         release(run)
         assert witness.leftovers() == [f"network namespace {name}"] * allowed
         process.communicate("\n")

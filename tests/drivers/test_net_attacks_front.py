@@ -656,7 +656,8 @@ def test_multicast_filters_without_end(net: Attacked) -> None:
         {"multi-queue-num-queues": "1000000"},
         {"multi-queue-num-queues": "-2"},
         {"multi-queue-num-queues": "2"},
-        {"event-channel-tx": "5", "event-channel-rx": "nothing"},
+        {"event-channel": "", "event-channel-tx": "5", "event-channel-rx": "nothing"},
+        {"request-rx-copy": "0"},
         {"tx-ring-ref": "1" * 2000},
     ],
 )
