@@ -66,6 +66,11 @@ def text(found: dict[str, Any]) -> str:
                 _walls(row),
             )
         )
+        rows += [
+            (row.get("domid"), process, "program", "-", pid or "-", "-", "-")
+            for process, pid in sorted((row.get("pids") or {}).items())
+            if process != "main"
+        ]
     lines = [
         f"lab {found['lab']}",
         table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),

@@ -4,8 +4,12 @@ Its other end is the command that a person typed.  Over one ``SOCK_SEQPACKET`` c
 program's three descriptors and later signals for it, and go its end or why it could not begin:
 
     {"terminal": bool} + [stdin, stdout, stderr]      command -> here
+    ["terminal"] + [master]                           here -> command, when one was wanted
     ["signal", number]                                command -> here
     ["exit", status] | ["failed", status, text]       here -> command
+
+A program is not trusted with a person's terminal: whoever holds one can type into it.  It gets one
+of its own instead, made here so that it has a name in the domain, whose other end the command gets.
 
 When the command goes, the program goes: SIGHUP, and SIGKILL after a while.
 """
@@ -14,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 from collections.abc import Mapping
@@ -22,8 +25,8 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
-from hvsim.domain import executable
-from hvsim.domain.executable import CannotRun, Door
+from hvsim.domain.domain import Domain
+from hvsim.domain.executable import NOT_EXECUTABLE, CannotRun, Executable
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the command's socket to take us, and for its descriptors to come."""
@@ -55,83 +58,81 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
         if len(fds) != 3:
             raise SystemExit(1)  # it went before it had said anything
         terminal = bool(msgpack.unpackb(data).get("terminal"))
+        dom = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=False)
         try:
-            pid = _start(conn_fd, spec, (fds[0], fds[1], fds[2]), terminal)
+            if terminal:
+                fds[:] = _own_terminal(command, fds)
+            session = _Session(dom, command, (fds[0], fds[1], fds[2]), terminal)
         except (CannotRun, OSError) as failure:
-            status = failure.status if isinstance(failure, CannotRun) else 126
+            status = failure.status if isinstance(failure, CannotRun) else NOT_EXECUTABLE
             _tell(command, ["failed", status, str(failure)])
-            raise SystemExit(status) from None
-        for fd in fds:
+            raise SystemExit(0) from None
+        for fd in set(fds):
             os.close(fd)
-        status = _see_through(command, pid)
-        _tell(command, ["exit", status])
+        dom.wait(lambda: session.status is not None, None, "the end of the program")
+        _tell(command, ["exit", session.status])
     raise SystemExit(0)
 
 
-def _start(
-    conn_fd: int, spec: Mapping[str, Any], stdio: tuple[int, int, int], terminal: bool
-) -> int:
-    door = Door.over(conn_fd)
-    env = executable.environment(
-        int(spec.get("domid") or 0),
-        str(spec.get("name") or ""),
-        executable.store_socket(spec),
-        door,
-        {str(key): str(value) for key, value in (spec.get("env") or {}).items()},
-    )
-    return executable.start(
-        [str(word) for word in spec["exec"]],
-        env,
-        stdio,
-        kept=(door.connection, door.lock),
-        terminal=terminal,
-        directory=str(spec.get("directory") or "/"),
-    )
+def _own_terminal(command: socket.socket, given: list[int]) -> list[int]:
+    """A terminal in place of the descriptors that were given; the command gets its master.
 
-
-def _see_through(command: socket.socket, pid: int) -> int:
-    """Pass signals on until the program ends; returns its status as a shell says it."""
-    pidfd = os.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(command, select.POLLIN)
-    poll.register(pidfd, select.POLLIN)
-    timeout: float | None = None
+    Raises: OSError: there are none to be had.
+    """
+    master, slave = os.openpty()
     try:
-        while True:
-            ready = [fd for fd, _ in poll.poll(timeout)]
-            if pidfd in ready:
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                return code if code >= 0 else 128 - code
-            if not ready:
-                _signal(pid, signal.SIGKILL)
-            elif not _listen(command, pid):
-                poll.unregister(command)
-                _signal(pid, signal.SIGHUP)
-                timeout = HANGUP_GRACE * 1000
+        socket.send_fds(command, [msgpack.packb(["terminal"])], [master])
     finally:
-        os.close(pidfd)
+        os.close(master)
+    for fd in given:
+        os.close(fd)
+    return [slave, slave, slave]
 
 
-def _listen(command: socket.socket, pid: int) -> bool:
-    """Take one message of the command; False when it has gone."""
-    try:
-        data = command.recv(_MESSAGE)
-    except OSError:
-        return False
-    if not data:
-        return False
-    match msgpack.unpackb(data):
-        case ["signal", int(number)] if 0 < number < signal.NSIG:
-            _signal(pid, number)
-        case _:
-            pass
-    return True
+class _Session:
+    """The program, and the command that wanted it.
 
+    Attributes:
+        status: the program's, once it has ended.
+    """
 
-def _signal(pid: int, number: int) -> None:
-    """To the program's whole session leader's group; it may have gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
+    def __init__(
+        self, dom: Domain, command: socket.socket, stdio: tuple[int, int, int], terminal: bool
+    ) -> None:
+        spec = dom.spec
+        self.status: int | None = None
+        self._dom = dom
+        self._command = command
+        self._program = Executable(
+            dom,
+            [str(word) for word in spec["exec"]],
+            stdio,
+            self._ended,
+            env={str(key): str(value) for key, value in (spec.get("env") or {}).items()},
+            terminal=terminal,
+            directory=str(spec.get("directory") or "/"),
+        )
+        dom.vcpu.add_fd(command.fileno(), self._listen)
+
+    def _ended(self, status: int) -> None:
+        self.status = status
+
+    def _listen(self) -> None:
+        """Take one message of the command, or note that it has gone."""
+        try:
+            data = self._command.recv(_MESSAGE)
+        except OSError:
+            data = b""
+        if not data:
+            self._dom.vcpu.remove_fd(self._command.fileno())
+            self._program.signal(signal.SIGHUP)
+            self._dom.vcpu.call_later(HANGUP_GRACE, lambda: self._program.signal(signal.SIGKILL))
+            return
+        match msgpack.unpackb(data):
+            case ["signal", int(number)] if 0 < number < signal.NSIG:
+                self._program.signal(number)
+            case _:
+                pass
 
 
 def _tell(command: socket.socket, message: list[Any]) -> None:

@@ -1,28 +1,34 @@
 """Starting a program of the machine from a process of a domain, as a kernel starts init.
 
 The program gets three descriptors that its parent was given, the environment in which Xen's own
-programs find their domain, and, where the node library was built, Xen's device nodes.
+programs find their domain, and, where the node library was built, Xen's device nodes.  Its parent
+stands for the kernel below it: it serves the nodes and sees its end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import signal
+import socket
 import termios
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from hvsim.domain.nodes import NodeServer
 from hvsim.domain.sandbox import syscalls
-from hvsim.domain.sandbox.root import STORE_SOCKET
+from hvsim.domain.sandbox.root import PATH, STORE_SOCKET
 from hvsim.native import node_library
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+if TYPE_CHECKING:
+    from hvsim.domain import Domain
+
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 """Exit statuses of a shell for a command that cannot be run."""
+_FIRST_PARKED: Final = 64
 
 
 class CannotRun(Exception):
@@ -37,44 +43,84 @@ class CannotRun(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Door:
-    """What a program's processes get hypercall connections of their own through.
-
-    Attributes:
-        connection: a hypercall connection of the domain, on which they only ask for their own.
-        lock: a memfd whose first byte they lock meanwhile (fcntl(2), record locks).
-    """
-
-    connection: int
-    lock: int
-
-    @classmethod
-    def over(cls, connection: int) -> Door:
-        """A door over a connection.  Raises OSError."""
-        return cls(connection, os.memfd_create("hvsim-door", os.MFD_CLOEXEC))
-
-
-def environment(
-    domid: int, name: str, store: str | None, door: Door | None, more: Mapping[str, str]
-) -> dict[str, str]:
-    """The environment of a program in a domain.
+class Executable:
+    """A program of the machine that runs as a child of this process of a domain.
 
     Args:
-        store: the socket of xenstored that is the domain's; None where there is none.
-        more: what the user asked for; it comes last.
+        argv: the program and its words.
+        stdio: descriptors that become its 0, 1 and 2; they stay the caller's.
+        env: what its environment has beside that of every program.
+        terminal: descriptor 0 is to be its controlling terminal.
+        directory: where it starts, where that is to be had; else /.
+        ended: called from ``dispatch()`` with its status as a shell says it (128 + n after
+            signal n).
+
+    Raises: CannotRun: no such program, or no right to run it; OSError.
     """
-    values = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "XEN_DOMID": str(domid)}
-    values["HOSTNAME"] = name
+
+    def __init__(
+        self,
+        dom: Domain,
+        argv: Sequence[str],
+        stdio: tuple[int, int, int],
+        ended: Callable[[int], None],
+        *,
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
+        directory: str = "/",
+    ) -> None:
+        self._dom = dom
+        self._ended = ended
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            variables = environment(dom, theirs.fileno(), env or {})
+            try:
+                self.pid = _start(argv, variables, stdio, (theirs.fileno(),), terminal, directory)
+            except BaseException:
+                ours.close()
+                raise
+        self._nodes = NodeServer(dom, ours)
+        self._pidfd = os.pidfd_open(self.pid)
+        dom.vcpu.add_fd(self._pidfd, self._over)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program's process group; it may have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _over(self) -> None:
+        self._dom.vcpu.remove_fd(self._pidfd)
+        os.close(self._pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._nodes.close()
+        self._ended(code if code >= 0 else 128 - code)
+
+
+def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program in a domain; *more* comes last.
+
+    ``HVSIM_DOOR`` is the descriptor through which the node library reaches its kernel.
+    """
+    values = {
+        "PATH": PATH,
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "HOSTNAME": str(dom.spec.get("name") or ""),
+        "XEN_DOMID": str(dom.domid),
+        "HVSIM_DOOR": str(door),
+    }
+    if dom.spec.get("profile") == "dom0":
+        # A trusted program of the machine's owner: what he has, but for what is ours.
+        values = {**os.environ, **values}
+        values.pop("LD_PRELOAD", None)
+        values["HOME"] = os.environ.get("HOME", "/root")
+    store = store_socket(dom.spec)
     if store is not None:
         values["XENSTORED_PATH"] = store
         values["XENSTORED_RUNDIR"] = os.path.dirname(store)
-    if door is not None:
-        values["HVSIM_DOOR"] = str(door.connection)
-        values["HVSIM_DOOR_LOCK"] = str(door.lock)
-        library = node_library()
-        if library is not None:
-            values["LD_PRELOAD"] = str(library)
+    library = node_library()
+    if library is not None:
+        values["LD_PRELOAD"] = str(library)
     return {**values, **more}
 
 
@@ -86,25 +132,15 @@ def store_socket(spec: Mapping[str, Any]) -> str | None:
     return str(path) if spec.get("profile") == "dom0" else STORE_SOCKET
 
 
-def start(
+def _start(
     argv: Sequence[str],
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
-    *,
-    kept: Sequence[int] = (),
-    terminal: bool = False,
-    directory: str = "/",
+    kept: Sequence[int],
+    terminal: bool,
+    directory: str,
 ) -> int:
-    """Run *argv* in a child process and a session of its own; returns its pid.
-
-    Args:
-        stdio: descriptors that become 0, 1 and 2.
-        kept: further descriptors that it inherits under their numbers.
-        terminal: descriptor 0 is to be its controlling terminal.
-        directory: where it starts, where that is to be had; else /.
-
-    Raises: CannotRun: no such program, no right to run it; OSError.
-    """
+    """Run *argv* in a child process and a session of its own; returns its pid."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()
@@ -119,16 +155,14 @@ def start(
             os.close(writer)
     if told:
         os.waitpid(pid, 0)
-        raise cannot_run(argv[0], int(told))
+        raise _cannot_run(argv[0], int(told))
     return pid
 
 
-def cannot_run(program: str, number: int) -> CannotRun:
+def _cannot_run(program: str, number: int) -> CannotRun:
     """What an errno of ``execve(2)`` means to a person."""
     if number in (errno.ENOENT, errno.ENOTDIR):
-        return CannotRun(
-            NOT_FOUND, f"{program}: not found; a domain has the programs of this machine's {PATH}"
-        )
+        return CannotRun(NOT_FOUND, f"{program}: not found among this machine's programs ({PATH})")
     return CannotRun(NOT_EXECUTABLE, f"{program}: {os.strerror(number)}")
 
 
@@ -146,7 +180,7 @@ def _become(
     try:
         syscalls.set_death_signal(signal.SIGKILL)
         os.setsid()
-        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in stdio]
+        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PARKED) for fd in stdio]
         for target, source in enumerate(parked):
             os.dup2(source, target, inheritable=True)
         if terminal:
@@ -155,6 +189,7 @@ def _become(
             os.set_inheritable(fd, True)
         for which in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
             signal.signal(which, signal.SIG_DFL)
+        os.umask(0o022)
         try:
             os.chdir(directory)
         except OSError:

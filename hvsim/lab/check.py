@@ -5,6 +5,7 @@ running. Nothing is started and nothing is written here.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hvsim.domain.sandbox.root import PATH
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Disk, Domain, Image
 from hvsim.lab.problems import Problem
@@ -214,6 +216,12 @@ class Checker:
         for index, domain in domains:
             if domain.program is None:
                 continue
+            if "exec" in domain.args and shutil.which(domain.args["exec"][0], path=PATH) is None:
+                yield self._at(
+                    ("domain", index, "program"),
+                    f"there is no program {domain.args['exec'][0]!r} in {PATH}",
+                    "install it, or give its whole path",
+                )
             module = domain.program.partition(":")[0]
             if not module_exists(module, (self.file.parent, domain.directory)):
                 yield self._at(

@@ -1,10 +1,8 @@
 """The near end of ``hvsim exec``: a person's descriptors, terminal and signals.
 
-A program in a domain is not trusted with a terminal: whoever holds one can type into it.  So when
-our standard input is a terminal, the program gets a terminal of its own (pty(7)) and this process
-copies between the two; other descriptors it gets as they are.
-
-The wire is described in ``hvsim.domain.exec_process``.
+When our standard input is a terminal, the program gets one of its own (pty(7)) and this process
+copies between the two; other descriptors it gets as they are.  The wire, and why, are described in
+``hvsim.domain.exec_process``.
 """
 
 import contextlib
@@ -175,10 +173,10 @@ class _Session:
             self._hand_over((0, 1, 2), terminal=False)
             yield
             return
-        self._master, slave = os.openpty()
+        with open(os.devnull, "rb") as null:
+            self._hand_over((null.fileno(),) * 3, terminal=True)
+        self._master = self._receive_terminal()
         _copy_size(0, self._master)
-        self._hand_over((slave, slave, slave), terminal=True)
-        os.close(slave)
         saved = termios.tcgetattr(0)
         try:
             tty.setraw(0)
@@ -186,6 +184,18 @@ class _Session:
         finally:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
             os.close(self._master)
+
+    def _receive_terminal(self) -> int:
+        self._program.settimeout(ACCEPT_TIMEOUT)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._program, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        except TimeoutError:
+            data, fds = b"", []
+        self._program.settimeout(None)
+        if len(fds) == 1:
+            return fds[0]
+        said = msgpack.unpackb(data) if data else ["failed", 1, "it has gone"]
+        raise ExecError(f"no terminal for the program in {self._domain}: {said[-1]}")
 
     def _hand_over(self, fds: Sequence[int], *, terminal: bool) -> None:
         socket.send_fds(self._program, [msgpack.packb({"terminal": terminal})], list(fds))

@@ -22,6 +22,8 @@ from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.sizes import bytes_of, mib_of
 
+KERNEL_PROGRAM = "domains.kernel:main"
+"""What stands for the kernel of a domain whose program is one of this machine."""
 _INLINE = ("name", "memory", "vcpus", "disk", "extra", "on_poweroff", "on_reboot", "on_crash")
 
 
@@ -46,6 +48,12 @@ def load(path: str | Path, *, name: str | None = None) -> Lab:
     except tomllib.TOMLDecodeError as error:
         raise LabFileError([_syntax(shown, str(error))]) from None
     return _Loader(file.resolve(), shown, text, data).lab(name)
+
+
+def _args(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a domain's program; those of one of this machine's are its words."""
+    program = table.get("program")
+    return {**table.get("args", {}), **(program if isinstance(program, dict) else {})}
 
 
 def _others(file: Path) -> str:
@@ -199,7 +207,10 @@ class _Loader:
         except ValueError as error:
             self._wrong(("domain", index, "overrides"), str(error))
             return None
-        guest = parse_guest(text, config_path, lines, table.get("program"))
+        program = table.get("program")
+        if isinstance(program, dict):
+            program = KERNEL_PROGRAM
+        guest = parse_guest(text, config_path, lines, program)
         if guest.problems:
             at = self.locator.line(("domain", index))
             self.problems += [
@@ -232,7 +243,7 @@ class _Loader:
             role="driver" if parsed.driver else table.get("role", "guest"),
             restart=table.get("restart", "never"),
             program=parsed.program,
-            args=table.get("args", {}),
+            args=_args(table),
             files=tuple(self._file(entry) for entry in table.get("files", ())),
             disks=parsed.disks,
             memory=parsed.memory,

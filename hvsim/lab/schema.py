@@ -128,6 +128,11 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]
 def _one_of(error: jsonschema.ValidationError) -> str:
     options: Any = error.validator_value
     kinds = {option.get("type") for option in options}
+    if any("$ref" in option for option in options):
+        return (
+            'write module:function, as in "domains.guests.idle:main", '
+            'or { exec = ["COMMAND", "WORD", ...] }'
+        )
     if kinds == {"integer", "string"}:
         return 'write a number, or a text such as "64M" or "2G"'
     return "write a text, a whole number, or a list of texts"

@@ -3,16 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest
+from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.hypervisor import Hypervisor
+from hvsim.xenstore.doors import door_path
 
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
@@ -69,18 +68,12 @@ def program_of(config: DomainConfig, request: CreateRequest) -> str:
     return request.program or config.program or fallback
 
 
-def build(
-    hypervisor: Hypervisor,
-    domid: int,
-    config: DomainConfig,
-    request: CreateRequest,
-    log_dir: Path,
-    lab: str,
-) -> Wires:
+def build(toolstack: Toolstack, domid: int, config: DomainConfig, request: CreateRequest) -> Wires:
     """Give the domain memory, its two channels, what it is told at birth, and its program.
 
     Raises: ToolstackError in libxl's words.
     """
+    hypervisor = toolstack.hypervisor
     try:
         store_gfn, console_gfn = hypervisor.populate(domid, config.memory * PAGES_PER_MIB)
     except HypercallError as failure:
@@ -114,12 +107,12 @@ def build(
             "name": config.name,
         },
     )
-    hypervisor.load(domid, spawn_spec(domid, config, request, log_dir, lab))
+    hypervisor.load(domid, spawn_spec(toolstack, domid, config, request))
     return wires
 
 
 def spawn_spec(
-    domid: int, config: DomainConfig, request: CreateRequest, log_dir: Path, lab: str
+    toolstack: Toolstack, domid: int, config: DomainConfig, request: CreateRequest
 ) -> Mapping[str, Any]:
     """How the spawner is to make the domain's process."""
     return {
@@ -130,9 +123,19 @@ def spawn_spec(
         "profile": request.profile,
         "path": list(request.path),
         "files": [list(entry) for entry in request.files],
-        "stdout": str(log_dir / f"{config.name}.log"),
+        "stdout": str(toolstack.run_dir / "log" / f"{config.name}.log"),
         "args": dict(request.args),
-        "lab": lab,
+        "lab": toolstack.lab,
+        **(outside(toolstack, domid, request) if "exec" in request.args else {}),
+    }
+
+
+def outside(toolstack: Toolstack, domid: int, request: CreateRequest) -> dict[str, Any]:
+    """What a process needs beside that in order to run programs of the machine."""
+    return {
+        "executables": True,
+        "store_socket": str(door_path(toolstack.store_path, domid)),
+        "hosts": request.args.get("hosts") or {},
     }
 
 

@@ -117,8 +117,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.batch([dm_version])
     disks = await _plan_disks(toolstack, store, guest)
     builder.check_kernel(domid, config)
-    log_dir = toolstack.run_dir / "log"
-    wires = builder.build(toolstack.hypervisor, domid, config, request, log_dir, toolstack.lab)
+    wires = builder.build(toolstack, domid, config, request)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:

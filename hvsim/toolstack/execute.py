@@ -1,20 +1,20 @@
 """``hvsim exec``: one more process, a program of the machine, in a domain that runs."""
 
-from itertools import count
 from typing import Any, Final
 
 import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.builder import outside
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.xenstore.doors import door_path
 
 START_TIMEOUT: Final = 15.0
 """Seconds until the process has its walls; the spawner itself gives it ten."""
 _LOOK: Final = 0.003
-_numbers = count(1)
+MAX_SESSIONS: Final = 32
+"""Programs that run in one domain at a time; each has its part of the grant table."""
 
 
 async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
     if not isinstance(stdio, str):
         raise ToolstackError("exec: stdio must be the path of a socket", code=2)
     domid = await _find(toolstack, str(request.get("domain", "")))
-    process = f"exec-{next(_numbers)}"
+    process = f"exec-{_slot(toolstack, domid)}"
     spec = {
         **_spec(toolstack, domid),
         "exec": argv,
@@ -49,6 +49,18 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
         raise
     pid = await _started(toolstack, domid, process, before)
     return {"domid": domid, "process": process, "pid": pid}
+
+
+def _slot(toolstack: Toolstack, domid: int) -> int:
+    """The lowest number that no program of the domain has.  Raises ToolstackError."""
+    rows = toolstack.hypervisor.processes()
+    taken = {
+        row["process"] for row in rows if row["domid"] == domid and (row["alive"] or not row["pid"])
+    }
+    for slot in range(MAX_SESSIONS):
+        if f"exec-{slot}" not in taken:
+            return slot
+    raise ToolstackError(f"{MAX_SESSIONS} programs run in domain {domid} already")
 
 
 async def _find(toolstack: Toolstack, name: str) -> int:
@@ -78,8 +90,7 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
         "profile": guest.request.profile,
         "path": list(guest.request.path),
         "files": [list(entry) for entry in guest.request.files],
-        "store_socket": str(door_path(toolstack.store_path, domid)),
-        "hosts": guest.request.args.get("hosts") or {},
+        **outside(toolstack, domid, guest.request),
     }
 
 

@@ -173,6 +173,8 @@ def _domain(
 ) -> dict[str, Any]:
     guest = toolstack.guest(info.domid)
     own = [process for process in processes if process.get("domid") == info.domid]
+    # Those that are gone are listed as well; the end of a program is no news.
+    own = [p for p in own if p.get("alive") or not str(p.get("process")).startswith("exec-")]
     pids = {str(process.get("process")): process.get("pid") for process in own}
     main = pids.get("main") or pids.get("kernel")
     missing = sorted({str(part) for process in own for part in process.get("missing") or ()})

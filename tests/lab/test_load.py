@@ -154,8 +154,8 @@ program = "domains.guests.idle:main"
         "lab.toml:4: [lab], cpus: must be a whole number, is 'two'",
         f"lab.toml:6: image 'gone.img', path: the image {'gone.img'} does not exist; create it, "
         'or add size = "64M" (it is then made at `hvsim up`)',
-        "lab.toml:9: domain 'a', program: 'domains.guests.idle' is not of the right form; write "
-        "module:function, as in domains.guests.idle:main",
+        "lab.toml:9: domain 'a', program: 'domains.guests.idle' does not fit; write "
+        'module:function, as in "domains.guests.idle:main", or { exec = ["COMMAND", "WORD", ...] }',
         "lab.toml:10: domain 'b': disk xvda: the image nothing.img does not exist; "
         'add [[image]] path = "nothing.img" size = "64M" scratch = true',
         "lab.toml:10: domain 'b': disk xvdb: backend=storge names no domain; "

@@ -2,8 +2,8 @@
 
 Everything Landlock can refuse is refused, and exceptions are made for a list of paths:
 reading for the interpreter and our packages, reading or writing for the files that the
-domain's configuration names.  Only a domain that runs programs of the machine gets EXECUTE.  Source: linux/landlock.h and
-Documentation/userspace-api/landlock.rst.
+domain's configuration names.  Only a domain that runs programs of the machine gets
+EXECUTE.  Source: linux/landlock.h and Documentation/userspace-api/landlock.rst.
 """
 
 import ctypes
@@ -127,10 +127,10 @@ def restrict(
     try:
         for path, mode in paths:
             _allow(ruleset, path, mode, handled.fs)
-        rest = [(path, "x" if executable else "r") for path in optional]
-        for path, mode in [*rest, *((path, "x") for path in executable)]:
+        rights = "x" if executable else "r"
+        for path in (*optional, *executable):
             try:
-                _allow(ruleset, path, mode, handled.fs)
+                _allow(ruleset, path, rights, handled.fs)
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 continue
         syscalls.syscall("landlock_restrict_self", ruleset, 0)

@@ -120,17 +120,17 @@ def clone_into(pidfd: int, names: Collection[str]) -> int:
                     return 0
             except OSError as error:
                 pid = -(error.errno or errno.EIO)
-            os.write(writer, pid.to_bytes(8, "little", signed=True))
+            os.write(writer, str(pid).encode())
             os._exit(0)
         os.close(writer)
         writer = -1
-        told = os.read(reader, 8)
+        told = os.read(reader, 16)
         os.waitpid(guide, 0)
     finally:
         os.close(reader)
         if writer >= 0:
             os.close(writer)
-    pid = int.from_bytes(told, "little", signed=True) if told else -errno.ECHILD
+    pid = int(told) if told else -errno.ECHILD
     if pid < 0:
         raise OSError(-pid, f"joining the domain's namespaces: {os.strerror(-pid)}")
     return pid

@@ -22,6 +22,8 @@ SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt",
 )  # fmt: skip
 """What a program of the machine is made of.  A symbolic link is made again as one."""
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for (environ(7))."""
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 FRESH: Final = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/root")
 """Directories that are empty at first and may be written to."""

@@ -1,0 +1,216 @@
+"""`hvsim exec` as a user types it: descriptors, statuses, signals, terminals, and every death."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.labs import Commands, commands
+
+LAB = """
+[lab]
+name = "exec"
+[[domain]]
+name = "one"
+memory = 16
+program = "domains.guests.idle:main"
+[[domain]]
+name = "two"
+memory = 16
+program = "domains.guests.idle:main"
+"""
+LIMIT = 30.0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    file = tmp_path_factory.mktemp("lab") / "exec.toml"
+    file.write_text(LAB, encoding="utf-8")
+    with commands() as made:
+        made.ok("up", "--quiet", str(file))
+        yield made
+        assert "nothing of it is left" in made.ok("down")
+
+
+def start(lab: Commands, *words: str, **streams: Any) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        lab.argv("exec", *words),
+        env=lab.environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **streams,
+    )
+
+
+def processes(lab: Commands, name: str) -> dict[str, int]:
+    rows = lab.json("ps")["domains"]
+    [row] = [row for row in rows if row["name"] == name]
+    return {str(key): int(value or 0) for key, value in row["pids"].items()}
+
+
+def wait_until(holds: Any, what: str) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
+        time.sleep(0.02)
+
+
+def test_output_and_status_are_the_programs(lab: Commands) -> None:
+    done = lab.run("exec", "one", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+
+
+def test_the_program_is_root_in_a_domain_of_its_own(lab: Commands) -> None:
+    words = lab.ok("exec", "one", "--", "sh", "-c", "id -u; echo $XEN_DOMID; ls /proc | head -1")
+    uid, domid, _ = words.split()
+    assert (uid, domid) == ("0", "1")
+
+
+def test_input_reaches_it_whole_and_so_does_its_output(lab: Commands) -> None:
+    data = os.urandom(4 << 20)
+    process = start(lab, "two", "--", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out, _ = process.communicate(data, timeout=LIMIT)
+    assert process.returncode == 0
+    assert out == data
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "text"),
+    [
+        (("no-such-program",), 127, "no-such-program: not found"),
+        (("/etc",), 126, "/etc: Permission denied"),
+        (("sh", "-c", "kill -9 $$"), 137, ""),
+    ],
+)
+def test_what_cannot_run_says_why(
+    lab: Commands, command: tuple[str, ...], status: int, text: str
+) -> None:
+    done = lab.run("exec", "one", "--", *command)
+    assert done.returncode == status
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (("nobody", "--", "true"), 1, "there is no domain 'nobody'"),
+        (("one",), 2, "no command; write `hvsim exec DOMAIN -- COMMAND ...`"),
+        (("--env", "x", "one", "--", "true"), 2, "write --env KEY=VALUE"),
+    ],
+)
+def test_refusals_name_the_remedy(
+    lab: Commands, words: tuple[str, ...], status: int, text: str
+) -> None:
+    done = lab.run("exec", *words)
+    assert done.returncode == status
+    assert text in done.stderr
+
+
+def test_signals_reach_the_program(lab: Commands) -> None:
+    script = "trap 'echo got TERM; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    process = start(lab, "one", "--", "sh", "-c", script, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=LIMIT)
+    assert (out, process.returncode) == (b"got TERM\n", 9)
+
+
+def test_a_program_ends_with_the_command(lab: Commands) -> None:
+    process = start(lab, "one", "--", "sh", "-c", "echo ready; sleep 1000", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert set(processes(lab, "one")) == {"main", "exec-0"}
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    wait_until(lambda: set(processes(lab, "one")) == {"main"}, "the end of the program")
+
+
+def test_a_program_ends_with_its_domain(lab: Commands, tmp_path: Path) -> None:
+    config = tmp_path / "three.cfg"
+    config.write_text(
+        'name = "three"\nmemory = 16\nprogram = "domains.guests.idle:main"\n', encoding="utf-8"
+    )
+    lab.ok("xl", "create", str(config))
+    process = start(
+        lab, "three", "--", "sh", "-c", "echo ready; sleep 1000",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    lab.ok("xl", "destroy", "three")
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 137
+    assert b"three has ended, and the program with it" in err
+
+
+def test_a_paused_domain_does_not_run_its_programs(lab: Commands) -> None:
+    script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done"
+    process = start(lab, "two", "--", "sh", "-c", script, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        lab.ok("xl", "pause", "two")
+        pids = processes(lab, "two")
+        states = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                  for pid in pids.values()}  # fmt: skip
+        assert states == {"T"}
+    finally:
+        lab.ok("xl", "unpause", "two")
+        process.kill()
+        process.communicate()
+
+
+def test_a_terminal_of_its_own(lab: Commands) -> None:
+    """The program has a terminal, of the right size, and it is not ours."""
+    pid, master = pty.fork()
+    if pid == 0:
+        words = lab.argv("exec", "one", "--", "sh", "-c", "stty size; tty; read x; echo got $x")
+        os.execve(words[0], words, {**lab.environment, "COLUMNS": "100"})
+    try:
+        said = b""
+        typed = False
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            if not select.select([master], [], [], 0.2)[0]:
+                continue
+            try:
+                data = os.read(master, 4096)
+            except OSError:
+                break
+            said += data
+            if b"/dev/pts/" in said and not typed:
+                typed = True
+                os.write(master, b"hello\r")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        lines = said.replace(b"\r", b"").split(b"\n")
+        assert lines[0].split() == [b"0", b"0"]  # that of the pty that the test made
+        assert lines[1] == b"/dev/pts/0"
+        assert b"got hello" in lines
+    finally:
+        os.close(master)
+
+
+def test_many_at_a_time(lab: Commands) -> None:
+    started = [
+        start(lab, "one", "--", "sh", "-c", f"sleep 0.1; echo {n}", stdout=subprocess.PIPE)
+        for n in range(6)
+    ]
+    outs = [process.communicate(timeout=LIMIT)[0] for process in started]
+    assert outs == [f"{n}\n".encode() for n in range(6)]
+    assert set(processes(lab, "one")) == {"main"}
+
+
+def test_dom0_runs_programs_without_walls(lab: Commands) -> None:
+    out = lab.ok("exec", "Domain-0", "--", "sh", "-c", "echo $XENSTORED_PATH; pwd")
+    store, where = out.split()
+    assert store == json.loads(lab.ok("env", "--json"))["XENSTORED_PATH"]
+    assert where == os.getcwd()

@@ -1,0 +1,111 @@
+"""What a program of the machine cannot reach from inside a domain, tried for real.
+
+Red when the root directory of its own is left out (``own_root`` in hvsim/domain/sandbox): the
+sockets of dom0 are there then, and so are the files of the host's /tmp.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.labs import Commands, commands
+
+LAB = """
+[lab]
+name = "walls"
+[[domain]]
+name = "victim"
+memory = 16
+program = "domains.guests.idle:main"
+[[domain]]
+name = "rogue"
+memory = 16
+program = "domains.guests.idle:main"
+"""
+TRY = """
+import json, os, socket, sys
+found = {}
+def attempt(name, fn):
+    try:
+        found[name] = str(fn())
+    except OSError as error:
+        found[name] = "refused"
+def connect(path):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        with socket.socket(socket.AF_UNIX, kind) as s:
+            try:
+                s.connect(path)
+                return "connected"
+            except OSError:
+                pass
+    raise OSError
+for name, path in json.loads(sys.argv[1]).items():
+    attempt(name, lambda: connect(path))
+attempt("host file", lambda: open(sys.argv[2]).read())
+attempt("host pids", lambda: len([p for p in os.listdir("/proc") if p.isdigit()]) > 12)
+attempt("abstract", lambda: connect("\\0" + sys.argv[3]))
+import ctypes
+def mount():
+    if ctypes.CDLL(None).mount(b"t", b"/tmp", b"tmpfs", 0, None) != 0:
+        raise OSError
+    return "mounted"
+attempt("mount", mount)
+attempt("write /usr", lambda: open("/usr/hvsim-was-here", "w"))
+attempt("own store", lambda: connect(os.environ["XENSTORED_PATH"]))
+attempt("own tmp", lambda: open("/tmp/x", "w").write("x"))
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    file = tmp_path_factory.mktemp("lab") / "walls.toml"
+    file.write_text(LAB, encoding="utf-8")
+    with commands() as made:
+        made.ok("up", "--quiet", str(file))
+        yield made
+        assert "nothing of it is left" in made.ok("down")
+
+
+def test_a_program_reaches_its_own_domain_and_no_other(lab: Commands, tmp_path: Path) -> None:
+    env = json.loads(lab.ok("env", "--json"))
+    run = Path(env["HVSIM_LAB_DIR"])
+    secret = tmp_path / "secret"
+    secret.write_text("secret", encoding="utf-8")
+    sockets = {
+        "dom0's store": env["XENSTORED_PATH"],
+        "the victim's store": str(run / "xenstored" / "d1"),
+        "the toolstack": str(run / "control"),
+        "the ledger": str(run / "events"),
+    }
+    assert all(os.path.exists(path) for path in sockets.values())
+    name = f"hvsim-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind("\0" + name)
+        abstract.listen(1)
+        out = lab.ok(
+            "exec", "rogue", "--", "python3", "-c", TRY, json.dumps(sockets), str(secret), name
+        )
+    found = json.loads(out)
+    assert found.pop("own store") == "connected"
+    assert found.pop("own tmp") == "1"
+    assert found.pop("host pids") == "False"
+    assert set(found.values()) == {"refused"}, found
+
+
+def test_it_acts_in_the_store_as_its_domain(lab: Commands) -> None:
+    script = (
+        "import os, socket, struct\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(os.environ['XENSTORED_PATH'])\n"
+        "def ask(op, text):\n"
+        "    data = text.encode() + b'\\0'\n"
+        "    s.sendall(struct.pack('<4I', op, 1, 0, len(data)) + data)\n"
+        "    kind, _, _, size = struct.unpack('<4I', s.recv(16))\n"
+        "    return s.recv(size)\n"
+        "print(ask(2, 'name'), ask(2, '/local/domain/1/data/health'))\n"
+    )
+    assert lab.ok("exec", "rogue", "--", "python3", "-c", script) == "b'rogue' b'EACCES\\x00'\n"
