@@ -59,6 +59,7 @@ READCONSOLE: Final = Layout(
         ("count", "I"),
     ],
 )
+BITMAP: Final = Layout("struct xenctl_bitmap", [("bitmap", "Q"), ("nr_bits", "I")])
 CPUTOPO: Final = Layout(
     "struct xen_sysctl_cputopo", [("core", "I"), ("socket", "I"), ("node", "I")]
 )

@@ -151,6 +151,10 @@ def _domctl(dom: Domain, caller: Caller, args: list[int]) -> int:
         caller.write(inner, _vcpu_info(_info(dom, domid), vcpu))
     elif cmd == domctl.XEN_DOMCTL_getvcpuaffinity:
         _vcpu_affinity(dom, caller, domid, inner)
+    elif cmd == domctl.XEN_DOMCTL_getnodeaffinity:
+        _info(dom, domid)
+        bitmap, bits = abi.BITMAP.unpack_from(caller.read(inner, abi.BITMAP.size))
+        _write_bitmap(caller, bitmap, bits, int(_machine(dom)["nr_nodes"]))
     elif cmd in (domctl.XEN_DOMCTL_pausedomain, domctl.XEN_DOMCTL_unpausedomain):
         dom.hypercall.call(HYPERVISOR_domctl, cmd, domid)
     else:
@@ -188,15 +192,14 @@ def _vcpu_affinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     )
     if vcpu >= _info(dom, domid)["max_vcpus"]:
         raise OSError(errno.ESRCH, f"no vCPU {vcpu}")
-    nr_cpus = int(_machine(dom)["nr_cpus"])
     if flags & abi.XEN_VCPUAFFINITY_HARD:
-        _write_bitmap(caller, hard, hard_bits, nr_cpus, hard_bits)
+        _write_bitmap(caller, hard, hard_bits, hard_bits)
     if flags & abi.XEN_VCPUAFFINITY_SOFT:
-        _write_bitmap(caller, soft, soft_bits, nr_cpus, soft_bits)
+        _write_bitmap(caller, soft, soft_bits, soft_bits)
 
 
-def _write_bitmap(caller: Caller, where: int, nr_bits: int, _cpus: int, ones: int) -> None:
-    """*ones* bits set, in a map of *nr_bits*."""
+def _write_bitmap(caller: Caller, where: int, nr_bits: int, ones: int) -> None:
+    """The first *ones* bits set, in a map of *nr_bits* (xenctl_bitmap)."""
     size = min(nr_bits, 1 << 16) // 8 + bool(nr_bits % 8)
     caller.write(where, ((1 << min(ones, size * 8)) - 1).to_bytes(size, "little"))
 
@@ -325,9 +328,9 @@ def _cpupool_op(dom: Domain, caller: Caller, where: int) -> None:
         if pool not in (0, abi.XEN_SYSCTL_CPUPOOL_PAR_ANY):
             raise OSError(errno.ENOENT, f"no cpupool {pool}")
         values[1:6] = [0, abi.XEN_SCHEDULER_CREDIT2, 0, 0, machine["nr_domains"]]
-        _write_bitmap(caller, bitmap, bits, bits, machine["nr_cpus"])
+        _write_bitmap(caller, bitmap, bits, int(machine["nr_cpus"]))
     elif op == abi.XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
-        _write_bitmap(caller, bitmap, bits, bits, 0)
+        _write_bitmap(caller, bitmap, bits, 0)
     else:
         raise OSError(errno.ENOSYS, f"cpupool operation {op}")
     caller.write(where, layout.pack(*values))

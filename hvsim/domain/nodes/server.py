@@ -17,10 +17,9 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hvsim.abi.hypercall import HVSIM_MEM_get_extent, HYPERVISOR_memory_op
 from hvsim.abi.memory import PAGE_MASK, PAGE_SHIFT
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.nodes import node
+from hvsim.domain.nodes import node, texts
 from hvsim.domain.nodes.caller import Caller
 from hvsim.domain.nodes.copying import Copier
 from hvsim.domain.nodes.evtchn import EvtchnFile
@@ -329,33 +328,10 @@ class _Process:
         return Answer(int(self._areas.unmap(request.a, request.b, request.c)))
 
     def proc(self, request: Request) -> Answer:
-        """A file of /proc/xen: text in a memory file, or dom0's store page."""
+        """A file of /proc/xen or /sys/hypervisor; see :mod:`~hvsim.domain.nodes.texts`."""
         answer = Answer()
-        dom = self._dom
-        which = request.a
-        if which == 0:
-            answer.give([_text_file("control_d\n" if dom.domid == 0 else "")])
-        elif dom.domid != 0:
-            raise OSError(errno.ENOENT, "only dom0 has it")
-        elif which == 1:
-            answer.give([_text_file(str(int(dom.start_info["store_port"])))])
-        elif which == 2:
-            gfn = int(dom.start_info["store_gfn"])
-            results, fds = dom.hypercall.call_fds(HYPERVISOR_memory_op, HVSIM_MEM_get_extent, gfn)
-            answer.give(fds)
-            if int(results[1]) != gfn:
-                raise OSError(errno.EIO, "the store page is not the first of its extent")
-        else:
-            raise OSError(errno.ENOENT, f"/proc/xen file {which}")
+        answer.give([texts.open_file(self._dom, request.a)])
         return answer
-
-
-def _text_file(text: str) -> int:
-    fd = os.memfd_create("xen", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.pwrite(fd, text.encode(), 0)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd
 
 
 _HANDLERS: Final[dict[int, Callable[[_Process, Request], Answer]]] = {

@@ -1,12 +1,15 @@
 /*
- * The paths: which file of a node, or of /proc/xen, a program means, and what stat says of it.
+ * The paths: which node, or file of /proc/xen or /sys/hypervisor, a program means, and what stat
+ * says of it.  /sys/bus/xen-backend is there and empty: backends of a lab are no devices of this
+ * machine.
  *
- * Nothing below /dev/xen and /proc/xen is the machine's: on a machine that runs under a real Xen a
- * program in a lab must not reach that one.
+ * Nothing below these directories is the machine's: on a machine that runs under a real Xen a program
+ * in a lab must not reach that one.
  */
 #define _GNU_SOURCE
 #include "nodes.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,34 +30,65 @@
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 enum what { NOT_OURS, MISSING, DIRECTORY, NODE, PROC, STORE };
+enum { EMPTY_DIRECTORY = 8 }; /* of hvsim/domain/nodes/texts.py */
 
 static const struct {
     const char *path;
     enum what what;
     int which;
 } paths[] = {
-    {"/dev/xen", DIRECTORY, 0},          {"/dev/xen/", DIRECTORY, 0},
-    {"/proc/xen", DIRECTORY, 0},         {"/proc/xen/", DIRECTORY, 0},
-    {"/dev/xen/evtchn", NODE, EVTCHN},   {"/dev/xen/gntdev", NODE, GNTDEV},
-    {"/dev/xen/gntalloc", NODE, GNTALLOC}, {"/dev/xen/privcmd", NODE, PRIVCMD},
-    {"/proc/xen/privcmd", NODE, PRIVCMD}, {"/proc/xen/capabilities", PROC, 0},
-    {"/proc/xen/xsd_port", PROC, 1},     {"/proc/xen/xsd_kva", PROC, 2},
-    {"/dev/xen/xenbus", STORE, 0},       {"/proc/xen/xenbus", STORE, 0},
+    {"/dev/xen", DIRECTORY, EMPTY_DIRECTORY},
+    {"/dev/xen/", DIRECTORY, EMPTY_DIRECTORY},
+    {"/proc/xen", DIRECTORY, EMPTY_DIRECTORY},
+    {"/proc/xen/", DIRECTORY, EMPTY_DIRECTORY},
+    {"/dev/xen/evtchn", NODE, EVTCHN},
+    {"/dev/xen/gntdev", NODE, GNTDEV},
+    {"/dev/xen/gntalloc", NODE, GNTALLOC},
+    {"/dev/xen/privcmd", NODE, PRIVCMD},
+    {"/proc/xen/privcmd", NODE, PRIVCMD},
+    {"/proc/xen/capabilities", PROC, 0},
+    {"/proc/xen/xsd_port", PROC, 1},
+    {"/proc/xen/xsd_kva", PROC, 2},
+    {"/dev/xen/xenbus", STORE, 0},
+    {"/proc/xen/xenbus", STORE, 0},
+    {"/sys/bus/xen-backend", DIRECTORY, EMPTY_DIRECTORY},
+    {"/sys/bus/xen-backend/devices", DIRECTORY, EMPTY_DIRECTORY},
+    {"/sys/hypervisor", DIRECTORY, EMPTY_DIRECTORY},
+    {"/sys/hypervisor/", DIRECTORY, EMPTY_DIRECTORY},
+    {"/sys/hypervisor/version", DIRECTORY, EMPTY_DIRECTORY},
+    {"/sys/hypervisor/type", PROC, 3},
+    {"/sys/hypervisor/guest_type", PROC, 4},
+    {"/sys/hypervisor/version/major", PROC, 5},
+    {"/sys/hypervisor/version/minor", PROC, 6},
+    {"/sys/hypervisor/version/extra", PROC, 7},
 };
+
+/* The directories that are ours with all that is in them. */
+static const char *const roots[] = {"/dev/xen", "/proc/xen", "/sys/hypervisor",
+                                    "/sys/bus/xen-backend"};
+
+static int below(const char *path)
+{
+    for (size_t i = 0; i < sizeof(roots) / sizeof(*roots); i++) {
+        size_t length = strlen(roots[i]);
+
+        if (strncmp(path, roots[i], length) == 0 && (!path[length] || path[length] == '/'))
+            return 1;
+    }
+    return 0;
+}
 
 /* What a path is, and which one of its kind. */
 static enum what look(const char *path, int *which)
 {
-    if (!path || !has_door()
-        || (strncmp(path, "/dev/xen", 8) != 0 && strncmp(path, "/proc/xen", 9) != 0))
+    if (!path || path[0] != '/' || !has_door() || !below(path))
         return NOT_OURS;
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
         if (strcmp(path, paths[i].path) == 0) {
             *which = paths[i].which;
             return paths[i].what;
         }
-    return strncmp(path, "/dev/xen/", 9) == 0 || strncmp(path, "/proc/xen/", 10) == 0 ? MISSING
-                                                                                       : NOT_OURS;
+    return MISSING;
 }
 
 /* A connection to the domain's store, which is what /dev/xen/xenbus is good for. */
@@ -103,10 +137,11 @@ static int open_node(enum what what, int which)
 /* Open a path of ours: a descriptor or a negative errno. */
 static int open_ours(enum what what, int which, int flags)
 {
-    int fd = what == STORE ? open_store()
-             : what == NODE || what == PROC ? open_node(what, which)
+    int fd = what == MISSING ? -ENOENT
+             : what == STORE ? open_store()
              : what == DIRECTORY && flags & O_ACCMODE ? -EISDIR
-                                                      : -ENOENT;
+             : what != DIRECTORY && flags & O_DIRECTORY ? -ENOTDIR
+                                                        : open_node(what, which);
 
     if (fd >= 0) {
         if (!(flags & O_CLOEXEC))
@@ -190,6 +225,22 @@ EXPORT int __openat64_2(int folder, const char *path, int flags)
 
 FOPEN(fopen)
 FOPEN(fopen64)
+
+/* Programs list the directories, too; there is nothing in them to be found by name. */
+EXPORT DIR *opendir(const char *path)
+{
+    int which = 0, fd;
+    enum what what = look(path, &which);
+    DIR *folder;
+
+    if (!what)
+        return NEXT(opendir)(path);
+    fd = finish(open_ours(what, which, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    folder = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !folder)
+        RAW1(SYS_close, fd);
+    return folder;
+}
 
 /* ---- stat and access ---- */
 

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define KNOWN 256
-#define HIGH 512 /* hidden descriptors lie from here on, where there is room */
+#define HIGH 201 /* hidden descriptors lie from here on, where there is room */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int door = -2;   /* -2: not looked for yet; -1: there is none */
