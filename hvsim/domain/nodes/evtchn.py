@@ -32,6 +32,7 @@ class EvtchnFile(NodeFile):
 
     kind = EVTCHN
     unknown = errno.ENOSYS
+    readable = True
 
     def __init__(self, dom: Domain, on_closed: Callable[[], None], ports: Ports) -> None:
         super().__init__(dom, on_closed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -154,8 +155,9 @@ class NodeFile:
         self._on_closed = on_closed
         self.stream, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.stream.setblocking(False)
-        cookie = self.far.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
-        self.id = int.from_bytes(cookie, "little")
+        (self.id,) = struct.unpack("=Q", self.far.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))
+        if not self.readable:
+            self.far.shutdown(socket.SHUT_RD)
         dom.vcpu.add_fd(self.stream.fileno(), self._heard)
 
     def ioctl(self, call: Ioctl) -> Result:
@@ -167,6 +169,8 @@ class NodeFile:
         raise NotImplementedError
 
     unknown: int = errno.ENOTTY
+    readable = False
+    """Whether the program has something to read.  If not, a read finds the end and does not wait."""
 
     def mmap(self, address: int, offset: int, count: int, writable: bool) -> Area:
         """Serve mmap(2) of *count* pages."""

@@ -46,7 +46,7 @@ def open_file(dom: Domain, which: int) -> int:
 
     Raises: OSError: ENOENT no such file, or none of this domain's; HypercallError.
     """
-    if which not in iter(File) or (which in _DOM0_ONLY and dom.domid != 0):
+    if which not in list(File) or (which in _DOM0_ONLY and dom.domid != 0):
         raise OSError(errno.ENOENT, f"file {which} of d{dom.domid}")
     if which == File.DIRECTORY:
         return _directory()
