@@ -12,7 +12,7 @@ import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.requests import Request, StoreError
+from hvsim.domain.xenbus.requests import Request, StoreDisconnected, StoreError
 from hvsim.xenstore.aio import AsyncStore, connect
 from hvsim.xenstore.aio_wire import AsyncWatch
 
@@ -52,8 +52,8 @@ class Store:
         try:
             return await self._client.directory(path, tx)
         except StoreError as error:
-            if error.errno == errno.EAGAIN:
-                raise  # the store has died under the transaction
+            if error.errno == errno.EAGAIN or isinstance(error, StoreDisconnected):
+                raise  # the store has died, under the transaction or for good
             return []
 
     async def write(self, path: str, value: str) -> None:
@@ -147,14 +147,17 @@ class Watching:
 
 
 @asynccontextmanager
-async def open_store(path: str, label: str, lab: str, lock: anyio.Lock) -> AsyncIterator[Store]:
+async def open_store(
+    path: str, label: str, lab: str, lock: anyio.Lock, patience: float = PATIENCE
+) -> AsyncIterator[Store]:
     """A connection to the store's socket, named *label* in its trace.
 
-    Transactions of connections with the same *lock* do not overlap.
+    Transactions of connections with the same *lock* do not overlap.  *patience*: seconds to wait
+    for a store that has died.
 
     Raises: OSError when the store is not there.
     """
-    client = await connect(path, label, lab, patience=PATIENCE)
+    client = await connect(path, label, lab, patience=patience)
     try:
         yield Store(client, lock)
     finally:

@@ -1,8 +1,12 @@
-"""A process of dom0 that dies is started again.
+"""A process of dom0 that dies is started again, or mourned.
 
 For those that the daemon was told of (``supervise`` in its arguments: their spawn specifications),
 which is xenstored: it finds its journal and goes on where it was.  Real dom0s leave this to an init
 system, and cannot do it for xenstored.
+
+A real xenstored has kept the store in its own memory: with it the lab is stuck, as a real host
+would be.  For those (``mourn`` in the arguments) the daemon only notes it, so that everything that
+needs the store is refused at once and says why.
 
 A death is seen on a pidfd.  The process is spawned anew as soon as the hypervisor has released what
 the dead one held; one that dies young again and again is waited for longer each time.
@@ -11,6 +15,7 @@ the dead one held; one that dies young again and again is waited for longer each
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -48,6 +53,22 @@ async def supervise(toolstack: Toolstack, spec: Mapping[str, Any]) -> None:
             await _spawn(toolstack, name, again)
         except (HypercallError, TimeoutError) as failure:
             toolstack.dom.log(f"cannot start {name} again: {failure}")
+
+
+async def mourn(toolstack: Toolstack, spec: Mapping[str, Any]) -> None:
+    """Note the end of the process of *spec*, which was the store."""
+    name = str(spec["process"])
+    await _end_of(_pid(toolstack, name))
+    program = spec["program"]["exec"][0]
+    toolstack.lost = (
+        f"the store of this lab has ended: {program} held it in its memory, and nobody can bring "
+        f"it back; domains go on with what they have; `hvsim down {toolstack.lab}` ends the lab"
+    )
+    toolstack.dom.log(toolstack.lost)
+    if not toolstack.stopping:
+        with contextlib.suppress(HypercallError):
+            toolstack.hypervisor.note("store.lost", 0, toolstack.lost)
+    toolstack.notice()
 
 
 def _pid(toolstack: Toolstack, name: str) -> int:
