@@ -90,6 +90,9 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     # A store of ours finds its journal and goes on; a real one has lost everything.
     key = "supervise" if lab.store == BUILTIN else "mourn"
     specs[-1]["args"][key] = [spec for spec in specs if spec["process"] == "xenstored"]
+    if lab.console != BUILTIN:
+        # A real xenconsoled ends when there is no store yet, and cannot find one again.
+        specs[-1]["args"]["followers"] = [specs.pop(2)]
     return specs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hvsim.lab.model import BUILTIN
-from hvsim.lab.real_daemons import INSTALL, QUOTA, find
+from hvsim.lab.real_daemons import INSTALL, QUOTA, REAL, find
 from hvsim.native import node_library
 
 Fault = tuple[tuple[str | int, ...], str, str]
@@ -16,10 +16,10 @@ def daemon_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     lab, store = (data.get(key) for key in ("lab", "store"))
     if not isinstance(lab, dict):
         return
-    for key in ("store", "console"):
+    for key, programs in REAL.items():
         program = lab.get(key, BUILTIN)
-        if program != BUILTIN:
-            yield from _program(key, str(program))
+        if program in programs:  # any other word is the schema's business
+            yield from _program(key, program)
     kind = lab.get("store", BUILTIN)
     if kind not in QUOTA:
         return

@@ -19,8 +19,14 @@ from hvsim.lab.rundir import RunDir
 
 INSTALL: Final = "install Debian's xen-utils-4.17 (apt install xen-utils-4.17)"
 """The remedy for a daemon that is not there."""
-PROGRAMS: Final = Path("/usr/lib")
+PROGRAMS = Path("/usr/lib")
 """Below it xen-<version>/bin; the wrappers of the same names in /usr/sbin want a running Xen."""
+
+REAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "store": ("xenstored", "oxenstored"),
+    "console": ("xenconsoled",),
+}
+"""The keys below [lab] that may name a daemon of Xen's, and which."""
 
 _C_QUOTA: Final = {
     "nodes": "--entry-nb={}",
@@ -61,19 +67,10 @@ class Command:
     files: Mapping[Path, str] = field(default_factory=dict)
 
 
-def find(program: str, root: Path = PROGRAMS) -> Path | None:
+def find(program: str) -> Path | None:
     """The newest *program* of any xen-utils that is installed."""
-    found = sorted(root.glob(f"xen-*/bin/{program}"))
+    found = sorted(PROGRAMS.glob(f"xen-*/bin/{program}"))
     return found[-1] if found else None
-
-
-def wanted(lab: Lab) -> dict[str, str]:
-    """The real daemons that *lab* asks for: key of the lab file -> program."""
-    return {
-        key: program
-        for key, program in (("store", lab.store), ("console", lab.console))
-        if program != BUILTIN
-    }
 
 
 def store_command(lab: Lab, run: RunDir) -> Command:
@@ -115,6 +112,8 @@ def _oxenstored_conf(lab: Lab, run: RunDir) -> str:
     """Debian's settings, with files of this lab: by default it would write into /var/log/xen."""
     lines = [
         f"pid-file = {run.xenstored.with_name('pid')}",
+        "xenstored-kva = /proc/xen/xsd_kva",
+        "xenstored-port = /proc/xen/xsd_port",
         "persistent = false",
         "merge-activate = true",
         "perms-activate = true",

@@ -16,7 +16,7 @@ from hvsim.toolstack.destroy import destroy, end
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.reply import Reply
-from hvsim.toolstack.supervise import mourn, supervise
+from hvsim.toolstack.supervise import follow, mourn, supervise
 from hvsim.toolstack.xl import main as xl
 
 READY_TIMEOUT: Final = 20.0
@@ -204,12 +204,14 @@ async def serve(dom: Domain) -> None:
     server = ControlServer(endpoint, verbs.table(), dom.log)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, tasks)
+        followers = dom.args.get("followers") or ()
         for spec in dom.args.get("supervise") or ():
-            tasks.start_soon(supervise, toolstack, spec)
+            tasks.start_soon(supervise, toolstack, spec, followers)
         for spec in dom.args.get("mourn") or ():
             tasks.start_soon(mourn, toolstack, spec)
         try:
             await _stand_up_dom0(toolstack)
+            await follow(toolstack, followers)
         except ToolstackError as failure:
             verbs.failure = str(failure)
         else:
