@@ -78,11 +78,11 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
             "name": "Domain-0",
             "domid": 0,
             "process": process,
-            "program": program if isinstance(program, str) else _executable(program),
+            "program": program if isinstance(program, str) else "domains.daemon:main",
             "profile": "dom0",
             "path": [],
             "files": [],
-            "args": {**common, **args},
+            "args": {**common, **args, **_executable(program)},
             "stdout": str(run.log / f"{process}.log"),
         }
         for process, program, args in programs
@@ -96,9 +96,11 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     return specs
 
 
-def _executable(command: Command) -> dict[str, Any]:
-    """A program that is executed: the words of the lab file's ``program = { exec = ... }``."""
-    return {"exec": list(command.argv), "env": dict(command.env)}
+def _executable(program: str | Command) -> dict[str, Any]:
+    """What ``domains.daemon`` is told of the program that the process is to become."""
+    if isinstance(program, str):
+        return {}
+    return {"exec": list(program.argv), "env": dict(program.env)}
 
 
 def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Toolstack:
         hypervisor: hypercalls.
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
+        our_store: the store is that of hvsim, not one of Xen's own daemons.
         lost: why there is no store any more and will be none; "" while there is one.
     """
 
@@ -125,8 +126,9 @@ class Toolstack:
         self.defaults = Defaults()
         self.stopping = False
         self.lost = ""
+        self.our_store: Final = not args.get("mourn")
         # Ours comes back when it has died; a real one does not.
-        self._patience: Final = 0.0 if args.get("mourn") else PATIENCE
+        self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()
         self._transactions: Final = anyio.Lock()
 

@@ -86,7 +86,7 @@ async def mourn(toolstack: Toolstack, spec: Mapping[str, Any]) -> None:
     """Note the end of the process of *spec*, which was the store."""
     name = str(spec["process"])
     await _end_of(_pid(toolstack, name))
-    program = spec["program"]["exec"][0]
+    program = spec["args"]["exec"][0]
     toolstack.lost = (
         f"the store of this lab has ended: {program} held it in its memory, and nobody can bring "
         f"it back; domains go on with what they have; `hvsim down {toolstack.lab}` ends the lab"
