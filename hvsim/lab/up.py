@@ -65,12 +65,12 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
     """
     begun = time.monotonic()
     run = claim(lab.name, str(lab.file))
-    process: subprocess.Popen[bytes] | None = None
-    with _undone(run):
+    with _undone(run) as started:
         run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
         prepare(lab, run)
         process = launch(run, boot_config(lab, run))
+        started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
         with Control(run.control, alive=lambda: run.running) as control:
@@ -104,10 +104,14 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
 
 
 @contextlib.contextmanager
-def _undone(run: RunDir) -> Iterator[None]:
-    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice."""
+def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice.
+
+    Children of ours belong into the list that this yields: they are waited for then.
+    """
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        yield
+        yield started
     except BaseException as error:
         # Of Ctrl-C and of faults of ours the logs say nothing.
         tail = _logs(run) if isinstance(error, HvsimError | StoreError | OSError) else None
@@ -115,6 +119,8 @@ def _undone(run: RunDir) -> Iterator[None]:
             take_down(run, now=True)
         if run.path.exists():  # a second Ctrl-C came in the middle of it
             take_down(run, now=True)
+        for process in started:
+            process.wait()
         if tail is not None:
             raise UpError(f"{error}{tail}") from error
         raise
