@@ -1,33 +1,24 @@
-"""One of Xen's own daemons as a process of dom0: this process becomes that program.
+"""One of Xen's own daemons in dom0: this process starts it, and is the kernel below it.
 
 Its arguments (``dom.args``): ``exec``, the program and its words; ``env``, what its environment has
-beside that of every program of dom0.  The program keeps the process's hypercall connection as its
-door, through which the node library gets it one of its own.
+beside that of every program of dom0.  The process ends when the daemon does.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-
-from hvsim.domain import Domain, executable
-from hvsim.domain.executable import Door
-from hvsim.domain.sandbox.descriptors import CONN_FD
+from hvsim.domain import Domain
+from hvsim.domain.executable import Executable
 
 
 def main(dom: Domain) -> None:
-    """Execute the program; does not return.
+    """Run the daemon and serve its device nodes until it ends.
 
-    Raises: OSError when it cannot be executed.
+    Raises: CannotRun, OSError when it cannot be started; SystemExit with its status.
     """
+    ended: list[int] = []
     argv = [str(word) for word in dom.args["exec"]]
-    door = Door.over(CONN_FD)
-    env = executable.environment(dom.domid, "Domain-0", None, door, dict(dom.args.get("env") or {}))
-    for fd in (door.connection, door.lock):
-        os.set_inheritable(fd, True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for which in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(which, signal.SIG_DFL)  # Python ignores them, and a program inherits that
-    os.execve(argv[0], argv, env)
+    env = {str(key): str(value) for key, value in (dom.args.get("env") or {}).items()}
+    Executable(dom, argv, (0, 1, 2), ended.append, env=env)
+    dom.wait(lambda: bool(ended), None, f"the end of {argv[0]}")
+    dom.log(f"{argv[0]} has ended with status {ended[0]}")
+    raise SystemExit(ended[0])

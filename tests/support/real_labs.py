@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.lab.processes import descendants
 from hvsim.lab.real_daemons import find
 from hvsim.native import node_library
 from tests.support.labs import ROOT, Commands, commands
@@ -63,8 +64,9 @@ class RealLab:
         return pid
 
     def executable(self, process: str) -> Path:
-        """The program that a process of dom0 executes."""
-        return Path(f"/proc/{self.pid(process)}/exe").resolve()
+        """The program that a process of dom0 runs: its child."""
+        [child] = descendants(self.pid(process))
+        return Path(f"/proc/{child}/exe").resolve()
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
