@@ -5,13 +5,14 @@ at, and ``up`` waits in vain), and the recovery is red when VIRQ_DOM_EXC does no
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.labs import commands
-from tests.support.real_labs import STORES, RealLab, lab_file, need, running
+from tests.support.real_labs import STORES, RealLab, lab_file, need, running, wait
 
 pytestmark = pytest.mark.interop
 
@@ -83,6 +84,31 @@ def test_the_storage_domain_dies_and_comes_back(lab: RealLab) -> None:
     lab.await_commits(20, "commits after the storage domain was rebuilt")
     for domain in ("db-primary", "web-frontend"):
         assert "I/O error" not in lab.console(domain)
+
+
+def test_a_program_in_a_guest_has_the_store(lab: RealLab, tmp_path: Path) -> None:
+    """With the guest's rights.  Red without the door of its kernel: there is no socket then."""
+    if shutil.which("xenstore-read") is None:
+        pytest.skip("no xenstore-read on this machine (Debian: xenstore-utils)")
+    script = "xenstore-read name; xenstore-write data/x 5; xenstore-ls data; xenstore-read {}"
+    words = ["sh", "-c", script.format("/local/domain/0/name || echo refused; sleep 60")]
+    file = tmp_path / "program.toml"
+    name = json.dumps(words)
+    store = lab.run.name.removeprefix("real-")
+    file.write_text(
+        f'[lab]\nname = "program"\nstore = "{store}"\n'
+        f'[[domain]]\nname = "one"\nmemory = 16\nprogram = {{ exec = {name} }}\n'
+    )
+    lab.hvsim.ok("up", "--quiet", str(file))
+    log = lab.hvsim.base / "program" / "console" / "one.log"
+    try:
+        wait(lambda: "refused" in log.read_text(), "the program's words")
+        said = log.read_text().splitlines()
+    finally:
+        lab.hvsim.ok("down", "program", "--now")
+    assert said[0] == "one"
+    assert 'x = "5"' in said
+    assert said[-2:] == ["xenstore-read: couldn't read path /local/domain/0/name", "refused"]
 
 
 def test_what_only_our_store_can_do_is_refused(lab: RealLab) -> None:

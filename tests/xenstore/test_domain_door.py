@@ -15,7 +15,7 @@ import pytest
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EAGAIN, EEXIST, EINVAL, ENOENT
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus import door
+from hvsim.domain.xenbus import door, requests
 from hvsim.domain.xenbus.door import StoreDoor
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.xenstore.client import SocketStore
@@ -32,7 +32,11 @@ def path(tmp_path: Path) -> Iterator[str]:
         stop = os.eventfd(0)
         stopped: list[bool] = []
         vcpu.add_fd(stop, lambda: stopped.append(True))
-        vcpu.add_fd(store.transport.fileno(), lambda: store.poll(0.0))
+
+        def poll() -> None:
+            store.poll(0.0)
+
+        vcpu.add_fd(store.transport.fileno(), poll)
         said: list[str] = []
         made = StoreDoor(store, vcpu, str(tmp_path / "door" / "socket"), said.append)
 
@@ -126,7 +130,7 @@ def test_what_is_refused(raw: socket.socket, path: str) -> None:
     assert unknown == (xs_wire.XS_ERROR, 7, error(ENOENT))
     assert ask(raw, message(xs_wire.XS_WATCH, b"/a"))[2] == error(EINVAL)
     with SocketStore(path) as other:
-        tx = int(other.call(door.requests.transaction_start()))
+        tx = int(other.call(requests.transaction_start()))
         foreign = ask(raw, message(xs_wire.XS_WRITE, b"/a/tx\x001", tx=tx))
         assert foreign == (xs_wire.XS_ERROR, 7, error(ENOENT))
         other.write("/a/tx", "1", tx)  # aborted, as the client goes without an end
