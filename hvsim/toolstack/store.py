@@ -22,6 +22,9 @@ PATIENCE: Final = 10.0
 """Seconds that an operation waits for a store that has died and is started again."""
 MAX_ATTEMPTS: Final = 64
 """How often a transaction is begun anew after a conflict."""
+PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 0.05
+"""Seconds between two attempts: by how much it grows, and to what."""
 
 
 class Store:
@@ -68,7 +71,9 @@ class Store:
         # One at a time within this process (xl holds a lock as well): two that make children of
         # the same parent would only throw each other out.
         async with self._lock:
-            for _ in range(MAX_ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
+                if attempt > 2:  # somebody is busy in the same place
+                    await anyio.sleep(min(LONGEST_PAUSE, (attempt - 2) * PAUSE))
                 tx = int(await self.call(requests.transaction_start()))
                 try:
                     result = await fn(tx)

@@ -6,11 +6,15 @@ at, and ``up`` waits in vain), and the recovery is red when VIRQ_DOM_EXC does no
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from hvsim.xenstore.client import connect
 from tests.support.labs import commands
 from tests.support.real_labs import STORES, RealLab, lab_file, need, running, wait
 
@@ -47,9 +51,40 @@ def test_tools_see_the_store(lab: RealLab) -> None:
     assert '/local/domain/2/device/vbd/51712/state = "4"   (n2,r1)' in ls.splitlines()
 
 
+@contextmanager
+def crowd(lab: RealLab, path: str) -> Iterator[None]:
+    """Within the block somebody makes and removes other nodes in the directory *path*."""
+    stop = threading.Event()
+
+    def bustle() -> None:
+        with connect(str(lab.run / "xenstored" / "socket")) as store:
+            while not stop.is_set():
+                store.write(f"{path}/crowd", "1")
+                time.sleep(0.005)
+                store.rm(f"{path}/crowd")
+                time.sleep(0.005)
+
+    thread = threading.Thread(target=bustle)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_refused_commit_is_made_again(lab: RealLab, tmp_path: Path) -> None:
+    """Real stores refuse a transaction whose directory has got another child meanwhile.  Red (for
+    the C daemon) when the toolstack begins none anew (``MAX_ATTEMPTS`` = 1)."""
+    (tmp_path / "more.img").write_bytes(bytes(1 << 20))
+    disk = f"format=raw,vdev=xvdb,access=rw,target={tmp_path / 'more.img'}"
+    with crowd(lab, "/local/domain/0/backend/vbd"):
+        for _ in range(4):
+            lab.hvsim.ok("xl", "block-attach", "web-frontend", disk)
+            lab.hvsim.ok("xl", "block-detach", "web-frontend", "xvdb")
+
+
 def test_xl_creates_attaches_detaches_and_destroys(lab: RealLab, tmp_path: Path) -> None:
-    """Red when the toolstack takes a transaction's EAGAIN for the end: real stores refuse one
-    whose directory has got another child meanwhile."""
     hvsim = lab.hvsim
     (tmp_path / "extra.cfg").write_text(GUEST.replace("disk", "# disk"))
     (tmp_path / "more.img").write_bytes(bytes(1 << 20))
