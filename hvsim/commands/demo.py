@@ -4,7 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import daemon_options, json_option, print_json, say
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
 virtual disk, the domain that serves the disk is killed with SIGKILL in the middle of it, comes
@@ -19,7 +19,8 @@ commit_gap_ms is the time until the first commit acknowledged after that.
   drop-unflushed     the backend ignores FLUSH and holds its last writes back"""
 EXAMPLE = """  hvsim demo
   hvsim demo --kills 100 --json
-  hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss"""
+  hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss
+  hvsim demo --store xenstored                       # with Debian's C xenstored in dom0"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sabotage", choices=("forget-unanswered", "drop-unflushed"), help="a negative control"
     )
+    daemon_options(parser)
     json_option(parser)
 
 
@@ -70,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
         lab=options.file or DEFAULT_LAB,
         name=options.name,
         sabotage=options.sabotage,
+        store=options.store,
+        console=options.console,
     )
     result = tell(asked, Teller(silent=options.json))
     if options.json:

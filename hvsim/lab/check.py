@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hvsim.domain.sandbox.root import PATH
+from hvsim.lab.check_daemons import daemon_faults
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Disk, Domain, Image
 from hvsim.lab.problems import Problem
@@ -49,6 +50,7 @@ class Checker:
             self._memory(domains),
             self._programs(domains),
             self._files(domains),
+            self._daemons(),
         ):
             found += problems
         return found
@@ -229,6 +231,10 @@ class Checker:
                     f"there is no module {module!r}",
                     "put it next to the lab file, or name one of domains.guests",
                 )
+
+    def _daemons(self) -> Iterator[Problem]:
+        for path, text, remedy in daemon_faults(self.data):
+            yield self._at(path, text, remedy)
 
     def _files(self, domains: Domains) -> Iterator[Problem]:
         for index, domain in domains:

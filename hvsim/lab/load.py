@@ -10,6 +10,7 @@ from hvsim.lab.check import Checker
 from hvsim.lab.guests import Guest, parse_guest
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
+    BUILTIN,
     DEFAULT_CPUS,
     DEFAULT_MEMORY,
     Domain,
@@ -27,8 +28,14 @@ KERNEL_PROGRAM = "domains.kernel:main"
 _INLINE = ("name", "memory", "vcpus", "disk", "extra", "on_poweroff", "on_reboot", "on_crash")
 
 
-def load(path: str | Path, *, name: str | None = None) -> Lab:
-    """Read and check the lab file at `path`; `name` replaces the lab's own name.
+def load(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    store: str | None = None,
+    console: str | None = None,
+) -> Lab:
+    """Read and check the lab file at `path`; `name`, `store` and `console` replace its own.
 
     Starts nothing and writes nothing. Raises LabFileError with every problem found: of the
     TOML syntax, of the schema, of the guests' configs and of what these say together.
@@ -47,6 +54,10 @@ def load(path: str | Path, *, name: str | None = None) -> Lab:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LabFileError([_syntax(shown, str(error))]) from None
+    table = data.setdefault("lab", {})
+    if isinstance(table, dict):
+        given = {"store": store, "console": console}
+        table.update({key: value for key, value in given.items() if value is not None})
     return _Loader(file.resolve(), shown, text, data).lab(name)
 
 
@@ -106,6 +117,8 @@ class _Loader:
             images=tuple(image for _, image in images),
             domains=tuple(domain for _, domain in domains),
             store_quota=self.data.get("store", {}).get("quota", {}),
+            store=table.get("store", BUILTIN),
+            console=table.get("console", BUILTIN),
         )
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:

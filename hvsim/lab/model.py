@@ -7,6 +7,9 @@ from typing import Any
 
 XlValue = str | int | list[str]
 
+BUILTIN = "builtin"
+"""The daemon of dom0 that comes with us, where the lab file could name one of Xen's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -80,6 +83,10 @@ class Lab:
     """"record": what breaks the rules of a device's handshake is noted; "strict": refused."""
     store_quota: Mapping[str, int] = field(default_factory=dict)
     """Limits of the store that differ from the defaults, by the names of ``control quota``."""
+    store: str = BUILTIN
+    """BUILTIN, or the real daemon that is the store: "xenstored" or "oxenstored"."""
+    console: str = BUILTIN
+    """BUILTIN, or "xenconsoled": the real daemon that serves the consoles."""
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

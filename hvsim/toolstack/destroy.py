@@ -61,11 +61,11 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     batch = [requests.rm(vm)] if vm and vm.startswith("/vm/") else []
     batch += [requests.rm(dom), requests.rm(libxl_path(domid)), requests.rm(f"{dom}/hvmloader")]
     await store.batch(batch)
-    await _end(toolstack, domid)
+    await end(toolstack, domid)
 
 
-async def _end(toolstack: Toolstack, domid: int) -> None:
-    """The domain itself; asked for again while the hypervisor still waits for its processes."""
+async def end(toolstack: Toolstack, domid: int) -> None:
+    """The domain itself, not its nodes; asked for again while its processes are still ending."""
     for _ in range(DESTROY_ATTEMPTS):
         try:
             toolstack.hypervisor.destroy(domid)

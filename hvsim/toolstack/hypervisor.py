@@ -16,9 +16,11 @@ from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_populate,
     HVSIM_DOMCTL_set_start_info,
     HVSIM_DOMCTL_spawn,
+    HVSIM_OP_note,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
+    HYPERVISOR_hvsim_op,
     HYPERVISOR_sched_op,
     HYPERVISOR_sysctl,
 )
@@ -185,6 +187,10 @@ class Hypervisor:
     def spawn(self, domid: int, spec: dict[str, Any]) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""
         self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
+
+    def note(self, kind: str, domid: int, text: str) -> None:
+        """A line for the ledger and the console; *kind* is e.g. ``store.lost``."""
+        self._call(HYPERVISOR_hvsim_op, HVSIM_OP_note, kind, domid, text)
 
     def fault(self, domid: int, process: str, action: str) -> int:
         """Kill, stall or resume a process ("" is the main one); returns its pid."""
