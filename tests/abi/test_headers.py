@@ -22,8 +22,9 @@ pytestmark = [
 
 PREFIXES = (
     "BLKIF_", "CONSOLEIO_", "DOMID_", "EVTCHN", "GNTCOPY_", "GNTMAP_", "GNTST_", "GNTTAB", "GTF_",
-    "GNTALLOC_FLAG", "HYPERVISOR_", "IOCTL_", "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_", "UNMAP_NOTIFY_", "VCPUOP_", "VDISK_", "VIRQ_",
-    "XENMEM_", "XENSTORE_", "XENVER_", "XEN_", "XS_",
+    "GNTALLOC_FLAG", "HYPERVISOR_", "IOCTL_", "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_",
+    "UNMAP_NOTIFY_", "VCPUOP_", "VDISK_", "VIRQ_", "XENMEM_", "XENSTORE_", "XENVER_", "XEN_",
+    "XS_",
 )  # fmt: skip
 # Ours alone, and no name of the header.
 OURS_ALONE = frozenset({"HYPERVISOR_hvsim_op"})

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.domain.domain import Domain
 from hvsim.domain.grants import GrantInUse
 from tests.nodes.running import Programs, build, library
 from tests.support.hv import Hypervisor
@@ -273,15 +272,19 @@ def nothing_is_left(programs: Programs, scene: Scene) -> bool:
 def test_who_is_killed_is_told_of(folder: Path) -> None:
     """UNMAP_NOTIFY of both grant nodes, when the program had no time to say anything.
 
-    Red when ``GrantArea.page_gone`` does not clear the byte, and when ``GrantMap``'s end does not
-    ring.
+    Red when ``GrantArea.page_gone`` does not clear the byte, and when ``GntdevFile._put`` or
+    ``GrefPool.put`` does not ring.
     """
     program = build(folder, "baduse", "-lpthread")
     with Hypervisor(folder) as hv, Programs(hv) as programs:
         scene = Scene(hv)
-        rung: list[int] = []
-        port = scene.victim.events.alloc_unbound(scene.user.domid, lambda: rung.append(1))
-        argv = [program, "hold", str(scene.victim.domid), str(scene.good), str(port)]
+        rung: set[str] = set()
+        unbound = scene.victim.events.alloc_unbound
+        ports = [
+            unbound(scene.user.domid, lambda: rung.add("of the page that was mapped")),
+            unbound(scene.user.domid, lambda: rung.add("of the page that was granted")),
+        ]
+        argv = [program, "hold", *map(str, (scene.victim.domid, scene.good, *ports))]
         running = programs.start(scene.user, argv)
         said = programs.lines(running, 3)
         assert said[:2] == ["hold.notify 0", "hold.notify-own 0"]
@@ -293,7 +296,7 @@ def test_who_is_killed_is_told_of(folder: Path) -> None:
 
         running.stop()
         programs.until(lambda: not scene.page.view[9] and not theirs.view[10], "the bytes")
-        programs.until(lambda: bool(rung), "the event")
+        programs.until(lambda: len(rung) == 2, "both events")
         assert scene.user.mapper.live_pages == 0
         # The page that the victim still maps is kept for it, and its reference not given out.
         assert scene.user.grants.in_use == 1

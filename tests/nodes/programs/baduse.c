@@ -4,7 +4,7 @@
  *
  *     baduse PEER GOOD RO ALIEN PORT     domid; references of it: writable, read-only, for another
  *                                        domain; a port of it that waits for another domain
- *     baduse hold PEER GOOD PORT         hold a page of the peer and one for it, until killed
+ *     baduse hold PEER GOOD PORT PORT    hold a page of the peer and one for it, until killed
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -415,7 +415,7 @@ static void hold(char **argv)
     struct ioctl_gntdev_unmap_notify notify;
     struct ioctl_gntalloc_alloc_gref alloc = {.domid = bind.remote_domain, .count = 1,
                                               .flags = GNTALLOC_FLAG_WRITABLE};
-    int mine = ioctl(events, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind);
+    int mine = ioctl(events, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind), second;
     char *theirs, *ours;
     uint64_t index;
 
@@ -424,10 +424,13 @@ static void hold(char **argv)
     ioctl(shares, IOCTL_GNTALLOC_ALLOC_GREF, &alloc);
     ours = mmap(NULL, PAGE, RW, MAP_SHARED, shares, alloc.index);
     theirs[9] = ours[10] = 1;
+    bind.remote_port = atoi(argv[5]);
+    second = ioctl(events, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind);
     notify = (struct ioctl_gntdev_unmap_notify){
         index + 9, UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT, mine};
     TRY("hold.notify", ioctl(fd, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &notify));
     notify.index = alloc.index + 10;
+    notify.event_channel_port = second;
     TRY("hold.notify-own", ioctl(shares, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &notify));
     TRY("hold.ref", alloc.gref_ids[0]);
     pause();
@@ -538,7 +541,7 @@ static void threads(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc == 4 || argc == 5) {
+    if (strcmp(argv[1], "hold") == 0 || argc == 4) {
         argc == 4 ? after_exec(argv) : hold(argv);
         return 0;
     }
