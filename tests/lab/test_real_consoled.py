@@ -134,6 +134,31 @@ def test_xl_console_reads_it(lab: RealLab) -> None:
         client.communicate()
 
 
+def test_the_real_client_talks_to_it(lab: RealLab) -> None:
+    """Xen's own xenconsole, as ``xl console`` of a real host starts it, in dom0."""
+    program = str(need("xenconsole"))
+    client = subprocess.Popen(
+        lab.hvsim.argv("exec", "Domain-0", "--", program, "--interactive", "1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=lab.hvsim.environment,
+    )
+    try:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stdout.readline().strip() == "echo is here"
+        client.stdin.write("tool\r")
+        client.stdin.flush()
+        assert client.stdout.readline().strip() == "<loot>"
+        client.stdin.write("\x1d")  # Ctrl-]
+        client.stdin.flush()
+        assert client.wait(timeout=TIMEOUT) == 0
+    finally:
+        client.kill()
+        client.communicate()
+
+
 def test_it_follows_a_store_that_has_died(lab: RealLab) -> None:
     """It cannot find a store again, so the toolstack starts it anew.  Red without followers: the
     second guest of this name waits in vain for its terminal."""

@@ -136,6 +136,19 @@ def _info(dom: Domain, domid: int) -> dict[str, Any]:
     return found
 
 
+def _next_info(dom: Domain, domid: int) -> dict[str, Any]:
+    """Of the first domain from *domid* on, as Xen has it; libxenctrl walks through all with that.
+
+    Raises OSError(ESRCH) when there is none.
+    """
+    command = domctl.XEN_SYSCTL_getdomaininfolist
+    rows = dom.hypercall.call(HYPERVISOR_sysctl, command, domid, 1)[0]
+    if not rows:
+        raise OSError(errno.ESRCH, f"no domain from d{domid} on")
+    found: dict[str, Any] = rows[0]
+    return found
+
+
 def _domctl(dom: Domain, caller: Caller, args: list[int]) -> int:
     where = args[0]
     cmd, version, domid, *_ = abi.DOMCTL.unpack_from(caller.read(where, abi.DOMCTL.size))
@@ -143,7 +156,7 @@ def _domctl(dom: Domain, caller: Caller, args: list[int]) -> int:
         raise OSError(errno.EACCES, f"domctl interface {version:#x}")
     inner = where + abi.DOMCTL.size
     if cmd == domctl.XEN_DOMCTL_getdomaininfo:
-        info = _info(dom, domid)
+        info = _next_info(dom, domid)
         caller.write(inner, _pack_info(info))
         caller.write(where + abi.DOMCTL.offsets["domain"], struct.pack("<H", info["domid"]))
     elif cmd == domctl.XEN_DOMCTL_getvcpuinfo:
