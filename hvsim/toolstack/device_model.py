@@ -10,15 +10,18 @@ hangs for ever (recording 53).  Here the toolstack starts it again, for which ea
 anew: the backend's half as at an attach, the frontend at state 1, as when a driver domain was
 rebuilt (recovery.py).  blkfront keeps what was not answered and issues it again.
 
-At the end the devices close first.  QEMU writes out and closes an image when its device is
-Closed, so it can be killed then.
+At the end the devices close first; then QEMU gets libxl's SIGHUP, upon which it writes out and
+closes its images.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -40,6 +43,8 @@ must have been built with Xen support."""
 INSTALL: Final = "install Debian's qemu-system-xen (apt install qemu-system-xen)"
 START_TIMEOUT: Final = 60.0
 """Seconds that QEMU has to say that it runs (LIBXL_DEVICE_MODEL_START_TIMEOUT)."""
+STOP_TIMEOUT: Final = 10.0
+"""Seconds that it has to write out and close its images."""
 CONSOLE_LIMIT: Final = "1048576"
 FIRST_DELAY: Final = 0.1
 MAX_DELAY: Final = 5.0
@@ -130,12 +135,31 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
     path = layout.device_model_path(domid)
     if await store.read(path) is None:
         return
+    guest = toolstack.guest(domid)
+    if guest is not None:
+        guest.handled = True  # nobody starts it again
+    parent = alive_pid(toolstack, process_name(domid))
+    qemu = _child(parent)
+    if qemu:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(qemu, signal.SIGHUP)
+    with anyio.move_on_after(STOP_TIMEOUT):
+        await end_of(parent)
     _kill(toolstack, domid)
 
     async def remove(tx: int) -> None:
         await remove_with_empty_parents(store, tx, path)
 
     await store.transaction(remove, f"removing {path}")
+
+
+def _child(pid: int) -> int:
+    """The one child of a process, which is QEMU when it is that below a QEMU; 0 for none."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return 0
+    return int(next(iter(text.split()), "0"))
 
 
 def _kill(toolstack: Toolstack, domid: int) -> None:
@@ -151,12 +175,13 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     state = f"{layout.device_model_path(guest.domid)}/state"
     await store.call(requests.rm(state))
     await spawn_process(toolstack, name, _spec(toolstack, guest))
-    pid = alive_pid(toolstack, name)
-    async with toolstack.store("SCRIPT") as script:
-        image = f"{layout.domain_path(guest.domid)}/image/device-model-pid"
-        await script.write(image, str(pid))
+    told = 0
     with anyio.move_on_after(START_TIMEOUT):
-        while alive_pid(toolstack, name):
+        while parent := alive_pid(toolstack, name):
+            if not told and (told := _child(parent)):
+                async with toolstack.store("SCRIPT") as script:
+                    image = f"{layout.domain_path(guest.domid)}/image/device-model-pid"
+                    await script.write(image, str(told))
             if await store.read(state) == "running":
                 return
             await anyio.sleep(_LOOK)
@@ -184,7 +209,7 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
     }
 
 
-def _log(toolstack: Toolstack, guest: Guest) -> Any:
+def _log(toolstack: Toolstack, guest: Guest) -> Path:
     return toolstack.run_dir / "log" / f"qemu-dm-{guest.name}.log"
 
 
