@@ -9,7 +9,6 @@ from hvsim.lab.model import Image, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 
-
 QEMU_IMG: Final = "qemu-img"
 INSTALL: Final = "install Debian's qemu-utils (apt install qemu-utils)"
 _TIMEOUT: Final = 60.0
