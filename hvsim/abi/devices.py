@@ -94,9 +94,9 @@ IOCTL_GNTALLOC_SET_UNMAP_NOTIFY: Final = _ioc("G", 7, UNMAP_NOTIFY.size)
 
 # ---- privcmd ----
 
-PRIVCMD_HYPERCALL: Final = Layout("struct privcmd_hypercall", [("op", "Q"), ("arg", "5Q")])
+PRIVCMD_HYPERCALL: Final = Layout("privcmd_hypercall_t", [("op", "Q"), ("arg", "5Q")])
 PRIVCMD_MMAPBATCH_V2: Final = Layout(
-    "struct privcmd_mmapbatch_v2",
+    "privcmd_mmapbatch_v2_t",
     [("num", "I"), ("dom", "H"), ("addr", "Q"), ("arr", "Q"), ("err", "Q")],
 )
 

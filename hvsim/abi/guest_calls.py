@@ -10,11 +10,12 @@ from typing import Final
 from hvsim.abi.layout import Layout
 
 DOMCTL: Final = Layout(
-    "struct xen_domctl", [("cmd", "I"), ("interface_version", "I"), ("domain", "H"), ("_pad", "3H")]
+    "head of struct xen_domctl",
+    [("cmd", "I"), ("interface_version", "I"), ("domain", "H"), ("_pad", "3H")],
 )
 """Its head only; the whole is DOMCTL_SIZE."""
 DOMCTL_SIZE: Final = 144
-SYSCTL: Final = Layout("struct xen_sysctl", [("cmd", "I"), ("interface_version", "I")])
+SYSCTL: Final = Layout("head of struct xen_sysctl", [("cmd", "I"), ("interface_version", "I")])
 """Its head only; the whole is SYSCTL_SIZE."""
 SYSCTL_SIZE: Final = 136
 

@@ -48,7 +48,14 @@ def parse_guest(text: str, source: str, overrides: Sequence[str], program: str |
         lines = [line for line in error.lines if not line.startswith("Failed to parse config")]
         return Guest(None, tuple(_problem(line, source) for line in lines or error.lines))
     disks = tuple(
-        Disk(disk.target, disk.backend or "", disk.vdev, disk.readonly) for disk in config.disks
+        Disk(
+            disk.target,
+            disk.backend or "",
+            disk.vdev,
+            disk.readonly,
+            disk.format != "raw" or disk.backendtype == "qdisk",
+        )
+        for disk in config.disks
     )
     return Guest(Parsed(config.name, config.memory, config.program, config.driver_domain, disks))
 

@@ -153,6 +153,7 @@ class _Loader:
             path=self.file.parent / Path(table["path"]).expanduser(),
             size=None if size is None else bytes_of(size),
             scratch=table.get("scratch", False),
+            format=table.get("format", "raw"),
         )
 
     def _domain(self, index: int, table: Mapping[str, Any]) -> Domain | None:

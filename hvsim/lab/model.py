@@ -21,6 +21,8 @@ class Image:
     size: int | None = None
     """Bytes; None: the image exists already and keeps its size."""
     scratch: bool = False
+    format: str = "raw"
+    """What it is made as: "raw" or "qcow2"."""
 
     def location(self, images_dir: Path) -> Path:
         """The image's path in a running lab whose scratch images live in `images_dir`."""
@@ -36,6 +38,8 @@ class Disk:
     """Name of the domain that serves the disk; "" or "Domain-0" means dom0."""
     vdev: str
     readonly: bool
+    qemu: bool = False
+    """QEMU serves it, for its format or because it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
 from hvsim.toolstack.config import DomainConfig
@@ -112,6 +113,7 @@ class Toolstack:
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
+        tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
     """
 
@@ -130,6 +132,7 @@ class Toolstack:
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()
+        self.tasks: TaskGroup
         self._transactions: Final = anyio.Lock()
 
     @asynccontextmanager

@@ -203,6 +203,7 @@ async def serve(dom: Domain) -> None:
     endpoint = str(dom.args.get("control") or f"ipc://{toolstack.run_dir}/control")
     server = ControlServer(endpoint, verbs.table(), dom.log)
     async with anyio.create_task_group() as tasks:
+        toolstack.tasks = tasks
         tasks.start_soon(server.serve, tasks)
         followers = dom.args.get("followers") or ()
         for spec in dom.args.get("supervise") or ():

@@ -12,7 +12,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import hotplug
+from hvsim.toolstack import device_model, hotplug
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, absent
 from hvsim.toolstack.layout import Device, domain_path, libxl_path
@@ -55,6 +55,7 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     async with anyio.create_task_group() as tasks:
         for device in vbds:
             tasks.start_soon(_finish, toolstack, store, device)
+    await device_model.stop(toolstack, store, domid)
     await _sweep(store, root)
     dom = domain_path(domid)
     vm = await store.read(f"{dom}/vm")
@@ -86,16 +87,16 @@ async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
     backends = await store.read_many(f"{root}/{name}/backend" for name in names)
     found = []
     for name, backend in zip(names, backends, strict=True):
-        owner = devices.backend_domid(backend)
-        if owner is not None:
-            found.append(Device(domid, kind, int(name), owner))
+        device = devices.of_backend(domid, kind, int(name), backend)
+        if device is not None:
+            found.append(device)
     return found
 
 
 async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
     with contextlib.suppress(TimeoutError):  # a silent backend does not keep it from going
         await devices.wait_closed(store, device)
-    if device.backend_domid == 0:
+    if hotplug.needed(device):
         await hotplug.remove(toolstack, device)
     await devices.forget(store, device)
 

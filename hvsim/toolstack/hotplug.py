@@ -13,6 +13,12 @@ from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import BLOCK_SCRIPT, Device, domain_path, write
 
 
+def needed(device: Device) -> bool:
+    """Whether a device has a script that runs here: in a driver domain it runs there, and QEMU
+    opens its images itself."""
+    return device.backend_domid == 0 and device.backend_kind != "qdisk"
+
+
 async def add(toolstack: Toolstack, device: Device) -> None:
     """Make the image of a new disk available.
 

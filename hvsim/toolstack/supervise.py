@@ -49,7 +49,7 @@ async def supervise(
     delay = 0.0
     while True:
         born = time.monotonic()
-        await _end_of(_pid(toolstack, name))
+        await end_of(alive_pid(toolstack, name))
         toolstack.dom.log(f"{name} has died; starting it again")
         if time.monotonic() - born < YOUNG:
             delay = min(MAX_DELAY, max(FIRST_DELAY, 2 * delay))
@@ -57,7 +57,7 @@ async def supervise(
         else:
             delay = 0.0
         try:
-            await _spawn(toolstack, name, again)
+            await spawn_process(toolstack, name, again)
         except (HypercallError, TimeoutError) as failure:
             toolstack.dom.log(f"cannot start {name} again: {failure}")
         else:
@@ -74,10 +74,10 @@ async def follow(toolstack: Toolstack, followers: Sequence[Mapping[str, Any]]) -
         try:
             async with toolstack.store():  # it serves
                 pass
-            if pid := _pid(toolstack, name):
+            if pid := alive_pid(toolstack, name):
                 toolstack.hypervisor.fault(0, name, "kill")
-                await _end_of(pid)
-            await _spawn(toolstack, name, spec)
+                await end_of(pid)
+            await spawn_process(toolstack, name, spec)
         except (HypercallError, OSError) as failure:
             toolstack.dom.log(f"cannot start {name}: {failure}")
 
@@ -85,7 +85,7 @@ async def follow(toolstack: Toolstack, followers: Sequence[Mapping[str, Any]]) -
 async def mourn(toolstack: Toolstack, spec: Mapping[str, Any]) -> None:
     """Note the end of the process of *spec*, which was the store."""
     name = str(spec["process"])
-    await _end_of(_pid(toolstack, name))
+    await end_of(alive_pid(toolstack, name))
     program = spec["args"]["exec"][0]
     toolstack.lost = (
         f"the store of this lab has ended: {program} held it in its memory, and nobody can bring "
@@ -98,7 +98,7 @@ async def mourn(toolstack: Toolstack, spec: Mapping[str, Any]) -> None:
     toolstack.notice()
 
 
-def _pid(toolstack: Toolstack, name: str) -> int:
+def alive_pid(toolstack: Toolstack, name: str) -> int:
     """The live process of dom0 called *name*; 0 when there is none."""
     for row in toolstack.hypervisor.processes():
         if row["domid"] == 0 and row["process"] == name and row["alive"]:
@@ -106,7 +106,7 @@ def _pid(toolstack: Toolstack, name: str) -> int:
     return 0
 
 
-async def _end_of(pid: int) -> None:
+async def end_of(pid: int) -> None:
     """Wait until process *pid* has ended; at once when there is none."""
     if not pid:
         return
@@ -124,7 +124,7 @@ async def _end_of(pid: int) -> None:
         os.close(pidfd)
 
 
-async def _spawn(toolstack: Toolstack, name: str, spec: Mapping[str, Any]) -> None:
+async def spawn_process(toolstack: Toolstack, name: str, spec: Mapping[str, Any]) -> None:
     """Spawn it, and wait until it runs.  Raises: HypercallError, TimeoutError."""
     with anyio.fail_after(_RELEASE_TIMEOUT):
         while True:
@@ -135,5 +135,5 @@ async def _spawn(toolstack: Toolstack, name: str, spec: Mapping[str, Any]) -> No
                 if failure.errno != errno.EEXIST:  # else: the dead one is still being cleared away
                     raise
             await anyio.sleep(_RELEASE_STEP)
-        while not _pid(toolstack, name):
+        while not alive_pid(toolstack, name):
             await anyio.sleep(_RELEASE_STEP)

@@ -148,6 +148,22 @@ class Programs:
                 output += chunk
         return running.process.returncode, output.decode(errors="replace")
 
+    def lines(self, running: Running, count: int) -> list[str]:
+        """The first lines that a program writes."""
+        stream = running.process.stdout
+        assert stream is not None
+        os.set_blocking(stream.fileno(), False)
+        text = b""
+
+        def complete() -> bool:
+            nonlocal text
+            with contextlib.suppress(BlockingIOError):
+                text += os.read(stream.fileno(), 65536)
+            return text.count(b"\n") >= count
+
+        self.until(complete, f"{count} lines of a program")
+        return text.decode().splitlines()[:count]
+
     def turn(self, timeout: float = 0.01) -> None:
         """Run the loops of all domains once."""
         domains = (self._hv.dom0, *self._hv.domains.values())

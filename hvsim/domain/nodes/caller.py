@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+from typing import Final
 
 from hvsim.domain.sandbox import syscalls
 
-_IOVEC = struct.Struct("=2Q")
-MAX_COPY = 1 << 22
-"""Bytes of one copy; more is nothing that any call here needs."""
+_IOVEC: Final = struct.Struct("=2Q")
+MAX_COPY: Final = 1 << 22
+"""Bytes of one copy.  More is EFAULT; it would be 174762 segments of a GRANT_COPY."""
 
 
 class Caller:
@@ -26,12 +27,14 @@ class Caller:
 
     def read(self, address: int, size: int) -> bytes:
         """copy_from_user.  Raises OSError(EFAULT)."""
+        _check(address, size)
         buffer = ctypes.create_string_buffer(size or 1)
         self._move("process_vm_readv", address, buffer, size)
         return buffer.raw[:size]
 
     def write(self, address: int, data: bytes) -> None:
         """copy_to_user.  Raises OSError(EFAULT)."""
+        _check(address, len(data))
         buffer = ctypes.create_string_buffer(data, len(data) or 1)
         self._move("process_vm_writev", address, buffer, len(data))
 
@@ -40,8 +43,6 @@ class Caller:
     ) -> None:
         if not size:
             return
-        if size > MAX_COPY or not 0 < address < 1 << 63:
-            raise OSError(errno.EFAULT, "no such memory")
         ours = ctypes.create_string_buffer(_IOVEC.pack(ctypes.addressof(buffer), size))
         theirs = ctypes.create_string_buffer(_IOVEC.pack(address, size))
         try:
@@ -52,3 +53,8 @@ class Caller:
             raise OSError(errno.EFAULT, f"{call}: {error.strerror}") from None
         if moved != size:
             raise OSError(errno.EFAULT, "partly no memory")
+
+
+def _check(address: int, size: int) -> None:
+    if size and (size > MAX_COPY or not 0 < address < 1 << 63):
+        raise OSError(errno.EFAULT, "no such memory")

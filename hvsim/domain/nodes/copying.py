@@ -47,6 +47,12 @@ class Copier:
         self._dom = dom
         self._extent: Extent | None = None
 
+    def close(self) -> None:
+        """Give the extent back."""
+        if self._extent is not None:
+            self._dom.memory.free(self._extent)
+            self._extent = None
+
     def copy(self, caller: Caller, segments: list[Segment]) -> list[int]:
         """A GNTST_* status for each segment.
 

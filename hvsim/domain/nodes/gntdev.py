@@ -29,8 +29,6 @@ LIMIT: Final = 4096
 """Grants of one map.  Linux has 65536, a parameter of its module."""
 MAX_LISTED: Final = 16384
 """Grants in all maps of one file."""
-MAX_SEGMENTS: Final = 4096
-"""Segments of one GRANT_COPY."""
 
 
 @dataclass(slots=True)
@@ -149,8 +147,6 @@ class GntdevFile(NodeFile):
 
     def _grant_copy(self, call: Ioctl) -> Result:
         count, where = abi.GNTDEV_COPY.unpack_from(call.data)
-        if count > MAX_SEGMENTS:
-            raise OSError(errno.EINVAL, f"{count} segments")
         layout = abi.GNTDEV_COPY_SEGMENT
         raw = call.caller.read(where, count * layout.size)
         segments = [Segment(*row[:4]) for row in layout.struct.iter_unpack(raw)]

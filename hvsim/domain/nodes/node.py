@@ -170,7 +170,7 @@ class NodeFile:
 
     unknown: int = errno.ENOTTY
     readable = False
-    """Whether the program has something to read.  If not, a read finds the end and does not wait."""
+    """Whether there is something to read; if not, a read finds the end and does not wait."""
 
     def mmap(self, address: int, offset: int, count: int, writable: bool) -> Area:
         """Serve mmap(2) of *count* pages."""

@@ -96,6 +96,11 @@ class NodeServer:
             process.close()
         for number in list(self.files):
             self._drop(number)
+        try:
+            self._pool.cleanup()
+            self._copier.close()
+        except HypercallError as error:
+            self.dom.log(f"nodes: {error}")
 
     def open(self, kind: int) -> NodeFile:
         """A new open file.  Raises OSError: EMFILE, ENODEV."""

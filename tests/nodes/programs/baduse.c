@@ -4,6 +4,7 @@
  *
  *     baduse PEER GOOD RO ALIEN PORT     domid; references of it: writable, read-only, for another
  *                                        domain; a port of it that waits for another domain
+ *     baduse hold PEER GOOD PORT PORT    hold a page of the peer and one for it, until killed
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -131,7 +132,7 @@ static void evtchn(void)
     TRY("evtchn.write-nonsense", write(fd, ports, sizeof(ports)));
     fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
     TRY("evtchn.read-nothing", read(fd, &one, sizeof(one)));
-    TRY("evtchn.read-wild-after-unbind", ioctl(fd, IOCTL_EVTCHN_UNBIND, &unbind));
+    TRY("evtchn.unbind-own", ioctl(fd, IOCTL_EVTCHN_UNBIND, &unbind));
     TRY("evtchn.unbind-twice", ioctl(fd, IOCTL_EVTCHN_UNBIND, &unbind));
     TRY("evtchn.mmap", mapped(mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0)));
     TRY("evtchn.lseek", lseek(fd, 0, SEEK_SET));
@@ -406,6 +407,35 @@ static void privcmd(void)
     close(fd);
 }
 
+/* Hold a page of the peer, and one for it, until it is killed; both are to be told. */
+static void hold(char **argv)
+{
+    int fd = node("gntdev"), shares = node("gntalloc"), events = node("evtchn");
+    struct ioctl_evtchn_bind_interdomain bind = {atoi(argv[2]), atoi(argv[4])};
+    struct ioctl_gntdev_unmap_notify notify;
+    struct ioctl_gntalloc_alloc_gref alloc = {.domid = bind.remote_domain, .count = 1,
+                                              .flags = GNTALLOC_FLAG_WRITABLE};
+    int mine = ioctl(events, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind), second;
+    char *theirs, *ours;
+    uint64_t index;
+
+    map(fd, bind.remote_domain, atoi(argv[3]), &index);
+    theirs = mmap(NULL, PAGE, RW, MAP_SHARED, fd, index);
+    ioctl(shares, IOCTL_GNTALLOC_ALLOC_GREF, &alloc);
+    ours = mmap(NULL, PAGE, RW, MAP_SHARED, shares, alloc.index);
+    theirs[9] = ours[10] = 1;
+    bind.remote_port = atoi(argv[5]);
+    second = ioctl(events, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind);
+    notify = (struct ioctl_gntdev_unmap_notify){
+        index + 9, UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT, mine};
+    TRY("hold.notify", ioctl(fd, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &notify));
+    notify.index = alloc.index + 10;
+    notify.event_channel_port = second;
+    TRY("hold.notify-own", ioctl(shares, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &notify));
+    TRY("hold.ref", alloc.gref_ids[0]);
+    pause();
+}
+
 /* Descriptors in all the ways a program can come by them, and the library's own left alone. */
 static void descriptors(char **argv)
 {
@@ -432,7 +462,7 @@ static void descriptors(char **argv)
     snprintf(text[1], sizeof(text[1]), "%d", mine);
     pid = fork();
     if (pid == 0) {
-        execl("/proc/self/exe", argv[0], "after-exec", text[0], text[1], NULL);
+        execl(argv[0], argv[0], "after-exec", text[0], text[1], NULL);
         _exit(1);
     }
     waitpid(pid, &status, 0);
@@ -511,8 +541,8 @@ static void threads(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc == 4) {
-        after_exec(argv);
+    if (strcmp(argv[1], "hold") == 0 || argc == 4) {
+        argc == 4 ? after_exec(argv) : hold(argv);
         return 0;
     }
     peer = atoi(argv[1]);
