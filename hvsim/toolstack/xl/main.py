@@ -9,7 +9,18 @@ from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.reply import Reply
-from hvsim.toolstack.xl import block, console, create, dmesg, identify, listing, pausing, power
+from hvsim.toolstack.xl import (
+    block,
+    console,
+    create,
+    dmesg,
+    identify,
+    info,
+    listing,
+    pausing,
+    power,
+    vcpus,
+)
 from hvsim.toolstack.xl.command import Call, Command, UsageError
 
 _ALL: Final = (
@@ -27,6 +38,8 @@ _ALL: Final = (
     block.DETACH,
     identify.DOMID,
     identify.DOMNAME,
+    info.COMMAND,
+    vcpus.COMMAND,
 )
 COMMANDS: Final = {command.name: command for command in _ALL}
 """The verbs that are built, by name."""
