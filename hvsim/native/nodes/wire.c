@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -165,6 +166,16 @@ static void adopt(struct msghdr *message, struct answer *answer)
     }
 }
 
+/*
+ * The door has gone as well: the kernel below us is dead, and nothing of us may outlive it.  Not
+ * for a moment: a backend that went on with calls that fail would tell its frontends of errors
+ * that no disk has made.
+ */
+static void die(void)
+{
+    RAW3(SYS_kill, RAW1(SYS_getpid, 0), SIGKILL, 0);
+}
+
 int64_t ask(const struct request *request, const void *in, size_t in_size, void *out,
             size_t out_size, struct answer *answer)
 {
@@ -203,7 +214,9 @@ int64_t ask(const struct request *request, const void *in, size_t in_size, void 
     if (done == -EFAULT)
         return -EFAULT; /* the result, whose addresses cannot be written */
     if (done < (long)sizeof(answer->reply)) {
-        *attached = 0; /* it has gone, or thinks that we broke the rules: begin anew next time */
+        *attached = 0; /* it has gone, or thinks that we broke the rules */
+        if (attach() == -ENXIO)
+            die();
         return -EIO;
     }
     adopt(&message, answer);
