@@ -23,6 +23,9 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_hvsim_op,
     HYPERVISOR_sched_op,
     HYPERVISOR_sysctl,
+    HYPERVISOR_xen_version,
+    XENVER_extraversion,
+    XENVER_version,
 )
 from hvsim.abi.sched import SCHEDOP_remote_shutdown
 from hvsim.domain.domain import Domain
@@ -175,6 +178,16 @@ class Hypervisor:
         """What was decided and why, from record *after* on."""
         records = self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)[0]
         return list(records)
+
+    def machine(self) -> dict[str, Any]:
+        """The machine's size and what is free, in pages (sysctl physinfo)."""
+        return dict(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0])
+
+    def version(self) -> tuple[int, str]:
+        """(major << 16 | minor, what follows it) of the hypervisor."""
+        call = self._call
+        number = int(call(HYPERVISOR_xen_version, XENVER_version)[0])
+        return number, str(call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
 
     def ledger_seq(self) -> int:
         """The number of the newest record."""

@@ -182,11 +182,11 @@ def _vcpu_info(info: dict[str, Any], vcpu: int) -> bytes:
     first = vcpu == 0
     running = first and bool(info["flags"]["running"])
     cpu_time = info["cpu_time"] if first else 0
-    cpu = _processor(info) if first else 0
+    cpu = processor(info) if first else 0
     return abi.GETVCPUINFO.pack(vcpu, 1, not running, running, cpu_time, cpu)
 
 
-def _processor(info: dict[str, Any]) -> int:
+def processor(info: dict[str, Any]) -> int:
     """The CPU that the domain's main process was last on, as far as /proc says so (proc(5))."""
     for pid in info["pids"].values():
         try:
@@ -263,7 +263,7 @@ def _physinfo(dom: Domain, caller: Caller, where: int) -> None:
     values.update(
         max_cpu_id=machine["nr_cpus"] - 1,
         max_node_id=machine["nr_nodes"] - 1,
-        cpu_khz=_cpu_khz(),
+        cpu_khz=cpu_khz(),
         capabilities=abi.XEN_SYSCTL_PHYSCAP_pv | abi.XEN_SYSCTL_PHYSCAP_gnttab_v1,
         max_mfn=machine["total_pages"] - 1,
     )
@@ -271,7 +271,7 @@ def _physinfo(dom: Domain, caller: Caller, where: int) -> None:
     caller.write(where, abi.PHYSINFO.pack(*values.values(), *[0] * 8))
 
 
-def _cpu_khz() -> int:
+def cpu_khz() -> int:
     """What /proc/cpuinfo says of the first CPU; 0 where it says nothing."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
