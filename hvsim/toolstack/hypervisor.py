@@ -174,24 +174,25 @@ class Hypervisor:
         """The hypervisor's own messages (``xl dmesg``)."""
         return str(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, clear)[0])
 
+    def machine(self) -> dict[str, Any]:
+        """The machine's size, and what is free (XEN_SYSCTL_physinfo)."""
+        found: dict[str, Any] = self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]
+        return found
+
+    def version(self) -> tuple[int, int, str]:
+        """Major and minor number, and what follows them."""
+        number = int(self._call(HYPERVISOR_xen_version, XENVER_version)[0])
+        extra = str(self._call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
+        return number >> 16, number & 0xFFFF, extra
+
     def ledger(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What was decided and why, from record *after* on."""
         records = self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)[0]
         return list(records)
 
-    def machine(self) -> dict[str, Any]:
-        """The machine's size and what is free, in pages (sysctl physinfo)."""
-        return dict(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0])
-
-    def version(self) -> tuple[int, str]:
-        """(major << 16 | minor, what follows it) of the hypervisor."""
-        call = self._call
-        number = int(call(HYPERVISOR_xen_version, XENVER_version)[0])
-        return number, str(call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
-
     def ledger_seq(self) -> int:
         """The number of the newest record."""
-        return int(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]["ledger_seq"])
+        return int(self.machine()["ledger_seq"])
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process of every domain."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import struct
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +34,7 @@ from hvsim.abi.hypercall import (
     XENVER_version,
 )
 from hvsim.abi.memory import PAGE_SIZE, XENMEM_current_reservation, XENMEM_maximum_reservation
+from hvsim.domain import machine_facts
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.nodes.caller import Caller
 
@@ -80,14 +80,14 @@ def _xen_version(dom: Domain, caller: Caller, args: list[int]) -> int:
         extra = str(dom.hypercall.call(HYPERVISOR_xen_version, cmd)[0])
         caller.write(where, _text(extra, abi.EXTRAVERSION_SIZE))
     elif cmd == XENVER_capabilities:
-        caller.write(where, _text("xen-3.0-x86_64 ", abi.CAPABILITIES_SIZE))
+        caller.write(where, _text(machine_facts.CAPABILITIES, abi.CAPABILITIES_SIZE))
     elif cmd == XENVER_changeset:
         caller.write(where, bytes(abi.CHANGESET_SIZE))
     elif cmd == XENVER_commandline:
         caller.write(where, bytes(abi.COMMANDLINE_SIZE))
     elif cmd == abi.XENVER_compile_info:
-        compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
-        info = (compiler.encode()[:63], b"hvsim", b"", b"")
+        compiler = machine_facts.compiler().encode()[:63]
+        info = (compiler, machine_facts.COMPILED_BY.encode(), b"", b"")
         caller.write(where, abi.COMPILE_INFO.pack(*info))
     elif cmd == abi.XENVER_platform_parameters:
         caller.write(where, bytes(8))
@@ -182,19 +182,8 @@ def _vcpu_info(info: dict[str, Any], vcpu: int) -> bytes:
     first = vcpu == 0
     running = first and bool(info["flags"]["running"])
     cpu_time = info["cpu_time"] if first else 0
-    cpu = processor(info) if first else 0
+    cpu = machine_facts.processor(info["pids"].values()) if first else 0
     return abi.GETVCPUINFO.pack(vcpu, 1, not running, running, cpu_time, cpu)
-
-
-def processor(info: dict[str, Any]) -> int:
-    """The CPU that the domain's main process was last on, as far as /proc says so (proc(5))."""
-    for pid in info["pids"].values():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                return int(file.read().rpartition(b") ")[2].split()[36])
-        except (OSError, IndexError, ValueError):
-            continue
-    return 0
 
 
 def _vcpu_affinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:
@@ -263,25 +252,12 @@ def _physinfo(dom: Domain, caller: Caller, where: int) -> None:
     values.update(
         max_cpu_id=machine["nr_cpus"] - 1,
         max_node_id=machine["nr_nodes"] - 1,
-        cpu_khz=cpu_khz(),
+        cpu_khz=machine_facts.cpu_khz(),
         capabilities=abi.XEN_SYSCTL_PHYSCAP_pv | abi.XEN_SYSCTL_PHYSCAP_gnttab_v1,
         max_mfn=machine["total_pages"] - 1,
     )
     del values["hw_cap"]
     caller.write(where, abi.PHYSINFO.pack(*values.values(), *[0] * 8))
-
-
-def cpu_khz() -> int:
-    """What /proc/cpuinfo says of the first CPU; 0 where it says nothing."""
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() == "cpu MHz":
-                    return int(float(value) * 1000)
-    except (OSError, ValueError):
-        return 0
-    return 0
 
 
 def _sched_id(dom: Domain, caller: Caller, where: int) -> None:

@@ -19,6 +19,7 @@ from hvsim.toolstack.xl import (
     listing,
     pausing,
     power,
+    vcpus,
 )
 from hvsim.toolstack.xl.command import Call, Command, UsageError
 
@@ -37,8 +38,8 @@ _ALL: Final = (
     block.DETACH,
     identify.DOMID,
     identify.DOMNAME,
-    info.INFO,
-    info.VCPU_LIST,
+    info.COMMAND,
+    vcpus.COMMAND,
 )
 COMMANDS: Final = {command.name: command for command in _ALL}
 """The verbs that are built, by name."""
