@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from domains.guests.verify import verify
-from tests.support.qdisk_labs import FORMATS, Image, QdiskLab, running, seen
+from tests.support.labs import ROOT, commands
+from tests.support.qdisk_labs import FORMATS, Image, QdiskLab, need, running, seen
 
 pytestmark = pytest.mark.interop
 
@@ -89,3 +90,12 @@ def test_a_frontend_that_forgets_is_found_out(tmp_path: Path) -> None:
             )
             seen(lambda: lab.node(FRONTEND) in ("4", None), "the disk to connect again")
         assert "Mismatch" in lab.console()
+
+
+def test_the_lab_that_we_ship() -> None:
+    need()
+    with commands() as hvsim:
+        hvsim.ok("up", "--quiet", str(ROOT / "configs" / "qdisk.toml"))
+        rows = hvsim.json("ps")["processes"]
+        assert {"qemu-1", "qemu-2"} <= {row["name"] for row in rows}
+        hvsim.ok("down")
