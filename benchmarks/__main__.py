@@ -2,10 +2,15 @@
 
 import sys
 
-from benchmarks import bench_guests, bench_paths, bench_store
+from benchmarks import bench_guests, bench_paths, bench_qdisk, bench_store
 from benchmarks.report import Row, table
 
-GROUPS = {"paths": bench_paths.run, "guests": bench_guests.run, "store": bench_store.run}
+GROUPS = {
+    "paths": bench_paths.run,
+    "guests": bench_guests.run,
+    "store": bench_store.run,
+    "qdisk": bench_qdisk.run,
+}
 
 
 def main(names: list[str]) -> int:
