@@ -55,6 +55,8 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
         command.settimeout(CONNECT_TIMEOUT)
         data, fds, _, _ = socket.recv_fds(command, _MESSAGE, 3, socket.MSG_CMSG_CLOEXEC)
         command.settimeout(None)
+        for fd in fds:
+            os.set_inheritable(fd, False)  # CPython's recv_fds passes no flags on
         if len(fds) != 3:
             raise SystemExit(1)  # it went before it had said anything
         terminal = bool(msgpack.unpackb(data).get("terminal"))
