@@ -136,6 +136,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
                     "devices"
                 ),
             ) from None
+    await _add_console(store, guest, wires, wait=not hasty)
     for interface in guest.nics.values():
         try:
             await nic.make(toolstack, store, interface)
@@ -143,11 +144,10 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             raise ToolstackError(
                 *failure.lines,
                 libxl(
-                    f"libxl_create.c:1892:domcreate_attach_devices: Domain {domid}:unable to add "
+                    f"libxl_create.c:1921:domcreate_attach_devices: Domain {domid}:unable to add "
                     "vif devices"
                 ),
             ) from None
-    await _add_console(store, guest, wires, wait=not hasty)
     if not request.paused and not hasty:
         toolstack.hypervisor.unpause(domid)
 
@@ -192,7 +192,7 @@ async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
             raise ToolstackError(
                 *failure.lines,
                 libxl(
-                    f"libxl_create.c:1340:initiate_domain_create: Domain {guest.domid}:"
+                    f"libxl_nic.c:520:libxl__device_nic_set_devids: Domain {guest.domid}:"
                     f"Unable to set nic defaults for nic {devid}"
                 ),
             ) from None

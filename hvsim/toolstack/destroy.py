@@ -58,7 +58,9 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     split += vifs
     async with anyio.create_task_group() as tasks:
         for device in split:
-            tasks.start_soon(_finish, toolstack, store, device)
+            tasks.start_soon(_closed, store, device)
+    for device in split:
+        await _finish(toolstack, store, device)
     await _sweep(store, root)
     dom = domain_path(domid)
     vm = await store.read(f"{dom}/vm")
@@ -96,9 +98,12 @@ async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
     return found
 
 
-async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
+async def _closed(store: Store, device: Device) -> None:
     with contextlib.suppress(TimeoutError):  # a silent backend does not keep it from going
         await devices.wait_closed(store, device)
+
+
+async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
     if device.backend_domid == 0:
         await hotplug.remove(toolstack, device)
     await devices.forget(store, device)

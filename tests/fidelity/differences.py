@@ -34,11 +34,10 @@ class Difference:
 
 BACK = r"/local/domain/0/backend/vbd/[A-Z]/\d+"
 FRONT = r"/local/domain/[A-Z]/device/vbd/\d+"
+VIF_BACK = r"/local/domain/0/backend/vif/[A-Z]/\d+"
+VIF_FRONT = r"/local/domain/[A-Z]/device/vif/\d+"
 
 DIFFERENCES = (
-    Difference(
-        "there", r".*/vif(/.*)?", "no network yet: a vif of a config is accepted and ignored"
-    ),
     Difference(
         "there",
         rf"{FRONT}/(multi-queue-num-queues|queue-1/.*)",
@@ -73,6 +72,23 @@ DIFFERENCES = (
         "value",
         rf"{FRONT}/(queue-0/)?(ring-ref|event-channel)",
         "grant references and ports are made equal",
+    ),
+    Difference(
+        "there", rf"{VIF_FRONT}/queue-1/.*", "a mini-OS has one queue unless told otherwise", "domU"
+    ),
+    Difference("value", rf"{VIF_FRONT}/multi-queue-num-queues", "one queue"),
+    Difference("value", rf"{VIF_BACK}/multi-queue-max-queues", "four, on any number of CPUs"),
+    Difference(
+        "value",
+        rf"{VIF_FRONT}/(queue-0/)?(tx-ring-ref|rx-ring-ref|event-channel-tx|event-channel-rx)",
+        "grant references and ports are made equal",
+    ),
+    Difference("there", rf"{VIF_BACK}/feature-xdp-headroom", "no XDP: no kernel's network driver"),
+    Difference("there", rf"{VIF_BACK}/feature-ctrl-ring", "no control ring is offered"),
+    Difference(
+        "here",
+        rf"({VIF_BACK}|{VIF_FRONT})/feature-persistent",
+        "pages stay mapped, as between blkfront and blkback",
     ),
     Difference("value", r"/vm/UUID/start_time", "times are made equal"),
     Difference(

@@ -83,16 +83,27 @@ def ours(rows: list[dict[str, Any]], domids: list[int], images: Mapping[str, str
 
 
 def by_writer(entries: list[Entry]) -> dict[str, tuple[list[str], list[str]]]:
-    """Writer -> (its row, and what of it may stand anywhere in the row)."""
+    """Writer -> (its row, and what of it may stand anywhere in the row).
+
+    A guest's drivers run side by side, and so do their backends: a row for each.
+    """
     rows: dict[str, tuple[list[str], list[str]]] = {}
     for entry in entries:
-        row, anywhere = rows.setdefault(entry.who, ([], []))
+        driver = entry.who in ("domU", "KERN0") and is_vif(entry)
+        row, anywhere = rows.setdefault(f"{entry.who} vif" if driver else entry.who, ([], []))
         (anywhere if out_of_order(entry) else row).append(str(entry))
     return {who: (row, sorted(anywhere)) for who, (row, anywhere) in rows.items()}
 
 
+def is_vif(entry: Entry) -> bool:
+    """Whether it is about a network interface."""
+    return "/vif/" in entry.path
+
+
 def states(entries: list[Entry]) -> list[str]:
-    """The order of states over all writers: each half's state, the shutdown request."""
+    """The order of states over all writers: each half's state, the shutdown request.  Of two
+    devices none waits for the other: those of interfaces come by themselves."""
+    entries = [*(e for e in entries if not is_vif(e)), *filter(is_vif, entries)]
     return [
         str(entry)
         for entry in entries
@@ -186,6 +197,31 @@ def test_block_detach(replay: Replay) -> None:
     replay.since()
     assert replay.host.xl("block-detach", "du1", "xvdb").exit == 0
     compare(there("41-block-detach-phy", [1]), ours(replay.since(), [domid], replay.images))
+
+
+def test_network_attach(replay: Replay) -> None:
+    domid = replay.create()
+    replay.connected(domid)
+    replay.since()
+    words = ("mac=00:16:3e:00:00:21", "bridge=xenbr0")
+    assert replay.host.xl("network-attach", "du1", *words).exit == 0
+    for path in (
+        f"/local/domain/{domid}/device/vif/1/state",
+        f"/local/domain/0/backend/vif/{domid}/1/state",
+    ):
+        replay.host.wait_node(path, "4")
+    compare(there("42-network-attach", [1]), ours(replay.since(), [domid], replay.images))
+
+
+def test_network_detach(replay: Replay) -> None:
+    domid = replay.create()
+    replay.connected(domid)
+    words = ("mac=00:16:3e:00:00:21", "bridge=xenbr0")
+    assert replay.host.xl("network-attach", "du1", *words).exit == 0
+    replay.host.wait_node(f"/local/domain/0/backend/vif/{domid}/1/state", "4")
+    replay.since()
+    assert replay.host.xl("network-detach", "du1", "1").exit == 0
+    compare(there("43-network-detach", [1]), ours(replay.since(), [domid], replay.images))
 
 
 def test_pause_changes_nothing_in_the_store(replay: Replay) -> None:

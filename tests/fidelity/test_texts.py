@@ -16,11 +16,13 @@ from hvsim.toolstack.xl.main import COMMANDS
 from tests.fidelity.recording import Command, commands
 from tests.support.lab_host import LabHost
 
-VIF = "there is no network yet: a vif is accepted and ignored"
+BRIDGE = "a bridge that a vif names is made, in dom0's own network namespace"
 SICK = "there du1 had been killed by mem-set du1 1 before, which is not built here"
 DIFFERENCES = {
-    "xl create /root/domu/nobridge.cfg": VIF,
-    "xl create /root/domu/nobackend.cfg": VIF,
+    "xl create /root/domu/nobridge.cfg": BRIDGE,
+    "xl network-attach du1 bridge=nosuchbr": SICK,
+    "xl network-attach du1 mac=bogus": SICK,
+    "xl network-detach du1 9": SICK,
     "xl block-attach du1 format=raw,vdev=xvdb,access=rw,target=/root/domu/d1.img": SICK,
     "xl -f create /root/domu/dup.cfg": SICK,
     "xl list": "a listing of that moment; its columns are compared below",
@@ -37,7 +39,7 @@ def normal(lines: list[str], home: str) -> list[str]:
         line = line.replace(home, "/root/domu")
         line = re.sub(r"\[\d+\]", "[PID]", line)
         line = re.sub(r"Domain (\d+):", "Domain N:", line)
-        line = re.sub(r"/(libxl|vbd)/\d+/", r"/\1/N/", line)
+        line = re.sub(r"/(libxl|vbd|vif)/\d+/", r"/\1/N/", line)
         # "51712 0   5      4     8      8   ...": the guest's number; and one queue instead of two.
         row = re.fullmatch(r"(\d+) +(\d+) +\d+ +(\d) +(?:-?\d+) +(?:-?\d+) +(/\S+) *", line)
         if row is not None:

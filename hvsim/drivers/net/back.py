@@ -23,7 +23,7 @@ from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import RingBroken
-from hvsim.domain.xenbus.client import StoreError, StoreNotFound
+from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
 from hvsim.drivers.net import rate
@@ -139,11 +139,13 @@ class NetBack:
                     self._disconnect()
                     device.switch_state(XenbusState.Closing)
             case XenbusState.Closed:
+                online = device.online()
                 self._close(device)
-                if not device.online():
-                    device.unregister()
+                if not online:
+                    self._leave(device)
             case XenbusState.Unknown:
-                device.unregister()
+                self._close(device)
+                self._leave(device)
             case XenbusState.InitWait | XenbusState.Initialised:
                 pass
             case _:
@@ -159,7 +161,6 @@ class NetBack:
                 port.close()
             if self._tap is not None:
                 self._tap.close()
-            self._forget_hotplug()
 
     @property
     def _the_device(self) -> BackendDevice:
@@ -172,6 +173,16 @@ class NetBack:
             device.switch_state(XenbusState.Closing)
         if device.state != XenbusState.Closed:
             device.switch_state(XenbusState.Closed)
+
+    def _leave(self, device: BackendDevice) -> None:
+        """Closed for good.  netback takes ``hotplug-status`` away when it lets go of a device that
+        is there yet; at once, for the toolstack only waits for Closed."""
+        try:
+            device.store.rm(device.path("hotplug-status"))
+        except StoreError as gone:
+            if gone.errno not in (errno.ENOENT, errno.EACCES):
+                raise
+        device.unregister()
 
     # -- the port --------------------------------------------------------------------------
 
@@ -201,17 +212,6 @@ class NetBack:
             return
         if self._dom.domid != 0:
             device.write("hotplug-status", CONNECTED)
-
-    def _forget_hotplug(self) -> None:
-        """netback takes ``hotplug-status`` away when it lets go of a device that is there yet."""
-        device = self._device
-        if device is None:
-            return
-        try:
-            if device.read("state") is not None:
-                device.store.rm(device.path("hotplug-status"))
-        except (StoreNotFound, StoreError):
-            pass
 
     # -- the rings -------------------------------------------------------------------------
 

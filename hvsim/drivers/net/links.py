@@ -327,14 +327,22 @@ def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
 def _link(body: bytes) -> Link:
     _, _, index, flags, _ = _INFO.unpack_from(body)
     found = unpack(body[_INFO.size :])
-    numbers = struct.unpack_from(f"={len(_STATISTICS)}Q", found.get(_IFLA_STATS64, bytes(64)))
+    counted = struct.Struct(f"={len(_STATISTICS)}Q")
+    numbers = counted.unpack(
+        found.get(_IFLA_STATS64, b"")[: counted.size].ljust(counted.size, b"\0")
+    )
     return Link(
         index=index,
         name=found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
         mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
-        mtu=int.from_bytes(found.get(_IFLA_MTU, b""), "little"),
+        mtu=_number(found.get(_IFLA_MTU)),
         up=bool(flags & IFF_UP),
         carrier=found.get(_IFLA_CARRIER) == b"\1",
-        master=int.from_bytes(found.get(_IFLA_MASTER, b""), "little"),
+        master=_number(found.get(_IFLA_MASTER)),
         statistics=dict(zip(_STATISTICS, numbers, strict=True)),
     )
+
+
+def _number(value: bytes | None) -> int:
+    """A number of 32 bits in an attribute; 0 without it."""
+    return int(struct.unpack("=I", value[:4])[0]) if value else 0

@@ -112,7 +112,7 @@ class Netlink:
                 if answer == NLMSG_DONE:
                     return
                 if answer == NLMSG_ERROR:
-                    number = -struct.unpack_from("=i", content)[0]
+                    number = -struct.unpack("=i", content[:4])[0]
                     if number:
                         raise OSError(number, f"{what}: {os.strerror(number)}")
                     return

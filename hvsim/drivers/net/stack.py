@@ -60,7 +60,11 @@ class Stack:
         mac = str(wanted.get("mac") or vif.mac)
         try:
             port = open_port(
-                self._links, name, mac=mac, mtu=int(wanted.get("mtu") or vif.mtu or DEFAULT_MTU)
+                self._links,
+                name,
+                mac=mac,
+                mtu=int(wanted.get("mtu") or vif.mtu or DEFAULT_MTU),
+                kinds=("packet", "tap"),
             )
         except (NoPort, OSError, ValueError) as failure:
             self._dom.log(f"{name}: no link: {failure}")

@@ -1,6 +1,7 @@
 """From an argument vector to a command: the front of xl."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from hvsim.domain.hypercall import HypercallError
@@ -82,7 +83,7 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
 
 
 def _help(command: Command) -> str:
-    dry_run = command.name in ("create", "block-attach")
+    dry_run = command.name in ("create", "block-attach", "network-attach")
     return command.help("[-vtTfN]" if dry_run else "[-vtTf]").rstrip("\n")
 
 
@@ -91,7 +92,8 @@ async def _guarded(command: Command, call: Call) -> int:
     try:
         return await command.run(call)
     except UsageError as wrong:
-        await call.reply.err(*wrong.lines, *_help(command).split("\n"))
+        usage = _help(replace(command, example=""))
+        await call.reply.err(*wrong.lines, "", *usage.split("\n"), "")
         return 2
     except (ToolstackError, ConfigError) as failure:
         await call.reply.err(*failure.lines)
