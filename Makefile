@@ -10,7 +10,7 @@ PYTEST ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
-NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h)
+NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/native/nodes/*.c hvsim/native/nodes/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench soak lint clean
@@ -54,6 +54,6 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist hvsim.egg-info hvsim/_native*.so
+	rm -rf $(VENV) build dist hvsim.egg-info hvsim/_native*.so hvsim/native/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ import signal
 from hvsim.domain import Domain
 from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError
+from hvsim.domain.xenbus.door import StoreDoor
 
 TERM_GRACE = 5.0
 """Seconds that the program has to end after SIGTERM, then SIGKILL."""
@@ -32,6 +33,7 @@ def main(dom: Domain) -> None:
     argv = [str(word) for word in dom.args["exec"]]
     ended: list[int] = []
     output = Output(dom)
+    env = {str(k): str(v) for k, v in (dom.args.get("env") or {}).items()}
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         program = Executable(
@@ -39,7 +41,7 @@ def main(dom: Domain) -> None:
             argv,
             (null, output.writer, output.writer),
             ended.append,
-            env={str(k): str(v) for k, v in (dom.args.get("env") or {}).items()},
+            env={**_store_door(dom), **env},
         )
     except (CannotRun, OSError) as failure:
         raise ProgramFailed(str(failure)) from None
@@ -60,6 +62,24 @@ def main(dom: Domain) -> None:
     asked = dom.shutdown_requested is not None
     if status and not (asked and status in (128 + signal.SIGTERM, 128 + signal.SIGKILL)):
         raise ProgramFailed(f"{argv[0]} ended with status {status}")
+
+
+def _store_door(dom: Domain) -> dict[str, str]:
+    """Let the program use the domain's own connection where the store has no socket for it.
+
+    Returns what tells the program of it.
+    """
+    if not dom.has_store or dom.spec.get("store_socket"):
+        return {}
+    try:
+        folder = f"/tmp/xenstored-{os.getpid()}"  # not tempfile: it would stay with the spawner
+        os.mkdir(folder, 0o700)
+        path = os.path.join(folder, "socket")
+        StoreDoor(dom.store, dom.vcpu, path, dom.log)
+    except OSError as error:
+        dom.log(f"the program has no xenstore: {error}")
+        return {}
+    return {"XENSTORED_PATH": path, "XENSTORED_RUNDIR": folder}
 
 
 class Output:

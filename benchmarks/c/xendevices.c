@@ -5,23 +5,18 @@
  *
  * What the daemon does with its clients' sockets is untouched; that is what the benchmark measures.
  * An event channel is a descriptor that never becomes readable, a mapped page is one of zeros, and
- * every request to a device is answered with success.  RLIMIT_NOFILE is left as it is: oxenstored
- * wants more than a container may allow.  Its socket, too, which is always /var/run/xenstored/socket,
- * goes to $XENSTORED_RUNDIR/socket, as that of the C daemon does by itself.
+ * every request to a device is answered with success.  Where the daemon's socket lies is the
+ * business of hvsim/native/nodes/place.c, which is compiled into the same library.  The node library
+ * itself would not do here: it speaks to a hypervisor, and there is none.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PAGES (1 << 20)
@@ -112,55 +107,4 @@ int close(int fd)
     if (!real)
         real = (int (*)(int))dlsym(RTLD_NEXT, "close");
     return real(fd);
-}
-
-int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
-{
-    (void)resource;
-    (void)limit;
-    return 0;
-}
-
-/* Whether `path` is the socket of the machine's own store. */
-static int is_system_socket(const char *path)
-{
-    return strcmp(path, "/var/run/xenstored/socket") == 0;
-}
-
-int unlink(const char *path)
-{
-    static int (*real)(const char *);
-
-    if (is_system_socket(path))
-        return 0;
-    if (!real)
-        real = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
-    return real(path);
-}
-
-int mkdir(const char *path, mode_t mode)
-{
-    static int (*real)(const char *, mode_t);
-
-    if (strcmp(path, "/var/run/xenstored") == 0)
-        return 0;
-    if (!real)
-        real = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
-    return real(path, mode);
-}
-
-int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
-{
-    static int (*real)(int, const struct sockaddr *, socklen_t);
-    const struct sockaddr *given = address.__sockaddr__;
-    struct sockaddr_un moved = {.sun_family = AF_UNIX};
-    const char *folder = getenv("XENSTORED_RUNDIR");
-
-    if (!real)
-        real = (int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "bind");
-    if (given->sa_family != AF_UNIX || !folder
-        || !is_system_socket(((const struct sockaddr_un *)given)->sun_path))
-        return real(fd, given, size);
-    snprintf(moved.sun_path, sizeof(moved.sun_path), "%s/socket", folder);
-    return real(fd, (const struct sockaddr *)&moved, sizeof(moved));
 }

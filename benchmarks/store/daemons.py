@@ -16,8 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.store.client import Client
+from hvsim.lab.real_daemons import INSTALL, find
 
 HERE = Path(__file__).parents[1]
+PLACE = HERE.parent / "hvsim" / "native" / "nodes" / "place.c"
 START = 10.0
 """Seconds that a daemon may take until it answers."""
 _CPUCLOCK_SCHED = 2
@@ -102,11 +104,11 @@ def start(
 
 
 def _find(program: str) -> str:
-    """The newest one of xen-utils' folders (those in the path are wrappers that need Xen)."""
-    found = sorted(Path("/usr/lib").glob(f"xen-*/bin/{program}"))
-    if not found:
-        raise Unavailable(f"{program} is not installed (Debian: apt install xen-utils-4.17)")
-    return str(found[-1])
+    """Where xen-utils has put it.  Raises Unavailable."""
+    found = find(program)
+    if found is None:
+        raise Unavailable(f"{program} is not installed: {INSTALL}")
+    return str(found)
 
 
 @contextmanager
@@ -117,9 +119,9 @@ def _devices() -> Iterator[str]:
         raise Unavailable("a C compiler (cc) is needed to stand in for Xen's device nodes")
     with TemporaryDirectory(prefix="hvsim-bench-") as folder:
         library = f"{folder}/xendevices.so"
-        source = str(HERE / "c" / "xendevices.c")
+        sources = [str(HERE / "c" / "xendevices.c"), str(PLACE)]
         subprocess.run(
-            [compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
+            [compiler, "-O2", "-shared", "-fPIC", "-o", library, *sources, "-ldl"], check=True
         )
         yield library
 

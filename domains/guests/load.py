@@ -110,6 +110,17 @@ class Counters:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A request on its way; *expected* is what a read must bring."""
+
+    request: Request
+    sector: int
+    count: int
+    writes: bool = False
+    expected: bytes = b""
+
+
 class Load:
     """The load on one disk; ``step`` submits one request and finishes the oldest beyond depth."""
 
@@ -124,7 +135,7 @@ class Load:
         self._depth: Final = max(1, depth)
         self._reads: Final = reads / 100
         self._flush: Final = flush
-        self._pending: deque[tuple[Request, int, bytes]] = deque()
+        self._pending: deque[_Pending] = deque()
 
     def fill(self) -> None:
         """Write the whole area once, so that every later read has something to be checked with."""
@@ -137,13 +148,15 @@ class Load:
         count = self._dice.randint(1, min(MAX_SECTORS, self._sectors))
         sector = self._dice.randrange(self._sectors - count + 1)
         if self._dice.random() < self._reads:
+            self._settle(sector, count, writing=False)
             expected = self._pattern.expected(sector, count)
-            self._submit(self._disk.submit(READ, sector, count), sector, expected)
+            read = self._disk.submit(READ, sector, count)
+            self._submit(_Pending(read, sector, count, expected=expected))
         else:
             self._write(sector, count)
             if self._flush and self.counters.writes % self._flush == 0:
                 self.counters.flushes += 1
-                self._submit(self._disk.submit(FLUSH), 0, b"")
+                self._submit(_Pending(self._disk.submit(FLUSH), 0, 0))
 
     def drain(self) -> None:
         """Finish and check everything that is on its way."""
@@ -151,23 +164,36 @@ class Load:
             self._finish()
 
     def _write(self, sector: int, count: int) -> None:
+        self._settle(sector, count, writing=True)
         data = self._pattern.next_write(sector, count)
         self.counters.writes += 1
         self.counters.sectors_written += count
-        self._submit(self._disk.submit(WRITE, sector, data=data), sector, b"")
+        write = self._disk.submit(WRITE, sector, data=data)
+        self._submit(_Pending(write, sector, count, writes=True))
 
-    def _submit(self, request: Request, sector: int, expected: bytes) -> None:
-        self._pending.append((request, sector, expected))
+    def _settle(self, sector: int, count: int, *, writing: bool) -> None:
+        """Finish what is on its way to the same sectors, unless both only read: no disk promises
+        an order between requests that it has at the same time, and QEMU's keeps none."""
+        last = 0
+        for number, one in enumerate(self._pending, 1):
+            apart = one.sector + one.count <= sector or sector + count <= one.sector
+            if not apart and (writing or one.writes):
+                last = number
+        for _ in range(last):
+            self._finish()
+
+    def _submit(self, pending: _Pending) -> None:
+        self._pending.append(pending)
         if len(self._pending) > self._depth:
             self._finish()
 
     def _finish(self) -> None:
-        request, sector, expected = self._pending.popleft()
-        request.wait()
-        if expected:
-            self._pattern.check(sector, expected, request.result())
+        one = self._pending.popleft()
+        one.request.wait()
+        if one.expected:
+            self._pattern.check(one.sector, one.expected, one.request.result())
             self.counters.reads += 1
-            self.counters.sectors_read += len(expected) // SECTOR_SIZE
+            self.counters.sectors_read += one.count
 
 
 def main(dom: Domain) -> None:

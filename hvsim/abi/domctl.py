@@ -25,6 +25,7 @@ XEN_DOMCTL_getvcpuaffinity: Final = 25
 XEN_DOMCTL_resumedomain: Final = 27
 XEN_DOMCTL_sendtrigger: Final = 28
 XEN_DOMCTL_set_target: Final = 46
+XEN_DOMCTL_getnodeaffinity: Final = 69
 XEN_DOMCTL_soft_reset: Final = 79
 
 XEN_SYSCTL_readconsole: Final = 1

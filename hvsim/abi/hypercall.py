@@ -80,6 +80,7 @@ HVSIM_EVTCHN_fetch: Final = 0x101
 HVSIM_MEM_alloc_extent: Final = 0x100
 HVSIM_MEM_free_extent: Final = 0x101
 HVSIM_MEM_get_extent: Final = 0x102
+HVSIM_MEM_get_foreign: Final = 0x103
 
 # ---- ours: grant_table_op ----
 

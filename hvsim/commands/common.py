@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hvsim.lab.model import BUILTIN
+from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -19,9 +21,32 @@ def lab_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def daemon_options(parser: argparse.ArgumentParser) -> None:
+    """`--store` and `--console`: which daemons dom0 consists of."""
+    parser.add_argument(
+        "--store",
+        choices=("builtin", "xenstored", "oxenstored"),
+        help="the daemon that is the store, whatever the lab file says (the latter two: Debian's)",
+    )
+    parser.add_argument(
+        "--console",
+        choices=("builtin", "xenconsoled"),
+        help="the daemon that serves the consoles, whatever the lab file says",
+    )
+
+
 def json_option(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def needs_our_store(run: RunDir, what: str) -> None:
+    """Raises HvsimError when the lab at `run` has a real daemon for its store."""
+    if run.store != BUILTIN:
+        raise HvsimError(
+            f"{what} needs hvsim's own store, and lab {run.name} has {run.store}: "
+            'start it with store = "builtin" under [lab]'
+        )
 
 
 def control_of(run: RunDir) -> "Control":

@@ -4,7 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import daemon_options, json_option, print_json, say
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
 virtual disk, the domain that serves the disk is killed with SIGKILL in the middle of it, comes
@@ -23,7 +23,8 @@ with the plain story; --network and --no-network decide otherwise.
   drop-unflushed     the backend ignores FLUSH and holds its last writes back"""
 EXAMPLE = """  hvsim demo
   hvsim demo --kills 100 --json
-  hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss"""
+  hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss
+  hvsim demo --store xenstored                       # with Debian's C xenstored in dom0"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="the second lab as well, or not (default: with the plain story)",
     )
+    daemon_options(parser)
     json_option(parser)
 
 
@@ -80,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
         lab=options.file or DEFAULT_LAB,
         name=options.name,
         sabotage=options.sabotage,
+        store=options.store,
+        console=options.console,
     )
     teller = Teller(silent=options.json)
     result = tell(asked, teller)

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from hvsim.commands.common import json_option, lab_option, print_json, say, warn
+from hvsim.commands.common import json_option, lab_option, needs_our_store, print_json, say, warn
 
 HELP = """Print export lines that point other programs at a running lab.
 
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     lab = choose(options.lab)
     socket = lab.xenstored
     if options.who is not None:
+        needs_our_store(lab, "hvsim env --as")
         from hvsim.xenstore.act_as import NoSuchDomain, socket_of
 
         try:

@@ -81,6 +81,8 @@ def text(found: dict[str, Any]) -> str:
         lines.append(
             f"{wait['domain']} {wait['device']} waits for {wait['on']}: {wait['why']}{asked}"
         )
+    if found["lost"]:
+        lines.append(found["lost"])
     return "\n".join(lines)
 
 

@@ -3,14 +3,15 @@
 import argparse
 import time
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import daemon_options, json_option, print_json, say
 
 HELP = """Bring a lab up, and return when it is ready: every device Connected, and every
 guest's own health check green. Each step of each device is told on the way.
 
 If it cannot become ready, or with Ctrl-C, everything that was started is ended and removed."""
 EXAMPLE = """  hvsim up configs/two-tier.toml
-  hvsim up configs/two-tier.toml --name second    # a second one beside it"""
+  hvsim up configs/two-tier.toml --name second    # a second one beside it
+  hvsim up configs/two-tier.toml --store oxenstored --console xenconsoled"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="LAB", help="the lab file (TOML)")
     parser.add_argument("--name", metavar="N", help="call the lab N instead of what its file says")
     parser.add_argument("--quiet", "-q", action="store_true", help="say nothing on the way")
+    daemon_options(parser)
     json_option(parser)
 
 
@@ -27,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.lab.up import bring_up
 
     begun = time.monotonic()
-    lab = load(options.file, name=options.name)
+    lab = load(options.file, name=options.name, store=options.store, console=options.console)
 
     def progress(line: str) -> None:
         if not (options.quiet or options.json):

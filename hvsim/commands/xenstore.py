@@ -14,8 +14,10 @@ EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
 
 def run_raw(words: Sequence[str], lab: str | None) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
+    from hvsim.commands.common import needs_our_store
     from hvsim.commands.raw import split_lab
     from hvsim.lab.choose import choose
+    from hvsim.lab.model import BUILTIN
     from hvsim.xenstore.client import PATIENCE
     from hvsim.xenstore.commands import main
 
@@ -30,4 +32,8 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
         return run_words(words[1:], lab)
     if {"-h", "--help"}.intersection(words):
         return main(list(words), "")
-    return main(list(words), str(choose(lab).xenstored), patience=PATIENCE)
+    run = choose(lab)
+    if words[0] == "live-update":
+        needs_our_store(run, "hvsim xenstore live-update")
+    patience = PATIENCE if run.store == BUILTIN else 0.0  # a real store does not come back
+    return main(list(words), str(run.xenstored), patience=patience)

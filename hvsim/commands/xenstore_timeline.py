@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hvsim.commands.common import control_of, print_json, say
+from hvsim.commands.common import control_of, needs_our_store, print_json, say
 
 DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half
 wrote into the store, who wrote it, and when; what the hypervisor did for them; which step broke a
@@ -39,6 +39,7 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
     from hvsim.xenstore.client import PATIENCE, connect
 
     run = choose(lab)
+    needs_our_store(run, "hvsim xenstore timeline")
     try:
         with (
             connect(str(run.xenstored), "CLI", patience=PATIENCE) as store,

@@ -19,7 +19,7 @@ USAGE = f"""usage: hvsim xl [-vfNtT] <subcommand> [args]
 {HELP}
 
   list create destroy shutdown reboot pause unpause console dmesg
-  block-list block-attach block-detach domid domname
+  block-list block-attach block-detach domid domname info vcpu-list
 
 `hvsim xl <subcommand> --help` explains one. Listings take --json.
 

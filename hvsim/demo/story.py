@@ -47,6 +47,9 @@ class Options:
     lab: Path = DEFAULT_LAB
     name: str | None = None
     sabotage: str | None = None
+    store: str | None = None
+    console: str | None = None
+    """The daemons of dom0; None: those that the lab file names."""
 
 
 def tell(options: Options, teller: Teller) -> Result:
@@ -55,7 +58,10 @@ def tell(options: Options, teller: Teller) -> Result:
     The lab is gone afterwards, whatever happens. Raises HvsimError when the lab cannot be
     brought up or is not one for this demo.
     """
-    lab = _prepared(load(options.lab, name=options.name), options.sabotage)
+    lab = _prepared(
+        load(options.lab, name=options.name, store=options.store, console=options.console),
+        options.sabotage,
+    )
     database, storage = _cast(lab)
     result = Result(options.seed, lab.name, wanted_kills=options.kills)
     teller.chapter(f"A Xen host comes up: {lab.file.name}, {len(lab.domains)} domains and dom0")
@@ -157,7 +163,7 @@ class _Story:
         self.storage = storage
         self.domid = running.domids[database.name]
         self.dice = random.Random(options.seed)
-        self.acks = Acknowledgements(running.run.console / f"{database.name}.log")
+        self.acks = Acknowledgements(running.run.console_log(database.name))
         self.control: Control
         self.store: SocketStore
         self.image = self._image()
@@ -333,7 +339,7 @@ class _Story:
             if domain.is_driver or domain is self.database:
                 continue
             if not self._exists(self.running.domids[domain.name]):
-                log = self.running.run.console / f"{domain.name}.log"
+                log = self.running.run.console_log(domain.name)
                 lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
                 said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
                 self.result.unsound.append(f"{domain.name} ended; its last words: {said}")

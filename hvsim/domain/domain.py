@@ -31,6 +31,16 @@ as a Linux guest leaves those that it has no handler for."""
 _CONSOLEIO_MAX: Final = 1024
 
 
+def _grant_slot(spec: Mapping[str, Any]) -> int | None:
+    """Which window of the domain's references this process has: that of its number, when it was
+    started beside the main one (``hvsim exec``)."""
+    slot = spec.get("grant_slot")
+    if slot is None:
+        kind, _, number = str(spec.get("process") or "").partition("-")
+        slot = int(number) if kind == "exec" and number.isdecimal() else None
+    return slot
+
+
 class Domain:
     """One process of a domain.  Made by ``start.run``; handed to the program's ``main``.
 
@@ -58,7 +68,7 @@ class Domain:
         self.vcpu: Final = vcpu
         self.events: Final = events
         self.memory: Final = Memory(hypercall)
-        self.grants: Final = GrantTable(hypercall)
+        self.grants: Final = GrantTable(hypercall, _grant_slot(self.spec))
         self.mapper: Final = GrantMapper(hypercall)
         self.shutdown_requested: str | None = None
         self._on_shutdown: list[Callable[[], None]] = []

@@ -53,7 +53,9 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
     """
     with socket.socket(fileno=stdio_fd) as command:
         command.settimeout(CONNECT_TIMEOUT)
-        data, fds, _, _ = socket.recv_fds(command, _MESSAGE, 3, socket.MSG_CMSG_CLOEXEC)
+        data, fds, _, _ = socket.recv_fds(command, _MESSAGE, 3)
+        for fd in fds:  # Python's recv_fds forgets the flag that says so
+            os.set_inheritable(fd, False)
         command.settimeout(None)
         if len(fds) != 3:
             raise SystemExit(1)  # it went before it had said anything

@@ -29,6 +29,8 @@ NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 """Exit statuses of a shell for a command that cannot be run."""
 _FIRST_PARKED: Final = 64
+_DOOR: Final = 200
+"""The door's descriptor is the first free one from here on, where no shell puts its own."""
 
 
 class CannotRun(Exception):
@@ -73,12 +75,15 @@ class Executable:
         self._ended = ended
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            variables = environment(dom, theirs.fileno(), env or {})
-            try:
-                self.pid = _start(argv, variables, stdio, (theirs.fileno(),), terminal, directory)
-            except BaseException:
-                ours.close()
-                raise
+            door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _DOOR)
+        variables = environment(dom, door, env or {})
+        try:
+            self.pid = _start(argv, variables, stdio, (door,), terminal, directory)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            os.close(door)
         self._nodes = NodeServer(dom, ours)
         self._pidfd = os.pidfd_open(self.pid)
         dom.vcpu.add_fd(self._pidfd, self._over)

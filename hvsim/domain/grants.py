@@ -16,6 +16,7 @@ from typing import Final
 from hvsim.abi.grant_table import (
     GNTTAB_NR_RESERVED_ENTRIES,
     GRANT_ENTRY_V1,
+    MAX_ENTRIES_V1,
     GNTTABOP_setup_table,
     GTF_permit_access,
     GTF_readonly,
@@ -30,6 +31,10 @@ from hvsim.domain.hypercall import Hypercalls
 from hvsim.domain.shm import SharedPages
 
 _ENTRY_SIZE: Final = GRANT_ENTRY_V1.size
+_SLOTS_FROM: Final = MAX_ENTRIES_V1 // 2
+SLOT_ENTRIES: Final = 256
+SLOTS: Final = (MAX_ENTRIES_V1 - _SLOTS_FROM) // SLOT_ENTRIES
+"""Windows of references for further processes of a domain, which has one table."""
 _REFS_PER_CALL: Final = 4096
 
 
@@ -55,17 +60,25 @@ class GrantTableFull(Exception):
 
 
 class GrantTable:
-    """The domain's grant table.  The table is mapped at the first grant."""
+    """The domain's grant table.  The table is mapped at the first grant.
 
-    def __init__(self, hypercalls: Hypercalls) -> None:
+    Args:
+        slot: which window of references this process gives out, 0 to SLOTS - 1; None for the
+            domain's main process, whose window is the lower half.
+    """
+
+    def __init__(self, hypercalls: Hypercalls, slot: int | None = None) -> None:
         self._hypercalls = hypercalls
         self._pages: SharedPages | None = None
         # The same bytes as 16-bit and as 32-bit words: an item assignment to a native view is one
         # store, which the peer's hypervisor sees whole.
         self._halves = memoryview(b"").cast("H")
         self._words = memoryview(b"").cast("I")
-        self._nr_entries = 0
+        self._last = _SLOTS_FROM
         self._next = GNTTAB_NR_RESERVED_ENTRIES
+        if slot is not None:
+            self._next = _SLOTS_FROM + slot % SLOTS * SLOT_ENTRIES
+            self._last = self._next + SLOT_ENTRIES
         self._free: list[int] = []
         self._taken: set[int] = set()
 
@@ -136,18 +149,18 @@ class GrantTable:
                 os.close(fd)
         self._halves = self._pages.view.cast("H")
         self._words = self._pages.view.cast("I")
-        self._nr_entries = nr_entries
+        self._last = min(self._last, nr_entries)
 
     def _take(self) -> int:
         if self._pages is None:
             self._setup()
         if self._free:
             ref = self._free.pop()
-        elif self._next < self._nr_entries:
+        elif self._next < self._last:
             ref = self._next
             self._next += 1
         else:
-            raise GrantTableFull(f"all {self._nr_entries} grant references are taken")
+            raise GrantTableFull(f"all grant references up to {self._last - 1} are taken")
         self._taken.add(ref)
         return ref
 

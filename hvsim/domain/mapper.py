@@ -125,6 +125,15 @@ class Mapping:
         return self._address
 
     @property
+    def backing(self) -> tuple[int, int]:
+        """Descriptor of the extent and byte offset in it of the first page, for who maps it once
+        more; the descriptor stays the mapper's.  Raises ValueError after unmap."""
+        if self._view is None:
+            raise ValueError(f"grant {self.refs[0]} of d{self.domid} is unmapped")
+        extent = self._extents[0]
+        return extent.fd, self._address - extent.pages.address
+
+    @property
     def live(self) -> bool:
         """False once unmapped."""
         return self._view is not None

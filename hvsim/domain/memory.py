@@ -28,11 +28,13 @@ class Extent:
         id: the hypervisor's name for the extent.
         base_gfn: guest frame number of its first page.
         nr_pages: how many pages (4 KiB each).
+        fd: its descriptor, for who maps it once more; -1 when it was not asked for.
     """
 
-    __slots__ = ("_pages", "base_gfn", "id", "nr_pages")
+    __slots__ = ("_pages", "base_gfn", "fd", "id", "nr_pages")
 
     def __init__(self, extent_id: int, base_gfn: int, nr_pages: int, pages: SharedPages) -> None:
+        self.fd = -1
         self.id: Final = extent_id
         self.base_gfn: Final = base_gfn
         self.nr_pages: Final = nr_pages
@@ -70,8 +72,11 @@ class Memory:
         self._extents: dict[int, Extent] = {}
         self._born: list[Extent] = []
 
-    def allocate(self, nr_pages: int) -> Extent:
+    def allocate(self, nr_pages: int, keep_fd: bool = False) -> Extent:
         """Take *nr_pages* zeroed pages out of the domain's RAM for granting.
+
+        Args:
+            keep_fd: keep the extent's descriptor open while the extent lives.
 
         Raises: HypercallError: ENOMEM when the RAM has no such room, EINVAL for a bad count.
         """
@@ -79,7 +84,7 @@ class Memory:
             HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, nr_pages, 0
         )
         extent_id, base_gfn = int(results[0]), int(results[1])
-        extent = self._map(extent_id, base_gfn, nr_pages, fds)
+        extent = self._map(extent_id, base_gfn, nr_pages, fds, keep_fd)
         self._extents[extent_id] = extent
         return extent
 
@@ -90,7 +95,7 @@ class Memory:
         """
         self._hypercalls.call(HYPERVISOR_memory_op, HVSIM_MEM_free_extent, extent.id)
         self._extents.pop(extent.id, None)
-        extent._pages.close()
+        self._close(extent)
 
     def own_page(self, gfn: int) -> memoryview:
         """The bytes of an own page, such as the store page or the console page of start_info.
@@ -109,15 +114,29 @@ class Memory:
     def close(self) -> None:
         """Unmap everything without telling the hypervisor; it sees the process go."""
         for extent in (*self._extents.values(), *self._born):
-            extent._pages.close()
+            self._close(extent)
         self._extents.clear()
         self._born.clear()
 
     @staticmethod
-    def _map(extent_id: int, base_gfn: int, nr_pages: int, fds: list[int]) -> Extent:
+    def _close(extent: Extent) -> None:
+        extent._pages.close()
+        if extent.fd >= 0:
+            os.close(extent.fd)
+            extent.fd = -1
+
+    @staticmethod
+    def _map(
+        extent_id: int, base_gfn: int, nr_pages: int, fds: list[int], keep_fd: bool = False
+    ) -> Extent:
+        kept = -1
         try:
             pages = SharedPages([(fds[0], 0, nr_pages)])
+            if keep_fd:
+                kept = fds.pop(0)
         finally:
             for fd in fds:
                 os.close(fd)
-        return Extent(extent_id, base_gfn, nr_pages, pages)
+        extent = Extent(extent_id, base_gfn, nr_pages, pages)
+        extent.fd = kept
+        return extent

@@ -1,13 +1,15 @@
 """What the hypervisor is told at its start: the machine, and the processes of dom0.
 
 dom0 is several programs, as in a real dom0: xenstored, the kernel (block backend), xenconsoled
-and the toolstack, each with a hypercall connection of its own and all of them domid 0.
+and the toolstack, each with a hypercall connection of its own and all of them domid 0.  The first
+and the third may be Xen's own.
 """
 
 import os
 from typing import Any
 
-from hvsim.lab.model import Lab
+from hvsim.lab.model import BUILTIN, Lab
+from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.sizes import MIB, PAGE_SIZE
 
@@ -37,10 +39,10 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     trace = str(run.log / "xenstored.trace") if lab.trace else None
     store = str(run.xenstored)
     journal = str(run.xenstored.with_name("journal"))
-    programs: list[tuple[str, str, dict[str, Any]]] = [
+    programs: list[tuple[str, str | Command, dict[str, Any]]] = [
         (
             "xenstored",
-            "hvsim.xenstore.daemon:main",
+            "hvsim.xenstore.daemon:main" if lab.store == BUILTIN else store_command(lab, run),
             {
                 "socket": store,
                 "trace": trace,
@@ -52,8 +54,13 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         ("kernel", "domains.dom0:main", {}),
         (
             "xenconsoled",
-            "domains.consoled:main",
-            {"xenstored": store, "console_dir": str(run.console), "log_dir": str(run.console)},
+            "domains.consoled:main" if lab.console == BUILTIN else console_command(run),
+            {
+                "xenstored": store,
+                "console_dir": str(run.console),
+                "log_dir": str(run.console),
+                "real_store": lab.store != BUILTIN,
+            },
         ),
         (
             "toolstack",
@@ -71,17 +78,29 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
             "name": "Domain-0",
             "domid": 0,
             "process": process,
-            "program": program,
+            "program": program if isinstance(program, str) else "domains.daemon:main",
             "profile": "dom0",
             "path": [],
             "files": [],
-            "args": {**common, **args},
+            "args": {**common, **args, **_executable(program)},
             "stdout": str(run.log / f"{process}.log"),
         }
         for process, program, args in programs
     ]
-    specs[-1]["args"]["supervise"] = [spec for spec in specs if spec["process"] == "xenstored"]
+    # A store of ours finds its journal and goes on; a real one has lost everything.
+    key = "supervise" if lab.store == BUILTIN else "mourn"
+    specs[-1]["args"][key] = [spec for spec in specs if spec["process"] == "xenstored"]
+    if lab.console != BUILTIN:
+        # A real xenconsoled ends when there is no store yet, and cannot find one again.
+        specs[-1]["args"]["followers"] = [specs.pop(2)]
     return specs
+
+
+def _executable(program: str | Command) -> dict[str, Any]:
+    """What ``domains.daemon`` is told of the program that the process is to become."""
+    if isinstance(program, str):
+        return {}
+    return {"exec": list(program.argv), "env": dict(program.env)}
 
 
 def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:

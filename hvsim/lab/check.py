@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hvsim.domain.sandbox.root import PATH
+from hvsim.lab.check_daemons import daemon_faults
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Disk, Domain, Image
 from hvsim.lab.problems import Problem
 from hvsim.lab.schema import did_you_mean, place_of
 from hvsim.lab.sizes import mib_of
+from hvsim.toolstack import device_model
 
 DOM0_NAMES = ("", "0", "Domain-0")
 """How a disk line spells "served by dom0"."""
@@ -50,6 +52,8 @@ class Checker:
             self._memory(domains),
             self._programs(domains),
             self._files(domains),
+            self._device_models(domains),
+            self._daemons(),
         ):
             found += problems
         return found
@@ -140,6 +144,18 @@ class Checker:
                         ("domain", index),
                         f"disk {disk.vdev}: the image {path} does not exist",
                         remedy if remedy.startswith("did") else hint,
+                    )
+
+    def _device_models(self, domains: Domains) -> Iterator[Problem]:
+        """A disk of another format than raw is served by QEMU, which must be there."""
+        for index, domain in domains:
+            for disk in domain.disks:
+                in_dom0 = disk.backend in DOM0_NAMES
+                if disk.qemu and in_dom0 and device_model.program() is None:
+                    yield self._at(
+                        ("domain", index),
+                        f"disk {disk.vdev}: QEMU is to serve it, and it is not installed",
+                        device_model.INSTALL,
                     )
 
     def _backends(self, domains: Domains) -> Iterator[Problem]:
@@ -246,6 +262,10 @@ class Checker:
                     f"there is no module {module!r}",
                     "put it next to the lab file, or name one of domains.guests",
                 )
+
+    def _daemons(self) -> Iterator[Problem]:
+        for path, text, remedy in daemon_faults(self.data):
+            yield self._at(path, text, remedy)
 
     def _files(self, domains: Domains) -> Iterator[Problem]:
         for index, domain in domains:

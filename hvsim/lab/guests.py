@@ -55,7 +55,14 @@ def parse_guest(text: str, source: str, overrides: Sequence[str], program: str |
         remedy = "see xl-network-configuration(5): vif = ['mac=...,bridge=...,ip=...,backend=...']"
         return Guest(None, tuple(Problem(source, 0, "vif", text, remedy) for text in odd))
     disks = tuple(
-        Disk(disk.target, disk.backend or "", disk.vdev, disk.readonly) for disk in config.disks
+        Disk(
+            disk.target,
+            disk.backend or "",
+            disk.vdev,
+            disk.readonly,
+            disk.format != "raw" or disk.backendtype == "qdisk",
+        )
+        for disk in config.disks
     )
     vifs = tuple(Vif(vif.mac, vif.backend or "", vif.ip) for vif in config.vifs)
     return Guest(

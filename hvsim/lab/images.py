@@ -1,10 +1,17 @@
 """Images that the lab file declares with a size are made: sparse, and only where none exists."""
 
 import os
+import subprocess
+from pathlib import Path
+from typing import Final
 
 from hvsim.lab.model import Image, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
+
+QEMU_IMG: Final = "qemu-img"
+INSTALL: Final = "install Debian's qemu-utils (apt install qemu-utils)"
+_TIMEOUT: Final = 60.0
 
 
 class ImageError(HvsimError):
@@ -20,6 +27,10 @@ def make_images(lab: Lab, run: RunDir) -> None:
 
 def _make(image: Image, run: RunDir) -> None:
     path = image.location(run.images)
+    if image.format != "raw":
+        if not os.path.lexists(path):
+            _make_with_qemu(image, path)
+        return
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -33,3 +44,18 @@ def _make(image: Image, run: RunDir) -> None:
         raise ImageError(f"image {image.name}: {path}: {error.strerror}") from None
     finally:
         os.close(fd)
+
+
+def _make_with_qemu(image: Image, path: Path) -> None:
+    argv = [QEMU_IMG, "create", "-q", "-f", image.format, str(path), str(image.size)]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False, umask=0o077
+        )
+    except FileNotFoundError:
+        raise ImageError(f"image {image.name}: there is no {QEMU_IMG}: {INSTALL}") from None
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"image {image.name}: {QEMU_IMG} took more than {_TIMEOUT:g} s") from None
+    if done.returncode:
+        path.unlink(missing_ok=True)
+        raise ImageError(f"image {image.name}: {done.stderr.strip()}")

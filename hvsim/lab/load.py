@@ -10,6 +10,7 @@ from hvsim.lab.check import Checker
 from hvsim.lab.guests import Guest, parse_guest
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
+    BUILTIN,
     DEFAULT_CPUS,
     DEFAULT_MEMORY,
     Domain,
@@ -37,8 +38,14 @@ _INLINE = (
 )
 
 
-def load(path: str | Path, *, name: str | None = None) -> Lab:
-    """Read and check the lab file at `path`; `name` replaces the lab's own name.
+def load(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    store: str | None = None,
+    console: str | None = None,
+) -> Lab:
+    """Read and check the lab file at `path`; `name`, `store` and `console` replace its own.
 
     Starts nothing and writes nothing. Raises LabFileError with every problem found: of the
     TOML syntax, of the schema, of the guests' configs and of what these say together.
@@ -57,6 +64,10 @@ def load(path: str | Path, *, name: str | None = None) -> Lab:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LabFileError([_syntax(shown, str(error))]) from None
+    table = data.setdefault("lab", {})
+    if isinstance(table, dict):
+        given = {"store": store, "console": console}
+        table.update({key: value for key, value in given.items() if value is not None})
     return _Loader(file.resolve(), shown, text, data).lab(name)
 
 
@@ -117,6 +128,8 @@ class _Loader:
             images=tuple(image for _, image in images),
             domains=tuple(domain for _, domain in domains),
             store_quota=self.data.get("store", {}).get("quota", {}),
+            store=table.get("store", BUILTIN),
+            console=table.get("console", BUILTIN),
         )
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
@@ -151,6 +164,7 @@ class _Loader:
             path=self.file.parent / Path(table["path"]).expanduser(),
             size=None if size is None else bytes_of(size),
             scratch=table.get("scratch", False),
+            format=table.get("format", "raw"),
         )
 
     def _domain(self, index: int, table: Mapping[str, Any]) -> Domain | None:

@@ -7,6 +7,9 @@ from typing import Any
 
 XlValue = str | int | list[str]
 
+BUILTIN = "builtin"
+"""The daemon of dom0 that comes with us, where the lab file could name one of Xen's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -18,6 +21,8 @@ class Image:
     size: int | None = None
     """Bytes; None: the image exists already and keeps its size."""
     scratch: bool = False
+    format: str = "raw"
+    """What it is made as: "raw" or "qcow2"."""
 
     def location(self, images_dir: Path) -> Path:
         """The image's path in a running lab whose scratch images live in `images_dir`."""
@@ -33,6 +38,8 @@ class Disk:
     """Name of the domain that serves the disk; "" or "Domain-0" means dom0."""
     vdev: str
     readonly: bool
+    qemu: bool = False
+    """QEMU serves it, for its format or because it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,10 @@ class Lab:
     """"record": what breaks the rules of a device's handshake is noted; "strict": refused."""
     store_quota: Mapping[str, int] = field(default_factory=dict)
     """Limits of the store that differ from the defaults, by the names of ``control quota``."""
+    store: str = BUILTIN
+    """BUILTIN, or the real daemon that is the store: "xenstored" or "oxenstored"."""
+    console: str = BUILTIN
+    """BUILTIN, or "xenconsoled": the real daemon that serves the consoles."""
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

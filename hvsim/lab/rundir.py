@@ -5,7 +5,7 @@
       <lab>/control             toolstack (ZeroMQ ROUTER)
       <lab>/events              hypervisor's ledger (ZeroMQ PUB)
       <lab>/xenstored/socket    the store, for xenstore tools
-      <lab>/console/<name>.log  what each domain said
+      <lab>/console/<name>.log  what each domain said (guest-<name>.log from a real xenconsoled)
       <lab>/log/*.log           what each process said
       <lab>/images/             scratch images
 
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hvsim.lab.model import BUILTIN
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 
@@ -85,6 +86,16 @@ class RunDir:
     def console(self) -> Path:
         """Directory of the console logs."""
         return self.path / "console"
+
+    def console_log(self, domain: str) -> Path:
+        """What the domain of that name said, under the name that the console daemon gives it."""
+        real = self.record.get("console", BUILTIN) != BUILTIN
+        return self.console / (f"guest-{domain}.log" if real else f"{domain}.log")
+
+    @property
+    def store(self) -> str:
+        """The daemon that is the store: "builtin", or one of Xen's own."""
+        return str(self.record.get("store", BUILTIN))
 
     @property
     def log(self) -> Path:

@@ -12,11 +12,12 @@ from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Control
 from hvsim.lab.images import make_images
 from hvsim.lab.launch import launch
-from hvsim.lab.model import Domain, Lab
+from hvsim.lab.model import BUILTIN, Domain, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import family
 from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
+from hvsim.lab.real_daemons import find, prepare
 from hvsim.lab.rundir import RunDir, claim
 from hvsim.lab.teardown import take_down
 from hvsim.xenstore.client import PATIENCE, SocketStore, connect
@@ -64,17 +65,19 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
     """
     begun = time.monotonic()
     run = claim(lab.name, str(lab.file))
-    process: subprocess.Popen[bytes] | None = None
-    with _undone(run):
+    with _undone(run) as started:
+        run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
+        prepare(lab, run)
         process = launch(run, boot_config(lab, run))
+        started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
         with Control(run.control, alive=lambda: run.running) as control:
             control.data("ready", patience=TOOLSTACK_TIMEOUT)
             say(
-                f"dom0: hypervisor, xenstored, kernel, xenconsoled, toolstack "
-                f"(pid {process.pid}, {run.path})"
+                f"dom0: hypervisor, {_named('xenstored', lab.store)}, kernel, "
+                f"{_named('xenconsoled', lab.console)}, toolstack (pid {process.pid}, {run.path})"
             )
             control.data("lab", **_defaults(lab, run))
             with connect(str(run.xenstored), "LAB", run.name) as store:
@@ -101,10 +104,14 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
 
 
 @contextlib.contextmanager
-def _undone(run: RunDir) -> Iterator[None]:
-    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice."""
+def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice.
+
+    Children of ours belong into the list that this yields: they are waited for then.
+    """
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        yield
+        yield started
     except BaseException as error:
         # Of Ctrl-C and of faults of ours the logs say nothing.
         tail = _logs(run) if isinstance(error, HvsimError | StoreError | OSError) else None
@@ -112,9 +119,16 @@ def _undone(run: RunDir) -> Iterator[None]:
             take_down(run, now=True)
         if run.path.exists():  # a second Ctrl-C came in the middle of it
             take_down(run, now=True)
+        for process in started:
+            process.wait()
         if tail is not None:
             raise UpError(f"{error}{tail}") from error
         raise
+
+
+def _named(role: str, program: str) -> str:
+    """A process of dom0 for the reader: what it is, and which program when it is not ours."""
+    return role if program == BUILTIN else f"{role} ({find(program)})"
 
 
 def _logs(run: RunDir, lines: int = 8) -> str:

@@ -77,7 +77,9 @@ def _join(pty: int, source: int, sink: int) -> None:
 def _copy_out(pty: int, sink: int) -> bool:
     try:
         data = os.read(pty, 4096)
-    except OSError:  # EIO: xenconsoled closed its side, the domain is gone
+    except OSError:
+        data = b""
+    if not data:  # xenconsoled has closed its side: the domain is gone
         return False
     while data:
         data = data[os.write(sink, data) :]

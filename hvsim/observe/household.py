@@ -13,7 +13,7 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
 
     `processes` has the hypervisor and every program of dom0 with role and pid; `domains` has
     one row for each domain with domid, name, role, pid, state and devices; `waits` says which
-    device waits for whom.
+    device waits for whom; `lost`, when it says something, why there is no store any more.
     """
     data = control.data("ps") or {}
     domains = [dict(row) for row in data.get("domains", [])]
@@ -52,4 +52,5 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
         "processes": processes,
         "domains": domains,
         "waits": waits(domains, states),
+        "lost": data.get("lost") or "",
     }

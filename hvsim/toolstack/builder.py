@@ -142,9 +142,11 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
 
 def outside(toolstack: Toolstack, domid: int, request: CreateRequest) -> dict[str, Any]:
     """What a process needs beside that in order to run programs of the machine."""
+    # Xen's own stores have no socket that acts as a domain.
+    door = str(door_path(toolstack.store_path, domid)) if toolstack.our_store else ""
     return {
         "executables": True,
-        "store_socket": str(door_path(toolstack.store_path, domid)),
+        "store_socket": door,
         "hosts": request.args.get("hosts") or {},
     }
 

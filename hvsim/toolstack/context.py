@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
-from hvsim.toolstack.store import Store, open_store
+from hvsim.toolstack.store import PATIENCE, Store, open_store
 
 PAGES_PER_MIB: Final = 256
 
@@ -144,6 +146,9 @@ class Toolstack:
         hypervisor: hypercalls.
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
+        our_store: the store is that of hvsim, not one of Xen's own daemons.
+        tasks: what goes on beside the verbs; the daemon's own group.
+        lost: why there is no store any more and will be none; "" while there is one.
     """
 
     def __init__(self, dom: Domain) -> None:
@@ -156,13 +161,25 @@ class Toolstack:
         self.guests: Final[dict[int, Guest]] = {}
         self.defaults = Defaults()
         self.stopping = False
+        self.lost = ""
+        self.our_store: Final = not args.get("mourn")
+        # Ours comes back when it has died; a real one does not.
+        self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()
+        self.tasks: TaskGroup
         self._transactions: Final = anyio.Lock()
 
     @asynccontextmanager
     async def store(self, label: str = "XL") -> AsyncIterator[Store]:
-        """A store connection for one operation.  Raises OSError."""
-        async with open_store(self.store_path, label, self.lab, self._transactions) as store:
+        """A store connection for one operation.
+
+        Raises: OSError; ToolstackError when the store is lost.
+        """
+        if self.lost:
+            raise ToolstackError(self.lost)
+        async with open_store(
+            self.store_path, label, self.lab, self._transactions, self._patience
+        ) as store:
             yield store
 
     def guest(self, domid: int) -> Guest | None:
@@ -173,6 +190,13 @@ class Toolstack:
         """Something happened to a domain: wake whoever waits for that."""
         event, self.changed = self.changed, anyio.Event()
         event.set()
+
+    def known(self, text: str) -> int | None:
+        """The number of the domain that *text* names, without asking the store."""
+        if text.isascii() and text.isdigit():
+            return int(text)
+        named = {guest.name: guest.domid for guest in self.guests.values()}
+        return {"Domain-0": 0, **named}.get(text)
 
     async def names(self, store: Store, infos: list[DomainInfo]) -> list[str | None]:
         """The names of domains, None for one that has left the store (a zombie)."""

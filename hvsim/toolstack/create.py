@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, layout, nic
+from hvsim.toolstack import builder, device, device_model, layout, nic
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -148,6 +148,8 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
                     "vif devices"
                 ),
             ) from None
+    if device_model.needed(guest):
+        await device_model.start(toolstack, store, guest)
     if not request.paused and not hasty:
         toolstack.hypervisor.unpause(domid)
 

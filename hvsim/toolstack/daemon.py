@@ -13,11 +13,11 @@ from hvsim.toolstack import create, execute, lifecycle, processes
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
-from hvsim.toolstack.destroy import destroy
+from hvsim.toolstack.destroy import destroy, end
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.reply import Reply
-from hvsim.toolstack.supervise import supervise
+from hvsim.toolstack.supervise import follow, mourn, supervise
 from hvsim.toolstack.xl import main as xl
 
 READY_TIMEOUT: Final = 20.0
@@ -33,6 +33,7 @@ class Verbs:
         self._waits = processes.Waits()
         self.captures = Captures(toolstack)
         self.ready = anyio.Event()
+        self.failure = ""
 
     def table(self) -> dict[str, Any]:
         """Name -> verb."""
@@ -78,6 +79,8 @@ class Verbs:
     async def verb_ready(self, request: dict[str, Any], reply: Reply) -> int:
         """Answers once dom0 stands."""
         await self.ready.wait()
+        if self.failure:
+            raise ToolstackError(self.failure)
         reply.data = {"version": __version__}
         return 0
 
@@ -104,6 +107,8 @@ class Verbs:
         if not process and self._is_dom0_process(name):
             domid: int | None = 0  # `fault kill xenstored`: not by asking the store who that is
             process = name
+        elif self._toolstack.lost:
+            domid = self._toolstack.known(name)
         else:
             async with self._toolstack.store() as store:
                 domid = await self._toolstack.find(store, name)
@@ -134,6 +139,9 @@ class Verbs:
             raise ToolstackError("stop: timeout must be a number of seconds", code=2)
         toolstack = self._toolstack
         toolstack.stopping = True
+        if toolstack.lost:
+            reply.data = await self._end_all()
+            return 0
         stopped: list[str] = []
         destroyed: list[str] = []
         guests = list(toolstack.guests.values())
@@ -145,6 +153,16 @@ class Verbs:
                 await destroy(toolstack, info.domid)
         reply.data = {"stopped": stopped, "destroyed": destroyed}
         return 0
+
+    async def _end_all(self) -> dict[str, Any]:
+        """Without a store nobody can be asked, and there is nothing to be cleared away in it."""
+        toolstack = self._toolstack
+        names = {guest.domid: guest.name for guest in toolstack.guests.values()}
+        domids = [info.domid for info in toolstack.hypervisor.domains() if info.domid]
+        for domid in domids:
+            await end(toolstack, domid)
+        destroyed = [names.get(domid, f"domain {domid}") for domid in domids]
+        return {"stopped": [], "destroyed": destroyed, "why": "the store has ended"}
 
     async def _stop(
         self, guests: Iterable[Guest], timeout: float, stopped: list[str], destroyed: list[str]
@@ -168,7 +186,10 @@ class Verbs:
 
 
 async def _stand_up_dom0(toolstack: Toolstack) -> None:
-    """Wait for the store, and write what xen-init-dom0 writes."""
+    """Wait for the store, and write what xen-init-dom0 writes.
+
+    Raises: TimeoutError; ToolstackError when the store ends before it served.
+    """
     dom0 = domain_path(0)
     with anyio.fail_after(READY_TIMEOUT):
         while True:
@@ -192,12 +213,21 @@ async def serve(dom: Domain) -> None:
     endpoint = str(dom.args.get("control") or f"ipc://{toolstack.run_dir}/control")
     server = ControlServer(endpoint, verbs.table(), dom.log)
     async with anyio.create_task_group() as tasks:
+        toolstack.tasks = tasks
         tasks.start_soon(server.serve, tasks)
+        followers = dom.args.get("followers") or ()
         for spec in dom.args.get("supervise") or ():
-            tasks.start_soon(supervise, toolstack, spec)
-        await _stand_up_dom0(toolstack)
-        tasks.start_soon(lifecycle.watch_domains, toolstack, tasks)
-        tasks.start_soon(verbs.captures.reap)
+            tasks.start_soon(supervise, toolstack, spec, followers)
+        for spec in dom.args.get("mourn") or ():
+            tasks.start_soon(mourn, toolstack, spec)
+        try:
+            await _stand_up_dom0(toolstack)
+            await follow(toolstack, followers)
+        except ToolstackError as failure:
+            verbs.failure = str(failure)
+        else:
+            tasks.start_soon(lifecycle.watch_domains, toolstack, tasks)
+            tasks.start_soon(verbs.captures.reap)
         verbs.ready.set()
 
 

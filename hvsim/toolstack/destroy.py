@@ -12,7 +12,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import hotplug
+from hvsim.toolstack import device_model, hotplug
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, absent
 from hvsim.toolstack.layout import Device, domain_path, libxl_path
@@ -61,17 +61,18 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
             tasks.start_soon(_closed, store, device)
     for device in split:
         await _finish(toolstack, store, device)
+    await device_model.stop(toolstack, store, domid)
     await _sweep(store, root)
     dom = domain_path(domid)
     vm = await store.read(f"{dom}/vm")
     batch = [requests.rm(vm)] if vm and vm.startswith("/vm/") else []
     batch += [requests.rm(dom), requests.rm(libxl_path(domid)), requests.rm(f"{dom}/hvmloader")]
     await store.batch(batch)
-    await _end(toolstack, domid)
+    await end(toolstack, domid)
 
 
-async def _end(toolstack: Toolstack, domid: int) -> None:
-    """The domain itself; asked for again while the hypervisor still waits for its processes."""
+async def end(toolstack: Toolstack, domid: int) -> None:
+    """The domain itself, not its nodes; asked for again while its processes are still ending."""
     for _ in range(DESTROY_ATTEMPTS):
         try:
             toolstack.hypervisor.destroy(domid)
@@ -92,9 +93,9 @@ async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
     backends = await store.read_many(f"{root}/{name}/backend" for name in names)
     found = []
     for name, backend in zip(names, backends, strict=True):
-        owner = devices.backend_domid(backend)
-        if owner is not None:
-            found.append(Device(domid, kind, int(name), owner))
+        device = devices.of_backend(domid, kind, int(name), backend)
+        if device is not None:
+            found.append(device)
     return found
 
 
@@ -104,7 +105,7 @@ async def _closed(store: Store, device: Device) -> None:
 
 
 async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
-    if device.backend_domid == 0:
+    if hotplug.needed(device):
         await hotplug.remove(toolstack, device)
     await devices.forget(store, device)
 

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from hvsim.toolstack import devids, hotplug, layout, quota_hint
+from hvsim.toolstack import device_model, devids, hotplug, layout, quota_hint
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -16,6 +16,10 @@ HOTPLUG_TIMEOUT: Final = 40.0
 """Seconds that a hotplug script may take (LIBXL_HOTPLUG_TIMEOUT)."""
 DESTROY_TIMEOUT: Final = 10.0
 """Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""
+
+QDISK: Final = "qdisk"
+_QEMU_FORMATS: Final = {"raw": "aio"}
+"""Formats that have another name before the image's path (libxl__device_disk_string_of_format)."""
 
 CLOSED: Final = "6"
 INIT_WAIT: Final = "2"
@@ -42,7 +46,8 @@ async def plan(
         if found is None or toolstack.hypervisor.info(found) is None:
             raise ToolstackError()  # libxl has no words of its own for it
         backend = found
-    if disk.format != "raw" or disk.backendtype not in (None, "phy"):
+    backendtype = _backendtype(disk)
+    if backendtype is None:
         raise ToolstackError(
             libxl(
                 "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
@@ -52,6 +57,8 @@ async def plan(
     target = toolstack.resolve(disk.target, request)
     if backend == 0:
         _check_target(disk.vdev, target)
+    if backendtype == QDISK:
+        target = f"{_QEMU_FORMATS.get(disk.format, disk.format)}:{target}"
     vbd = Vbd(
         params=target,
         vdev=disk.vdev,
@@ -59,8 +66,22 @@ async def plan(
         cdrom=disk.cdrom,
         discard=disk.discard,
         script=disk.script or layout.BLOCK_SCRIPT,
+        backendtype=backendtype,
+        format=disk.format,
     )
-    return Disk(Device(domid, "vbd", number, backend), vbd)
+    kind = QDISK if backendtype == QDISK else ""
+    return Disk(Device(domid, "vbd", number, backend, kind), vbd)
+
+
+def _backendtype(disk: DiskConfig) -> str | None:
+    """What serves a disk: the first of phy and qdisk that can, when the config leaves it open;
+    None when what it names cannot (disk_try_backend).  There is no blktap."""
+    can = {
+        "phy": disk.format == "raw",
+        QDISK: disk.script is None,
+    }
+    wanted = [disk.backendtype] if disk.backendtype else list(can)
+    return next((kind for kind in wanted if can.get(kind)), None)
 
 
 def _check_target(vdev: str, target: str) -> None:
@@ -83,6 +104,8 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     device = disk.device
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
     await store.commit(layout.add_vbd(device, disk.vbd), what)
+    if device.backend_kind == QDISK:
+        return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
     try:
         await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
     except TimeoutError:
@@ -93,7 +116,7 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
             ),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    if device.backend_domid == 0:  # in a driver domain the script runs there
+    if hotplug.needed(device):
         await hotplug.add(toolstack, device)
 
 
@@ -116,6 +139,11 @@ async def attach(
             early,
             failed,
         )
+    if disk.device.backend_kind == QDISK and disk.device.backend_domid == 0:
+        try:
+            await device_model.check_running(store, domid)
+        except ToolstackError as error:
+            raise ToolstackError(*error.lines, early, failed) from None
     try:
         await make(toolstack, store, disk)
     except ToolstackError as error:
@@ -137,8 +165,8 @@ async def lookup(store: Store, domid: int, vdev: str) -> Device:
     if number is None:
         raise ToolstackError(missing)
     backend = await store.read(f"{layout.libxl_path(domid)}/device/vbd/{number}/backend")
-    domain = backend_domid(backend)
-    if backend is None or domain is None:
+    device = of_backend(domid, "vbd", number, backend)
+    if device is None:
         raise ToolstackError(
             libxl(
                 "libxl_disk.c:516:libxl__disk_from_xenstore: disk "
@@ -147,14 +175,16 @@ async def lookup(store: Store, domid: int, vdev: str) -> Device:
             ),
             missing,
         )
-    return Device(domid, "vbd", number, domain)
+    return device
 
 
-def backend_domid(path: str | None) -> int | None:
-    """Whose tree a backend's path lies in."""
+def of_backend(domid: int, kind: str, devid: int, path: str | None) -> Device | None:
+    """The device whose backend is at *path*; None when that is no backend's path."""
     parts = (path or "").split("/")
-    ours = len(parts) > 4 and parts[:3] == ["", "local", "domain"] and parts[3].isdecimal()
-    return int(parts[3]) if ours else None
+    ours = len(parts) > 5 and parts[:3] == ["", "local", "domain"] and parts[3].isdecimal()
+    if not ours:
+        return None
+    return Device(domid, kind, devid, int(parts[3]), parts[5] if parts[5] != kind else "")
 
 
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
@@ -199,7 +229,7 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
             ),
             failed,
         ) from None
-    if device.backend_domid == 0:
+    if hotplug.needed(device):
         await hotplug.remove(toolstack, device)
     await forget(store, device)
     return []

@@ -17,6 +17,12 @@ _LOOKED_AT: Final = {"vbd": ("type", "params", "mode", "node"), "vif": ("vifname
 """What the script of a device that goes reads."""
 
 
+def needed(device: Device) -> bool:
+    """Whether a device has a script that runs here: in a driver domain it runs there, and QEMU
+    opens its images itself."""
+    return device.backend_domid == 0 and device.backend_kind != "qdisk"
+
+
 async def add(toolstack: Toolstack, device: Device) -> None:
     """Make the image of a new disk available.
 

@@ -16,11 +16,16 @@ from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_populate,
     HVSIM_DOMCTL_set_start_info,
     HVSIM_DOMCTL_spawn,
+    HVSIM_OP_note,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
+    HYPERVISOR_hvsim_op,
     HYPERVISOR_sched_op,
     HYPERVISOR_sysctl,
+    HYPERVISOR_xen_version,
+    XENVER_extraversion,
+    XENVER_version,
 )
 from hvsim.abi.sched import SCHEDOP_remote_shutdown
 from hvsim.domain.domain import Domain
@@ -169,6 +174,17 @@ class Hypervisor:
         """The hypervisor's own messages (``xl dmesg``)."""
         return str(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, clear)[0])
 
+    def machine(self) -> dict[str, Any]:
+        """The machine's size, and what is free (XEN_SYSCTL_physinfo)."""
+        found: dict[str, Any] = self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]
+        return found
+
+    def version(self) -> tuple[int, int, str]:
+        """Major and minor number, and what follows them."""
+        number = int(self._call(HYPERVISOR_xen_version, XENVER_version)[0])
+        extra = str(self._call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
+        return number >> 16, number & 0xFFFF, extra
+
     def ledger(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What was decided and why, from record *after* on."""
         records = self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)[0]
@@ -176,7 +192,7 @@ class Hypervisor:
 
     def ledger_seq(self) -> int:
         """The number of the newest record."""
-        return int(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]["ledger_seq"])
+        return int(self.machine()["ledger_seq"])
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process of every domain."""
@@ -185,6 +201,10 @@ class Hypervisor:
     def spawn(self, domid: int, spec: dict[str, Any]) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""
         self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
+
+    def note(self, kind: str, domid: int, text: str) -> None:
+        """A line for the ledger and the console; *kind* is e.g. ``store.lost``."""
+        self._call(HYPERVISOR_hvsim_op, HVSIM_OP_note, kind, domid, text)
 
     def fault(self, domid: int, process: str, action: str) -> int:
         """Kill, stall or resume a process ("" is the main one); returns its pid."""

@@ -151,12 +151,14 @@ class Device:
 
     Attributes:
         kind: "vbd", "vif" or "console".
+        backend_kind: what serves it when that is not of the same name: "qdisk" for QEMU.
     """
 
     domid: int
     kind: str
     devid: int
     backend_domid: int
+    backend_kind: str = ""
 
     @property
     def frontend(self) -> str:
@@ -168,7 +170,8 @@ class Device:
     @property
     def backend(self) -> str:
         """The directory of the serving half, in the tree of the serving domain."""
-        return f"{domain_path(self.backend_domid)}/backend/{self.kind}/{self.domid}/{self.devid}"
+        kind = self.backend_kind or self.kind
+        return f"{domain_path(self.backend_domid)}/backend/{kind}/{self.domid}/{self.devid}"
 
     @property
     def libxl(self) -> str:
@@ -191,8 +194,9 @@ class Vbd:
     """What the store says of a virtual disk.
 
     Attributes:
-        params: the image.
+        params: the image; for QEMU its format as well ("qcow2:/images/a.qcow2").
         vdev: its name in the guest.
+        backendtype: "phy", or "qdisk", which has no hotplug script.
     """
 
     params: str
@@ -201,19 +205,22 @@ class Vbd:
     readonly: bool = False
     cdrom: bool = False
     discard: bool = True
+    backendtype: str = "phy"
+    format: str = "raw"
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""
+        script = [("script", self.script)] if self.backendtype == "phy" else []
         return [
             ("params", self.params),
-            ("script", self.script),
+            *script,
             ("frontend-id", str(device.domid)),
             ("online", "1"),
             ("removable", str(int(self.cdrom))),
             ("bootable", "1"),
             ("state", "1"),
             ("dev", self.vdev),
-            ("type", "phy"),
+            ("type", self.backendtype),
             ("mode", "r" if self.readonly else "w"),
             ("device-type", "cdrom" if self.cdrom else "disk"),
             ("discard-enable", str(int(self.discard and not self.readonly))),
@@ -322,12 +329,18 @@ def add_console(device: Device, port: int, gfn: int) -> list[Request]:
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
 
+def device_model_path(domid: int) -> str:
+    """Where the QEMU of a guest says how it is; in the tree of dom0, which it runs in."""
+    return f"{domain_path(0)}/device-model/{domid}"
+
+
 def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list[Request]:
     """The transaction that gives a device to another backend while its frontend lives on.
 
     Real libxl cannot do this (surprise 42 of a real host: nothing reconnects by itself); it is
     the recovery protocol of this host.  The backend's half is made as at an attach, the
     frontend's names the new backend and goes back to state 1, everything else of it stays.
+    *new* is *old* when only the program behind the backend is another one.
 
     Args:
         keys: what the frontend's directory holds.  A node keeps its permissions when it is

@@ -18,7 +18,7 @@ from hvsim.abi.sched import (
 )
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.requests import StoreError
+from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Guest, Toolstack
 from hvsim.toolstack.create import create
@@ -37,12 +37,15 @@ _EVENTS: Final = {
 
 
 async def watch_domains(toolstack: Toolstack, tasks: TaskGroup) -> None:
-    """Act upon every domain that stops; runs until it is cancelled."""
-    async with toolstack.store() as store, store.watching("@releaseDomain") as watch:
-        while True:
-            await watch.next()
-            _look(toolstack, tasks)
-            toolstack.notice()
+    """Act upon every domain that stops; runs until it is cancelled, or the store is lost."""
+    try:
+        async with toolstack.store() as store, store.watching("@releaseDomain") as watch:
+            while True:
+                await watch.next()
+                _look(toolstack, tasks)
+                toolstack.notice()
+    except StoreDisconnected as gone:
+        toolstack.dom.log(f"domains that stop are not seen to any more: {gone}")
 
 
 def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:

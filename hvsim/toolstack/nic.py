@@ -132,8 +132,8 @@ async def lookup(store: Store, domid: int, text: str) -> Device:
     else:
         number = text
     backend = await store.read(f"{root}/{number}/backend") if number.isdecimal() else None
-    owner = devices.backend_domid(backend)
-    if owner is None:
+    device = devices.of_backend(domid, "vif", int(number), backend) if backend else None
+    if device is None:
         raise ToolstackError(
             libxl(
                 "libxl_xshelp.c:206:libxl__xs_read_mandatory: xenstore read failed: "
@@ -141,7 +141,7 @@ async def lookup(store: Store, domid: int, text: str) -> Device:
             ),
             f"Unknown device {text}.",
         )
-    return Device(domid, "vif", int(number), owner)
+    return device
 
 
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:

@@ -86,6 +86,8 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
     """All domains with their devices, and all processes."""
     infos = toolstack.hypervisor.domains()
     processes = toolstack.hypervisor.processes()
+    if toolstack.lost:
+        return {**_without_store(toolstack, infos, processes), "lost": toolstack.lost}
     async with toolstack.store() as store:
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
@@ -100,6 +102,17 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
     domains = [
         _domain(toolstack, info, name, health, processes, devices.get(info.domid, []))
         for info, name, health in zip(infos, names, healths, strict=True)
+    ]
+    return {"domains": domains, "processes": processes}
+
+
+def _without_store(
+    toolstack: Toolstack, infos: list[DomainInfo], processes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What can be told when the store is lost: no states of devices, and names from memory."""
+    names = {0: "Domain-0", **{guest.domid: guest.name for guest in toolstack.guests.values()}}
+    domains = [
+        _domain(toolstack, info, names.get(info.domid), None, processes, []) for info in infos
     ]
     return {"domains": domains, "processes": processes}
 

@@ -13,6 +13,7 @@ The frontend keeps unanswered requests, connects to the new backend, and issues 
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -25,7 +26,7 @@ from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import Device, domain_path
+from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.store import Store
 
 FIRST_DELAY: Final = 0.1
@@ -68,7 +69,7 @@ def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk | 
 async def move(store: Store, owner: Guest, attached: Disk | Nic, backend_domid: int) -> None:
     """Give a device of *owner* to the backend in *backend_domid*.  Raises: StoreError."""
     old = attached.device
-    new = Device(old.domid, old.kind, old.devid, backend_domid)
+    new = replace(old, backend_domid=backend_domid)
 
     async def change(tx: int) -> None:
         keys = await _keys(store, tx, old.frontend)

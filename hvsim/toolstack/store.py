@@ -12,7 +12,7 @@ import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.requests import Request, StoreError
+from hvsim.domain.xenbus.requests import Request, StoreDisconnected, StoreError
 from hvsim.xenstore.aio import AsyncStore, connect
 from hvsim.xenstore.aio_wire import AsyncWatch
 
@@ -22,6 +22,9 @@ PATIENCE: Final = 10.0
 """Seconds that an operation waits for a store that has died and is started again."""
 MAX_ATTEMPTS: Final = 64
 """How often a transaction is begun anew after a conflict."""
+PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 0.05
+"""Seconds between two attempts: by how much it grows, and to what."""
 
 
 class Store:
@@ -52,8 +55,8 @@ class Store:
         try:
             return await self._client.directory(path, tx)
         except StoreError as error:
-            if error.errno == errno.EAGAIN:
-                raise  # the store has died under the transaction
+            if error.errno == errno.EAGAIN or isinstance(error, StoreDisconnected):
+                raise  # the store has died, under the transaction or for good
             return []
 
     async def write(self, path: str, value: str) -> None:
@@ -68,7 +71,9 @@ class Store:
         # One at a time within this process (xl holds a lock as well): two that make children of
         # the same parent would only throw each other out.
         async with self._lock:
-            for _ in range(MAX_ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
+                if attempt > 2:  # somebody is busy in the same place
+                    await anyio.sleep(min(LONGEST_PAUSE, (attempt - 2) * PAUSE))
                 tx = int(await self.call(requests.transaction_start()))
                 try:
                     result = await fn(tx)
@@ -147,14 +152,17 @@ class Watching:
 
 
 @asynccontextmanager
-async def open_store(path: str, label: str, lab: str, lock: anyio.Lock) -> AsyncIterator[Store]:
+async def open_store(
+    path: str, label: str, lab: str, lock: anyio.Lock, patience: float = PATIENCE
+) -> AsyncIterator[Store]:
     """A connection to the store's socket, named *label* in its trace.
 
-    Transactions of connections with the same *lock* do not overlap.
+    Transactions of connections with the same *lock* do not overlap.  *patience*: seconds to wait
+    for a store that has died.
 
     Raises: OSError when the store is not there.
     """
-    client = await connect(path, label, lab, patience=PATIENCE)
+    client = await connect(path, label, lab, patience=patience)
     try:
         yield Store(client, lock)
     finally:

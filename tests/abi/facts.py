@@ -9,10 +9,12 @@ from typing import Final
 from hvsim.abi import (
     blkif,
     console,
+    devices,
     domctl,
     errno,
     event_channel,
     grant_table,
+    guest_calls,
     hypercall,
     memory,
     ring,
@@ -28,9 +30,11 @@ Value = int | str
 MODULES: Final = (
     blkif,
     console,
+    devices,
     domctl,
     event_channel,
     grant_table,
+    guest_calls,
     hypercall,
     memory,
     ring,
@@ -67,7 +71,6 @@ UNUSED_SECTIONS: Final = {
     "9pfs": "9pfs devices are not built yet",
     "pciif": "PCI pass-through is not built yet",
     "vchan": "vchan is not built yet",
-    "linux_ioctls": "domains are processes of our own and do not open /dev/xen/*",
 }
 
 # Single keys without a value of ours, each for its own reason.
@@ -148,15 +151,9 @@ UNUSED_KEYS: Final = {
         ),
         "memory calls carry msgpack values, not this structure",
     ),
-    "domctl_sysctl": dict.fromkeys(
-        (
-            "sizeof(struct xen_domctl)",
-            "sizeof(struct xen_sysctl)",
-            "sizeof(struct xen_sysctl_getdomaininfolist)",
-            "sizeof(struct xen_sysctl_physinfo)",
-        ),
-        "control calls carry msgpack values, not this structure",
-    ),
+    "linux_ioctls": {
+        "IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS": "there are no DMA buffers",
+    },
     "other_io": dict.fromkeys(
         (
             "sizeof(struct xendispl_req)",
@@ -211,6 +208,10 @@ def _size(type_name: str) -> int | None:
         return blkif.ENTRY_SIZE
     if type_name == "xen_domain_handle_t":
         return domctl.HANDLE_SIZE
+    if type_name == "struct xen_domctl":
+        return guest_calls.DOMCTL_SIZE
+    if type_name == "struct xen_sysctl":
+        return guest_calls.SYSCTL_SIZE
     layout = LAYOUTS.get(type_name)
     return layout.size if layout else None
 

@@ -22,8 +22,9 @@ pytestmark = [
 
 PREFIXES = (
     "BLKIF_", "CONSOLEIO_", "DOMID_", "EVTCHN", "GNTCOPY_", "GNTMAP_", "GNTST_", "GNTTAB", "GTF_",
-    "HYPERVISOR_", "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_", "VCPUOP_", "VDISK_", "VIRQ_",
-    "XENMEM_", "XENSTORE_", "XENVER_", "XEN_", "XS_",
+    "GNTALLOC_FLAG", "HYPERVISOR_", "IOCTL_", "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_",
+    "UNMAP_NOTIFY_", "VCPUOP_", "VDISK_", "VIRQ_", "XENMEM_", "XENSTORE_", "XENVER_", "XEN_",
+    "XS_",
 )  # fmt: skip
 # Ours alone, and no name of the header.
 OURS_ALONE = frozenset({"HYPERVISOR_hvsim_op"})
@@ -34,6 +35,7 @@ PREAMBLE = """
 #include <stdio.h>
 #include <string.h>
 #include <errno.h>
+#include <sys/ioctl.h>
 #define __XEN_TOOLS__ 1
 #include <xen/xen.h>
 #include <xen/version.h>
@@ -50,6 +52,10 @@ PREAMBLE = """
 #include <xen/io/xenbus.h>
 #include <xen/io/protocols.h>
 #include <xen/io/xs_wire.h>
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
+#include <xen/sys/gntalloc.h>
+#include <xen/sys/privcmd.h>
 static void number(const char *key, long long value) { printf("[\\"%s\\", %lld]\\n", key, value); }
 static void text(const char *key, const char *value)
 { printf("[\\"%s\\", \\"%s\\"]\\n", key, value); }

@@ -81,6 +81,16 @@ def test_input_reaches_it_whole_and_so_does_its_output(lab: Commands) -> None:
     assert out == data
 
 
+def test_it_holds_its_three_descriptors_and_the_door_alone(lab: Commands) -> None:
+    """Also what it leaves running must not keep the command's own pipes open."""
+    script = 'for fd in /proc/self/fd/*; do readlink "$fd" | sed "s/:.*//"; done | sort | uniq -c'
+    done = lab.run("exec", "one", "--", "sh", "-c", f"{script}; sleep 1000 >/dev/null 2>&1 &")
+    assert done.returncode == 0
+    assert "pipe" in done.stdout
+    held = lab.ok("exec", "one", "--", "sh", "-c", "ls /proc/$$/fd | wc -l")
+    assert int(held) <= 5
+
+
 @pytest.mark.parametrize(
     ("command", "status", "text"),
     [

@@ -50,3 +50,25 @@ def test_the_end_of_a_pipe_leaves_too() -> None:
 def test_a_console_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(ConsoleError, match="is the domain still there"):
         attach(str(tmp_path / "pts"), 0, 1)
+
+
+def test_the_end_of_the_domain_leaves_too() -> None:
+    """xenconsoled closes the pty; on this side that is read as an end of file, again and again."""
+    master, slave = pty.openpty()
+    path = os.ttyname(slave)
+    keys_out, keys_in = os.pipe()
+    screen_out, screen_in = os.pipe()
+    thread = threading.Thread(target=attach, args=(path, keys_out, screen_in), daemon=True)
+    try:
+        thread.start()
+        os.write(master, b"x")
+        assert os.read(screen_out, 1) == b"x"
+        os.close(slave)
+        os.close(master)
+        thread.join(5.0)
+        assert not thread.is_alive()
+    finally:
+        os.close(keys_in)  # ends one that has not noticed
+        thread.join(5.0)
+        for fd in (keys_out, screen_out, screen_in):
+            os.close(fd)

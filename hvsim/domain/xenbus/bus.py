@@ -279,7 +279,9 @@ class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
         """Whether ``backend`` names another place now; the driver is told then."""
         driver = self.drivers.get(device.nodename)
         path = device.read("backend")
-        if driver is None or not path or path == device.otherend:
+        if driver is None or not path:
+            return False
+        if path == device.otherend and not self._begins_again(device):
             return False
 
         device.unwatch_otherend()
@@ -300,6 +302,18 @@ class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
 
         self.guard(device, move)
         return True
+
+    def _begins_again(self, device: FrontendDevice) -> bool:
+        """Whether the toolstack put a device that is in use back to its beginning, because the
+        program behind its backend is another one.
+
+        The directory is still the one that the driver published its ring in; one that was
+        removed and made anew is empty of that, and another device.
+        """
+        if device.state == XenbusState.Initialising:
+            return False
+        state, *published = device.read_many(["state", "event-channel", "event-channel-tx"])
+        return parse_state(state) == XenbusState.Initialising and any(published)
 
     def close_all(self, timeout: float = CLOSE_TIMEOUT) -> list[str]:
         """Close every Connected device in order, the last that came first, one after another.

@@ -21,10 +21,11 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.vcpu import Timer, WaitTimeout
-from hvsim.domain.xenbus.client import StoreError, Watch
+from hvsim.domain.xenbus.client import StoreDisconnected, StoreError, Watch
 from hvsim.drivers.console.log import ConsoleLog, log_name
 from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
 from hvsim.drivers.console.terminal import Terminal
+from hvsim.xenstore.client import SocketStore
 from hvsim.xenstore.reconnect import LastingStore
 
 PERIOD: Final = 0.2
@@ -142,7 +143,7 @@ class Connection:
 class Daemon:
     """All consoles."""
 
-    def __init__(self, dom: Domain, store: LastingStore, log_dir: Path) -> None:
+    def __init__(self, dom: Domain, store: SocketStore, log_dir: Path) -> None:
         self._dom = dom
         self._store = store
         self._log_dir = log_dir
@@ -152,8 +153,9 @@ class Daemon:
     def start(self) -> None:
         """Watch for domains; those that are there are served at once."""
         self._listen(self._store.transport.fileno())
-        self._store.transport.on_lost = self._dom.vcpu.remove_fd
-        self._store.transport.on_back = self._listen
+        if isinstance(self._store, LastingStore):
+            self._store.transport.on_lost = self._dom.vcpu.remove_fd
+            self._store.transport.on_back = self._listen
         for path in ("@introduceDomain", "@releaseDomain"):
             self._store.watch(path, self._domains_changed)
         self.poll()
@@ -163,9 +165,13 @@ class Daemon:
 
     def poll(self) -> None:
         """Handle all that the store said, also while it was asked for something else."""
-        self._store.poll(0.0)
-        while self._store.pending_events:
-            self._store.dispatch_events()
+        try:
+            self._store.poll(0.0)
+            while self._store.pending_events:
+                self._store.dispatch_events()
+        except StoreDisconnected as gone:
+            self._dom.vcpu.remove_fd(self._store.transport.fileno())
+            self._dom.log(f"the store has ended; consoles that are served go on: {gone}")
 
     def close(self) -> None:
         """Let go of every console."""
@@ -237,12 +243,16 @@ class Daemon:
         self._store.unwatch(self._watches.pop(domid))
 
 
-def _open_store(dom: Domain, path: str) -> LastingStore:
-    """Connect to the store, which starts at the same time.  Raises: WaitTimeout."""
+def _open_store(dom: Domain, path: str) -> SocketStore:
+    """Connect to the store, which starts at the same time.  Raises: WaitTimeout.
+
+    A real store does not come back when it has died, so nobody waits for it then.
+    """
+    kind = SocketStore if dom.args.get("real_store") else LastingStore
     deadline = time.monotonic() + STORE_TIMEOUT
     while True:
         try:
-            return LastingStore(path, "CONS", str(dom.args.get("lab") or "lab"))
+            return kind(path, "CONS", str(dom.args.get("lab") or "lab"))
         except OSError as failure:
             if time.monotonic() >= deadline:
                 raise WaitTimeout(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure

@@ -8,6 +8,7 @@ from hvsim.abi.hypercall import (
     HVSIM_MEM_alloc_extent,
     HVSIM_MEM_free_extent,
     HVSIM_MEM_get_extent,
+    HVSIM_MEM_get_foreign,
     HYPERVISOR_memory_op,
 )
 from hvsim.abi.memory import XENMEM_current_reservation, XENMEM_maximum_reservation
@@ -59,4 +60,15 @@ def free_extent(machine: Machine, caller: Process, number: int) -> Result:
 def get_extent(machine: Machine, caller: Process, gfn: int) -> Result:
     """(gfn) -> extent, first frame, pages, with the descriptor of an own extent"""
     extent = machine.extent_of(caller.domain, gfn)
+    return Answer((extent.id, extent.base_gfn, extent.nr_pages), [extent.memory])
+
+
+@hypercall(_OP, HVSIM_MEM_get_foreign, int, int)
+def get_foreign(machine: Machine, caller: Process, dom: int, gfn: int) -> Result:
+    """(dom, gfn) -> extent, first frame, pages, with the descriptor of an extent of a domain that
+    the caller has rights over (what a mmu_update with a foreign domain does)
+
+    It does not keep that domain: when it is gone its pages read as zeros.
+    """
+    extent = machine.extent_of(machine.governed(dom, caller), gfn)
     return Answer((extent.id, extent.base_gfn, extent.nr_pages), [extent.memory])

@@ -55,11 +55,12 @@ async def disks(store: Store, domid: int) -> list[dict[str, Any]]:
         )
         if backend is None or not name.isdecimal():
             continue
+        device = devices.of_backend(domid, "vbd", int(name), backend)
         state, port, ref = (_number(value) for value in front_values)
         rows.append(
             {
                 "vdev": int(name),
-                "backend_domid": devices.backend_domid(backend) or 0,
+                "backend_domid": device.backend_domid if device is not None else 0,
                 "handle": _number(frontend_id),
                 "state": state,
                 "event_channel": port,

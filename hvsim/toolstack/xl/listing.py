@@ -74,7 +74,7 @@ def configuration(name: str | None, info: DomainInfo, guest: Guest | None) -> di
                     "backend_domid": disk.device.backend_domid,
                     "pdev_path": disk.vbd.params,
                     "vdev": disk.vbd.vdev,
-                    "format": "raw",
+                    "format": disk.vbd.format,
                     "readwrite": int(not disk.vbd.readonly),
                 }
                 for disk in guest.disks.values()

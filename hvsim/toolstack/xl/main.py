@@ -16,10 +16,12 @@ from hvsim.toolstack.xl import (
     create,
     dmesg,
     identify,
+    info,
     listing,
     network,
     pausing,
     power,
+    vcpus,
 )
 from hvsim.toolstack.xl.command import Call, Command, UsageError
 
@@ -41,6 +43,8 @@ _ALL: Final = (
     network.DETACH,
     identify.DOMID,
     identify.DOMNAME,
+    info.COMMAND,
+    vcpus.COMMAND,
 )
 COMMANDS: Final = {command.name: command for command in _ALL}
 """The verbs that are built, by name."""

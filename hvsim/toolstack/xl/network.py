@@ -58,11 +58,12 @@ async def interfaces(store: Store, domid: int) -> list[dict[str, Any]]:
         )
         if backend is None or not name.isdecimal():
             continue
+        device = devices.of_backend(domid, "vif", int(name), backend)
         state, port, tx, rx = (_number(value) for value in front_values)
         rows.append(
             {
                 "devid": int(name),
-                "backend_domid": devices.backend_domid(backend) or 0,
+                "backend_domid": 0 if device is None else device.backend_domid,
                 "mac": mac or "",
                 "handle": _number(handle),
                 "state": state,

@@ -1,0 +1,299 @@
+/*
+ * The connection of this process to the one that stands for its kernel.
+ *
+ * Each process has its own: a pair of sockets, of which one end is sent through the door that the
+ * program inherited (HVSIM_DOOR).  A child notices that it is one by a page that the kernel wipes
+ * at fork, also where it was made by clone(2) behind the C library's back.
+ */
+#define _GNU_SOURCE
+#include "nodes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KNOWN 256
+#define HIGH 201 /* hidden descriptors lie from here on, where there is room */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int door = -2;   /* -2: not looked for yet; -1: there is none */
+static int wire = -1;   /* our end, or after a fork the parent's, to be closed */
+static int *attached;   /* in the wiped page: whether `wire` is this process's own */
+static struct {
+    uint64_t file;
+    enum kind kind;
+} known[KNOWN];
+static unsigned next_known;
+
+/* A system call as it is: the result, or a negative errno. */
+long raw(long number, long a, long b, long c, long d, long e, long f)
+{
+    int saved = errno;
+    long result = syscall(number, a, b, c, d, e, f);
+
+    if (result == -1)
+        result = -errno;
+    errno = saved;
+    return result;
+}
+
+void take(struct held *held)
+{
+    unsigned long all = ~0UL;
+
+    RAW6(SYS_rt_sigprocmask, SIG_SETMASK, &all, &held->mask, sizeof(all), 0, 0);
+    pthread_mutex_lock(&lock);
+}
+
+void give_back(const struct held *held)
+{
+    pthread_mutex_unlock(&lock);
+    RAW6(SYS_rt_sigprocmask, SIG_SETMASK, &held->mask, NULL, sizeof(held->mask), 0, 0);
+}
+
+int has_door(void)
+{
+    if (door == -2) {
+        const char *text = getenv("HVSIM_DOOR");
+        char *end = NULL;
+        long number = text ? strtol(text, &end, 10) : -1;
+
+        door = text && end != text && !*end && number >= 0 && number < 1 << 20 ? (int)number : -1;
+    }
+    return door >= 0;
+}
+
+int is_hidden(int fd)
+{
+    return fd >= 0 && ((fd == wire && attached && *attached) || (fd == door && has_door()));
+}
+
+int next_hidden(int from)
+{
+    int first = is_hidden(door) && door >= from ? door : -1;
+
+    return is_hidden(wire) && wire >= from && (first < 0 || wire < first) ? wire : first;
+}
+
+/* Let the other side read our memory where only a debugger may (Yama). */
+static void allow_reading(void)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (RAW6(SYS_getsockopt, door, SOL_SOCKET, SO_PEERCRED, &peer, &size, 0) == 0 && peer.pid > 0)
+        RAW6(SYS_prctl, PR_SET_PTRACER, peer.pid, 0, 0, 0, 0);
+}
+
+/* Send one end of a pair through the door.  Returns 0 or a negative errno. */
+static int attach(void)
+{
+    char control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec part = {.iov_base = "A", .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    int pair[2];
+    long done;
+
+    if (!has_door())
+        return -ENXIO;
+    if (!attached) {
+        long page = RAW6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                         -1, 0);
+        if (page < 0 && page > -(long)PAGE)
+            return (int)page;
+        RAW3(SYS_madvise, page, PAGE, MADV_WIPEONFORK);
+        attached = (int *)page;
+    }
+    if (wire >= 0) { /* a copy of the parent's, which must not outlive it here */
+        RAW1(SYS_close, wire);
+        wire = -1;
+    }
+    done = RAW6(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair, 0, 0);
+    if (done < 0)
+        return (int)done;
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(head), &pair[1], sizeof(int));
+    do
+        done = RAW3(SYS_sendmsg, door, &message, MSG_NOSIGNAL);
+    while (done == -EINTR);
+    RAW1(SYS_close, pair[1]);
+    if (done < 0) {
+        RAW1(SYS_close, pair[0]);
+        return done == -EBADF || done == -EPIPE || done == -ENOTSOCK ? -ENXIO : (int)done;
+    }
+    wire = (int)RAW3(SYS_fcntl, pair[0], F_DUPFD_CLOEXEC, HIGH);
+    if (wire < 0)
+        wire = pair[0];
+    else
+        RAW1(SYS_close, pair[0]);
+    *attached = 1;
+    allow_reading();
+    return 0;
+}
+
+void close_all(const struct answer *answer)
+{
+    for (int i = 0; i < answer->count; i++)
+        RAW1(SYS_close, answer->fds[i]);
+}
+
+/* Take the descriptors of a message into an answer. */
+static void adopt(struct msghdr *message, struct answer *answer)
+{
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
+        size_t size = head->cmsg_len - CMSG_LEN(0);
+
+        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+            continue;
+        while (size >= sizeof(int) && answer->count < MAX_FDS) {
+            memcpy(&answer->fds[answer->count],
+                   CMSG_DATA(head) + (size_t)answer->count * sizeof(int), sizeof(int));
+            answer->count++;
+            size -= sizeof(int);
+        }
+    }
+}
+
+int64_t ask(const struct request *request, const void *in, size_t in_size, void *out,
+            size_t out_size, struct answer *answer)
+{
+    static char control[CMSG_SPACE(MAX_FDS * sizeof(int))];
+    struct request again = *request;
+    struct iovec to[2] = {{(void *)&again, sizeof(again)}, {(void *)in, in_size}};
+    struct iovec from[2] = {{&answer->reply, sizeof(answer->reply)}, {out, out_size}};
+    struct msghdr message = {.msg_iov = to, .msg_iovlen = in_size ? 2 : 1};
+    long done;
+
+    answer->reply = (struct reply){0};
+    answer->count = 0;
+    answer->size = 0;
+    if (!attached || !*attached) {
+        done = attach();
+        if (done < 0)
+            return done;
+    }
+    do
+        done = RAW3(SYS_sendmsg, wire, &message, MSG_NOSIGNAL);
+    while (done == -EINTR);
+    if (done == -EFAULT) { /* the argument; whether that matters is the other side's to say */
+        again.flags |= BAD_ARGUMENT;
+        message.msg_iovlen = 1;
+        do
+            done = RAW3(SYS_sendmsg, wire, &message, MSG_NOSIGNAL);
+        while (done == -EINTR);
+    }
+    if (done >= 0) {
+        message = (struct msghdr){.msg_iov = from, .msg_iovlen = out_size ? 2 : 1,
+                                  .msg_control = control, .msg_controllen = sizeof(control)};
+        do
+            done = RAW3(SYS_recvmsg, wire, &message, MSG_CMSG_CLOEXEC);
+        while (done == -EINTR);
+    }
+    if (done == -EFAULT)
+        return -EFAULT; /* the result, whose addresses cannot be written */
+    if (done < (long)sizeof(answer->reply)) {
+        *attached = 0; /* it has gone, or thinks that we broke the rules: begin anew next time */
+        return -EIO;
+    }
+    adopt(&message, answer);
+    answer->size = (size_t)done - sizeof(answer->reply);
+    if (message.msg_flags & MSG_CTRUNC) {
+        close_all(answer);
+        return -EMFILE;
+    }
+    return answer->reply.result;
+}
+
+void know(uint64_t file, enum kind kind)
+{
+    known[next_known % KNOWN].file = file;
+    known[next_known % KNOWN].kind = kind;
+    next_known++;
+}
+
+uint64_t file_of(int fd, enum kind *kind)
+{
+    static struct answer answer;
+    struct request request = {.op = OP_FIND};
+    uint64_t cookie = 0;
+    int domain = 0, type = 0;
+    socklen_t size = sizeof(cookie), short_size = sizeof(int);
+    struct held held;
+    int64_t found;
+
+    if (!has_door()
+        || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &size, 0) < 0)
+        return 0;
+    take(&held);
+    for (unsigned i = 0; i < KNOWN; i++)
+        if (known[i].file == cookie) {
+            *kind = known[i].kind;
+            give_back(&held);
+            return cookie;
+        }
+    give_back(&held);
+    if (is_hidden(fd)
+        || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &short_size, 0) < 0
+        || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &short_size, 0) < 0
+        || domain != AF_UNIX || type != SOCK_SEQPACKET)
+        return 0;
+    take(&held);
+    request.file = cookie;
+    found = ask(&request, NULL, 0, NULL, 0, &answer);
+    if (found > 0) {
+        *kind = (enum kind)found;
+        know(cookie, *kind);
+    }
+    give_back(&held);
+    return found > 0 ? cookie : 0;
+}
+
+/* ---- fork: the lock is free in the child, which asks for a connection of its own at once, so that
+ * the parent's ends with the parent ---- */
+
+static struct held forking;
+
+static void before_fork(void)
+{
+    struct held held;
+
+    take(&held);
+    forking = held;
+}
+
+static void after_fork_parent(void)
+{
+    struct held held = forking;
+
+    give_back(&held);
+}
+
+static void after_fork_child(void)
+{
+    struct held held = forking;
+
+    pthread_mutex_init(&lock, NULL);
+    pthread_mutex_lock(&lock);
+    if (wire >= 0 && attached && !*attached) {
+        attach();
+        areas_after_fork();
+    }
+    give_back(&held);
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    has_door();
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}

@@ -1,0 +1,68 @@
+"""xl info: the machine, and the hypervisor on it."""
+
+import os
+from typing import Any, Final
+
+from hvsim.domain import machine_facts
+from hvsim.toolstack.context import Toolstack
+from hvsim.toolstack.xl.command import Call, Command, options
+
+PAGES_PER_MIB: Final = 256
+
+
+def facts(toolstack: Toolstack) -> dict[str, Any]:
+    """The lines of ``xl info`` by name, in its order."""
+    system = os.uname()
+    machine = toolstack.hypervisor.machine()
+    major, minor, extra = toolstack.hypervisor.version()
+    free = machine["free_pages"] + machine["scrub_pages"] - machine["outstanding_pages"]
+    return {
+        "host": system.nodename,
+        "release": system.release,
+        "version": system.version,
+        "machine": system.machine,
+        "nr_cpus": machine["nr_cpus"],
+        "max_cpu_id": machine["nr_cpus"] - 1,
+        "nr_nodes": machine["nr_nodes"],
+        "cores_per_socket": machine["cores_per_socket"],
+        "threads_per_core": machine["threads_per_core"],
+        "cpu_mhz": f"{machine_facts.cpu_khz() / 1000:.3f}",
+        "hw_caps": ":".join(["00000000"] * 8),
+        "virt_caps": "pv gnttab-v1",
+        "total_memory": machine["total_pages"] // PAGES_PER_MIB,
+        "free_memory": free // PAGES_PER_MIB,
+        "sharing_freed_memory": 0,
+        "sharing_used_memory": 0,
+        "outstanding_claims": machine["outstanding_pages"] // PAGES_PER_MIB,
+        "free_cpus": 0,
+        "xen_major": major,
+        "xen_minor": minor,
+        "xen_extra": extra,
+        "xen_version": f"{major}.{minor}{extra}",
+        "xen_caps": machine_facts.CAPABILITIES,
+        "xen_scheduler": machine_facts.SCHEDULER,
+        "xen_pagesize": 4096,
+        "platform_params": "virt_start=0x0",
+        "xen_changeset": "",
+        "xen_commandline": "",
+        "cc_compiler": machine_facts.compiler(),
+        "cc_compile_by": machine_facts.COMPILED_BY,
+        "cc_compile_domain": "",
+        "cc_compile_date": "",
+        "build_id": "",
+        "xend_config_format": 4,
+    }
+
+
+async def run(call: Call) -> int:
+    """xl info."""
+    flags, _ = options(call.args)
+    lines = facts(call.toolstack)
+    if call.json or "json" in flags:
+        return await call.data(lines)
+    call.reply.data = lines
+    await call.reply.out("\n".join(f"{name:<23}: {value}" for name, value in lines.items()))
+    return 0
+
+
+COMMAND = Command("info", "Get information about Xen host", "", run, example="xl info")

@@ -1,0 +1,66 @@
+"""xl vcpu-list: the virtual CPUs of domains."""
+
+from typing import Any
+
+from hvsim.domain import machine_facts
+from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.hypervisor import DomainInfo
+from hvsim.toolstack.xl.command import Call, Command, find_domain, options
+from hvsim.toolstack.xl.listing import NO_NAME
+
+HEADER = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)"
+
+
+def vcpus(name: str | None, info: DomainInfo) -> list[dict[str, Any]]:
+    """The vCPUs of a domain as data.  All its work is on the first; the others wait."""
+    return [
+        {
+            "name": name,
+            "domid": info.domid,
+            "vcpu": number,
+            "cpu": machine_facts.processor(info.pids.values()) if number == 0 else 0,
+            "running": number == 0 and info.running,
+            "time": round(info.cpu_seconds, 1) if number == 0 else 0.0,
+        }
+        for number in range(info.vcpus)
+    ]
+
+
+def row(vcpu: dict[str, Any]) -> str:
+    """One line of the list, in xl's columns."""
+    state = "r--" if vcpu["running"] else "-b-"
+    return (
+        f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {vcpu['cpu']:4d}   "
+        f"{state} {vcpu['time']:9.1f}  all / all"
+    )
+
+
+async def run(call: Call) -> int:
+    """xl vcpu-list [domain...]."""
+    flags, args = options(call.args)
+    toolstack = call.toolstack
+    async with toolstack.store() as store:
+        infos = toolstack.hypervisor.domains()
+        if args:
+            wanted = [await find_domain(call, store, text) for text in args]
+            known = {info.domid: info for info in infos}
+            for text, domid in zip(args, wanted, strict=True):
+                if domid not in known:
+                    raise ToolstackError(f"Domain {text} does not exist.")
+            infos = [known[domid] for domid in wanted]
+        names = await toolstack.names(store, infos)
+    rows = [vcpu for name, info in zip(names, infos, strict=True) for vcpu in vcpus(name, info)]
+    if call.json or "json" in flags:
+        return await call.data(rows)
+    call.reply.data = rows
+    await call.reply.out("\n".join([HEADER, *map(row, rows)]))
+    return 0
+
+
+COMMAND = Command(
+    "vcpu-list",
+    "List the VCPUs for all/some domains",
+    "[Domain, ...]",
+    run,
+    example="xl vcpu-list guest",
+)

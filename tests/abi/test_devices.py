@@ -1,0 +1,88 @@
+"""The structures that real Xen programs hand to ioctl and hypercalls, against their headers; and
+the wire between the node library and its server, against the library's own header."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hvsim.abi import devices, guest_calls
+from hvsim.abi.layout import Layout
+from hvsim.domain.nodes import node, wire
+
+HEADERS = Path("/usr/include/xen")
+NODES = Path(__file__).parents[2] / "hvsim" / "native" / "nodes"
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc, gcc or clang)")
+
+PREAMBLE = """
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#define __XEN_TOOLS__ 1
+#include <xen/xen.h>
+#include <xen/domctl.h>
+#include <xen/sysctl.h>
+#include <xen/version.h>
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
+#include <xen/sys/gntalloc.h>
+#include <xen/sys/privcmd.h>
+"""
+
+
+def printed(folder: Path, preamble: str, expressions: dict[str, str]) -> dict[str, int]:
+    """What a C program says of each expression."""
+    assert COMPILER is not None
+    lines = [f'    printf("[\\"{key}\\", %lld]\\n", (long long)({expression}));'
+             for key, expression in expressions.items()]  # fmt: skip
+    source = folder / "print.c"
+    source.write_text(preamble + "int main(void)\n{\n" + "\n".join(lines) + "\n    return 0;\n}\n")
+    program = folder / "print"
+    command = [COMPILER, "-w", "-I", str(NODES), "-o", str(program), str(source)]
+    subprocess.run(command, check=True, timeout=60)
+    output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(line) for line in output.splitlines())
+
+
+def layouts() -> list[Layout]:
+    found = (*vars(devices).values(), *vars(guest_calls).values())
+    return [one for one in found if isinstance(one, Layout)]
+
+
+@needs_compiler
+@pytest.mark.interop
+@pytest.mark.skipif(not HEADERS.is_dir(), reason="Debian's libxen-dev is not installed")
+def test_every_member_lies_where_the_header_has_it(tmp_path: Path) -> None:
+    """Red when a member of a layout is given another width."""
+    expressions: dict[str, str] = {}
+    ours: dict[str, int] = {}
+    for layout in layouts():
+        name = layout.name.removeprefix("head of ")
+        if not (name.startswith("struct ") or name.endswith("_t")):
+            continue  # a part of a union, which has no name
+        for member, offset in layout.offsets.items():
+            key = f"{name}.{member}"
+            expressions[key], ours[key] = f"offsetof({name}, {member})", offset
+        if name == layout.name:
+            expressions[name], ours[name] = f"sizeof({name})", layout.size
+    assert len(ours) > 120
+    assert printed(tmp_path, PREAMBLE, expressions) == ours
+
+
+@needs_compiler
+def test_the_library_speaks_the_servers_wire(tmp_path: Path) -> None:
+    """Red when an operation is numbered anew on one side only."""
+    ours = {f"OP_{op.name}": int(op) for op in wire.Op}
+    ours |= {name: getattr(node, name) for name in ("EVTCHN", "GNTDEV", "GNTALLOC", "PRIVCMD")}
+    ours |= {name: getattr(wire, name) for name in ("MAX_FDS", "MAX_ROWS", "NO_PAGE")}
+    ours["BAD_ARGUMENT"] = wire.BAD_ARGUMENT
+    expressions = {name: name for name in ours}
+    for layout in (wire.REQUEST, wire.REPLY, wire.ROW):
+        expressions[layout.name], ours[layout.name] = f"sizeof({layout.name})", layout.size
+        for member, offset in layout.offsets.items():
+            key = f"{layout.name}.{member}"
+            expressions[key], ours[key] = f"offsetof({layout.name}, {member})", offset
+    assert printed(tmp_path, '#include <stdio.h>\n#include "nodes.h"\n', expressions) == ours
