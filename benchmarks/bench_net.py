@@ -140,9 +140,11 @@ def _reference(kind: str, job: str) -> dict[str, float]:
         capture_output=True,
         text=True,
         timeout=REFERENCE_TIMEOUT,
-        check=True,
+        check=False,
         cwd=HERE.parent,
     )
+    if done.returncode:
+        raise RuntimeError(f"the reference {kind} {job} failed: {done.stderr.strip()[-500:]}")
     found: dict[str, float | str] = json.loads(done.stdout)
     if "unavailable" in found:
         _say_once(f"  no ratio to {kind}: {found['unavailable']}")

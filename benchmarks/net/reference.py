@@ -47,10 +47,10 @@ def _veth() -> Iterator[tuple[traffic.Side, str, int]]:
 def _pump() -> Iterator[tuple[traffic.Side, str, int]]:
     tap = open_tap("near")
     far = FarEnd("far")
-    pid = start_pump(tap, far.fd)
+    up("near", f"{NEAR}/24")
+    far.configure("far", f"{FAR}/24")
+    pid = start_pump(tap, far.fd)  # a TAP that is down refuses what is written into it
     try:
-        up("near", f"{NEAR}/24")
-        far.configure("far", f"{FAR}/24")
         yield far.prefix, FAR, pid
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -46,14 +46,14 @@ class Flow:
 
 def stream(near: Side, far: Side, address: str, seconds: float) -> Flow:
     """TCP by iperf3, `near` sends to `far` at `address`."""
-    end = _iperf(near, far, address, ["-t", f"{seconds:g}"])["end"]
+    end = _iperf(near, far, address, ["-t", _whole(seconds)])["end"]
     got = end["sum_received"]
     return Flow(float(got["seconds"]), int(got["bytes"]))
 
 
 def datagrams(near: Side, far: Side, address: str, seconds: float, size: int = 64) -> Flow:
     """UDP by iperf3, as fast as it goes, `size` bytes of payload each; what arrived."""
-    words = ["-u", "-b", "0", "-l", str(size), "-t", f"{seconds:g}"]
+    words = ["-u", "-b", "0", "-l", str(size), "-t", _whole(seconds)]
     got = _iperf(near, far, address, words)["end"]["sum"]
     arrived = int(got["packets"]) - int(got["lost_packets"])
     return Flow(float(got["seconds"]), arrived * size, arrived)
@@ -67,6 +67,11 @@ def round_trip(near: Side, address: str, count: int = 300) -> float:
     if match is None:
         raise TrafficError(f"ping {address} said: {said.strip()}")
     return float(match[1]) / 1e3
+
+
+def _whole(seconds: float) -> str:
+    """As iperf3 takes it: it reads 0.5 as 0, and that as "for ever"."""
+    return str(max(1, round(seconds)))
 
 
 def _iperf(near: Side, far: Side, address: str, words: Sequence[str]) -> dict[str, Any]:

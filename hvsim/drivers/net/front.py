@@ -31,6 +31,7 @@ from hvsim.drivers.counters import Counters
 from hvsim.drivers.net.connection import Connection, Queue
 from hvsim.drivers.net.features import number
 from hvsim.drivers.net.offload import HEADERS, PLAIN, VNET, flow
+from hvsim.drivers.net.patience import Patience
 from hvsim.drivers.net.protocol import ETH_HLEN, VifInfo
 from hvsim.drivers.net.receive import read_whole
 from hvsim.drivers.net.statistics import Direction, figures
@@ -77,6 +78,7 @@ class NetFront:
         self._interfaces = interfaces
         self._device: FrontendDevice | None = None
         self._connection: Connection | None = None
+        self._patience: dict[int, Patience] = {}
         self._leftovers = Leftovers(dom)
         self._tap: Tap | None = None
         self._up = False
@@ -301,8 +303,9 @@ class NetFront:
             lambda index: lambda: self._tx_event(index),
             lambda index: lambda: self._rx_event(index),
         )
-        for queue in connection.queues:
+        for index, queue in enumerate(connection.queues):
             queue.rx.post()
+            self._expect(index, queue)
         device.write("xdp-headroom", 0)
         keys: dict[str, str | int] = {}
         if most is not None:
@@ -356,6 +359,9 @@ class NetFront:
         if self._up:
             self._up = False
             self._carrier(False)
+        for patience in self._patience.values():
+            patience.close()
+        self._patience.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             queues = connection.queues
@@ -445,14 +451,37 @@ class NetFront:
         if queue.tx.push():
             self._dom.events.notify(queue.tx_port)
 
+    def _expect(self, index: int, queue: Queue) -> None:
+        """Have patience with the backend behind the ports of a queue."""
+        dom = self._dom
+        self._patience[queue.rx_port] = Patience(dom, queue.rx_port, lambda: self._rx_event(index))
+        if queue.tx_port != queue.rx_port:
+            self._patience[queue.tx_port] = Patience(
+                dom, queue.tx_port, lambda: self._tx_event(index)
+            )
+
     def _tx_event(self, index: int) -> None:
-        """The backend has answered: there may be room again."""
+        """The backend has answered."""
         connection = self._connection
         if connection is None or index >= len(connection.queues):
             return
         queue = connection.queues[index]
+        worked = self._answers(connection, queue)
+        if self._connection is connection:
+            self._patience[queue.tx_port].heard(worked)
+
+    def _answers(self, connection: Connection, queue: Queue) -> bool:
+        """Take the answers: there may be room again.  Whether there were any."""
+        before = queue.tx.ring.rsp_cons
+        try:
+            queue.tx.collect()
+        except (RingBroken, BackendMisbehaves) as failed:
+            self._break(str(failed))
+            return True
+        worked = queue.tx.ring.rsp_cons != before
         if not self._reading and self._up and self._has_room(queue):
             self._listen()
+        return worked
 
     def _rx_event(self, index: int) -> None:
         """Frames for the guest."""
@@ -460,8 +489,10 @@ class NetFront:
         if connection is None or index >= len(connection.queues):
             return
         queue = connection.queues[index]
-        if not connection.split:
-            self._tx_event(index)
+        worked = not connection.split and self._answers(connection, queue)
+        if self._connection is not connection:
+            return
+        before = queue.rx.ring.rsp_cons
         tap = self._tap
         statistics = queue.rx.statistics
 
@@ -481,6 +512,8 @@ class NetFront:
         except RingBroken as broken:
             self._break(str(broken))
             return
+        worked = worked or queue.rx.ring.rsp_cons != before
+        self._patience[queue.rx_port].heard(worked)
         if more:
             self._dom.vcpu.call_later(0.0, lambda: self._again(connection, index))
 

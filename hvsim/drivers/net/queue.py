@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.domain.ring import RingBroken
 from hvsim.drivers.net.attachment import Attachment, QueueKeys
+from hvsim.drivers.net.patience import Patience
 from hvsim.drivers.net.protocol import RingAbuse
 from hvsim.drivers.net.receive import BackReceiver
 from hvsim.drivers.net.transmit import BackTransmitter
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 TURN: Final = 64
 """Frames of one queue before the others have their turn."""
-SPURIOUS_ALLOWED: Final = 64
-"""Events without work in a row before the port is held back for a while."""
-SPURIOUS_DELAYS: Final = (0.004, 0.016, 0.064, 0.25, 1.0)
-"""Seconds it is held back, each time longer; at most one second, as in Linux."""
 
 
 class BackQueue:
@@ -59,12 +56,15 @@ class BackQueue:
         self._credit = credit
         self._posted = posted
         self._broken = broken
-        self._spurious = 0
-        self._held = 0
         self._closed = False
         self._again = False
         self._attachment = Attachment(
             dom, domid, keys, features.persistent, self._tx_event, self._rx_event
+        )
+        tx_port, rx_port = self._attachment.tx_port, self._attachment.rx_port
+        self._rx_patience = Patience(dom, rx_port, self.start)
+        self._tx_patience = (
+            self._rx_patience if tx_port == rx_port else Patience(dom, tx_port, self.start)
         )
         pages = self._attachment.pages
         self.tx = BackTransmitter(self._attachment.tx_ring, pages, fd, multicast, tap, number)
@@ -80,7 +80,13 @@ class BackQueue:
     def close(self) -> None:
         """Unbind and unmap everything."""
         self._closed = True
+        self._tx_patience.close()
+        self._rx_patience.close()
         self._attachment.close()
+
+    def closed(self) -> bool:
+        """Whether it is: what is done for a guest may close its device."""
+        return self._closed
 
     def answer_rx(self) -> None:
         """Publish the frames that were put into the RX ring, and wake the guest if it asked."""
@@ -109,16 +115,30 @@ class BackQueue:
         """Pages were posted (or, with one port for both, something was sent)."""
         if self._closed:
             return
-        if self._attachment.rx_port == self._attachment.tx_port:
-            self._tx_event()
+        attachment = self._attachment
+        worked = attachment.rx_port == attachment.tx_port and self._transmit()
+        if self.closed():
+            return
+        before = attachment.rx_ring.req_cons
+        try:
+            self.rx.take_requests()
+        except RingBroken as broken:
+            self._broken(str(broken))
+            return
+        worked = worked or attachment.rx_ring.req_cons != before
         self._posted()
+        if not self.closed():
+            self._rx_patience.heard(worked)
 
     def _tx_event(self) -> None:
         if not self._closed:
-            self._transmit()
+            worked = self._transmit()
+            if not self.closed():
+                self._tx_patience.heard(worked)
 
-    def _transmit(self) -> None:
-        """Send what the guest has put on its TX ring, as much as one turn allows."""
+    def _transmit(self) -> bool:
+        """Send what the guest has put on its TX ring, as much as one turn allows; whether there
+        was anything."""
         ring = self._attachment.tx_ring
         before = ring.req_cons
         now = self._dom.vcpu.now
@@ -131,17 +151,12 @@ class BackQueue:
                 more = ring.final_check()
         except (RingBroken, RingAbuse) as abuse:
             self._broken(str(abuse))
-            return
+            return False
         if more:
             self._soon(0.0)
         elif not credit.allowed(now()):
             self._soon(credit.wait(now()))
-        if ring.req_cons != before:
-            self._spurious = self._held = 0
-        else:
-            self._spurious += 1
-            if self._spurious > SPURIOUS_ALLOWED:
-                self._hold_back()
+        return ring.req_cons != before
 
     def _soon(self, delay: float) -> None:
         if not self._again:
@@ -150,20 +165,5 @@ class BackQueue:
 
     def _go_on(self) -> None:
         self._again = False
-        self._tx_event()
-
-    def _hold_back(self) -> None:
-        """Do not listen to a guest that rings for nothing; it is heard again later."""
-        delay = SPURIOUS_DELAYS[min(self._held, len(SPURIOUS_DELAYS) - 1)]
-        self._held += 1
-        self._spurious = 0
-        port = self._attachment.tx_port
-        self._dom.events.mask(port)
-
-        def listen() -> None:
-            if not self._closed:
-                self._dom.events.unmask(port)
-                self._rx_event()
-                self._tx_event()
-
-        self._dom.vcpu.call_later(delay, listen)
+        if not self._closed:
+            self._transmit()
