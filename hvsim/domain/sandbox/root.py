@@ -73,14 +73,15 @@ def enter(
     own_proc = _mount_proc(base / "proc", missing)
     for path in SYSTEM:
         _system(base, path)
-    for path in sorted({*map(os.path.abspath, readable), *map(os.path.abspath, files)}):
-        if not _covered(path, SYSTEM) and os.path.exists(path):
-            bind(path, base / path.lstrip("/"))
     for path in FRESH:
         target = base / path.lstrip("/")
         target.mkdir(parents=True, exist_ok=True)
         if path == "/tmp":
             mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, TMP_SIZE + ",mode=1777")
+    # After those: an image may well lie in /tmp.
+    for path in sorted({*map(os.path.abspath, readable), *map(os.path.abspath, files)}):
+        if not _covered(path, SYSTEM) and os.path.exists(path):
+            bind(path, base / path.lstrip("/"))
     _devices(base / "dev", own_proc, missing)
     if store is not None:
         _door(base, store, missing)
