@@ -88,10 +88,11 @@ def test_a_frontend_that_forgets_is_found_out(tmp_path: Path) -> None:
             if "Mismatch" in lab.console() or not before:
                 break
             lab.hvsim.run("fault", "kill", "qemu-1")
-            seen(
-                lambda before=before: lab.qemu() not in (0, before) or lab.node(FRONTEND) is None,
-                "QEMU to be started again, or the guest to end",
-            )
+
+            def moved_on(old: int = before) -> bool:
+                return lab.qemu() not in (0, old) or lab.node(FRONTEND) is None
+
+            seen(moved_on, "QEMU to be started again, or the guest to end")
             seen(lambda: lab.node(FRONTEND) in ("4", None), "the disk to connect again")
         assert "Mismatch" in lab.console()
 
