@@ -7,11 +7,15 @@ Seen red: with a toolstack that starts QEMU again without putting the device bac
 (recording 53: the guest hangs), and with blkfront's forget-unanswered (the last test).
 """
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from domains.guests.verify import verify
+from hvsim.lab.processes import descendants
+from hvsim.toolstack import device_model
 from tests.support.labs import ROOT, commands
 from tests.support.qdisk_labs import FORMATS, Image, QdiskLab, need, running, seen
 
@@ -84,18 +88,59 @@ def test_a_frontend_that_forgets_is_found_out(tmp_path: Path) -> None:
             if "Mismatch" in lab.console() or not before:
                 break
             lab.hvsim.run("fault", "kill", "qemu-1")
-            seen(
-                lambda before=before: lab.qemu() not in (0, before) or lab.node(FRONTEND) is None,
-                "QEMU to be started again, or the guest to end",
-            )
+
+            def moved_on(old: int = before) -> bool:
+                return lab.qemu() not in (0, old) or lab.node(FRONTEND) is None
+
+            seen(moved_on, "QEMU to be started again, or the guest to end")
             seen(lambda: lab.node(FRONTEND) in ("4", None), "the disk to connect again")
         assert "Mismatch" in lab.console()
 
 
 def test_the_lab_that_we_ship() -> None:
+    """One QEMU in dom0, one in a driver domain."""
     need()
     with commands() as hvsim:
         hvsim.ok("up", "--quiet", str(ROOT / "configs" / "qdisk.toml"))
         rows = hvsim.json("ps")["processes"]
-        assert {"qemu-1", "qemu-2"} <= {row["name"] for row in rows}
+        assert [row["name"] for row in rows if row["name"].startswith("qemu-")] == ["qemu-2"]
         hvsim.ok("down")
+
+
+def test_qemu_in_a_driver_domain_that_dies(tmp_path: Path) -> None:
+    """An unprivileged QEMU, behind walls; when it goes its domain goes, and comes back."""
+    need()
+    image = Image(tmp_path / "db", "qcow2").make("64M")
+    storage = (
+        '[[domain]]\nname = "storage"\nrole = "driver"\nmemory = 64\nrestart = "always"\n'
+        f'program = "domains.qdisk:main"\nargs = {{ exec = ["{device_model.program()}"] }}\n'
+    )
+    with running(tmp_path, image.disk("backend=storage"), DATABASE, storage) as lab:
+        lab.await_commits(20, "the first commits")
+        assert lab.qemu() == 0, "none in dom0"
+        for number in range(KILLS):
+            if number % 2:
+                lab.hvsim.ok("fault", "kill", "storage")
+            else:
+                os.kill(qemu_below(lab), signal.SIGKILL)
+            lab.await_commits(20, f"commits after kill {number + 1}")
+        acknowledged = lab.acknowledged()
+    found = image.check()
+    assert (found["check-errors"], found.get("corruptions", 0)) == (0, 0), found
+    verdict = verify(image.raw(tmp_path))
+    assert verdict.sound, verdict
+    assert verdict.lost(acknowledged) == []
+
+
+def qemu_below(lab: QdiskLab) -> int:
+    """The pid of the storage domain's QEMU."""
+    found: list[int] = []
+
+    def there() -> bool:
+        rows = lab.hvsim.json("ps")["domains"]
+        mains = [int(row["pid"]) for row in rows if row["name"] == "storage" and row["pid"]]
+        found[:] = [pid for main in mains for pid in descendants(main)]
+        return bool(found)
+
+    seen(there, "the storage domain's QEMU")
+    return found[-1]
