@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import os
 import signal
-import tempfile
 
 from hvsim.domain import Domain
 from hvsim.domain.executable import CannotRun, Executable
@@ -73,7 +72,8 @@ def _store_door(dom: Domain) -> dict[str, str]:
     if not dom.has_store or dom.spec.get("store_socket"):
         return {}
     try:
-        folder = tempfile.mkdtemp(prefix="xenstored-")
+        folder = f"/tmp/xenstored-{os.getpid()}"  # not tempfile: it would stay with the spawner
+        os.mkdir(folder, 0o700)
         path = os.path.join(folder, "socket")
         StoreDoor(dom.store, dom.vcpu, path, dom.log)
     except OSError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -72,6 +71,8 @@ def _text(dom: Domain, file: File) -> str:
 
 def _directory() -> int:
     """An empty directory without a name: xen-detect opens /sys/hypervisor to see what it is."""
+    import tempfile  # it brings random, which would act in every child of the spawner
+
     path = tempfile.mkdtemp(prefix="hvsim-")
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
