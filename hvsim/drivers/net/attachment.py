@@ -121,7 +121,9 @@ class Attachment:
         tx_event: Callable[[], None],
         rx_event: Callable[[], None],
     ) -> None:
-        """Raises: GrantError (the rings), HypercallError (the ports); nothing is kept then."""
+        """`rx_event` serves both directions of a frontend with one port for both.
+
+        Raises: GrantError (the rings), HypercallError (the ports); nothing is kept then."""
         self._dom = dom
         self._ports: list[int] = []
         self._rings: list[BackRing] = []
@@ -130,8 +132,8 @@ class Attachment:
         try:
             self.tx_ring = self._ring(domid, keys.tx_ref, TX_REQUEST_BYTES, TX_RESPONSE_BYTES)
             self.rx_ring = self._ring(domid, keys.rx_ref, RX_REQUEST_BYTES, RX_RESPONSE_BYTES)
-            self.tx_port = self._bind(domid, keys.tx_port, tx_event)
-            self.rx_port = self._bind(domid, keys.rx_port, rx_event) if keys.split else self.tx_port
+            self.rx_port = self._bind(domid, keys.rx_port, rx_event)
+            self.tx_port = self._bind(domid, keys.tx_port, tx_event) if keys.split else self.rx_port
         except BaseException:
             self.close()
             raise
