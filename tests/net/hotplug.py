@@ -52,7 +52,7 @@ class Hotplug:
 
     def holds(self) -> Household:
         """What the lab holds now."""
-        return household(self.made.json("ps"), self.store)
+        return household(self.made.json("ps"), self.store, "network", "near")
 
     def settled(self, before: Household) -> dict[str, dict[str, int]]:
         """The difference to *before*, once there is none or after LIMIT: a frontend gives its

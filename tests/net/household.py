@@ -14,18 +14,19 @@ Household = dict[str, Counter[str]]
 """Of each process, domain and the store: what there is, and how much of it."""
 
 
-def household(ps: Mapping[str, Any], store: SocketStore) -> Household:
-    """Everything that a hotplugged device could leave behind.
+def household(ps: Mapping[str, Any], store: SocketStore, *names: str) -> Household:
+    """Everything that a hotplugged device of the domains *names* could leave behind.
 
-    *ps* is what ``hvsim ps --json`` says.  The hypervisor holds one descriptor for each extent
+    *ps* is what ``hvsim ps --json`` says.  Other domains open and close descriptors of their own
+    while this looks.  The hypervisor holds one descriptor for each extent
     and event channel, so its descriptors are those too.
     """
     pids = {row["name"]: row["pid"] for row in ps["processes"]}
-    pids |= {row["name"]: row["pid"] for row in ps["domains"] if row["domid"]}
+    domains = {row["name"]: row["pid"] for row in ps["domains"] if row["name"] in names}
+    pids |= domains
     found = {f"descriptors of {name}": Counter(_descriptors(pid)) for name, pid in pids.items()}
-    for row in ps["domains"]:
-        if row["domid"]:
-            found[f"links of {row['name']}"] = Counter(_links(row["pid"]))
+    for name, pid in domains.items():
+        found[f"links of {name}"] = Counter(_links(pid))
     found["granted pages"] = _granted(pids["hypervisor"])
     found["nodes"] = Counter(_nodes(store, ""))
     return found
@@ -71,7 +72,7 @@ def _nodes(store: SocketStore, path: str) -> Iterator[str]:
 
 
 def difference(before: Household, after: Household) -> dict[str, dict[str, int]]:
-    """What is more ("+") or less than before; empty when all is as it was."""
+    """What is more or (negative) less than before; empty when all is as it was."""
     found = {}
     for what in before.keys() | after.keys():
         old, new = before.get(what, Counter()), after.get(what, Counter())

@@ -7,6 +7,8 @@ from tests.net.household import difference
 
 
 def test_twenty_interfaces_come_and_go(tmp_path: Path) -> None:
+    """Red when netback or netfront keeps its rings, when netback keeps its link, or when the
+    toolstack keeps what stands below /libxl."""
     with hotplug_lab(tmp_path) as lab:
         churn(lab, 20)
 
