@@ -191,7 +191,8 @@ def test_a_domain_that_stands_still_does_so_with_its_programs(
         words = ["two", "--process", "exec-0"] if "fault" in stop else ["two"]
         lab.ok(*stop.split(), *words)
         runner = processes(lab, "two")["exec-0"]
-        assert {state(pid) for pid in (runner, *below(runner))} == {"T"}
+        assert {state(pid) for pid in (runner, *below(runner))} <= {"T", "Z"}
+        assert state(runner) == "T"
         assert len(below(runner)) >= 2
         lab.ok(*go.split(), *words)
         everybody = [runner, *below(runner)]
