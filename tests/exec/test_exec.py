@@ -172,7 +172,10 @@ def state(pid: int) -> str:
 
 def below(pid: int) -> list[int]:
     """The children of a process, and theirs."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []  # it has ended
     return [int(child) for child in children] + [p for c in children for p in below(int(c))]
 
 
