@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import bench_guests, bench_net, bench_paths, bench_store
+from benchmarks import bench_guests, bench_net, bench_paths, bench_qdisk, bench_store
 from benchmarks.report import Row, table
 
 GROUPS = {
@@ -10,6 +10,7 @@ GROUPS = {
     "guests": bench_guests.run,
     "store": bench_store.run,
     "net": bench_net.run,
+    "qdisk": bench_qdisk.run,
 }
 
 

@@ -53,6 +53,13 @@ class Layout:
         """Write the members into ``buffer`` at ``offset``; padding becomes zero."""
         self.struct.pack_into(buffer, offset, *values)
 
+    def unpack(self, data: bytes) -> tuple[Any, ...]:
+        """The members of a structure that was copied before; ``data`` is it and nothing else.
+
+        Raises :class:`struct.error` for any other size.
+        """
+        return self.struct.unpack(data)
+
     def unpack_from(self, buffer: Any, offset: int = 0) -> tuple[Any, ...]:
         """The members of the structure at ``offset``, copied out of ``buffer`` once."""
         return self.struct.unpack_from(buffer, offset)

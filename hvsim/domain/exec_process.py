@@ -57,6 +57,8 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
         for fd in fds:  # Python's recv_fds forgets the flag that says so
             os.set_inheritable(fd, False)
         command.settimeout(None)
+        for fd in fds:
+            os.set_inheritable(fd, False)  # CPython's recv_fds passes no flags on
         if len(fds) != 3:
             raise SystemExit(1)  # it went before it had said anything
         terminal = bool(msgpack.unpackb(data).get("terminal"))

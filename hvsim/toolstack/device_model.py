@@ -109,10 +109,7 @@ async def start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
 
     Raises: ToolstackError in libxl's words, with the end of QEMU's log.
     """
-    path = layout.device_model_path(guest.domid)
-    await store.commit(
-        [*layout.directory(path, ["n0"])], f"the device model of domain {guest.domid}"
-    )
+    await store.call(requests.mkdir(layout.device_model_path(guest.domid)))
     try:
         await _start(toolstack, store, guest)
     except (TimeoutError, HypercallError) as failure:
@@ -173,7 +170,6 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     """Raises: HypercallError, TimeoutError, which says what QEMU said."""
     name = process_name(guest.domid)
     state = f"{layout.device_model_path(guest.domid)}/state"
-    await store.call(requests.rm(state))
     await spawn_process(toolstack, name, _spec(toolstack, guest))
     told = 0
     with anyio.move_on_after(START_TIMEOUT):
@@ -251,6 +247,7 @@ async def _again(toolstack: Toolstack, store: Store, guest: Guest) -> None:
 
     for disk in disks_of(guest):
         await move(store, guest, disk, disk.device.backend_domid)
+    await store.call(requests.rm(f"{layout.device_model_path(guest.domid)}/state"))
     await _start(toolstack, store, guest)
     if _over(toolstack, guest):  # it went while its QEMU was coming
         _kill(toolstack, guest.domid)

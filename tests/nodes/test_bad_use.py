@@ -303,3 +303,35 @@ def test_who_is_killed_is_told_of(folder: Path) -> None:
         theirs.unmap()
         running.server.close()
         assert scene.user.grants.in_use == 0
+
+
+def test_pages_lie_side_by_side_in_the_order_of_their_grants(folder: Path) -> None:
+    """Also those of several extents, and a part of them can be unmapped again.
+
+    Red when ``areas.c`` takes pages of one extent for a run whatever their numbers are, and when
+    it forgets a whole area for a part of it.
+    """
+    program = build(folder, "baduse", "-lpthread")
+    with Hypervisor(folder) as hv, Programs(hv) as programs:
+        victim, user = hv.domain(), hv.domain()
+        text = b"abcdefgh"
+        extents = [victim.memory.allocate(4) for _ in range(2)]
+        for number, byte in enumerate(text):
+            extents[number // 4].page(number % 4)[0] = byte
+        refs = {
+            byte: victim.grants.grant(user.domid, extents[number // 4].gfn(number % 4))
+            for number, byte in enumerate(text)
+        }
+        wanted = b"ahgbcfdea"
+        argv = [program, "scatter", str(victim.domid), *(str(refs[byte]) for byte in wanted)]
+        running = programs.start(user, argv)
+        assert programs.lines(running, 5) == [
+            "scatter.map 0",
+            "scatter.mmap 0",
+            "scatter.sees ahgbcfdea",
+            "scatter.munmap-middle 0",
+            f"scatter.last {ord('a')}",
+        ]
+        victim.grants.end_access(refs[ord("h")])
+        with pytest.raises(GrantInUse):
+            victim.grants.end_access(refs[ord("g")])

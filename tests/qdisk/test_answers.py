@@ -1,7 +1,7 @@
 """Every kind of request to a real QEMU's qdisk, and every kind that must be refused.
 
-Seen red: with GNTDEV grant copies of our nodes that report success for every segment (bad grants
-are answered with 0), and with a ring page mapped privately (nothing is ever answered).
+Seen red: with grant copies of our nodes that report success for every segment (a bad grant is
+answered with 0), and with a QEMU that is killed at the end instead of asked (leaked clusters).
 """
 
 import shutil

@@ -1,7 +1,6 @@
 """Disks of a real QEMU come and go: attach, handshake, detach to the end, QEMU's own end.
 
-Seen red: with a detach that takes the nodes away before the backend is Closed (QEMU's complaint
-stands in its log), and with a toolstack that leaves QEMU running after its guest.
+Seen red: with a toolstack that leaves QEMU running after its guest.
 """
 
 import os

@@ -110,5 +110,5 @@ def _side(
 ) -> tuple[int, bool, int, int]:
     if not granted:
         return own
-    ref, offset, domid = abi.GNTDEV_FOREIGN.unpack_from(word.to_bytes(8, "little"))
+    ref, offset, domid = abi.GNTDEV_FOREIGN.unpack(word.to_bytes(8, "little"))
     return domid, True, ref, offset + part.done

@@ -62,24 +62,24 @@ class EvtchnFile(NodeFile):
     # -- commands -------------------------------------------------------------------------------
 
     def _bind_virq(self, call: Ioctl) -> int:
-        (virq,) = abi.EVTCHN_BIND_VIRQ.unpack_from(call.data)
+        (virq,) = abi.EVTCHN_BIND_VIRQ.unpack(call.data)
         self._allow(None)
         port = self._adopt(lambda rung: self.dom.events.bind_virq(virq, rung))
         self._virqs.add(port)
         return port
 
     def _bind_interdomain(self, call: Ioctl) -> int:
-        remote, number = abi.EVTCHN_BIND_INTERDOMAIN.unpack_from(call.data)
+        remote, number = abi.EVTCHN_BIND_INTERDOMAIN.unpack(call.data)
         self._allow(remote)
         return self._adopt(lambda rung: self.dom.events.bind_interdomain(remote, number, rung))
 
     def _bind_unbound(self, call: Ioctl) -> int:
-        (remote,) = abi.EVTCHN_BIND_UNBOUND.unpack_from(call.data)
+        (remote,) = abi.EVTCHN_BIND_UNBOUND.unpack(call.data)
         self._allow(remote)
         return self._adopt(lambda rung: self.dom.events.alloc_unbound(remote, rung))
 
     def _unbind(self, call: Ioctl) -> int:
-        (port,) = abi.EVTCHN_UNBIND.unpack_from(call.data)
+        (port,) = abi.EVTCHN_UNBIND.unpack(call.data)
         if port >= EVTCHN_2L_NR_CHANNELS:
             raise OSError(errno.EINVAL, "no such port")
         self._check(port)
@@ -87,7 +87,7 @@ class EvtchnFile(NodeFile):
         return 0
 
     def _notify(self, call: Ioctl) -> int:
-        (port,) = abi.EVTCHN_NOTIFY.unpack_from(call.data)
+        (port,) = abi.EVTCHN_NOTIFY.unpack(call.data)
         self._check(port)
         if port not in self._virqs:
             self.dom.events.notify(port)
@@ -100,7 +100,7 @@ class EvtchnFile(NodeFile):
         return 0
 
     def _restrict_domid(self, call: Ioctl) -> int:
-        (domid,) = abi.EVTCHN_RESTRICT.unpack_from(call.data)
+        (domid,) = abi.EVTCHN_RESTRICT.unpack(call.data)
         if self._restrict is not None:
             raise OSError(errno.EACCES, "restricted already")
         if not 0 < domid < DOMID_FIRST_RESERVED:

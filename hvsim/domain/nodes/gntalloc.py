@@ -131,7 +131,7 @@ class GntallocFile(NodeFile):
         return self._commands[call.command](call)
 
     def _alloc_gref(self, call: Ioctl) -> Result:
-        peer, flags, count, _, _ = abi.GNTALLOC_ALLOC.unpack_from(call.data)
+        peer, flags, count, _, _ = abi.GNTALLOC_ALLOC.unpack(call.data)
         made = self._pool.make(peer, bool(flags & abi.GNTALLOC_FLAG_WRITABLE), count)
         offset = self._next
         refs = struct.pack(f"<{count}I", *(gref.ref for gref in made))
@@ -150,7 +150,7 @@ class GntallocFile(NodeFile):
 
     def _dealloc_gref(self, call: Ioctl) -> Result:
         """Unlist pages; those that are mapped live on."""
-        offset, count = abi.GNTALLOC_DEALLOC.unpack_from(call.data)
+        offset, count = abi.GNTALLOC_DEALLOC.unpack(call.data)
         found = self._find(offset, count)
         if found is None:
             raise OSError(errno.EINVAL, "no such pages")
@@ -162,7 +162,7 @@ class GntallocFile(NodeFile):
         return Result()
 
     def _set_notify(self, call: Ioctl) -> Result:
-        offset, action, port = abi.UNMAP_NOTIFY.unpack_from(call.data)
+        offset, action, port = abi.UNMAP_NOTIFY.unpack(call.data)
         gref = self._grefs.get(offset & ~PAGE_MASK)
         if gref is None:
             raise OSError(errno.ENOENT, "no such page")

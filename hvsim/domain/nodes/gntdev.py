@@ -88,7 +88,7 @@ class GntdevFile(NodeFile):
 
     def _map_grant_ref(self, call: Ioctl) -> Result:
         """List grants.  Nothing is checked but the count; a grant that is none is found by mmap."""
-        count, pad, *_ = abi.GNTDEV_MAP.unpack_from(call.data)
+        count, pad, *_ = abi.GNTDEV_MAP.unpack(call.data)
         if not 0 < count <= LIMIT:
             raise OSError(errno.EINVAL, f"{count} grants")
         if sum(len(one.grants) for one in self._maps) + count > MAX_LISTED:
@@ -108,7 +108,7 @@ class GntdevFile(NodeFile):
 
     def _unmap_grant_ref(self, call: Ioctl) -> Result:
         """Unlist a map; while it is mapped it lives on."""
-        offset, count, _ = abi.GNTDEV_UNMAP.unpack_from(call.data)
+        offset, count, _ = abi.GNTDEV_UNMAP.unpack(call.data)
         found = self._find(offset >> PAGE_SHIFT, count)
         if found is None:
             raise OSError(errno.ENOENT, "no such map")
@@ -118,7 +118,7 @@ class GntdevFile(NodeFile):
         return Result()
 
     def _get_offset(self, call: Ioctl) -> Result:
-        address, _, _, pad = abi.GNTDEV_GET_OFFSET.unpack_from(call.data)
+        address, _, _, pad = abi.GNTDEV_GET_OFFSET.unpack(call.data)
         area = call.areas.at(self, address)
         if not isinstance(area, GrantArea):
             raise OSError(errno.EINVAL, "no mapping of this file")
@@ -126,7 +126,7 @@ class GntdevFile(NodeFile):
         return Result(out=abi.GNTDEV_GET_OFFSET.pack(address, offset, len(area.map.grants), pad))
 
     def _set_notify(self, call: Ioctl) -> Result:
-        offset, action, port = abi.UNMAP_NOTIFY.unpack_from(call.data)
+        offset, action, port = abi.UNMAP_NOTIFY.unpack(call.data)
         if action & ~(abi.UNMAP_NOTIFY_CLEAR_BYTE | abi.UNMAP_NOTIFY_SEND_EVENT):
             raise OSError(errno.EINVAL, f"actions {action:#x}")
         wants_event = bool(action & abi.UNMAP_NOTIFY_SEND_EVENT)
@@ -146,7 +146,7 @@ class GntdevFile(NodeFile):
         return Result()
 
     def _grant_copy(self, call: Ioctl) -> Result:
-        count, where = abi.GNTDEV_COPY.unpack_from(call.data)
+        count, where = abi.GNTDEV_COPY.unpack(call.data)
         layout = abi.GNTDEV_COPY_SEGMENT
         raw = call.caller.read(where, count * layout.size)
         segments = [Segment(*row[:4]) for row in layout.struct.iter_unpack(raw)]
@@ -238,6 +238,6 @@ def _check_segment(segment: Segment) -> None:
         (GNTCOPY_dest_gref, segment.dest),
     ):
         if segment.flags & flag:
-            _, offset, _ = abi.GNTDEV_FOREIGN.unpack_from(word.to_bytes(8, "little"))
+            _, offset, _ = abi.GNTDEV_FOREIGN.unpack(word.to_bytes(8, "little"))
             if offset + segment.length > PAGE_SIZE:
                 raise OSError(errno.EINVAL, "a segment crosses its page")

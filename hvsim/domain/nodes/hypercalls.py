@@ -92,7 +92,7 @@ def _xen_version(dom: Domain, caller: Caller, args: list[int]) -> int:
     elif cmd == abi.XENVER_platform_parameters:
         caller.write(where, bytes(8))
     elif cmd == XENVER_get_features:
-        (index, _) = abi.FEATURE_INFO.unpack_from(caller.read(where, abi.FEATURE_INFO.size))
+        (index, _) = abi.FEATURE_INFO.unpack(caller.read(where, abi.FEATURE_INFO.size))
         if index:
             raise OSError(errno.EINVAL, f"feature map {index}")
         caller.write(where, abi.FEATURE_INFO.pack(index, 0))
@@ -151,7 +151,7 @@ def _next_info(dom: Domain, domid: int) -> dict[str, Any]:
 
 def _domctl(dom: Domain, caller: Caller, args: list[int]) -> int:
     where = args[0]
-    cmd, version, domid, *_ = abi.DOMCTL.unpack_from(caller.read(where, abi.DOMCTL.size))
+    cmd, version, domid, *_ = abi.DOMCTL.unpack(caller.read(where, abi.DOMCTL.size))
     if version != domctl.XEN_DOMCTL_INTERFACE_VERSION:
         raise OSError(errno.EACCES, f"domctl interface {version:#x}")
     inner = where + abi.DOMCTL.size
@@ -160,13 +160,13 @@ def _domctl(dom: Domain, caller: Caller, args: list[int]) -> int:
         caller.write(inner, _pack_info(info))
         caller.write(where + abi.DOMCTL.offsets["domain"], struct.pack("<H", info["domid"]))
     elif cmd == domctl.XEN_DOMCTL_getvcpuinfo:
-        vcpu, *_ = abi.GETVCPUINFO.unpack_from(caller.read(inner, abi.GETVCPUINFO.size))
+        vcpu, *_ = abi.GETVCPUINFO.unpack(caller.read(inner, abi.GETVCPUINFO.size))
         caller.write(inner, _vcpu_info(_info(dom, domid), vcpu))
     elif cmd == domctl.XEN_DOMCTL_getvcpuaffinity:
         _vcpu_affinity(dom, caller, domid, inner)
     elif cmd == domctl.XEN_DOMCTL_getnodeaffinity:
         _info(dom, domid)
-        bitmap, bits = abi.BITMAP.unpack_from(caller.read(inner, abi.BITMAP.size))
+        bitmap, bits = abi.BITMAP.unpack(caller.read(inner, abi.BITMAP.size))
         _write_bitmap(caller, bitmap, bits, int(_machine(dom)["nr_nodes"]))
     elif cmd in (domctl.XEN_DOMCTL_pausedomain, domctl.XEN_DOMCTL_unpausedomain):
         dom.hypercall.call(HYPERVISOR_domctl, cmd, domid)
@@ -189,9 +189,7 @@ def _vcpu_info(info: dict[str, Any], vcpu: int) -> bytes:
 def _vcpu_affinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     """Every vCPU may run everywhere."""
     layout = abi.VCPUAFFINITY
-    vcpu, flags, hard, hard_bits, soft, soft_bits = layout.unpack_from(
-        caller.read(where, layout.size)
-    )
+    vcpu, flags, hard, hard_bits, soft, soft_bits = layout.unpack(caller.read(where, layout.size))
     if vcpu >= _info(dom, domid)["max_vcpus"]:
         raise OSError(errno.ESRCH, f"no vCPU {vcpu}")
     if flags & abi.XEN_VCPUAFFINITY_HARD:
@@ -216,7 +214,7 @@ def _machine(dom: Domain) -> dict[str, Any]:
 
 def _sysctl(dom: Domain, caller: Caller, args: list[int]) -> int:
     where = args[0]
-    cmd, version = abi.SYSCTL.unpack_from(caller.read(where, abi.SYSCTL.size))
+    cmd, version = abi.SYSCTL.unpack(caller.read(where, abi.SYSCTL.size))
     if version != domctl.XEN_SYSCTL_INTERFACE_VERSION:
         raise OSError(errno.EACCES, f"sysctl interface {version:#x}")
     handler = _SYSCTLS.get(cmd)
@@ -230,7 +228,7 @@ def _sysctl(dom: Domain, caller: Caller, args: list[int]) -> int:
 
 def _getdomaininfolist(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.GETDOMAININFOLIST
-    first, most, buffer, _ = layout.unpack_from(caller.read(where, layout.size))
+    first, most, buffer, _ = layout.unpack(caller.read(where, layout.size))
     rows: list[dict[str, Any]] = []
     after = first
     while len(rows) < min(most, MAX_LIST):
@@ -268,9 +266,7 @@ def _sched_id(dom: Domain, caller: Caller, where: int) -> None:
 def _readconsole(dom: Domain, caller: Caller, where: int) -> None:
     """The whole ring at once; an incremental reader that has it gets nothing more."""
     layout = abi.READCONSOLE
-    clear, incremental, _, _, index, buffer, count = layout.unpack_from(
-        caller.read(where, layout.size)
-    )
+    clear, incremental, _, _, index, buffer, count = layout.unpack(caller.read(where, layout.size))
     command = domctl.XEN_SYSCTL_readconsole
     text = dom.hypercall.call(HYPERVISOR_sysctl, command, bool(clear))[0].encode()
     told = text[index:] if incremental else text
@@ -282,7 +278,7 @@ def _readconsole(dom: Domain, caller: Caller, where: int) -> None:
 
 def _cputopoinfo(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.CPUTOPOINFO
-    count, rows = layout.unpack_from(caller.read(where, layout.size))
+    count, rows = layout.unpack(caller.read(where, layout.size))
     machine = _machine(dom)
     cpus, nodes = int(machine["nr_cpus"]), int(machine["nr_nodes"])
     if rows:
@@ -293,7 +289,7 @@ def _cputopoinfo(dom: Domain, caller: Caller, where: int) -> None:
 
 def _numainfo(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.NUMAINFO
-    count, memory, distance = layout.unpack_from(caller.read(where, layout.size))
+    count, memory, distance = layout.unpack(caller.read(where, layout.size))
     machine = _machine(dom)
     nodes, free = int(machine["nr_nodes"]), machine["node_free_pages"]
     shown = range(min(count, nodes))
@@ -310,7 +306,7 @@ def _numainfo(dom: Domain, caller: Caller, where: int) -> None:
 def _cpupool_op(dom: Domain, caller: Caller, where: int) -> None:
     """There is one pool with every CPU and every domain."""
     layout = abi.CPUPOOL_OP
-    values = list(layout.unpack_from(caller.read(where, layout.size)))
+    values = list(layout.unpack(caller.read(where, layout.size)))
     op, pool, bitmap, bits = values[0], values[1], values[6], values[7]
     machine = _machine(dom)
     if op == abi.XEN_SYSCTL_CPUPOOL_OP_INFO:
@@ -343,7 +339,7 @@ def _event_channel_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     cmd, where = args[0], args[1]
     if cmd != EVTCHNOP_status:
         raise OSError(errno.ENOSYS, f"event_channel_op {cmd}")
-    asked, number, *_ = STATUS.unpack_from(caller.read(where, STATUS.size))
+    asked, number, *_ = STATUS.unpack(caller.read(where, STATUS.size))
     found = dom.events.status(number, asked)
     state = int(found["status"])
     detail = (0, 0)

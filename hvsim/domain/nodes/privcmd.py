@@ -65,11 +65,11 @@ class PrivcmdFile(NodeFile):
 
     def _hypercall(self, call: Ioctl) -> Result:
         self._allow(None)
-        op, *args = abi.PRIVCMD_HYPERCALL.unpack_from(call.data)
+        op, *args = abi.PRIVCMD_HYPERCALL.unpack(call.data)
         return Result(hypercall(self.dom, call.caller, op, args))
 
     def _set_restrict(self, call: Ioctl) -> Result:
-        (domid,) = struct.unpack_from("<H", call.data)
+        (domid,) = struct.unpack("<H", call.data)
         if self._restrict is None:
             self._restrict = domid
         elif self._restrict != domid:
@@ -77,7 +77,7 @@ class PrivcmdFile(NodeFile):
         return Result()
 
     def _mmapbatch_v2(self, call: Ioctl) -> Result:
-        num, dom, address, frames, errors = abi.PRIVCMD_MMAPBATCH_V2.unpack_from(call.data)
+        num, dom, address, frames, errors = abi.PRIVCMD_MMAPBATCH_V2.unpack(call.data)
         gfns, area = self._batch(call, num, dom, address, frames)
         told = [-frame.error for frame in area.frames]
         call.caller.write(errors, struct.pack(f"<{len(gfns)}i", *told))
@@ -87,7 +87,7 @@ class PrivcmdFile(NodeFile):
 
     def _mmapbatch(self, call: Ioctl) -> Result:
         """The old form: errors are told in the top bits of the frames."""
-        num, dom, address, frames = abi.PRIVCMD_MMAPBATCH.unpack_from(call.data)
+        num, dom, address, frames = abi.PRIVCMD_MMAPBATCH.unpack(call.data)
         gfns, area = self._batch(call, num, dom, address, frames)
         told = [
             gfn | (_PAGED_ERROR if frame.error == errno.ENOENT else _MFN_ERROR)
@@ -100,7 +100,7 @@ class PrivcmdFile(NodeFile):
 
     def _mmap_frames(self, call: Ioctl) -> Result:
         """The oldest form: runs of frames, all or none."""
-        num, dom, entries = abi.PRIVCMD_MMAP.unpack_from(call.data)
+        num, dom, entries = abi.PRIVCMD_MMAP.unpack(call.data)
         self._allow(dom)
         if not 0 < num <= MAX_FRAMES:
             raise OSError(errno.EINVAL, f"{num} entries")

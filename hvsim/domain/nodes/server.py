@@ -274,9 +274,10 @@ class _Process:
         file = self._file(request.file)
         if not file.knows(request.a):
             return Answer(-file.unknown)
-        if request.flags & BAD_ARGUMENT or len(request.data) < request.a >> 16 & 0x3FFF:
+        size = request.a >> 16 & 0x3FFF  # _IOC_SIZE
+        if request.flags & BAD_ARGUMENT or len(request.data) < size:
             return Answer(-errno.EFAULT)
-        call = Ioctl(self._caller, request.a, request.data, request.b, self._areas)
+        call = Ioctl(self._caller, request.a, request.data[:size], request.b, self._areas)
         self._areas.check_room()
         result = file.ioctl(call)
         answer = Answer(result.value, result.out)

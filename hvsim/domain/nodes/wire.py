@@ -71,5 +71,5 @@ class Request:
     @classmethod
     def parse(cls, message: bytes) -> Request:
         """Raises struct.error for one that is too short."""
-        op, flags, file, a, b, c, d = REQUEST.unpack_from(message)
+        op, flags, file, a, b, c, d = REQUEST.unpack(message[: REQUEST.size])
         return cls(op, flags, file, a, b, c, d, message[REQUEST.size :])

@@ -78,7 +78,7 @@ def enter(
         target.mkdir(parents=True, exist_ok=True)
         if path == "/tmp":
             mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, TMP_SIZE + ",mode=1777")
-    # After the fresh directories, which some of them may lie in.
+    # After those: an image may well lie in /tmp.
     for path in sorted({*map(os.path.abspath, readable), *map(os.path.abspath, files)}):
         if not _covered(path, SYSTEM) and os.path.exists(path):
             bind(path, base / path.lstrip("/"))

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,6 +27,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int door = -2;   /* -2: not looked for yet; -1: there is none */
 static int wire = -1;   /* our end, or after a fork the parent's, to be closed */
 static int *attached;   /* in the wiped page: whether `wire` is this process's own */
+static int ever;        /* a wire was had, by this process or one that it was forked from */
 static struct {
     uint64_t file;
     enum kind kind;
@@ -92,6 +94,13 @@ static void allow_reading(void)
         RAW6(SYS_prctl, PR_SET_PTRACER, peer.pid, 0, 0, 0, 0);
 }
 
+/* Whether that errno of a send through the door says that nobody is behind it. */
+static int hung_up(int error)
+{
+    return error == -EPIPE || error == -ECONNRESET || error == -ECONNREFUSED || error == -ENOTCONN
+           || error == -EBADF || error == -ENOTSOCK;
+}
+
 /* Send one end of a pair through the door.  Returns 0 or a negative errno. */
 static int attach(void)
 {
@@ -130,14 +139,14 @@ static int attach(void)
     RAW1(SYS_close, pair[1]);
     if (done < 0) {
         RAW1(SYS_close, pair[0]);
-        return done == -EBADF || done == -EPIPE || done == -ENOTSOCK ? -ENXIO : (int)done;
+        return hung_up((int)done) ? -ENXIO : (int)done;
     }
     wire = (int)RAW3(SYS_fcntl, pair[0], F_DUPFD_CLOEXEC, HIGH);
     if (wire < 0)
         wire = pair[0];
     else
         RAW1(SYS_close, pair[0]);
-    *attached = 1;
+    *attached = ever = 1;
     allow_reading();
     return 0;
 }
@@ -165,6 +174,37 @@ static void adopt(struct msghdr *message, struct answer *answer)
     }
 }
 
+/*
+ * The door has gone as well: the kernel below us is dead, and nothing of us may outlive it.  Not
+ * for a moment: a backend that went on with calls that fail would tell its frontends of errors
+ * that no disk has made.
+ */
+static void die(void)
+{
+    RAW3(SYS_kill, RAW1(SYS_getpid, 0), SIGKILL, 0);
+}
+
+/* Whether somebody behind the door answers on a new wire: one that dies closes its sockets one
+ * after another, the door perhaps last. */
+static int kernel_lives(void)
+{
+    struct request request = {.op = OP_FIND};
+    struct reply reply;
+    int attached_now = attach();
+    long done;
+
+    if (attached_now < 0)
+        return attached_now != -ENXIO;
+    do
+        done = RAW6(SYS_sendto, wire, &request, sizeof(request), MSG_NOSIGNAL, 0, 0);
+    while (done == -EINTR);
+    if (done >= 0)
+        do
+            done = RAW6(SYS_recvfrom, wire, &reply, sizeof(reply), 0, 0, 0);
+        while (done == -EINTR);
+    return done >= (long)sizeof(reply);
+}
+
 int64_t ask(const struct request *request, const void *in, size_t in_size, void *out,
             size_t out_size, struct answer *answer)
 {
@@ -180,6 +220,8 @@ int64_t ask(const struct request *request, const void *in, size_t in_size, void 
     answer->size = 0;
     if (!attached || !*attached) {
         done = attach();
+        if (done == -ENXIO && ever)
+            die();
         if (done < 0)
             return done;
     }
@@ -203,7 +245,9 @@ int64_t ask(const struct request *request, const void *in, size_t in_size, void 
     if (done == -EFAULT)
         return -EFAULT; /* the result, whose addresses cannot be written */
     if (done < (long)sizeof(answer->reply)) {
-        *attached = 0; /* it has gone, or thinks that we broke the rules: begin anew next time */
+        *attached = 0; /* it has gone, or thinks that we broke the rules */
+        if (!kernel_lives())
+            die();
         return -EIO;
     }
     adopt(&message, answer);

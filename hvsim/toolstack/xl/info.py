@@ -54,15 +54,46 @@ def facts(toolstack: Toolstack) -> dict[str, Any]:
     }
 
 
+def topology(machine: dict[str, Any]) -> list[str]:
+    """What ``-n`` puts between the machine and the hypervisor."""
+    cpus, nodes = int(machine["nr_cpus"]), int(machine["nr_nodes"])
+    lines = [f"{'cpu_topology':<23}:", "cpu:    core    socket     node"]
+    for cpu in range(cpus):
+        lines.append(f"{cpu:3d}:    {cpu:4d}     {0:4d}     {cpu * nodes // cpus:4d}")
+    lines += [
+        f"{'device topology':<23}:",
+        "device           node",
+        "No device topology data available",
+        f"{'numa_info':<23}:",
+        "node:    memsize    memfree    distances",
+    ]
+    size = machine["total_pages"] // nodes // PAGES_PER_MIB
+    for node in range(nodes):
+        free = machine["node_free_pages"][node] // PAGES_PER_MIB
+        far = ",".join("10" if other == node else "20" for other in range(nodes))
+        lines.append(f"{node:4d}:    {size:6d}     {free:6d}      {far}")
+    return lines
+
+
 async def run(call: Call) -> int:
-    """xl info."""
-    flags, _ = options(call.args)
-    lines = facts(call.toolstack)
+    """xl info [-n]."""
+    flags, _ = options(call.args, "n", ("numa",))
+    found = facts(call.toolstack)
     if call.json or "json" in flags:
-        return await call.data(lines)
-    call.reply.data = lines
-    await call.reply.out("\n".join(f"{name:<23}: {value}" for name, value in lines.items()))
+        return await call.data(found)
+    call.reply.data = found
+    lines = [f"{name:<23}: {value}" for name, value in found.items()]
+    if flags & {"n", "numa"}:
+        place = list(found).index("xen_major")
+        lines[place:place] = topology(call.toolstack.hypervisor.machine())
+    await call.reply.out("\n".join(lines))
     return 0
 
 
-COMMAND = Command("info", "Get information about Xen host", "", run, example="xl info")
+COMMAND = Command(
+    "info",
+    "Get information about Xen host",
+    "-n, --numa         List host NUMA topology information",  # where xl itself has it
+    run,
+    example="xl info",
+)

@@ -108,8 +108,10 @@ async def run(call: Call) -> int:
     if call.json or "json" in flags:
         return await call.data([entry(name, info) for name, info in named])
     verbose = bool(flags & {"v", "verbose"})
-    lines = [HEADER + (VERBOSE_HEADER if verbose else "")]
-    lines += [row(name, info, verbose=verbose) for name, info in named]
+    # Every domain has its memory on the one node there is, and may run everywhere.
+    numa = bool(flags & {"n", "numa"})
+    lines = [HEADER + (VERBOSE_HEADER if verbose else "") + (" NODE Affinity" if numa else "")]
+    lines += [row(name, info, verbose=verbose) + (" all" if numa else "") for name, info in named]
     call.reply.data = [entry(name, info) for name, info in named]
     await call.reply.out("\n".join(lines))
     return 0

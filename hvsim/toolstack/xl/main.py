@@ -49,6 +49,11 @@ _ALL: Final = (
 COMMANDS: Final = {command.name: command for command in _ALL}
 """The verbs that are built, by name."""
 
+READING: Final = frozenset(
+    {"list", "domid", "domname", "dmesg", "console", "block-list", "info", "vcpu-list"}
+)
+"""Verbs that change nothing, so that there is nothing for ``-f`` to force."""
+
 GLOBAL_FLAGS: Final = "vfNtT"
 HELP_WORDS: Final = ("-h", "--help")
 
@@ -87,8 +92,11 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
 
 
 def _help(command: Command) -> str:
-    dry_run = command.name in ("create", "block-attach", "network-attach")
-    return command.help("[-vtTfN]" if dry_run else "[-vtTf]").rstrip("\n")
+    if command.name in ("create", "block-attach", "network-attach"):
+        globals_ = "[-vtTfN]"
+    else:
+        globals_ = "[-vtT]" if command.name in READING else "[-vtTf]"
+    return command.help(globals_).rstrip("\n")
 
 
 async def _guarded(command: Command, call: Call) -> int:

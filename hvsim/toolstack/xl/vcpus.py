@@ -3,7 +3,7 @@
 from typing import Any
 
 from hvsim.domain import machine_facts
-from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.xl.command import Call, Command, find_domain, options
 from hvsim.toolstack.xl.listing import NO_NAME
@@ -39,22 +39,33 @@ async def run(call: Call) -> int:
     """xl vcpu-list [domain...]."""
     flags, args = options(call.args)
     toolstack = call.toolstack
+    failed = 0
     async with toolstack.store() as store:
-        infos = toolstack.hypervisor.domains()
-        if args:
-            wanted = [await find_domain(call, store, text) for text in args]
-            known = {info.domid: info for info in infos}
-            for text, domid in zip(args, wanted, strict=True):
-                if domid not in known:
-                    raise ToolstackError(f"Domain {text} does not exist.")
-            infos = [known[domid] for domid in wanted]
+        infos = [] if args else toolstack.hypervisor.domains()
+        for text in args:
+            try:
+                domid = await find_domain(call, store, text)
+            except ToolstackError as failure:
+                await call.reply.err(*failure.lines)
+                failed = failure.code
+                continue
+            info = toolstack.hypervisor.info(domid)
+            if info is not None:
+                infos.append(info)
+                continue
+            await call.reply.err(  # and xl's exit code says nothing of it
+                libxl(
+                    f"libxl_domain.c:1667:libxl_list_vcpu: Domain {domid}:Getting infolist: No "
+                    "such file or directory"
+                )
+            )
         names = await toolstack.names(store, infos)
     rows = [vcpu for name, info in zip(names, infos, strict=True) for vcpu in vcpus(name, info)]
     if call.json or "json" in flags:
         return await call.data(rows)
     call.reply.data = rows
     await call.reply.out("\n".join([HEADER, *map(row, rows)]))
-    return 0
+    return failed
 
 
 COMMAND = Command(

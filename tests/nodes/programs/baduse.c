@@ -5,6 +5,7 @@
  *     baduse PEER GOOD RO ALIEN PORT     domid; references of it: writable, read-only, for another
  *                                        domain; a port of it that waits for another domain
  *     baduse hold PEER GOOD PORT PORT    hold a page of the peer and one for it, until killed
+ *     baduse scatter PEER REF...         map these together, and hold all but the second
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -436,6 +437,30 @@ static void hold(char **argv)
     pause();
 }
 
+/* Map pages in any order, of several extents, and say the first byte of each. */
+static void scatter(int argc, char **argv)
+{
+    int fd = node("gntdev"), count = argc - 3;
+    struct ioctl_gntdev_map_grant_ref *arg = calloc(1, sizeof(*arg) + count * sizeof(*arg->refs));
+    char *at;
+
+    arg->count = count;
+    for (int i = 0; i < count; i++) {
+        arg->refs[i].domid = atoi(argv[2]);
+        arg->refs[i].ref = atoi(argv[3 + i]);
+    }
+    TRY("scatter.map", ioctl(fd, IOCTL_GNTDEV_MAP_GRANT_REF, arg));
+    at = mmap(NULL, (size_t)count * PAGE, RW, MAP_SHARED, fd, arg->index);
+    TRY("scatter.mmap", mapped(at));
+    printf("scatter.sees ");
+    for (int i = 0; i < count; i++)
+        putchar(at[i * PAGE]);
+    printf("\n");
+    TRY("scatter.munmap-middle", munmap(at + PAGE, PAGE));
+    TRY("scatter.last", at[(count - 1) * PAGE]);
+    pause();
+}
+
 /* Descriptors in all the ways a program can come by them, and the library's own left alone. */
 static void descriptors(char **argv)
 {
@@ -541,6 +566,8 @@ static void threads(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (strcmp(argv[1], "scatter") == 0)
+        scatter(argc, argv);
     if (strcmp(argv[1], "hold") == 0 || argc == 4) {
         argc == 4 ? after_exec(argv) : hold(argv);
         return 0;
