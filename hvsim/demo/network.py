@@ -26,7 +26,7 @@ from hvsim.lab.control import Control, ControlError
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
-from hvsim.lab.up import Running, bring_up
+from hvsim.lab.up import Running, UpError, bring_up
 from hvsim.xenstore.client import SocketStore
 
 DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "three-tier.toml"
@@ -37,6 +37,8 @@ longer before it sends again what nobody took."""
 RECOVERY_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 20.0
 COMMITS_BETWEEN = 20
+_IMPOSSIBLE = re.compile(r"^.*this machine (?:does not allow|allows no network link).*$", re.M)
+"""What a domain says that cannot have a network link here (NoPort of `hvsim.drivers.net.port`)."""
 
 
 def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> NetworkResult:
@@ -48,9 +50,17 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
     result = NetworkResult(lab.name)
     teller.chapter(f"A request across network and disk: {lab.file.name}")
     begun = time.monotonic()
-    running = bring_up(
-        lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"])
-    )
+    try:
+        running = bring_up(
+            lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"])
+        )
+    except UpError as failed:
+        why = _IMPOSSIBLE.search(str(failed))
+        if why is None:
+            raise
+        result.impossible = why[0].strip()
+        teller.block([result.impossible])
+        return result
     result.up_seconds = running.seconds
     teller.block([f"ready after {running.seconds:.2f} s"])
     witness = Witness(running.run)

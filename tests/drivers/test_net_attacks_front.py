@@ -37,6 +37,7 @@ from tests.drivers.rawnet import (
     RSP_EVENT,
     RSP_PROD,
     SLOTS,
+    TX_CSUM_BLANK,
     TX_EXTRA,
     TX_MORE,
     RawFront,
@@ -44,6 +45,7 @@ from tests.drivers.rawnet import (
     extra_gso,
     tx_request,
 )
+from tests.observe.frames import ACK, PSH, tcp
 from tests.support.hv import Hypervisor
 
 FRAME = bytes.fromhex("00163e000002 00163e000001 0800") + bytes(range(46))
@@ -302,6 +304,37 @@ def test_an_extra_info_that_cannot_be(net: Attacked, slots: list[bytes]) -> None
     net.rest()
     assert net.wire_out.receive() == []
     net.served()
+
+
+@pytest.mark.parametrize(
+    "info",
+    [extra_gso(0), extra_gso(1448, 0), extra_gso(1448, 2), extra_gso(1448, 7)],
+    ids=["no size", "no type", "TCPv6", "unknown"],
+)
+def test_a_large_segment_that_is_none(net: Attacked, info: bytes) -> None:
+    """A sound TCP segment over IPv4, to be cut into pieces of no size, or as something else.
+
+    Red without the checks of size and type.
+    """
+    net.enter()
+    segment = tcp(PSH | ACK, 1, 1, bytes(2000), whole=False)
+    ref = net.raw.fill(3, segment)
+    first = tx_request(ref, 0, TX_EXTRA | TX_CSUM_BLANK, 1, len(segment))
+    net.refused_or_given_up([first, info])
+    assert net.wire_out.receive() == []
+    net.served()
+
+
+def test_a_large_segment_that_is_one(net: Attacked) -> None:
+    """The same with what an honest guest says goes out as it is."""
+    net.enter()
+    segment = tcp(PSH | ACK, 1, 1, bytes(2000), whole=False)
+    ref = net.raw.fill(3, segment)
+    first = tx_request(ref, 0, TX_EXTRA | TX_CSUM_BLANK, 1, len(segment))
+    assert net.statuses([first, extra_gso(1000)]) == [OKAY, NULL]
+    ((vnet, frame),) = net.wire_out.receive()
+    assert frame == segment
+    assert struct.unpack("<BBHHHH", vnet) == (1, 1, 54, 1000, 34, 16)
 
 
 def test_extra_infos_without_end(net: Attacked) -> None:
