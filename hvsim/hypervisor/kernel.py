@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import signal
 import time
 from typing import Final
 
@@ -17,6 +18,8 @@ F_SEAL_FUTURE_WRITE: Final = 0x10
 _BIRTH_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _WRITE_SEALS: Final = fcntl.F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 _CPUCLOCK_SCHED: Final = 2
+MAX_DESCENDANTS: Final = 4096
+"""Processes below one that are looked at: more than its limits let a domain have."""
 
 
 class SharedMemory:
@@ -147,6 +150,39 @@ def is_stopped(pid: int) -> bool:
         # It, or a thread of it, has gone; what is left of it is looked at once more.
         return not os.path.exists(f"/proc/{pid}")
     return True
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have (proc(5), children).
+
+    Empty where the kernel does not tell (CONFIG_PROC_CHILDREN).
+    """
+    found: list[int] = []
+    waiting = [pid]
+    while waiting and len(found) < MAX_DESCENDANTS:
+        parent = waiting.pop()
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
+                    children = [int(word) for word in file.read().split()]
+                found += children
+                waiting += children
+    return found
+
+
+def signal_descendants(pid: int, number: int) -> None:
+    """Send a signal to everything below a process; again while something new appears, as a
+    process that is not stopped yet may fork."""
+    told: set[int] = set()
+    while fresh := set(descendants(pid)) - told:
+        for child in fresh:
+            with contextlib.suppress(OSError):
+                pidfd = os.pidfd_open(child)
+                try:
+                    signal.pidfd_send_signal(pidfd, number)
+                finally:
+                    os.close(pidfd)
+        told |= fresh
 
 
 def raise_descriptor_limit() -> None:

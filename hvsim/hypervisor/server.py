@@ -27,9 +27,17 @@ from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell
-from hvsim.hypervisor.kernel import EventFd, SharedMemory, cpu_time, is_running, is_stopped
+from hvsim.hypervisor.kernel import (
+    EventFd,
+    SharedMemory,
+    cpu_time,
+    descendants,
+    is_running,
+    is_stopped,
+    signal_descendants,
+)
 from hvsim.hypervisor.ledger import Ledger, Record
-from hvsim.hypervisor.lifecycle import SIGKILL
+from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
 
 MAX_EVENTS: Final = 64
@@ -232,11 +240,14 @@ class Server:
         self._send_spawns()
 
     def signal(self, token: int, number: int) -> None:
-        """By pidfd, so it reaches that process or none."""
+        """By pidfd, so it reaches that process or none.  A domain that stops or goes on does so
+        with the programs that it has started."""
         pidfd = self._pidfds.get(token)
         if pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
+            if number in (SIGSTOP, SIGCONT):
+                signal_descendants(self.machine.processes[token].pid, number)
 
     def cpu_time(self, token: int) -> int | None:
         """From the process's CPU clock."""
@@ -251,7 +262,9 @@ class Server:
     def stopped(self, token: int) -> bool:
         """From /proc."""
         process = self.machine.processes.get(token)
-        return process is None or is_stopped(process.pid)
+        if process is None:
+            return True
+        return all(is_stopped(pid) for pid in (process.pid, *descendants(process.pid)))
 
     def reply(self, token: int, message: list[Any]) -> None:
         """Answer a call that was left open."""

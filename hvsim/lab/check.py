@@ -15,6 +15,7 @@ from typing import Any
 
 from hvsim.domain.sandbox.root import PATH
 from hvsim.lab.check_daemons import daemon_faults
+from hvsim.lab.check_network import network_faults
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Disk, Domain, Image
 from hvsim.lab.problems import Problem
@@ -48,7 +49,7 @@ class Checker:
             self._disks(domains),
             self._backends(domains),
             self._shared_images(images, domains),
-            self._addresses(domains),
+            self._network(domains),
             self._memory(domains),
             self._programs(domains),
             self._files(domains),
@@ -215,20 +216,9 @@ class Checker:
                     "give each its own image, or make both access=ro",
                 )
 
-    def _addresses(self, domains: Domains) -> Iterator[Problem]:
-        """Two interfaces with one address are a riddle for whoever looks at the wire."""
-        users: dict[str, str] = {}
-        for index, domain in domains:
-            for number, vif in enumerate(domain.vifs):
-                addresses = [one.partition("/")[0] for one in (vif.ip or "").split()]
-                for address in [*addresses, *([vif.mac] if vif.mac else [])]:
-                    earlier = users.setdefault(address, domain.name)
-                    if earlier != domain.name:
-                        yield self._at(
-                            ("domain", index),
-                            f"vif {number}: {address} is that of {earlier!r} too",
-                            "give each its own, or leave mac= out and one is made up",
-                        )
+    def _network(self, domains: Domains) -> Iterator[Problem]:
+        for path, text, remedy in network_faults(domains):
+            yield self._at(path, text, remedy)
 
     def _memory(self, domains: Domains) -> Iterator[Problem]:
         table = self.data.get("lab")

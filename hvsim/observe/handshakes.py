@@ -25,8 +25,8 @@ class UnknownDevice(HvsimError):
 def devices(store: SocketStore) -> list[Row]:
     """A row for each device that the store's monitor has seen, the oldest first.
 
-    Rows are those of ``CONTROL handshake``, with `vdev` (xvda, or the number) and the `mode` of the
-    monitor ("record" or "strict").
+    Rows are those of ``CONTROL handshake``, with `vdev` (xvda, eth0, or the number) and the
+    `mode` of the monitor ("record" or "strict").
     """
     rows: list[Row] = []
     start: int | None = 0
@@ -34,12 +34,19 @@ def devices(store: SocketStore) -> list[Row]:
         answer = json.loads(store.control("handshake", str(start)))
         for row in answer["devices"]:
             number = row["device"].rsplit("/", 1)[1]
-            name = vdev_name(int(number)) if row["kind"] == "vbd" else number
-            row["vdev"] = number if name == "?" else name
+            row["vdev"] = _called(row["kind"], number)
             row["mode"] = answer["mode"]
             rows.append(row)
         start = answer["next"]
     return rows
+
+
+def _called(kind: str, number: str) -> str:
+    """What people call a device; the number where they have no name for it."""
+    if kind == "vif":
+        return f"eth{number}"
+    name = vdev_name(int(number)) if kind == "vbd" else "?"
+    return number if name == "?" else name
 
 
 def records(store: SocketStore, device: str) -> list[Row]:

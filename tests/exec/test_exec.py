@@ -162,19 +162,45 @@ def test_a_program_ends_with_its_domain(lab: Commands, tmp_path: Path) -> None:
     assert b"three has ended, and the program with it" in err
 
 
-def test_a_paused_domain_does_not_run_its_programs(lab: Commands) -> None:
-    script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done"
-    process = start(lab, "two", "--", "sh", "-c", script, stdout=subprocess.PIPE)
+def state(pid: int) -> str:
+    """A letter of proc(5); of a process that has ended, X."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def below(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []  # it has ended
+    return [int(child) for child in children] + [p for c in children for p in below(int(c))]
+
+
+@pytest.mark.parametrize(
+    ("stop", "go"), [("xl pause", "xl unpause"), ("fault stall", "fault resume")]
+)
+def test_a_domain_that_stands_still_does_so_with_its_programs(
+    lab: Commands, stop: str, go: str
+) -> None:
+    """Red without ``signal_descendants`` in hvsim/hypervisor/kernel.py."""
+    script = "sleep 1000 & while :; do sleep 0.01; done"
+    process = start(lab, "two", "--", "sh", "-c", f"echo ready; {script}", stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        lab.ok("xl", "pause", "two")
-        pids = processes(lab, "two")
-        states = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-                  for pid in pids.values()}  # fmt: skip
-        assert states == {"T"}
+        words = ["two", "--process", "exec-0"] if "fault" in stop else ["two"]
+        lab.ok(*stop.split(), *words)
+        runner = processes(lab, "two")["exec-0"]
+        assert {state(pid) for pid in (runner, *below(runner))} <= {"T", "Z"}
+        assert state(runner) == "T"
+        assert len(below(runner)) >= 2
+        lab.ok(*go.split(), *words)
+        everybody = [runner, *below(runner)]
+        wait_until(lambda: all(state(pid) != "T" for pid in everybody), "all of them to go on")
     finally:
-        lab.ok("xl", "unpause", "two")
         process.kill()
         process.communicate()
 

@@ -38,7 +38,7 @@ def refused(folder: Path, text: str) -> list[str]:
     return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", ["two-tier.toml", "single.toml"])
+@pytest.mark.parametrize("name", ["two-tier.toml", "single.toml", "three-tier.toml"])
 def test_the_labs_that_we_ship_are_sound(name: str) -> None:
     lab = load(ROOT / "configs" / name)
     assert lab.name == name.removesuffix(".toml")
