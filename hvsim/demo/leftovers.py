@@ -21,11 +21,10 @@ class Witness:
     terminals: dict[str, int] = field(default_factory=dict)
     """Console pty -> its change time, as the number alone is soon used by others."""
     shm_before: set[str] = field(default_factory=set)
-    namespaces: set[str] = field(default_factory=set)
-    """Network namespaces of the lab's processes, other than the machine's: net:[4026532000]."""
+    namespaces: dict[str, float] = field(default_factory=dict)
+    """Network namespaces of the lab's processes, other than the machine's: net:[4026532000] ->
+    seconds since boot when one of ours was last seen in it."""
     links_before: set[str] = field(default_factory=set)
-    looked: float = 0.0
-    """Seconds since boot at the last look."""
 
     def __post_init__(self) -> None:
         self.shm_before = _shm()
@@ -33,7 +32,6 @@ class Witness:
 
     def look(self, terminals: list[str] | None = None) -> None:
         """Remember every process that the lab has now, and these ptys."""
-        self.looked = time.clock_gettime(time.CLOCK_BOOTTIME)
         hypervisor = self.run.hypervisor
         if hypervisor is not None:
             now = set(family(hypervisor))
@@ -43,7 +41,7 @@ class Witness:
                 space = _namespace(str(one.pid))
                 # Its number may be somebody else's by now: it must be alive after the look.
                 if space not in ("", own) and one.alive():
-                    self.namespaces.add(space)
+                    self.namespaces[space] = time.clock_gettime(time.CLOCK_BOOTTIME)
         for path in terminals or []:
             try:
                 self.terminals[path] = os.stat(path).st_ctime_ns
@@ -71,15 +69,16 @@ class Witness:
     def _namespaces(self) -> list[str]:
         """Those of the lab's network namespaces that a process of its time is still in, or that
         are mounted.  The kernel gives the number of one that has gone to the next, so processes
-        that were started later say nothing."""
+        that were started after ours was last seen there say nothing."""
         if not self.namespaces:
             return []
-        latest = self.looked * os.sysconf("SC_CLK_TCK")
-        alive = {
-            _namespace(str(one.pid))
-            for one in (Identity.of(int(name)) for name in os.listdir("/proc") if name.isdigit())
-            if one is not None and one.start_time <= latest
-        }
+        ticks = os.sysconf("SC_CLK_TCK")
+        alive = set()
+        for one in (Identity.of(int(name)) for name in os.listdir("/proc") if name.isdigit()):
+            if one is not None:
+                space = _namespace(str(one.pid))
+                if one.start_time <= self.namespaces.get(space, -1.0) * ticks:
+                    alive.add(space)
         mounted = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
         return sorted(name for name in self.namespaces if name in alive or f" {name} " in mounted)
 

@@ -4,7 +4,8 @@ A villain domain answers the frontend with raw slots; the guest has a second int
 honest backend. After each attack that one works both ways, and the frontend has said what it
 refused: an error counted by its reason, or its device given up with an error node.
 
-What turns each red was tried on a weakened copy and stands in its docstring.
+Where a docstring says what turns a test red, that was tried; those about shared memory that changes
+and about pools were not: there is no such pool, and the ring copies (tests/domain/test_ring.py).
 """
 
 from __future__ import annotations
@@ -363,7 +364,7 @@ def test_answers_that_are_none(net: Attacked) -> None:
 @pytest.mark.parametrize("ahead", [SLOTS + 1, 1000, 0x80000000, 0xFFFFFFFF])
 @pytest.mark.parametrize("ring", ["tx", "rx"])
 def test_an_index_out_of_range(net: Attacked, ring: str, ahead: int) -> None:
-    """XSA-376: red without the ring's check of the producer index."""
+    """XSA-376: red when what the ring refuses is not caught."""
     net.enter()
     (net.raw.tx if ring == "tx" else net.raw.rx).publish(RSP_PROD, ahead)
     net.raw.ring_bell()
@@ -375,10 +376,7 @@ def test_an_index_out_of_range(net: Attacked, ring: str, ahead: int) -> None:
 
 
 def test_responses_that_change_while_they_are_read(net: Attacked) -> None:
-    """XSA-155: another processor writes length, offset and flags all the time.
-
-    Red with a ring that hands out a view of the slot.
-    """
+    """XSA-155: another processor writes length, offset and flags all the time."""
     net.enter()
     good, bad = rx_response(0, 0, 0, 60), rx_response(0, 4000, RX_MORE, 32767)
     view = net.raw.rx.page[RING_BYTES : RING_BYTES + SLOTS * RX_SLOT]
@@ -408,7 +406,7 @@ def test_responses_that_change_while_they_are_read(net: Attacked) -> None:
 
 def test_a_backend_sees_no_frame_of_others(net: Attacked) -> None:
     """XSA-403: what is granted to a backend holds its own frames and zeros, nothing of the other
-    interface.  Red when pages are taken from a pool that both interfaces share."""
+    interface."""
     secret = FRAME[:14] + b"secret of the other side" * 40
     wire = next(wire for wire in net.wires if wire.name == "eth1")
     for _ in range(300):
@@ -429,7 +427,7 @@ def test_a_backend_sees_no_frame_of_others(net: Attacked) -> None:
 
 def test_a_page_that_the_backend_holds_on_to(net: Attacked) -> None:
     """XSA-396: it keeps a page mapped after everything is over.  The frontend frees it later, and
-    gives it to nobody else.  Red when the extent is freed without asking whether it is in use."""
+    gives it to nobody else.  Red when what it still maps is forgotten."""
     net.enter()
     _, ref = sent(net)
     held = net.villain.mapper.map(net.guest.domid, ref, readonly=True)

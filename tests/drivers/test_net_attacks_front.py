@@ -4,7 +4,8 @@ A villain puts raw slots on its rings; beside it an honest guest has a vif of th
 domain. After each attack the honest one is served both ways, and the backend has said what it
 refused: an error response, a drop counted by its reason, or the device given up with an error node.
 
-What turns each red was tried on a weakened copy and stands in its docstring.
+Where a docstring says what turns a test red, that was tried. The others stand beside one that was,
+or hold by several checks at once.
 """
 
 from __future__ import annotations
@@ -187,7 +188,10 @@ def works(net: Attacked) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 13])
 def test_a_frame_that_is_too_short(net: Attacked, size: int) -> None:
-    """XSA-448: requests of no length; and less than an Ethernet header."""
+    """XSA-448: requests of no length; and less than an Ethernet header.
+
+    Red without the comparison with an Ethernet header.
+    """
     net.enter()
     assert net.statuses([one(net, size)])[0] in REFUSED
     assert net.wire_out.frames() == []
@@ -215,7 +219,10 @@ def test_pieces_of_no_length(net: Attacked) -> None:
     [(4095, 60), (4050, 60), (4096, 60), (0xFFFF, 60), (0, 4097), (1, 4096), (0xFFC4, 0xFFFF)],
 )
 def test_a_piece_beyond_its_page(net: Attacked, offset: int, size: int) -> None:
-    """Bytes of whatever lies behind the page must not leave the domain."""
+    """Bytes of whatever lies behind the page must not leave the domain.
+
+    Red without the comparison with the page's end.
+    """
     net.enter()
     net.refused_or_given_up([one(net, size, offset)])
     net.served()
@@ -223,7 +230,10 @@ def test_a_piece_beyond_its_page(net: Attacked, offset: int, size: int) -> None:
 
 @pytest.mark.parametrize("fragments", [1, 5, 17])
 def test_pieces_longer_than_the_whole(net: Attacked, fragments: int) -> None:
-    """XSA-432: the first slot says 60 bytes, the others together have more."""
+    """XSA-432: the first slot says 60 bytes, the others together have more.
+
+    Red when what is left of the total may fall below zero.
+    """
     net.enter()
     slots = [one(net, 60, flags=TX_MORE)]
     for number in range(fragments):
@@ -235,7 +245,10 @@ def test_pieces_longer_than_the_whole(net: Attacked, fragments: int) -> None:
 
 @pytest.mark.parametrize("slots", [19, 20, 21, 64, SLOTS])
 def test_too_many_slots(net: Attacked, slots: int) -> None:
-    """XSA-423/432: more pieces than any honest frame has, up to the whole ring."""
+    """XSA-423/432: more pieces than any honest frame has, up to the whole ring.
+
+    Red without the limit of 18.
+    """
     net.enter()
     total = 100 + slots - 1
     chain = [one(net, total, flags=TX_MORE)]
@@ -266,7 +279,10 @@ def test_a_header_in_crumbs(net: Attacked) -> None:
 
 
 def test_a_frame_that_never_ends(net: Attacked) -> None:
-    """The last slot of the ring says that more follows, and nothing does: nobody waits for it."""
+    """The last slot of the ring says that more follows, and nothing does: nobody waits for it.
+
+    Red when the frame is taken for whole.
+    """
     net.enter()
     net.raw.transmit([one(net, 100, flags=TX_MORE)])
     net.rest()
@@ -367,7 +383,10 @@ def test_a_large_segment_that_says_so_of_itself(net: Attacked) -> None:
 
 @pytest.mark.parametrize("ref", [0, 1, 2, 7, 4000, 32767, 32768, 0xFFFFFFFF])
 def test_a_reference_that_is_not_granted(net: Attacked, ref: int) -> None:
-    """Also those of the store and the console page, which are granted to domain 0."""
+    """Also those of the store and the console page, which are granted to domain 0.
+
+    Red when the refusal of the mapping is not caught.
+    """
     net.enter()
     before = net.back.mapper.live_pages
     assert net.statuses([tx_request(ref, 0, 0, 1, 60)])[0] in REFUSED
@@ -412,7 +431,10 @@ def test_pages_of_the_ring_itself(net: Attacked) -> None:
 
 @pytest.mark.parametrize("ref", [0, 1, 4000, 32768, 0xFFFFFFFF])
 def test_a_buffer_that_is_not_granted(net: Attacked, ref: int) -> None:
-    """The frame is lost to its own guest; the next good buffer gets the next frame."""
+    """The frame is lost to its own guest; the next good buffer gets the next frame.
+
+    Red when the refusal of the mapping is not caught.
+    """
     net.enter()
     net.raw.rx[0].put(struct.pack("<HHI", 0, 0, ref))
     net.raw.posted[0].append(0)
@@ -454,7 +476,10 @@ def test_a_buffer_that_is_read_only(net: Attacked) -> None:
 
 def test_what_is_done_is_let_go(net: Attacked) -> None:
     """A grant may be ended as soon as its request was answered, and once the device has gone
-    every one of them."""
+    every one of them.
+
+    Red when pages stay mapped after their frame.
+    """
     net.enter()
     for number in range(300):
         assert net.statuses(net.raw.frame(FRAME, page=number % 16)) == [OKAY]
@@ -515,7 +540,10 @@ def test_slots_that_change_while_they_are_read(net: Attacked) -> None:
 @pytest.mark.parametrize("ahead", [SLOTS + 1, 1000, 0x80000000, 0xFFFFFFFF])
 @pytest.mark.parametrize("ring", ["tx", "rx"])
 def test_an_index_out_of_range(net: Attacked, ring: str, ahead: int) -> None:
-    """A producer index that no honest frontend can have costs it its device, with a word why."""
+    """A producer index that no honest frontend can have costs it its device, with a word why.
+
+    Red when the ring's refusal is not caught.
+    """
     net.enter()
     net.rest()
     (net.raw.tx if ring == "tx" else net.raw.rx)[0].publish(REQ_PROD, ahead)
@@ -620,7 +648,10 @@ def test_a_frontend_that_takes_no_answers(net: Attacked) -> None:
 
 
 def test_a_frontend_that_rings_without_work(net: Attacked) -> None:
-    """XSA-332: after a while its bell is not listened to; its frames still go, a little later."""
+    """XSA-332: after a while its bell is not listened to; its frames still go, a little later.
+
+    Red without the limit on events without work.
+    """
     net.enter()
     net.rest()
     for _ in range(3000):
@@ -640,7 +671,10 @@ def test_a_frontend_that_rings_without_work(net: Attacked) -> None:
 
 
 def test_a_frontend_that_toggles_its_state(net: Attacked) -> None:
-    """XSA-350, XSA-349: connected and gone, over and over; nothing piles up."""
+    """XSA-350, XSA-349: connected and gone, over and over; nothing piles up.
+
+    Red when the queues are not closed.
+    """
     path = net.attached(net.villain)
     raw = net.raw = RawFront(net.villain, net.back.domid)
     net.closing.append(raw.close)

@@ -77,6 +77,21 @@ def test_tshark_sees_the_conversation(lab: Commands, tmp_path: Path, side: str) 
     assert "10.0.0.1" in follow
 
 
+def test_both_halves_count_what_passed(lab: Commands) -> None:
+    """`xl network-list`; red when a half is not asked, or a stalled one is waited for."""
+    finish(download(lab, SIZE), SIZE, 60)
+    [row] = lab.json("xl", "network-list", "near")
+    assert row["backend_half"]["tx_bytes"] >= SIZE
+    assert row["frontend"]["rx_bytes"] >= SIZE
+    lab.ok("fault", "stall", "network")
+    try:
+        text = lab.ok("xl", "network-list", "near", "--statistics")
+    finally:
+        lab.ok("fault", "resume", "network")
+    assert "backend:  does not answer" in text
+    assert "frontend: rx_packets=" in text
+
+
 def test_it_goes_on_with_the_next_network_domain(lab: Commands, tmp_path: Path) -> None:
     """One interface of the file for each domain that served the vif."""
     file = tmp_path / "c.pcapng"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hvsim.toolstack import counters, nic
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import nic
 from hvsim.toolstack.config import parse_vif
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
@@ -17,8 +17,11 @@ HEADER = (
 
 
 async def network_list(call: Call) -> int:
-    """xl network-list domain...: an unknown domain makes the exit code 1."""
-    flags, args = options(call.args)
+    """xl network-list domain...: an unknown domain makes the exit code 1.
+
+    Ours besides: --statistics, and the same figures with --json, as each half counts them.
+    """
+    flags, args = options(call.args, long=("statistics",))
     if not args:
         raise UsageError("'xl network-list' requires at least 1 argument.")
     rows: list[dict[str, Any]] = []
@@ -31,6 +34,8 @@ async def network_list(call: Call) -> int:
                 code = 1
                 continue
             rows += await interfaces(store, domid)
+        if call.json or flags:
+            await _count(store, rows)
     if call.json or "json" in flags:
         return await call.data(rows) or code
     lines = [HEADER]
@@ -40,6 +45,9 @@ async def network_list(call: Call) -> int:
             f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17} {row['handle']:6d} "
             f"{row['state']:5d} {row['event_channel']:6d} {refs:>17} {row['backend']:<30}"
         )
+        if "statistics" in flags:
+            lines.append(f"    frontend: {_figures(row['frontend'])}")
+            lines.append(f"    backend:  {_figures(row['backend_half'])}")
     call.reply.data = rows
     await call.reply.out("\n".join(lines))
     return code
@@ -71,9 +79,26 @@ async def interfaces(store: Store, domid: int) -> list[dict[str, Any]]:
                 "tx_ring_ref": tx,
                 "rx_ring_ref": rx,
                 "backend": backend,
+                "frontend_path": front,
             }
         )
     return rows
+
+
+async def _count(store: Store, rows: list[dict[str, Any]]) -> None:
+    """Ask both halves of every interface for their figures; None where one does not answer."""
+    halves = [half for row in rows for half in (row["frontend_path"], row["backend"])]
+    found = iter(await counters.ask(store, halves))
+    for row in rows:
+        row["frontend"], row["backend_half"] = next(found), next(found)
+
+
+def _figures(found: dict[str, int] | None) -> str:
+    """For a reader: what passed, and every other figure that is not zero."""
+    if found is None:
+        return "does not answer"
+    passed = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+    return " ".join(f"{name}={n}" for name, n in found.items() if n or name in passed)
 
 
 def _number(text: str | None) -> int:
