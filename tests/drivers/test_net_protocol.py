@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvsim.abi.memory import PAGE_SIZE
@@ -42,23 +42,29 @@ from hvsim.drivers.net.protocol import (
 
 edges = st.sampled_from([0, 1, 13, 14, 15, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 0xFFFF])
 sizes = edges | st.integers(0, 0xFFFF)
-extra_slots = st.builds(
-    EXTRA_GSO.pack,
-    st.integers(0, 6) | st.just(XEN_NETIF_EXTRA_TYPE_GSO),
-    st.integers(0, 1),
-    sizes,
-    st.integers(0, 3),
-    st.just(0),
-    st.just(0),
-).map(lambda extra: extra.ljust(12, b"\0"))
-data_slots = st.builds(
-    pack_tx_request,
-    st.integers(0, 0xFFFFFFFF),
-    st.just(0) | sizes,
-    st.integers(0, 15) | st.just(NETTXF_more_data),
-    st.integers(0, 0xFFFF),
-    st.integers(1, 200) | sizes,
-)
+
+
+@st.composite
+def nearly_honest(draw: st.DrawFn) -> list[bytes]:
+    """A packet of up to 30 slots as an honest frontend writes it, but for one slot at most."""
+    parts = draw(st.lists(st.integers(1, 2000), min_size=1, max_size=30))
+    last = len(parts) - 1
+    slots = [
+        [number, 0, NETTXF_more_data if number < last else 0, number, part]
+        for number, part in enumerate(parts)
+    ]
+    slots[0][4] = min(sum(parts), 0xFFFF)
+    where = draw(st.integers(0, last))
+    match draw(st.sampled_from(["nothing", "offset", "size", "total", "flags"])):
+        case "offset":
+            slots[where][1] = draw(sizes)
+        case "size":
+            slots[where][4] = draw(sizes)
+        case "total":
+            slots[0][4] = draw(st.just(sum(parts[1:])) | st.integers(0, 200)) & 0xFFFF
+        case "flags":
+            slots[where][2] = draw(st.integers(0, 15))
+    return [pack_tx_request(*slot) for slot in slots]
 
 
 def taker(slots: list[bytes]) -> tuple[Callable[[], bytes | None], list[bytes]]:
@@ -67,14 +73,14 @@ def taker(slots: list[bytes]) -> tuple[Callable[[], bytes | None], list[bytes]]:
     return (lambda: left.pop(0) if left else None), left
 
 
-@given(st.lists(data_slots | extra_slots | st.binary(min_size=12, max_size=12), max_size=40))
+@settings(max_examples=1500, deadline=None)
+@given(nearly_honest() | st.lists(st.binary(min_size=12, max_size=12), max_size=40))
 def test_what_is_called_sound_is_sound(slots: list[bytes]) -> None:
     """Red without any one of the size, offset, zero and count checks of `take_packet`."""
     consume, left = taker(slots)
     try:
         packet = take_packet(consume)
-    except RingAbuse as abuse:
-        assert str(abuse)
+    except RingAbuse:
         return
     if packet is None:
         assert not slots
@@ -132,8 +138,7 @@ def test_a_port_is_told_of_no_place_outside_of_the_headers(
 ) -> None:
     try:
         vnet = vnet_header(head, blank=blank, validated=validated, gso=gso)
-    except Unfit as odd:
-        assert str(odd)
+    except Unfit:
         return
     _, _, _, size, start, offset = VNET.unpack(vnet)
     assert start + offset + (2 if start else 0) <= len(head)
