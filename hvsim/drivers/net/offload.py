@@ -93,14 +93,15 @@ def vnet_header(head: bytes, *, blank: bool, validated: bool, gso: tuple[int, in
     if gso is None:
         return VNET.pack(F_NEEDS_CSUM, GSO_NONE, 0, 0, start, offset)
     kind, size = gso
+    inner = head[16:18] if head[12:14] in _VLANS else head[12:14]
     if size < MIN_SEGMENT:
         raise Unfit("gso_size")
     if kind == XEN_NETIF_GSO_TYPE_TCPV4:
-        if head[12:14] == _ETH_IPV6:
+        if inner == _ETH_IPV6:
             raise Unfit("gso_type")
         vnet = GSO_TCPV4
     elif kind == XEN_NETIF_GSO_TYPE_TCPV6:
-        if head[12:14] == _ETH_IP:
+        if inner == _ETH_IP:
             raise Unfit("gso_type")
         vnet = GSO_TCPV6
     else:
