@@ -4,7 +4,8 @@
 ``virtio_net_hdr`` framing, behind which is a Linux network stack) and the rings of the public netif
 ABI (xen/io/netif.h); between the two halves is nothing else.
 
-    front.py     handshake and the guest's interface     back.py        handshake and life
+    front.py     handshake and life                      back.py        handshake and life
+    interface.py frames while it is connected            queue.py       frames while it is connected
     connection.py  rings, ports and pages of a guest     attachment.py  what is mapped of them
     transmit.py  frames on their way out                 receive.py     frames on their way in
     protocol.py  what both know: packets and slots       offload.py     checksums and segmentation

@@ -218,6 +218,8 @@ class NetBack:
     def _connect(self) -> None:
         """The frontend has published its rings: take them."""
         device = self._the_device
+        if device.state == XenbusState.Closed:  # the frontend's Initialising was not seen
+            device.switch_state(XenbusState.InitWait)
         if device.state not in (XenbusState.Initialising, XenbusState.InitWait) or self.queues:
             return
         try:

@@ -143,7 +143,7 @@ def take_packet(consume: Callable[[], bytes | None]) -> Packet | None:
             raise RingAbuse(f"a packet of more than {len(parts) + 1} slots ends after those")
         part_ref, part_offset, more, part_id, part_size = unpack_tx_request(raw)
         packet.ids.append(part_id)
-        if len(packet.ids) > FATAL_SLOTS + MAX_EXTRAS:
+        if len(parts) + 2 > FATAL_SLOTS:
             raise RingAbuse(f"a packet of more than {FATAL_SLOTS} slots")
         if part_offset + part_size > PAGE_SIZE:
             raise RingAbuse(f"a slot of {part_size} bytes at {part_offset} leaves its page")

@@ -57,6 +57,7 @@ class BackQueue:
         self._posted = posted
         self._broken = broken
         self._closed = False
+        self._started = False
         self._again = False
         self._attachment = Attachment(
             dom, domid, keys, features.persistent, self._tx_event, self._rx_event
@@ -73,7 +74,8 @@ class BackQueue:
         )
 
     def start(self) -> None:
-        """Look at what was published before there was a port."""
+        """Begin, with what was published before; no frame passes until both are Connected."""
+        self._started = True
         self._tx_event()
         self._rx_event()
 
@@ -113,7 +115,7 @@ class BackQueue:
 
     def _rx_event(self) -> None:
         """Pages were posted (or, with one port for both, something was sent)."""
-        if self._closed:
+        if self._closed or not self._started:
             return
         attachment = self._attachment
         worked = attachment.rx_port == attachment.tx_port and self._transmit()
@@ -131,7 +133,7 @@ class BackQueue:
             self._rx_patience.heard(worked)
 
     def _tx_event(self) -> None:
-        if not self._closed:
+        if self._started and not self._closed:
             worked = self._transmit()
             if not self.closed():
                 self._tx_patience.heard(worked)
