@@ -50,7 +50,7 @@ def test_new_objects_come_side_by_side_on_pages_of_their_own() -> None:
     assert pages <= 3 * 30  # 30 sizes; ten of the largest take 5 KiB
     _, unsettled = output(HOLES, "as it is")
     assert unsettled >= 30, "the holes that this test is about are not there"
-    # What is left are holes of what `settle` itself has let go of: 1 to 5 pages in 240 runs, by
+    # What is left are holes of what `settle` itself has let go of: 1 to 5 pages in 120 runs, by
     # the luck of the heap, against 170; with half of the sizes left out it is 122.
     assert old_pages * 10 <= unsettled
 
