@@ -32,6 +32,7 @@ from hvsim.abi.blkif import (
     unpack_response,
 )
 from hvsim.domain.ring import PyBackRing, PyFrontRing, RingBroken
+from hvsim.drivers.block.image import Image
 from hvsim.drivers.block.protocol import BlockBroken, BlockError, ProtocolViolation
 from hvsim.drivers.block.request import READ, WRITE, Request
 from tests.drivers.loopback import Loopback
@@ -122,6 +123,53 @@ def test_an_indirect_count_that_cannot_be(link: Loopback, count: int) -> None:
     request = pack_request_indirect(READ, 0, 4, 0, count, [ref] * 8)
     assert _raw(link, request) == [(4, READ, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK
+
+
+def test_one_segment_more_than_was_offered(link: Loopback) -> None:
+    """256 segments are served, 257 that are as good are not.
+
+    Seen red with the engine's limit one higher, and with the compiled path's.
+    """
+    data = [_page(link, page) for page in range(257)]
+    packed = pack_segments([Segment(ref, 0, 0) for ref in data])
+    frame = _page(link, 300)
+    link.pools[0].pages[300][: len(packed)] = packed
+    # From here on all of them are mapped: the compiled path serves what it takes for good.
+    assert _raw(link, pack_request(READ, 0, 1, 0, [Segment(data[-1], 0, 0)])) == [(1, READ, 0)]
+    assert _raw(link, pack_request_indirect(READ, 0, 2, 0, 256, [frame])) == [(2, READ, 0)]
+    for page in range(257):
+        _page(link, page)
+    assert _raw(link, pack_request_indirect(READ, 0, 3, 0, 257, [frame])) == [(3, READ, -1)]
+    assert {bytes(link.pools[0].pages[page]) for page in range(257)} == {MARK}
+    assert _raw(link, pack_request_indirect(READ, 0, 4, 0, 256, [frame])) == [(4, READ, 0)]
+    read = [bytes(link.pools[0].pages[page][:512]) == bytes(512) for page in range(257)]
+    assert read == [True] * 256 + [False]
+
+
+@pytest.mark.parametrize("rings", TWINS)
+def test_a_read_only_disk_is_not_written_whatever_its_descriptor_could(
+    tmp_path: Path, rings: tuple[Any, Any]
+) -> None:
+    """The mode of the disk decides, not that of the descriptor below it.
+
+    Seen red without the check of ``readonly`` in the compiled path, and in the engine.
+    """
+
+    class Writable(Image):
+        def __init__(self, path: str, readonly: bool) -> None:
+            super().__init__(path, False)
+            self.readonly = readonly
+
+    link = Loopback(tmp_path / "disk.img", rings=rings, readonly=True, image=Writable)
+    ref = _page(link)
+    read = pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])
+    assert _raw(link, read) == [(1, READ, 0)]  # the page is mapped from here on: the fast path
+    _page(link)
+    write = pack_request(WRITE, 0, 2, 0, [Segment(ref, 0, 7)])
+    assert _raw(link, write) == [(2, WRITE, -1)]
+    assert link.image.readonly
+    assert (tmp_path / "disk.img").read_bytes()[:4096] == bytes(4096)
+    link.close()
 
 
 @pytest.mark.parametrize("inner", [2, 3, 4, 5, 6, 7, 255])

@@ -29,6 +29,7 @@ from hvsim.abi.grant_table import (
 from hvsim.abi.hypercall import (
     DOMID_SELF,
     HVSIM_DOMCTL_peek,
+    HVSIM_DOMCTL_spawn,
     HVSIM_GNTTAB_in_use,
     HVSIM_MEM_free_extent,
     HVSIM_MEM_get_extent,
@@ -213,6 +214,30 @@ def test_copy(lab: Lab, pair: tuple[Dom, Dom]) -> None:
     lab.dom0.domctl(HVSIM_DOMCTL_peek, it, 9, 0, 6, expect=EINVAL)
 
 
+def test_a_copy_stays_within_its_pages(pair: tuple[Dom, Dom]) -> None:
+    """Neither end may overstep into the next page, which was not granted.
+
+    Seen red without either half of the check, and with each of them one byte too generous.
+    """
+    front, back = pair
+    _, gfn, fd = front.extent(2)
+    _, gfn2, fd2 = back.extent(2)
+    for page in (fd, fd2):
+        os.pwrite(page, b"next page", PAGE)
+    front.grant(8, back.domid, gfn)
+    me, it = DOMID_SELF, front.domid
+    batch = [
+        [me, False, gfn2, PAGE - 4, it, True, 8, 0, 5],  # source
+        [me, False, gfn2, 0, it, True, 8, PAGE - 4, 5],  # destination
+        [me, False, gfn2, PAGE, it, True, 8, 0, 1],
+        [me, False, gfn2, 0, it, True, 8, PAGE, 1],
+        [me, False, gfn2, PAGE - 4, it, True, 8, PAGE - 4, 4],  # to the last byte, no further
+        [me, False, gfn2, PAGE, it, True, 8, PAGE, 0],
+    ]
+    assert back.call(GNT, GNTTABOP_copy, batch) == [GNTST_bad_copy_arg] * 4 + [GNTST_okay] * 2
+    assert os.pread(fd, 9, PAGE) == b"next page"
+
+
 def test_copy_into_a_sealed_extent(pair: tuple[Dom, Dom]) -> None:
     """The hypervisor mapped it for itself before the seal: the owner's copies still work."""
     front, back = pair
@@ -224,12 +249,51 @@ def test_copy_into_a_sealed_extent(pair: tuple[Dom, Dom]) -> None:
     assert os.pread(fd, 16, 0) == bytes(16)
 
 
-def test_a_handle_belongs_to_its_process(lab: Lab, pair: tuple[Dom, Dom]) -> None:
+def test_a_handle_belongs_to_its_domain(pair: tuple[Dom, Dom]) -> None:
     front, back = pair
     _, gfn, _ = front.extent(1)
     front.grant(8, back.domid, gfn)
     rows, _ = back.map(front.domid, 8)
     assert front.call(GNT, GNTTABOP_unmap_grant_ref, [rows[0][1]]) == [GNTST_bad_handle]
+
+
+def test_a_handle_belongs_to_its_process(lab: Lab, pair: tuple[Dom, Dom]) -> None:
+    """Two processes of dom0: one cannot pull away what the other has mapped.
+
+    Seen red without the comparison of tokens in ``Transfers.unmap_one``.
+    """
+    guest, _ = pair
+    spec = {"name": "Domain-0", "process": "second", "program": "-", "profile": "dom0"}
+    lab.dom0.domctl(HVSIM_DOMCTL_spawn, 0, spec)
+    second = lab.adopt()
+    _, gfn, _ = guest.extent(1)
+    guest.grant(8, 0, gfn)
+    rows, _ = lab.dom0.map(guest.domid, 8)
+    handle = rows[0][1]
+    assert second.call(GNT, GNTTABOP_unmap_grant_ref, [handle]) == [GNTST_bad_handle]
+    assert guest.flags(8) == GTF_permit_access | GTF_reading | GTF_writing, "still mapped"
+    assert lab.dom0.call(GNT, GNTTABOP_unmap_grant_ref, [handle]) == [GNTST_okay]
+
+
+def test_an_entry_keeps_its_mode_while_it_is_mapped(lab: Lab, pair: tuple[Dom, Dom]) -> None:
+    """What is mapped read-only cannot be mapped writable by rewriting the entry, nor the reverse.
+
+    Seen red without the comparison of ``active.readonly`` in ``Transfers._map``.
+    """
+    front, back = pair
+    _, gfn, _ = front.extent(1)
+    front.grant(8, back.domid, gfn, RO)
+    back.map(front.domid, 8, flags=MAP_RO)
+    front.grant(8, back.domid, gfn)
+    assert back.map(front.domid, 8)[0][0][0] == GNTST_general_error
+    assert back.map(front.domid, 8, flags=MAP_RO)[0][0][0] == GNTST_general_error
+    _, gfn, _ = front.extent(1)
+    front.grant(9, back.domid, gfn)
+    back.map(front.domid, 9, flags=MAP_RO)
+    front.grant(9, back.domid, gfn, RO)
+    assert back.map(front.domid, 9, flags=MAP_RO)[0][0][0] == GNTST_general_error
+    _, fds = back.map(front.domid, 8, 9)
+    assert fds == []
 
 
 def test_extents_are_zero_and_sealed(pair: tuple[Dom, Dom]) -> None:
