@@ -82,6 +82,34 @@ def test_xsa_322_rights_do_not_pass_to_the_next_owner_of_a_domid(world: World) -
     assert new.take_events() == []
 
 
+@pytest.mark.parametrize("how", ["right", "owner", "new node"])
+def test_xsa_322_a_commit_gives_nothing_to_a_domain_that_went_meanwhile(
+    world: World, how: str
+) -> None:
+    """Rule: a transaction that was to open something to domain N ends in EAGAIN when N goes before
+    its end, and the next domain N has nothing of it.
+
+    Red when ``Transaction.forget_domain`` does nothing, and when it looks at owners only.
+    """
+    old = world.guest(1)
+    world.dom0.ask("WRITE", "/shared", "secret")
+    tx = world.dom0.begin()
+    path = "/shared"
+    if how == "new node":
+        path = "/made"
+        world.dom0.ask("WRITE", path, "secret", tx=tx)
+    perms = ("n1",) if how == "owner" else ("n0", "b1")
+    assert world.dom0.ask("SET_PERMS", path, *perms, tx=tx) == "OK"
+    other = world.dom0.begin()
+    world.dom0.ask("WRITE", "/elsewhere", "1", tx=other)
+    world.end(old)
+    assert world.dom0.end(tx) == "EAGAIN"
+    assert world.dom0.end(other) == "OK", "it gives nothing to anybody"
+    new = world.guest(1)
+    assert new.ask("READ", path) in ("EACCES", "ENOENT")
+    assert world.sound()
+
+
 def test_xsa_322_a_right_given_before_the_domain_existed_is_none(world: World) -> None:
     """Rule: naming a domid that nobody has gives nothing to who gets it later.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import astuple
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from hvsim.xenstore.core import Domain, Store
 from hvsim.xenstore.journal import MAGIC, frame, frames
 from hvsim.xenstore.keeper import Keeper
 from hvsim.xenstore.recorder import Recorder, RingConnection
+from hvsim.xenstore.records import DOMAINS
 from hvsim.xenstore.recovery import JournalError, Recovery
 from tests.xenstore.peer import Peer
 
@@ -141,10 +144,7 @@ def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None
     payloads: list[bytes] = []
     recorder = Recorder(store, payloads.append)
     payloads.append(recorder.snapshot())
-    ring = RingConnection(store, 0, "d0", recorder=recorder)
-    ring.positions = Page()
-    peer = Peer.__new__(Peer)
-    peer.connection, peer.events = ring, []
+    peer = _ring(store, 0, recorder)
     peer.ask("WATCH", "/w", "token")
     tx = peer.begin()
     peer.ask("WRITE", "/w/in", "1", tx=tx)
@@ -168,6 +168,83 @@ def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None
     socket.ask("WRITE", "/w/y", "1")
     assert peer.take_events() == [("/w/y", "token")]
     assert socket.ask("CONTROL", "check") == "OK"
+
+
+def _ring(store: Store, domid: int, recorder: Recorder | None = None) -> Peer:
+    """A peer over a ring of *domid*, which outlives the store."""
+    peer = Peer.__new__(Peer)
+    peer.connection = RingConnection(store, domid, f"d{domid}", recorder=recorder)
+    peer.connection.positions = Page()
+    peer.events = []
+    return peer
+
+
+def _after_the_kill(payloads: list[bytes], domid: int) -> tuple[Peer, Peer]:
+    """The store that comes of *payloads*: dom0's socket, and the ring of *domid*."""
+    store = Store()
+    recovery = Recovery(store)
+    recovery.replay(payloads)
+    ring = _ring(store, domid)
+    assert isinstance(ring.connection, RingConnection)
+    recovery.attach(ring.connection)
+    return Peer(store), ring
+
+
+def test_a_watch_that_was_ended_stays_ended() -> None:
+    """UNWATCH over a ring, then the store dies.
+
+    Seen red with UNWATCH left out of the journal, and with RESET_WATCHES.
+    """
+    store = Store()
+    store.domains[1] = Domain(1)
+    payloads: list[bytes] = []
+    recorder = Recorder(store, payloads.append)
+    payloads.append(recorder.snapshot())
+    guest = _ring(store, 1, recorder)
+    for token in ("ended", "kept"):
+        assert guest.ask("WATCH", "@releaseDomain", token) == "OK"
+    recorder.commit()
+    assert guest.ask("UNWATCH", "@releaseDomain", "ended") == "OK"
+    recorder.commit()
+    _, ring = _after_the_kill(payloads, 1)
+    assert [token for _, token in ring.connection.watches] == [b"kept"]
+    assert guest.ask("RESET_WATCHES", "") == "OK"
+    recorder.commit()
+    dom0, ring = _after_the_kill(payloads, 1)
+    assert dom0.ask("SET_PERMS", "@releaseDomain", "n0", "r1") == "OK"
+    dom0.connection.store.fire_special(b"@releaseDomain")
+    assert ring.take_events() == []
+    assert dom0.ask("CONTROL", "check") == "OK"
+
+
+def test_the_next_domain_of_a_number_has_no_watch_of_the_last(tmp_path: Path) -> None:
+    """A domain goes, the store dies, and a new domain gets its number.
+
+    Seen red when ``Recovery`` keeps the watches of domains that are not in a record of domains,
+    and when a connection that closes does not end its watches.
+    """
+    store = Store()
+    store.domains[1] = Domain(1)
+    payloads: list[bytes] = []
+    recorder = Recorder(store, payloads.append)
+    payloads.append(recorder.snapshot())
+    guest = _ring(store, 1, recorder)
+    assert guest.ask("WATCH", "/", "old") == "OK"
+    recorder.commit()
+    before = list(payloads)
+    store.update_domains({})
+    recorder.commit()
+    store.domains[1] = Domain(1)
+    store.administration += 1
+    recorder.commit()
+    dom0, ring = _after_the_kill(payloads, 1)
+    dom0.ask("WRITE", "/a", "")
+    assert ring.take_events() == []
+    # The same when nobody was left to end the watch: the domain was not there at the next start.
+    without = Recovery(Store())
+    without.replay([*before, msgpack.packb([(DOMAINS, [], [0], [], {})])])
+    assert without.watches == {}
+    assert without.streams == {}
 
 
 def test_it_stays_small(tmp_path: Path) -> None:
@@ -213,6 +290,28 @@ def test_a_full_disk_is_said_once_and_made_good(tmp_path: Path) -> None:
     os.close(good)
     os.close(held)
     assert state(recovered(journal.read(path))) == state(store)
+
+
+def test_half_a_frame_does_not_hide_what_follows(tmp_path: Path) -> None:
+    """The disk takes half a frame and no more: what is written later can be read.
+
+    The kernel's own limit on a file's size stands for the full disk: it, too, takes a part and
+    then refuses.  Seen red without the ``ftruncate`` in ``Journal.append``.
+    """
+    path = str(tmp_path / "journal")
+    kept = journal.Journal(path, b"snapshot")
+    kept.append(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kept.size + 20, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            kept.append(b"t" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.path.getsize(path) == kept.size
+    kept.append(b"after")
+    kept.close()
+    assert journal.read(path) == [b"snapshot", b"before", b"after"]
 
 
 def test_a_journal_of_another_kind_is_refused() -> None:
