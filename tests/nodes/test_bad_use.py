@@ -171,6 +171,11 @@ PRIVCMD = {
     "restrict": "0",
     "restrict-other": "EINVAL",
     "restricted-hypercall": "EPERM",
+    # Each seen red without the question in privcmd's _batch and _mmap_frames.
+    "restricted-batch-of-other": "EPERM",
+    "restricted-old-batch-of-other": "EPERM",
+    "restricted-mmap-of-other": "EPERM",
+    "restricted-batch": "0",
 }
 REST = {
     "threads.bad": "0",

@@ -352,6 +352,9 @@ static void privcmd(void)
     struct evtchn_status status = {.dom = DOMID_SELF, .port = 3999};
     xen_pfn_t frame = 1;
     privcmd_mmapbatch_v2_t batch = {.num = 1, .dom = peer, .arr = &frame, .err = &error};
+    privcmd_mmapbatch_t old = {.num = 1, .arr = &frame};
+    privcmd_mmap_entry_t run = {.mfn = 1, .npages = 1};
+    privcmd_mmap_t runs = {.num = 1, .entry = &run};
     domid_t domid = peer;
     char *at;
 
@@ -405,6 +408,14 @@ static void privcmd(void)
     TRY("privcmd.restrict-other", ioctl(fd, IOCTL_PRIVCMD_RESTRICT, &domid));
     call = (privcmd_hypercall_t){.op = __HYPERVISOR_xen_version, .arg = {XENVER_version}};
     TRY("privcmd.restricted-hypercall", ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call));
+    at = mmap(NULL, 2 * PAGE, RW, MAP_SHARED, fd, 0);
+    batch.addr = old.addr = run.va = (uintptr_t)at;
+    batch.dom = old.dom = runs.dom = domid;
+    TRY("privcmd.restricted-batch-of-other", ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &batch));
+    TRY("privcmd.restricted-old-batch-of-other", ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH, &old));
+    TRY("privcmd.restricted-mmap-of-other", ioctl(fd, IOCTL_PRIVCMD_MMAP, &runs));
+    batch.dom = peer;
+    TRY("privcmd.restricted-batch", ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &batch));
     close(fd);
 }
 
