@@ -236,6 +236,24 @@ def test_a_failed_create_leaves_nothing_but_burns_a_number(host: LabHost) -> Non
     nothing_left(host)
 
 
+def test_a_name_that_is_taken_makes_no_domain(host: LabHost) -> None:
+    """The hypervisor's list is as it was.  Seen red with a domain that stays behind (``_undo``
+    destroying only what the toolstack had taken for its own)."""
+    host.create(f'name="a"\n{IDLE}')
+    before = host.xl("list", json=True).data
+    answer = host.request("create", config=f'name="a"\n{IDLE}', config_path="a.cfg", directory="/")
+    assert answer.exit == 3
+    assert 'Domain with name "a" already exists.' in answer.err
+    host.wait(
+        lambda: len(host.xl("list", json=True).data) == len(before), "the second one to go again"
+    )
+    assert [row["domid"] for row in host.xl("list", json=True).data] == [
+        row["domid"] for row in before
+    ]
+    assert host.xl("destroy", "a").exit == 0
+    nothing_left(host)
+
+
 def test_a_mapped_page_keeps_a_zombie_without_a_name(host: LabHost, image: Path) -> None:
     domid = host.create(f'name="g"\n{IDLE}disk=["{image},raw,xvda,w"]')
     host.wait_node(f"/local/domain/{domid}/device/vbd/51712/state", "4")
