@@ -127,6 +127,28 @@ def test_what_an_honest_frontend_sends_is_taken(parts: list[int], segment: int |
     assert left == [b"next" * 3]
 
 
+@pytest.mark.parametrize("kinds", [[1] * (MAX_EXTRAS + 1), [*range(1, MAX_EXTRAS + 1), 1]])
+def test_a_packet_has_no_more_extra_infos_than_there_are_types(kinds: list[int]) -> None:
+    """As many as there are types are taken, whatever their types, one more is abuse.
+
+    Seen red with a limit that is one higher.
+    """
+
+    def packet(kinds: list[int]) -> list[bytes]:
+        extras = [
+            EXTRA_GSO.pack(kind, number < len(kinds) - 1, 1448, XEN_NETIF_GSO_TYPE_TCPV4, 0, 0)
+            for number, kind in enumerate(kinds)
+        ]
+        request = pack_tx_request(100, 0, NETTXF_extra_info, 7, 60)
+        return [request, *(extra + bytes(4) for extra in extras)]
+
+    taken = take_packet(taker(packet(kinds[:MAX_EXTRAS]))[0])
+    assert taken is not None
+    assert taken.ids == [7] + [None] * MAX_EXTRAS
+    with pytest.raises(RingAbuse, match="more extra info"):
+        take_packet(taker(packet(kinds))[0])
+
+
 @given(
     st.binary(max_size=HEADERS),
     st.booleans(),
