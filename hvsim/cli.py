@@ -13,9 +13,11 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from errno import EPIPE
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from hvsim import surroundings
 from hvsim.lab.problems import HvsimError
 
 COMMANDS = {
@@ -43,18 +45,22 @@ class Terminated(KeyboardInterrupt):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Raises nothing but SystemExit of argparse."""
+    if argv is None:
+        surroundings.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        return _said(words)
     except HvsimError as error:
         print(f"hvsim: {error}", file=sys.stderr)
         if os.environ.get("HVSIM_DEBUG"):
             traceback.print_exc()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+    except surroundings.OutputFailed as error:
+        surroundings.discard_output()
+        if error.errno == EPIPE:  # the reader of our output (`| head`) has seen enough
+            return surroundings.BROKEN_PIPE
+        print(f"hvsim: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
         print("hvsim: interrupted", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
@@ -62,19 +68,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unexpected(error, words)
 
 
+def _said(words: list[str]) -> int:
+    """The exit code, once all that was printed has left this process."""
+    try:
+        code = _run(words)
+    except SystemExit:  # argparse has printed a help text
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
 def _unexpected(error: Exception, words: Sequence[str]) -> int:
-    """One line, and the rest in a file: a fault of ours must not bury what the user sees."""
+    """One line, and the rest in a file: a fault of ours must not bury what the user sees.
+
+    Never raises: a fault in here would hide the one that is to be told.
+    """
     if os.environ.get("HVSIM_DEBUG"):
         traceback.print_exc()
         return 70
-    fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
-    with os.fdopen(fd, "w", encoding="utf-8") as log:
-        log.write(f"hvsim {' '.join(words)}\n{traceback.format_exc()}")
-    print(
-        f"hvsim: unexpected: {type(error).__name__}: {error}; details are in {path} "
-        "(HVSIM_DEBUG=1 shows them at once)",
-        file=sys.stderr,
-    )
+    try:
+        fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
+        with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"hvsim {' '.join(words)}\n{traceback.format_exc()}")
+        where = f"details are in {path} (HVSIM_DEBUG=1 shows them at once)"
+    except OSError as failure:
+        where = f"no file for the details ({failure.strerror}): HVSIM_DEBUG=1 shows them"
+    text = f"hvsim: unexpected: {type(error).__name__}: {error}; {where}"
+    print(text.encode("utf-8", surroundings.SHOWN).decode(), file=sys.stderr)
     return 70
 
 

@@ -57,8 +57,8 @@ def control_of(run: RunDir) -> "Control":
 
 
 def print_json(value: Any) -> None:
-    """`value` as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """`value` as indented JSON; in ASCII, which every locale has and every program reads."""
+    print(json.dumps(value, indent=2), flush=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

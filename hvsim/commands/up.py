@@ -2,8 +2,13 @@
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import daemon_options, json_option, print_json, say
+from hvsim.surroundings import OutputFailed
+
+if TYPE_CHECKING:
+    from hvsim.lab.up import Running
 
 HELP = """Bring a lab up, and return when it is ready: every device Connected, and every
 guest's own health check green. Each step of each device is told on the way.
@@ -36,10 +41,20 @@ def run(options: argparse.Namespace) -> int:
             say(f"{time.monotonic() - begun:7.3f}  {line}")
 
     running = bring_up(lab, say=progress)
+    try:
+        _tell(options, lab.name, running)
+    except OutputFailed:
+        # This command is about to fail: who asks its exit code must not find a lab.
+        running.down(now=True)
+        raise
+    return 0
+
+
+def _tell(options: argparse.Namespace, name: str, running: "Running") -> None:
     if options.json:
         print_json(
             {
-                "name": lab.name,
+                "name": name,
                 "seconds": round(running.seconds, 3),
                 "run_dir": str(running.run.path),
                 "domids": running.domids,
@@ -47,7 +62,6 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         say(
-            f"lab {lab.name} is ready after {running.seconds:.2f} s; "
-            f"look at it with `hvsim ps`, end it with `hvsim down {lab.name}`"
+            f"lab {name} is ready after {running.seconds:.2f} s; "
+            f"look at it with `hvsim ps`, end it with `hvsim down {name}`"
         )
-    return 0

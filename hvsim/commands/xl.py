@@ -1,6 +1,5 @@
 """hvsim xl ..."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ from hvsim.commands.common import control_of
 from hvsim.commands.raw import split_lab
 from hvsim.lab.choose import choose
 from hvsim.lab.control import TIMEOUT
+from hvsim.surroundings import working_directory
 
 HELP = """The toolstack of a running lab: xl's commands with xl's texts and exit codes."""
 EXAMPLE = """  hvsim xl list
@@ -49,7 +49,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
             "xl",
             patience=None if waits else TIMEOUT,
             argv=argv,
-            cwd=os.getcwd(),
+            cwd=working_directory(),
             json=json,
             tty=sys.stdout.isatty(),
             out=_out,

@@ -23,10 +23,9 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
-import msgpack
-
 from hvsim.domain.domain import Domain
 from hvsim.domain.executable import NOT_EXECUTABLE, CannotRun, Executable
+from hvsim.wire.packing import pack, unpack
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the command's socket to take us, and for its descriptors to come."""
@@ -61,7 +60,7 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
             os.set_inheritable(fd, False)  # CPython's recv_fds passes no flags on
         if len(fds) != 3:
             raise SystemExit(1)  # it went before it had said anything
-        terminal = bool(msgpack.unpackb(data).get("terminal"))
+        terminal = bool(unpack(data).get("terminal"))
         dom = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=False)
         try:
             if terminal:
@@ -85,7 +84,7 @@ def _own_terminal(command: socket.socket, given: list[int]) -> list[int]:
     """
     master, slave = os.openpty()
     try:
-        socket.send_fds(command, [msgpack.packb(["terminal"])], [master])
+        socket.send_fds(command, [pack(["terminal"])], [master])
     finally:
         os.close(master)
     for fd in given:
@@ -132,7 +131,7 @@ class _Session:
             self._program.signal(signal.SIGHUP)
             self._dom.vcpu.call_later(HANGUP_GRACE, lambda: self._program.signal(signal.SIGKILL))
             return
-        match msgpack.unpackb(data):
+        match unpack(data):
             case ["signal", int(number)] if 0 < number < signal.NSIG:
                 self._program.signal(number)
             case _:
@@ -141,4 +140,4 @@ class _Session:
 
 def _tell(command: socket.socket, message: list[Any]) -> None:
     with contextlib.suppress(OSError):
-        command.send(msgpack.packb(message))
+        command.send(pack(message))

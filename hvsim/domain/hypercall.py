@@ -13,10 +13,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-import msgpack
-
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
+from hvsim.wire.packing import packer, unpack
 
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
@@ -64,7 +63,7 @@ class Hypercalls:
         # Anonymous pages, so that only what replies really need is ever touched.
         self._buffer = mmap.mmap(-1, abi.MESSAGE_MAX, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
-        self._pack: Final[Callable[[Any], bytes]] = msgpack.Packer(autoreset=True).pack
+        self._pack: Final[Callable[[Any], bytes]] = packer()
         self.on_gone = on_gone
 
     def fileno(self) -> int:
@@ -129,7 +128,7 @@ class Hypercalls:
             raise
 
     def _results(self, size: int, call: int, cmd: int) -> list[Any]:
-        reply: list[Any] = msgpack.unpackb(self._view[:size], strict_map_key=False)
+        reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
         rc = reply[0]
         if rc:
             raise HypercallError(-rc, call, cmd)

@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
-import msgpack
-
 from hvsim.domain import exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
 _SYSTEM: Final = (
@@ -66,7 +65,7 @@ def become_domain(
             syscalls.set_death_signal(signal.SIGKILL)
             if select.select([parent_pidfd], [], [], 0)[0]:
                 os._exit(1)  # it died before we asked to die with it
-            spec = SpawnSpec.parse(msgpack.unpackb(packed))
+            spec = SpawnSpec.parse(unpack(packed))
             name = spec.name
             if walled != (not spec.trusted and "namespaces" not in spec.without):
                 raise SpecError("the request looked like one of another profile")
@@ -179,9 +178,9 @@ def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> 
 
 
 def _report(fd: int, ok: bool, detail: object) -> None:
-    data = msgpack.packb([ok, detail])
+    data = pack([ok, detail])
     if len(data) > _MAX_REPORT:
-        data = msgpack.packb([ok, str(detail)[: _MAX_REPORT // 8]])
+        data = pack([ok, str(detail)[: _MAX_REPORT // 8]])
     os.write(fd, data)
 
 

@@ -38,12 +38,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-import msgpack
-
 from hvsim.domain import compact, spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_spec import SpecError
+from hvsim.wire.packing import pack, unpack, unpacker
 
 MAX_MESSAGE: Final = 1 << 20
 #: How long a child may take to build its walls, in seconds. It takes milliseconds; more
@@ -59,8 +58,8 @@ _MAX_FDS: Final = 8
 _HEADER_MAX: Final = 32
 #: What a request holds whose child gets no namespaces. Something else may look the same by
 #: chance; the child compares with its spec and refuses to be what it is not.
-_DOM0: Final = msgpack.packb("profile") + msgpack.packb("dom0")
-_BARE: Final = msgpack.packb("namespaces")
+_DOM0: Final = pack("profile") + pack("dom0")
+_BARE: Final = pack("namespaces")
 
 _Run = Callable[[int, int, dict[str, Any]], object]
 
@@ -241,7 +240,7 @@ class Spawner:
             self._send(["failed", child.token, "the process died while it built its sandbox"])
             child.token = -1
             return
-        ok, detail = msgpack.unpackb(data)
+        ok, detail = unpack(data)
         if not ok:
             self._send(["failed", child.token, str(detail)])
             child.token = -1
@@ -270,7 +269,7 @@ class Spawner:
 
     def _send(self, message: list[Any], fds: Sequence[int] = ()) -> None:
         """Queue a message; ``fds`` are closed once sent."""
-        self._outgoing.append((msgpack.packb(message), list(fds)))
+        self._outgoing.append((pack(message), list(fds)))
         self._flush()
 
     def _flush(self) -> bool:
@@ -297,17 +296,17 @@ def _header(head: bytes) -> tuple[int, int | None, int]:
 
     Raises ValueError for anything else.
     """
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(head)
+    parts_of = unpacker()
+    parts_of.feed(head)
     try:
-        parts, verb, token = unpacker.read_array_header(), unpacker.unpack(), unpacker.unpack()
-        joined = unpacker.unpack() if verb == "join" else None
+        parts, verb, token = parts_of.read_array_header(), parts_of.unpack(), parts_of.unpack()
+        joined = parts_of.unpack() if verb == "join" else None
     except Exception as error:
         raise ValueError(f"no request: {error!r}") from None
     known = (parts, verb) == (3, "spawn") or ((parts, verb) == (4, "join") and type(joined) is int)
     if not known or not isinstance(token, int):
         raise ValueError(f"not a spawn request: {verb!r}")
-    return token, joined, int(unpacker.tell())
+    return token, joined, int(parts_of.tell())
 
 
 def _close_all(fds: Iterable[int]) -> None:

@@ -8,20 +8,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import msgpack
 import zmq
 
 from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
+from hvsim.wire.packing import pack, unpack
 
 
 def _notice(fd: int | None, notice: dict[str, Any]) -> None:
     """Tell who started us, once; one who is gone does not matter."""
     if fd is not None:
         with contextlib.suppress(OSError):
-            os.write(fd, msgpack.packb(notice))
+            os.write(fd, pack(notice))
         os.close(fd)
 
 
@@ -29,7 +29,7 @@ def _read_config(fd: int) -> BootConfig:
     with open(fd, "rb") as file:
         data = file.read()
     try:
-        return BootConfig.parse(msgpack.unpackb(data))
+        return BootConfig.parse(unpack(data))
     except ConfigError:
         raise
     except ValueError as error:

@@ -8,8 +8,6 @@ import sys
 import traceback
 from typing import Any, Final
 
-import msgpack
-
 from hvsim.abi.errno import E2BIG, EFAULT, EINVAL, ENOMEM, ENOSYS, name
 from hvsim.abi.hypercall import MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer
@@ -19,6 +17,7 @@ from hvsim.hypervisor.host import Doorbell, Memory
 from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
+from hvsim.wire.packing import packer, unpack
 
 load_all()
 
@@ -31,7 +30,7 @@ class Dispatcher:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._pack = msgpack.Packer(autoreset=True).pack
+        self._pack = packer()
 
     def serve(self, process: Process, request: bytes | memoryview) -> tuple[bytes, Objects] | None:
         """Answer one request: (reply, whose descriptors go with it).
@@ -39,7 +38,7 @@ class Dispatcher:
         None when the answer comes later, through ``Host.reply``. Never raises.
         """
         try:
-            message = msgpack.unpackb(request)
+            message = unpack(request)
         except Exception as error:  # msgpack's own kinds, ValueError, RecursionError ...
             if len(request) > MESSAGE_MAX:
                 return self.oversized(process)

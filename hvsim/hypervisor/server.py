@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import msgpack
 import zmq
 
 from hvsim.hypervisor.config import BootConfig
@@ -39,6 +38,8 @@ from hvsim.hypervisor.kernel import (
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
+from hvsim.wire.endpoints import endpoint
+from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
 """Events taken in one round; every connection gives at most one call a round."""
@@ -91,7 +92,7 @@ class Server:
             self._context = zmq.Context()
             self._publisher = self._context.socket(zmq.PUB)
             self._publisher.setsockopt(zmq.LINGER, 0)
-            self._publisher.bind(self._config.events_endpoint)
+            self._publisher.bind(endpoint(self._config.events_endpoint))
         self._start_spawner()
         processes = self._config.processes
         names = [spec.get("process") for spec in processes]
@@ -220,7 +221,7 @@ class Server:
         ours.setblocking(False)
         join = spec.pop("join", None)
         request = ["spawn", token, spec] if join is None else ["join", token, join, spec]
-        self._spawns.append((msgpack.packb(request), [theirs, upcall]))
+        self._spawns.append((pack(request), [theirs, upcall]))
         # The core enters the process when this returns; the connection is looked at after that.
         self.call_later(0, partial(self._connect, token, ours))
 
@@ -293,7 +294,9 @@ class Server:
         )
         ours.setblocking(False)
         self._channel = ours
-        command = list(self._config.spawner or (sys.executable, "-m", "hvsim.domain.spawner"))
+        command = list(
+            self._config.spawner or (sys.executable, "-X", "utf8", "-m", "hvsim.domain.spawner")
+        )
         command += ["--fd", str(theirs.fileno())]
         if self._config.preload:
             command += ["--warm", *self._config.preload]
@@ -322,7 +325,7 @@ class Server:
                 self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
                 return
             except OSError as error:
-                token = msgpack.unpackb(data)[1]
+                token = unpack(data)[1]
                 self._failed.append((token, f"cannot reach the spawner: {error.strerror}"))
             del self._spawns[0]
             theirs.close()
@@ -346,7 +349,7 @@ class Server:
             self._unwatch(self._channel.fileno())
             self.halt(1, "the spawner has died")
             return
-        match msgpack.unpackb(data):
+        match unpack(data):
             case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
                 pidfd = fds[0]
                 self._pidfds[token] = pidfd
@@ -405,4 +408,4 @@ class Server:
         if self._publisher is not None:
             for record in records:
                 with contextlib.suppress(zmq.Again):
-                    self._publisher.send(msgpack.packb(record), zmq.NOBLOCK)
+                    self._publisher.send(pack(record), zmq.NOBLOCK)

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgpack
 import zmq
 
 from hvsim.lab.problems import HvsimError
+from hvsim.wire.endpoints import endpoint
+from hvsim.wire.packing import MALFORMED, pack, unpack
 
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
@@ -60,7 +61,7 @@ class Control:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 5)  # ms: a daemon that starts now is soon there
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
-        self._socket.connect(f"ipc://{socket_path}")
+        self._socket.connect(endpoint(f"ipc://{socket_path}"))
 
     def __enter__(self) -> "Control":
         return self
@@ -85,15 +86,15 @@ class Control:
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Send one map, without waiting for the answer."""
-        self._socket.send(msgpack.packb(dict(request)))
+        self._socket.send(pack(dict(request)))
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
         """The next map within `timeout` seconds; None when none came."""
         if not self._socket.poll(max(0, int(timeout * 1000))):
             return None
         try:
-            frame = msgpack.unpackb(self._socket.recv())
-        except (ValueError, msgpack.UnpackException) as error:
+            frame = unpack(self._socket.recv())
+        except MALFORMED as error:
             raise ControlError(f"{self.path}: the answer is not msgpack ({error})") from None
         if not isinstance(frame, dict):
             raise ControlError(f"{self.path}: the answer {frame!r} is not a map")

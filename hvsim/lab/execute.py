@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgpack
-
+from hvsim import surroundings
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
+from hvsim.wire.packing import pack, unpack
 
 ACCEPT_TIMEOUT: Final = 10.0
 """Seconds for the process, which is there already, to connect."""
@@ -57,7 +57,7 @@ def execute(
             argv=list(argv),
             stdio=str(folder / "s"),
             env={**inherited, **env},
-            directory=os.getcwd(),
+            directory=surroundings.working_directory(),
         )
         if answer.exit:
             raise ExecError(answer.err.strip() or f"exec failed with {answer.exit}")
@@ -127,7 +127,7 @@ class _Session:
             data = self._program.recv(4096)
         except OSError:
             data = b""
-        match msgpack.unpackb(data) if data else None:
+        match unpack(data) if data else None:
             case ["exit", int(status)]:
                 self._status = status
             case ["failed", int(status), str(text)]:
@@ -147,7 +147,7 @@ class _Session:
                 _copy_size(0, self._master)
             return
         with contextlib.suppress(OSError):
-            self._program.send(msgpack.packb(["signal", number]))
+            self._program.send(pack(["signal", number]))
 
     def _copy_out(self) -> bool:
         """From the program's terminal to ours; False when nobody holds its other end."""
@@ -156,7 +156,7 @@ class _Session:
         except OSError:  # EIO: closed
             return False
         if data:
-            _write_all(1, data)
+            surroundings.write_all(1, data)
         return bool(data)
 
     def _drain_terminal(self) -> None:
@@ -194,11 +194,11 @@ class _Session:
         self._program.settimeout(None)
         if len(fds) == 1:
             return fds[0]
-        said = msgpack.unpackb(data) if data else ["failed", 1, "it has gone"]
+        said = unpack(data) if data else ["failed", 1, "it has gone"]
         raise ExecError(f"no terminal for the program in {self._domain}: {said[-1]}")
 
     def _hand_over(self, fds: Sequence[int], *, terminal: bool) -> None:
-        socket.send_fds(self._program, [msgpack.packb({"terminal": terminal})], list(fds))
+        socket.send_fds(self._program, [pack({"terminal": terminal})], list(fds))
 
 
 @contextlib.contextmanager

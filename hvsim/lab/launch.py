@@ -12,16 +12,19 @@ import select
 import subprocess
 import sys
 import time
-from typing import Any
-
-import msgpack
+from typing import Any, Final
 
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
+from hvsim.wire.packing import MALFORMED, pack, unpack
 
 READY_TIMEOUT = 20.0
 """Seconds for hypervisor, spawner and dom0's processes to be spawned."""
+
+
+UTF8: Final = ("-X", "utf8")
+"""Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed."""
 
 
 class LaunchError(HvsimError):
@@ -33,7 +36,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
 
     Raises LaunchError when it ends or stays silent; it is dead then.
     """
-    packed = msgpack.packb(config)
+    packed = pack(config)
     config_read, config_write = os.pipe()
     notice_read, notice_write = os.pipe()
     try:
@@ -41,6 +44,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
             process = subprocess.Popen(
                 [
                     sys.executable,
+                    *UTF8,
                     "-m",
                     "hvsim.hypervisor",
                     "--config-fd",
@@ -102,8 +106,8 @@ def _notice(fd: int, timeout: float) -> dict[str, Any] | None:
             break
         data += piece
     try:
-        notice = msgpack.unpackb(data)
-    except (ValueError, msgpack.UnpackException):
+        notice = unpack(data)
+    except MALFORMED:
         return None
     return notice if isinstance(notice, dict) else None
 

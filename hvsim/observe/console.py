@@ -12,6 +12,7 @@ import tty
 from collections.abc import Iterator
 
 from hvsim.lab.problems import HvsimError
+from hvsim.surroundings import write_all
 
 ESCAPE = b"\x1d"
 """Ctrl-]"""
@@ -23,7 +24,7 @@ class ConsoleError(HvsimError):
 
 def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> int:
     """Join this process's terminal with the pty at `path` until Ctrl-], the end of a piped
-    standard input, or the end of the console. Returns 0. Raises ConsoleError."""
+    standard input, or the end of the console. Returns 0. Raises ConsoleError, OutputFailed."""
     source = sys.stdin.fileno() if stdin is None else stdin
     sink = sys.stdout.fileno() if stdout is None else stdout
     try:
@@ -81,6 +82,5 @@ def _copy_out(pty: int, sink: int) -> bool:
         data = b""
     if not data:  # xenconsoled has closed its side: the domain is gone
         return False
-    while data:
-        data = data[os.write(sink, data) :]
+    write_all(sink, data)
     return True

@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import zmq
 
 from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
+from hvsim.wire.endpoints import endpoint
+from hvsim.wire.packing import unpack
 
 BATCH = 1000
 """Records asked for at once."""
@@ -35,7 +36,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.subscribe(b"")
-    socket.connect(f"ipc://{run.events}")
+    socket.connect(endpoint(f"ipc://{run.events}"))
     last = 0
     settled = False
     try:
@@ -53,7 +54,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
                         last = record["seq"]
                         yield record
                 continue
-            record = msgpack.unpackb(socket.recv_multipart()[-1])
+            record = unpack(socket.recv_multipart()[-1])
             if record["seq"] <= last:
                 continue
             if record["seq"] > last + 1:

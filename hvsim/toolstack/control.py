@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import anyio
-import msgpack
 import zmq
 import zmq.asyncio
 from anyio.abc import TaskGroup
@@ -20,6 +19,8 @@ from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.reply import Reply
+from hvsim.wire.endpoints import endpoint
+from hvsim.wire.packing import MALFORMED, pack, unpack
 
 MESSAGE_MAX: Final = 4 << 20
 """Bytes of a request."""
@@ -49,7 +50,7 @@ class ControlServer:
         socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MAX)
-        socket.bind(self._endpoint)
+        socket.bind(endpoint(self._endpoint))
         try:
             while True:
                 parts = await socket.recv_multipart()
@@ -62,12 +63,12 @@ class ControlServer:
         identity, frame = parts[0], parts[-1]
 
         async def send(message: Mapping[str, Any]) -> None:
-            await socket.send_multipart([identity, msgpack.packb(dict(message))])
+            await socket.send_multipart([identity, pack(dict(message))])
 
         reply = Reply(send)
         try:
-            request = msgpack.unpackb(frame) if len(parts) == 2 else None
-        except (ValueError, msgpack.UnpackException):
+            request = unpack(frame) if len(parts) == 2 else None
+        except MALFORMED:
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
             tasks.start_soon(_refuse, reply, "a request is one msgpack map with a verb")

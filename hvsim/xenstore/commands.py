@@ -82,10 +82,6 @@ def main(argv: Sequence[str], socket_path: str, *, patience: float = 0.0) -> int
     try:
         with connect(socket_path, "CLI", patience=patience) as store:
             return _VERBS[options.verb](store, options)
-    except BrokenPipeError:
-        # Whoever reads our output has gone (`| head`); nothing is left to be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except StoreDisconnected:
         return _fail(f"{name}: the store has closed the connection")
     except TimeoutError as error:

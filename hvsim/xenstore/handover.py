@@ -22,11 +22,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import msgpack
-
 import hvsim
 from hvsim.abi.errno import EINVAL
 from hvsim.domain.sandbox.descriptors import CONN_FD, UPCALL_FD
+from hvsim.wire import packing
 from hvsim.xenstore.errors import Refused
 from hvsim.xenstore.quota import watch_cost
 from hvsim.xenstore.transaction import Transaction
@@ -113,7 +112,7 @@ def execute(spec: Mapping[str, Any], servers: list[dict[str, Any]]) -> NoReturn:
     """
     fd = os.memfd_create("xenstored-state", 0)
     with open(fd, "wb", closefd=False) as out:
-        out.write(msgpack.packb({"spec": dict(spec), "servers": servers}))
+        out.write(packing.pack({"spec": dict(spec), "servers": servers}))
     os.lseek(fd, 0, os.SEEK_SET)
     for kept in (CONN_FD, UPCALL_FD, fd):
         os.set_inheritable(kept, True)
@@ -121,5 +120,5 @@ def execute(spec: Mapping[str, Any], servers: list[dict[str, Any]]) -> NoReturn:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ours, *spec.get("path", ())])}
     sys.stdout.flush()
     sys.stderr.flush()
-    argv = [sys.executable, "-m", "hvsim.xenstore.successor", str(fd)]
+    argv = [sys.executable, "-X", "utf8", "-m", "hvsim.xenstore.successor", str(fd)]
     os.execve(sys.executable, argv, environment)

@@ -26,8 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgpack
-
+from hvsim.wire.packing import packer
 from hvsim.xenstore.connection import Connection, Tracer
 from hvsim.xenstore.handover import adopt_transactions
 from hvsim.xenstore.records import DOMAINS, GENERATION, LIFE, PUT, STREAM, WATCH, Record
@@ -124,7 +123,7 @@ class Recorder:
         self._store = store
         self._sink = sink
         self._records: list[Record] = []
-        self._pack: Final[Callable[[Any], bytes]] = msgpack.Packer(autoreset=True).pack
+        self._pack: Final[Callable[[Any], bytes]] = packer()
         self._administration = store.administration
         store.tree.log = self._records.append
         store.watches.log = self._records.append

@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-import msgpack
-
+from hvsim.wire.packing import unpack
 from hvsim.xenstore import records
 from hvsim.xenstore.core import Domain, Store
 from hvsim.xenstore.permissions import Entry, Permissions
@@ -98,7 +97,7 @@ class Recovery:
         """Apply frames.  Raises JournalError."""
         for payload in payloads:
             try:
-                for record in msgpack.unpackb(payload, use_list=False, strict_map_key=False):
+                for record in unpack(payload, use_list=False, strict_map_key=False):
                     self._apply(record)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise JournalError(f"the journal cannot be read: {error!r}") from error

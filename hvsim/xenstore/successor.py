@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-import msgpack
-
 from hvsim.domain import start
 from hvsim.domain.sandbox import syscalls
 from hvsim.domain.sandbox.descriptors import CONN_FD, UPCALL_FD
 from hvsim.domain.spawn_spec import SpawnSpec
+from hvsim.wire.packing import unpack
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     for kept in (CONN_FD, UPCALL_FD):
         os.set_inheritable(kept, False)
     with open(fd, "rb") as state_file:
-        state = msgpack.unpackb(state_file.read())
+        state = unpack(state_file.read())
     spec = state["spec"]
     syscalls.set_name(SpawnSpec.parse(spec).title)
     spec["args"] = {**spec.get("args", {}), "recover": True, "servers": state["servers"]}

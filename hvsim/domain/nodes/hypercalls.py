@@ -37,6 +37,7 @@ from hvsim.abi.memory import PAGE_SIZE, XENMEM_current_reservation, XENMEM_maxim
 from hvsim.domain import machine_facts
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.nodes.caller import Caller
+from hvsim.wire.packing import ERRORS
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -69,7 +70,7 @@ def hypercall(dom: Domain, caller: Caller, op: int, args: list[int]) -> int:
 
 
 def _text(value: str, size: int) -> bytes:
-    return value.encode()[: size - 1].ljust(size, b"\0")
+    return value.encode(errors=ERRORS)[: size - 1].ljust(size, b"\0")
 
 
 def _xen_version(dom: Domain, caller: Caller, args: list[int]) -> int:
@@ -268,7 +269,7 @@ def _readconsole(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.READCONSOLE
     clear, incremental, _, _, index, buffer, count = layout.unpack(caller.read(where, layout.size))
     command = domctl.XEN_SYSCTL_readconsole
-    text = dom.hypercall.call(HYPERVISOR_sysctl, command, bool(clear))[0].encode()
+    text = dom.hypercall.call(HYPERVISOR_sysctl, command, bool(clear))[0].encode(errors=ERRORS)
     told = text[index:] if incremental else text
     told = told[: min(count, len(told))] if incremental else told[-count:] if count else b""
     caller.write(buffer, told)

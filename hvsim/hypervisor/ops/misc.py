@@ -34,6 +34,7 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.report import domain_cpu_time
 from hvsim.hypervisor.wires import EVERYONE
+from hvsim.wire.packing import ERRORS
 
 XEN_VERSION: Final = (4, 17)
 XEN_EXTRAVERSION: Final = ".7-hvsim"
@@ -141,7 +142,7 @@ def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> R
         raise XenError(EINVAL, f"note of kind {kind[:40]!r} about {dom}")
     line = text[:CONSOLE_WRITE_MAX]
     machine.ledger.record(kind, dom, line)
-    machine.console.guest(caller.domid, f"{kind}: {line}".encode(), machine.host.now())
+    machine.console.guest(caller.domid, f"{kind}: {line}".encode(errors=ERRORS), machine.host.now())
     machine.raise_virq(VIRQ_CON_RING)
     return ()
 

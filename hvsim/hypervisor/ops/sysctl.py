@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import msgpack
-
 from hvsim.abi.domctl import (
     XEN_SYSCTL_getdomaininfolist,
     XEN_SYSCTL_physinfo,
@@ -20,6 +18,7 @@ from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.ledger import Record
 from hvsim.hypervisor.report import domain_info, process_list
+from hvsim.wire.packing import ERRORS, pack
 
 _OP: Final = HYPERVISOR_sysctl
 MAX_LIST: Final = 200
@@ -68,7 +67,7 @@ def readconsole(machine: Machine, caller: Process, clear: bool) -> Result:
     """(clear) -> text of the console ring, its newest part"""
     machine.privileged(caller)
     text = machine.console.read(clear)
-    data = text.encode()
+    data = text.encode(errors=ERRORS)
     if len(data) > _TEXT_MAX:
         text = data[-_TEXT_MAX:].decode("utf-8", "ignore").partition("\n")[2]
     return (text,)
@@ -83,7 +82,7 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
     chosen: list[Record] = []
     size = 0
     for record in machine.ledger.after(after, min(count, MAX_RECORDS)):
-        size += len(msgpack.packb(record))
+        size += len(pack(record))
         if size > _TEXT_MAX:
             break
         chosen.append(record)
