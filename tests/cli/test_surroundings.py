@@ -12,6 +12,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ name = "gäst"
 memory = 16
 program = "domains.guests.idle:main"
 """
-ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+ASCII: dict[str, Any] = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
 """A locale whose encoding has no ä, and a Python that believes it."""
 ODD = os.fsdecode("äd".encode() + b"\xff")
 """A name that no encoding knows."""
@@ -149,7 +150,7 @@ def test_a_lab_whose_every_path_is_no_text(tmp_path: Path) -> None:
             )
 
             def ok(
-                *words: str, around: "dict[str, str]" = environment | {"HVSIM_RUN_DIR": str(base)}
+                *words: str, around: "dict[str, Any]" = environment | {"HVSIM_RUN_DIR": str(base)}
             ) -> str:
                 return made.ok(*words, cwd=folder, **around)
 
