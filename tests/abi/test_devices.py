@@ -2,7 +2,6 @@
 the wire between the node library and its server, against the library's own header."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import pytest
 from hvsim.abi import devices, guest_calls
 from hvsim.abi.layout import Layout
 from hvsim.domain.nodes import node, wire
+from tests.support import optional
 
-HEADERS = Path("/usr/include/xen")
 NODES = Path(__file__).parents[2] / "hvsim" / "native" / "nodes"
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc, gcc or clang)")
 
 PREAMBLE = """
 #include <stddef.h>
@@ -35,13 +32,13 @@ PREAMBLE = """
 
 def printed(folder: Path, preamble: str, expressions: dict[str, str]) -> dict[str, int]:
     """What a C program says of each expression."""
-    assert COMPILER is not None
+    compiler = optional.compiler()
     lines = [f'    printf("[\\"{key}\\", %lld]\\n", (long long)({expression}));'
              for key, expression in expressions.items()]  # fmt: skip
     source = folder / "print.c"
     source.write_text(preamble + "int main(void)\n{\n" + "\n".join(lines) + "\n    return 0;\n}\n")
     program = folder / "print"
-    command = [COMPILER, "-w", "-I", str(NODES), "-o", str(program), str(source)]
+    command = [compiler, "-w", "-I", str(NODES), "-o", str(program), str(source)]
     subprocess.run(command, check=True, timeout=60)
     output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     return dict(json.loads(line) for line in output.splitlines())
@@ -52,11 +49,10 @@ def layouts() -> list[Layout]:
     return [one for one in found if isinstance(one, Layout)]
 
 
-@needs_compiler
 @pytest.mark.interop
-@pytest.mark.skipif(not HEADERS.is_dir(), reason="Debian's libxen-dev is not installed")
 def test_every_member_lies_where_the_header_has_it(tmp_path: Path) -> None:
     """Red when a member of a layout is given another width."""
+    optional.header("xen/xen.h")
     expressions: dict[str, str] = {}
     ours: dict[str, int] = {}
     for layout in layouts():
@@ -72,7 +68,7 @@ def test_every_member_lies_where_the_header_has_it(tmp_path: Path) -> None:
     assert printed(tmp_path, PREAMBLE, expressions) == ours
 
 
-@needs_compiler
+@pytest.mark.interop
 def test_the_library_speaks_the_servers_wire(tmp_path: Path) -> None:
     """Red when an operation is numbered anew on one side only."""
     ours = {f"OP_{op.name}": int(op) for op in wire.Op}

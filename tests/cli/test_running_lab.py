@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from hvsim.lab.processes import read_stat
+from tests.support import optional
 from tests.support.labs import TWO_TIER, Commands, commands
 
 
@@ -90,9 +90,7 @@ def test_env_points_other_programs_at_the_lab(lab: Commands) -> None:
 
 @pytest.mark.interop
 def test_the_real_xenstore_ls_shows_the_lab(lab: Commands) -> None:
-    tool = shutil.which("xenstore-ls")
-    if tool is None:
-        pytest.skip("no xenstore-ls on this machine (Debian: xenstore-utils)")
+    tool = optional.program("xenstore-ls")
     environment = os.environ | {"XENSTORED_PATH": lab.json("env")["XENSTORED_PATH"]}
     done = subprocess.run(
         [tool, "-f", "-p"], env=environment, capture_output=True, text=True, check=True, timeout=20

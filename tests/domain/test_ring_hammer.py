@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import pytest
 from hvsim import native
 from hvsim.domain.ring import PyBackRing, PyFrontRing
 from tests.domain.tso import Processor, every_order
+from tests.support import optional
 
 ROOT = Path(__file__).parents[2]
 CPUS = sorted(os.sched_getaffinity(0))[:2]
@@ -41,9 +41,7 @@ two_processors = pytest.mark.skipif(len(CPUS) < 2, reason="needs two processors"
 
 def _hammer(tmp_path: Path, rounds: int, *flags: str) -> tuple[int, int]:
     """(lost wake-ups, rounds played) of `hammer.c`."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler: there is no compiled index code either")
+    compiler = optional.compiler()
     program = tmp_path / "hammer"
     source = Path(__file__).with_name("hammer.c")
     include = f"-I{ROOT / 'hvsim' / 'native'}"
@@ -73,6 +71,7 @@ def _hammer(tmp_path: Path, rounds: int, *flags: str) -> tuple[int, int]:
     return int(lost), int(played)
 
 
+@pytest.mark.interop
 @two_processors
 @pytest.mark.parametrize("flags", [(), ("-DFENCE_IS_LOCK",)], ids=["fence", "lock"])
 def test_the_compiled_ring_loses_no_wake_up(tmp_path: Path, flags: tuple[str, ...]) -> None:
@@ -80,6 +79,7 @@ def test_the_compiled_ring_loses_no_wake_up(tmp_path: Path, flags: tuple[str, ..
     assert _hammer(tmp_path, 100_000, *flags) == (0, 100_000)
 
 
+@pytest.mark.interop
 @two_processors
 def test_the_compiled_ring_without_its_fence_does(tmp_path: Path) -> None:
     """The control: the tenth loss comes within the first hundred rounds and ends the program."""

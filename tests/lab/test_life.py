@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -45,9 +46,14 @@ def all_gone(identities: list[Identity], seconds: float = 10.0) -> bool:
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(
-    hvsim_: Commands, sign: str, number: signal.Signals
+    hvsim_: Commands, tmp_path: Path, sign: str, number: signal.Signals
 ) -> None:
-    with hvsim_.start("up", str(TWO_TIER)) as up:
+    """A guest that is never ready keeps `up` from being done before the signal comes."""
+    shutil.copytree(TWO_TIER.parent / "guests", tmp_path / "guests")
+    late = '[[domain]]\nname = "late"\nprogram = "late:main"\n'
+    (tmp_path / "lab.toml").write_text(f"{TWO_TIER.read_text()}\n{late}")
+    (tmp_path / "late.py").write_text("def main(dom):\n    dom.sleep(1000)\n")
+    with hvsim_.start("up", str(tmp_path / "lab.toml")) as up:
         assert up.stdout is not None
         for line in up.stdout:
             if sign in line:

@@ -5,7 +5,6 @@ at, and ``up`` waits in vain), and the recovery is red when VIRQ_DOM_EXC does no
 """
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.xenstore.client import connect
+from tests.support import optional
 from tests.support.labs import commands
 from tests.support.real_labs import STORES, RealLab, lab_file, need, running, wait
 
@@ -123,8 +123,7 @@ def test_the_storage_domain_dies_and_comes_back(lab: RealLab) -> None:
 
 def test_a_program_in_a_guest_has_the_store(lab: RealLab, tmp_path: Path) -> None:
     """With the guest's rights.  Red without the door of its kernel: there is no socket then."""
-    if shutil.which("xenstore-read") is None:
-        pytest.skip("no xenstore-read on this machine (Debian: xenstore-utils)")
+    optional.program("xenstore-read")
     script = "xenstore-read name; xenstore-write data/x 5; xenstore-ls data; xenstore-read {}"
     words = ["sh", "-c", script.format("/local/domain/0/name || echo refused; sleep 60")]
     file = tmp_path / "program.toml"

@@ -6,25 +6,20 @@ still to be scrubbed.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from hvsim.native import node_library
+from tests.support import optional
 from tests.support.labs import ROOT, Commands, commands
 from tests.support.real_labs import wait
 
 pytestmark = pytest.mark.interop
 
-XL = sorted(Path("/usr/lib").glob("xen-4.*/bin/xl"))
-
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Commands]:
-    if not XL:
-        pytest.skip("no xl on this machine (Debian: xen-utils-4.17)")
-    if node_library() is None:
-        pytest.skip("the node library was not built (Debian: gcc, libc6-dev)")
+    optional.xen_program("xl")
+    optional.node_library()
     with commands() as hvsim:
         hvsim.ok("up", "--quiet", str(ROOT / "configs" / "single.toml"))
         yield hvsim
@@ -33,7 +28,7 @@ def lab() -> Iterator[Commands]:
 
 def both(lab: Commands, *words: str) -> tuple[tuple[int, str, str], tuple[int, str, str]]:
     """(exit code, stdout, stderr) of the real xl and of ours, what moves on made equal."""
-    real = lab.run("exec", "Domain-0", "--", str(XL[-1]), *words)
+    real = lab.run("exec", "Domain-0", "--", optional.xen_program("xl"), *words)
     ours = lab.run("xl", *words)
     return (
         (real.returncode, _still(real.stdout), _still(real.stderr)),
@@ -87,7 +82,7 @@ def test_free_memory(lab: Commands) -> None:
         return int(found[1])
 
     def same() -> bool:
-        real = lab.ok("exec", "Domain-0", "--", str(XL[-1]), "info")
+        real = lab.ok("exec", "Domain-0", "--", optional.xen_program("xl"), "info")
         return free(real) == free(lab.ok("xl", "info"))
 
     wait(same, "two readings of free_memory that nothing came between")

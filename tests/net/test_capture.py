@@ -5,7 +5,6 @@ another direction than the frame has.
 """
 
 import json
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.net.tcplab import download, finish, kill_network, tcp_lab
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 pytestmark = pytest.mark.interop
@@ -22,15 +22,14 @@ SIZE = 200_000
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    for program in ("tshark", "curl", "sha256sum"):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} on this machine (Debian: apt install {program})")
+    optional.program("tshark")
+    optional.program("curl")
     with commands() as made, tcp_lab(tmp_path_factory.mktemp("tcp"), made):
         yield made
 
 
 def tshark(file: Path, *words: str) -> str:
-    command = ["tshark", "-r", str(file), "-o", "tcp.check_checksum:TRUE", *words]
+    command = [optional.program("tshark"), "-r", str(file), "-o", "tcp.check_checksum:TRUE", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,24 +1,18 @@
 """Two guests, a network domain, and programs of the machine that talk over the rings."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.net.tcplab import checksum, download, finish, kill_network, tcp_lab
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 pytestmark = pytest.mark.interop
 
 MIB = 1 << 20
-
-
-def needs(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +22,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 
 def test_guests_reach_each_other_by_name_and_the_network_domain(lab: Commands) -> None:
-    needs("ping")
+    optional.program("ping")
     for name in ("far", "10.0.0.254"):
         told = lab.ok("exec", "near", "--", "ping", "-c", "2", "-i", "0.2", "-W", "10", name)
         assert " 0% packet loss" in told
 
 
 def test_a_guest_has_its_own_links_and_no_other(lab: Commands) -> None:
-    needs("ip")
+    optional.program("ip")
     links = json.loads(lab.ok("exec", "near", "--", "ip", "-j", "address"))
     assert [link["ifname"] for link in links][:2] == ["lo", "eth0"]
     own = links[1]
@@ -50,7 +44,7 @@ def test_a_guest_has_its_own_links_and_no_other(lab: Commands) -> None:
 
 def test_a_download_comes_whole_in_large_frames(lab: Commands) -> None:
     """Red with set_offloads(tso4=False): then the packets are as many as the MTU makes of it."""
-    needs("curl", "sha256sum", "ip")
+    optional.program("ip")
     size = 64 * MIB
     before = _received(lab)
     finish(download(lab, size), size, 60)
@@ -67,7 +61,6 @@ def _received(lab: Commands) -> dict[str, int]:
 
 def test_a_connection_lives_through_the_death_of_the_network_domain(lab: Commands) -> None:
     """Red without the announcements of the guests, or when netfront keeps its old ring."""
-    needs("curl", "sha256sum")
     size = 32 * MIB
     process = download(lab, size, "--limit-rate", "6M")
     kill_network(lab)
@@ -77,7 +70,7 @@ def test_a_connection_lives_through_the_death_of_the_network_domain(lab: Command
 
 
 def test_iperf_runs_between_guests(lab: Commands) -> None:
-    needs("iperf3")
+    optional.program("iperf3")
     # The daemon keeps the outputs that it is given.
     lab.ok("exec", "far", "--", "sh", "-c", "iperf3 -s -1 -D >/dev/null 2>&1")
     # It may take a moment to listen.

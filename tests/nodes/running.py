@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import socket
 import subprocess
 import time
@@ -25,34 +24,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import pytest
-
 from hvsim.domain.domain import Domain
 from hvsim.domain.nodes import NodeServer
-from hvsim.native import node_library
+from tests.support import optional
 from tests.support.hv import Hypervisor
 
 TIMEOUT = 60.0
 HERE = Path(__file__).parent
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-
-
-def library() -> Path:
-    """The node library; skips the test where it was not built."""
-    found = node_library()
-    if found is None:
-        pytest.skip("the node library was not built (no C compiler at `make setup`)")
-    return found
 
 
 def build(tmp_path: Path, name: str, *arguments: str) -> str:
     """Compile a program of tests/nodes/programs; skips the test without compiler."""
-    if COMPILER is None:
-        pytest.skip("no C compiler (Debian: gcc)")
     out = str(tmp_path / name)
     source = str(HERE / "programs" / f"{name}.c")
-    command = [COMPILER, "-O1", "-std=gnu11", "-Wall", "-Wextra", "-o", out, source, *arguments]
-    subprocess.run(command, check=True, timeout=TIMEOUT)
+    command = [optional.compiler(), "-O1", "-std=gnu11", "-Wall", "-Wextra", "-o", out, source]
+    subprocess.run([*command, *arguments], check=True, timeout=TIMEOUT)
     return out
 
 
@@ -112,7 +98,7 @@ class Programs:
                 argv,
                 env={
                     "PATH": os.environ["PATH"],
-                    "LD_PRELOAD": str(library()),
+                    "LD_PRELOAD": str(optional.node_library()),
                     "HVSIM_DOOR": str(theirs.fileno()),
                     "XEN_DOMID": str(domain.domid),
                     **(env or {}),

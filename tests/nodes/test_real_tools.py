@@ -10,17 +10,15 @@ import hashlib
 import itertools
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tests.nodes.running import library
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 pytestmark = pytest.mark.interop
@@ -37,7 +35,6 @@ name = "two"
 memory = 24
 program = "domains.guests.idle:main"
 """
-PROXY = next(iter(sorted(Path("/usr/lib").glob("xen-4.*/bin/vchan-socket-proxy"))), None)
 TIMEOUT = 60.0
 SIZE = 64 << 20
 _numbers = itertools.count()
@@ -45,7 +42,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    library()
+    optional.node_library()
     file = tmp_path_factory.mktemp("lab") / "tools.toml"
     file.write_text(LAB, encoding="utf-8")
     with commands() as made:
@@ -61,18 +58,15 @@ class Proxies:
     """A proxy in each guest; what one reads from its input the other writes to its output."""
 
     def __init__(self, lab: Commands, name: str) -> None:
-        if PROXY is None:
-            pytest.skip("no vchan-socket-proxy on this machine (Debian: xen-utils-4.17)")
+        proxy = optional.xen_program("vchan-socket-proxy")
         self._lab = lab
         node = f"data/vchan/{name}"
-        server = f"echo $$; exec {PROXY} -m server 2 {node} -"
+        server = f"echo $$; exec {proxy} -m server 2 {node} -"
         self.server = self._start("one", "sh", "-c", server)
         assert self.server.stdout is not None
         self.server_pid = int(self.server.stdout.readline())
         self._wait_for(f"/local/domain/1/{node}/event-channel")
-        self.client = self._start(
-            "two", str(PROXY), "-m", "client", "1", f"/local/domain/1/{node}", "-"
-        )
+        self.client = self._start("two", proxy, "-m", "client", "1", f"/local/domain/1/{node}", "-")
 
     def close(self) -> None:
         for process in (self.server, self.client):
@@ -184,8 +178,7 @@ def test_the_other_end_ends_cleanly(lab: Commands, proxies: Proxies, victim: str
 
 def real(lab: Commands, *argv: str) -> str:
     """What a real program in dom0 prints; skips the test where it is not installed."""
-    if shutil.which(argv[0], path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
-        pytest.skip(f"no {argv[0]} on this machine (Debian: xen-utils-4.17, xen-utils-common)")
+    optional.program(argv[0])
     done = lab.run("exec", "Domain-0", "--", *argv)
     assert (done.returncode, done.stderr) == (0, ""), (done.stdout, done.stderr)
     return done.stdout
@@ -256,10 +249,14 @@ def test_xentop(lab: Commands) -> None:
 def test_xen_detect(lab: Commands) -> None:
     """It looks into /sys/hypervisor before it asks the CPU, which knows nothing of us."""
     assert real(lab, "xen-detect") == "Running in PV context on Xen V4.17.\n"
-    assert lab.ok("exec", "one", "--", "xen-detect") == "Running in PV context on Xen V4.17.\n"
+    assert (
+        lab.ok("exec", "one", "--", optional.program("xen-detect"))
+        == "Running in PV context on Xen V4.17.\n"
+    )
 
 
 def test_a_guest_may_not_list(lab: Commands) -> None:
+    optional.program("xl")
     done = lab.run("exec", "one", "--", "xl", "list")
     assert done.returncode == 1
     assert "getting domain info list: Operation not permitted" in done.stderr

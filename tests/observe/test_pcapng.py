@@ -5,7 +5,6 @@ lower half of the timestamp in the file's byte order (one 64-bit word).
 """
 
 import json
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -19,6 +18,7 @@ from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload, ones_sum
 from tests.observe.blocks import blocks
 from tests.observe.frames import ACK, FIN, PSH, SYN, TCP_CHECKSUM, TCP_START, partial, tcp
+from tests.support import optional
 
 NOW = 1_700_000_000_123_456_789
 
@@ -113,10 +113,7 @@ def test_gso_is_told() -> None:
 
 
 def tshark(file: Path, *words: str) -> str:
-    program = shutil.which("tshark")
-    if program is None:
-        pytest.skip("tshark is not installed (Debian: apt install tshark)")
-    command = [program, "-r", str(file), "-o", "tcp.check_checksum:TRUE", *words]
+    command = [optional.program("tshark"), "-r", str(file), "-o", "tcp.check_checksum:TRUE", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -17,7 +17,7 @@ import pytest
 
 from domains.guests.verify import verify
 from hvsim.lab.processes import descendants
-from hvsim.toolstack import device_model
+from tests.support import optional
 from tests.support.labs import ROOT, commands
 from tests.support.qdisk_labs import FORMATS, Image, QdiskLab, need, running, seen
 
@@ -121,7 +121,7 @@ def test_qemu_in_a_driver_domain_that_dies(tmp_path: Path) -> None:
     image = Image(tmp_path / "db", "qcow2").make("64M")
     storage = (
         '[[domain]]\nname = "storage"\nrole = "driver"\nmemory = 64\nrestart = "always"\n'
-        f'program = "domains.qdisk:main"\nargs = {{ exec = ["{device_model.program()}"] }}\n'
+        f'program = "domains.qdisk:main"\nargs = {{ exec = ["{optional.qemu()}"] }}\n'
     )
     with running(tmp_path, image.disk("backend=storage"), DATABASE, storage) as lab:
         lab.await_commits(20, "the first commits")

@@ -27,7 +27,7 @@ OTHER = HEAD + "@pytest.mark.skip(reason='elsewhere')\ndef test_other() -> None:
 )
 def test_summary(tmp_path: Path, source: str, expected: list[str]) -> None:
     (tmp_path / "test_it.py").write_text(source)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = interop: real Xen software\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = interop: what a machine may lack\n")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.left_out",
          "-p", "no:cacheprovider", "--rootdir", tmp_path, "-c", tmp_path / "pytest.ini", tmp_path],
@@ -37,4 +37,4 @@ def test_summary(tmp_path: Path, source: str, expected: list[str]) -> None:
     assert result.returncode == 0, result.stdout
     for line in expected:
         assert line in result.stdout
-    assert ("real Xen software" in result.stdout) is bool(expected)
+    assert ("what a machine may lack" in result.stdout) is bool(expected)

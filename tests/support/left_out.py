@@ -1,4 +1,4 @@
-"""At the end of a run: which interop tests were left out, and why."""
+"""At the end of a run: which tests were left out for want of what a machine may lack, and why."""
 
 from collections import defaultdict
 
@@ -23,7 +23,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ]
     if not skipped and not ran:
         return
-    terminalreporter.section("tests against real Xen software")
+    terminalreporter.section("tests with what a machine may lack")
     terminalreporter.write_line(f"{len(ran)} ran, {len(skipped)} left out")
     by_reason: dict[str, list[str]] = defaultdict(list)
     for report in skipped:

@@ -2,18 +2,13 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from hvsim.lab.images import QEMU_IMG
-from hvsim.native import node_library
-from hvsim.toolstack import device_model
+from tests.support import optional
 from tests.support.labs import Commands, commands
 from tests.support.real_labs import wait
 
@@ -22,12 +17,17 @@ FORMATS = ("raw", "qcow2")
 
 def need() -> None:
     """Skips the test where QEMU, its tools or the node library is missing."""
-    if device_model.program() is None:
-        pytest.skip("no QEMU with Xen support on this machine (Debian: qemu-system-xen)")
-    if shutil.which(QEMU_IMG) is None:
-        pytest.skip("no qemu-img on this machine (Debian: qemu-utils)")
-    if node_library() is None:
-        pytest.skip("the node library was not built (Debian: gcc, libc6-dev)")
+    optional.qemu()
+    optional.program("qemu-img")
+    optional.node_library()
+
+
+def qemu_img(argv: list[str], check: bool = True) -> str:
+    """What one command of qemu-img says; with *check* it must succeed."""
+    command = [optional.program("qemu-img"), *argv]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Image:
@@ -39,8 +39,8 @@ class Image:
 
     def make(self, size: str) -> "Image":
         """Make it."""
-        argv = [QEMU_IMG, "create", "-q", "-f", self.format, str(self.path), size]
-        subprocess.run(argv, check=True, timeout=60)
+        argv = ["create", "-q", "-f", self.format, str(self.path), size]
+        qemu_img(argv)
         return self
 
     def disk(self, *more: str) -> str:
@@ -52,9 +52,8 @@ class Image:
         """What ``qemu-img check`` finds: a qcow2's metadata; of a raw one there is nothing."""
         if self.format == "raw":
             return {"check-errors": 0}
-        argv = [QEMU_IMG, "check", "--output=json", "-f", self.format, str(self.path)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        found: dict[str, Any] = json.loads(done.stdout)
+        argv = ["check", "--output=json", "-f", self.format, str(self.path)]
+        found: dict[str, Any] = json.loads(qemu_img(argv, check=False))
         return found
 
     def must_be_clean(self) -> None:
@@ -68,8 +67,8 @@ class Image:
         if self.format == "raw":
             return self.path
         made = folder / f"{self.path.name}.raw"
-        argv = [QEMU_IMG, "convert", "-f", self.format, "-O", "raw", str(self.path), str(made)]
-        subprocess.run(argv, check=True, timeout=60)
+        argv = ["convert", "-f", self.format, "-O", "raw", str(self.path), str(made)]
+        qemu_img(argv)
         return made
 
 

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from hvsim.lab.processes import descendants
-from hvsim.lab.real_daemons import find
-from hvsim.native import node_library
+from tests.support import optional
 from tests.support.labs import ROOT, Commands, commands
 
 TIMEOUT = 60.0
@@ -24,12 +21,9 @@ def lab_file(store: str) -> Path:
 
 def need(program: str) -> Path:
     """Where a daemon of xen-utils is; skips the test where it is missing."""
-    path = find(program)
-    if path is None:
-        pytest.skip(f"no {program} on this machine (Debian: xen-utils-4.17)")
-    if node_library() is None:
-        pytest.skip("the node library was not built (Debian: gcc, libc6-dev)")
-    return path
+    path = optional.xen_program(program)
+    optional.node_library()
+    return Path(path)
 
 
 class RealLab:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -13,14 +12,10 @@ import pytest
 
 from hvsim.xenstore.client import connect
 from hvsim.xenstore.commands import main
+from tests.support import optional
 from tests.xenstore.lone import lone_store
 
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(
-        shutil.which("xenstore-ls") is None, reason="xenstore-utils is not installed"
-    ),
-]
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,7 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def tool(store_path: str, name: str, *argv: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [f"xenstore-{name}", *argv],
+        [optional.program(f"xenstore-{name}"), *argv],
         env={**os.environ, "XENSTORED_PATH": store_path},
         capture_output=True,
         text=True,

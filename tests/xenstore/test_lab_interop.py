@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import optional
 from tests.support.labs import TWO_TIER, Commands, commands
 
 pytestmark = pytest.mark.interop
-
-XEN_BIN = sorted(Path("/usr/lib").glob("xen-4.*/bin"))
-XEN_PYTHON = sorted(Path("/usr/lib").glob("xen-4.*/lib/python"))
-SYSTEM_PYTHON = "/usr/bin/python3"
-
-
-def xen_program(name: str, package: str) -> str:
-    """A program of xen-utils; skips the test where it is missing."""
-    for directory in XEN_BIN:
-        if (directory / name).exists():
-            return str(directory / name)
-    pytest.skip(f"no {name} on this machine (Debian: {package})")
 
 
 class Programs:
@@ -53,9 +41,7 @@ class Programs:
 
     def tool(self, name: str, *argv: str, who: str = "") -> tuple[int, str, str]:
         """One of xenstore-utils: exit code, stdout, stderr."""
-        path = shutil.which(f"xenstore-{name}")
-        if path is None:
-            pytest.skip(f"no xenstore-{name} on this machine (Debian: xenstore-utils)")
+        path = optional.program(f"xenstore-{name}")
         done = self.run([path, *argv], who)
         return done.returncode, done.stdout, done.stderr
 
@@ -107,7 +93,7 @@ def test_the_tools_act_as_a_domain(programs: Programs) -> None:
 
 
 def test_xenstore_control(programs: Programs) -> None:
-    program = xen_program("xenstore-control", "xen-utils-4.17")
+    program = optional.xen_program("xenstore-control")
 
     def control(*argv: str, who: str = "") -> tuple[int, str]:
         done = programs.run([program, *argv], who)
@@ -139,7 +125,7 @@ def test_xenstore_control(programs: Programs) -> None:
 
 def test_all_of_test_xenstore(programs: Programs) -> None:
     """The test program of xen-utils: its twelve tests."""
-    done = programs.run([xen_program("test-xenstore", "xen-utils-4.17")])
+    done = programs.run([optional.xen_program("test-xenstore")])
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 12
@@ -177,9 +163,8 @@ print("done")
 
 
 def test_pyxs(programs: Programs) -> None:
-    if not Path("/usr/lib/python3/dist-packages/pyxs").is_dir():
-        pytest.skip("no pyxs on this machine (Debian: python3-pyxs)")
-    done = programs.run([SYSTEM_PYTHON, "-c", PYXS])
+    python, environment = optional.module("pyxs")
+    done = programs.run([python, "-c", PYXS], **environment)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
@@ -209,9 +194,8 @@ print("done")
 
 
 def test_xen_lowlevel_xs(programs: Programs) -> None:
-    if not XEN_PYTHON or not list(XEN_PYTHON[-1].glob("xen/lowlevel/xs*.so")):
-        pytest.skip("no xen.lowlevel.xs on this machine (Debian: xen-utils-4.17)")
-    done = programs.run([SYSTEM_PYTHON, "-c", LOWLEVEL], PYTHONPATH=str(XEN_PYTHON[-1]))
+    python, environment = optional.module("xen.lowlevel.xs")
+    done = programs.run([python, "-c", LOWLEVEL], **environment)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
