@@ -4,16 +4,25 @@ from typing import Any
 
 import pytest
 
+from hvsim.drivers.net.port import TUN_DEVICE
 from tests.net.inside import inside
+from tests.support import optional
 
-kinds = pytest.mark.parametrize("kind", ["tap", "packet"])
+KINDS = [pytest.param("tap", marks=pytest.mark.interop), "packet"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of port that this machine allows."""
+    if request.param == "tap":
+        optional.device(TUN_DEVICE)
+    return str(request.param)
 
 
 def case(name: str, **arguments: Any) -> Any:
     return inside(f"tests.net.cases:{name}", **arguments)
 
 
-@kinds
 def test_a_datagram_comes_with_its_checksum_partial_and_one_goes_back(kind: str) -> None:
     """Red without TUNSETOFFLOAD (tap) or PACKET_VNET_HDR (packet)."""
     assert case("one_datagram", kind=kind) == {
@@ -27,7 +36,6 @@ def test_a_datagram_comes_with_its_checksum_partial_and_one_goes_back(kind: str)
     }
 
 
-@kinds
 def test_tcp_crosses_in_frames_larger_than_the_mtu(kind: str) -> None:
     """Red with set_offloads(tso4=False) in open_port: no frame is large then."""
     found = case("bulk", kind=kind)
@@ -37,7 +45,6 @@ def test_tcp_crosses_in_frames_larger_than_the_mtu(kind: str) -> None:
     assert found["partial"] > 0
 
 
-@kinds
 def test_the_carrier_follows_and_closing_takes_the_link_away(kind: str) -> None:
     found = case("carrier", kind=kind)
     assert found["seen"] == [True, False, True]
@@ -46,21 +53,20 @@ def test_the_carrier_follows_and_closing_takes_the_link_away(kind: str) -> None:
     assert found["after"] == ["lo"]
 
 
-@kinds
 def test_a_stack_that_may_leave_nothing_to_us_sums_itself(kind: str) -> None:
     found = case("offloads", kind=kind)
     assert found["flags"] == 0
     assert found["sum"] != "0000"
 
 
-def test_what_cannot_be_is_refused_by_name() -> None:
-    found = case("refusals")
+def test_what_cannot_be_is_refused_by_name(kind: str) -> None:
+    found = case("refusals", kind=kind)
     assert (
         found["a-name-of-sixteen"] == "'a-name-of-sixteen' is no name for a link: 1 to 15 bytes are"
     )
     assert "is no name for a link" in found[""]
-    assert found["twice tap"] == "[Errno 16] eth0: there is such a link"
-    assert found["twice packet"] == "[Errno 17] eth0: there is such a link"
+    number = {"tap": 16, "packet": 17}[kind]
+    assert found["twice"] == f"[Errno {number}] eth0: there is such a link"
     assert found["mac"] == "'00:16:3e' is no MAC address"
     assert found["left"] == "lo"
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from hvsim.drivers.net.port import TUN_DEVICE
 from tests.domain.spawner_harness import Harness
+from tests.support import optional
 
-ITS_OWN = {"tap", "packet", "tcp", "udp"}
+ITS_OWN = {"packet", "tcp", "udp"}
 """What a domain with a vif may do, and another may not."""
 
 
@@ -30,8 +32,16 @@ def test_a_domain_with_a_vif_has_a_network_and_nothing_else(spawner: Harness, pr
     found = outcomes(spawner, profile=profile, net=True)
     assert {name: found[name] for name in ITS_OWN} == dict.fromkeys(ITS_OWN, "ok")
     assert found["links"] == "lo"  # none of the machine's
-    refused = {name: what for name, what in found.items() if name not in {*ITS_OWN, "links"}}
+    rest = found.keys() - {*ITS_OWN, "links", "tap"}
+    refused = {name: found[name] for name in rest}
     assert set(refused.values()) == {"EPERM", "EACCES"}, refused
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("profile", ["guest", "driver"])
+def test_a_domain_with_a_vif_has_a_tap_where_there_are_any(spawner: Harness, profile: str) -> None:
+    optional.device(TUN_DEVICE)
+    assert outcomes(spawner, profile=profile, net=True)["tap"] == "ok"
 
 
 @pytest.mark.parametrize("profile", ["guest", "driver"])
