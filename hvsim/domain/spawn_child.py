@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,6 +21,8 @@ from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
+_PACKAGES: Final = ("site-packages", "dist-packages")
+"""What the directories are called where packages are installed (the latter by Debian)."""
 _SYSTEM: Final = (
     "/lib",
     "/lib64",
@@ -126,8 +127,13 @@ def readable_paths() -> list[str]:
     Not ``sys.path`` as it is: its first entry may be the directory the lab was started in.
     Costs milliseconds; the spawner asks once.
     """
-    named = ("stdlib", "platstdlib", "purelib", "platlib")
-    paths = [sysconfig.get_path(name) for name in named]
+    # Not by sysconfig: from Python 3.13 on it imports threading, which no forked child may cost.
+    library = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    paths = [
+        os.path.dirname(os.__file__),
+        os.path.join(sys.base_exec_prefix, sys.platlibdir, library),
+    ]
+    paths += [path for path in sys.path if os.path.basename(path) in _PACKAGES]
     if sys.base_prefix not in ("/", "/usr"):
         paths.append(os.path.join(sys.base_prefix, "lib"))
     paths.append(os.path.realpath(sys.executable))

@@ -42,7 +42,7 @@ def all_gone(identities: list[Identity], seconds: float = 10.0) -> bool:
 
 @pytest.mark.parametrize(
     "sign",
-    ["dom0: hypervisor", "storage: created", "web-frontend: created", "frontend Initialised"],
+    ["dom0: hypervisor", "storage: created", "web-frontend: created", "storage: frontend"],
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(
