@@ -1,19 +1,23 @@
-# make setup   the environment in .venv (needs python3 >= 3.11; PYTHON=... picks another)
+# make setup   the environment in .venv (needs python3 >= 3.11; PYTHON=... picks another, and
+#              VENV=.venv-3.13 keeps it beside the first)
 # make demo    a database that survives its storage domain, told step by step
-# make test    every test but the soaks       (PYTEST="-k grant -x" narrows it)
+# make test    every test but the soaks       (PYTEST="-k grant -x" narrows it; JOBS=1: one process)
+# make test-bare   the same on this machine without its optional programs, headers and devices
 # make lint    ruff, mypy --strict, import contracts
 # make bench   the table of speeds            make soak   the long runs
 # make clean   what the above made, the environment included
 
 PYTHON ?= python3
 PYTEST ?=
-VENV   := .venv
+#: The tests mostly wait. A file of tests stays in one process, in its order.
+JOBS   ?= 2
+VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/native/nodes/*.c hvsim/native/nodes/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench soak lint clean
+.PHONY: help setup demo test test-bare bench soak lint clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,7 +43,10 @@ demo: setup
 	@$(BIN)/hvsim demo
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+
+test-bare: setup
+	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 bench: setup
 	@$(BIN)/python -m benchmarks
@@ -54,6 +61,6 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist hvsim.egg-info hvsim/_native*.so hvsim/native/*.so
+	rm -rf .venv .venv-* build dist hvsim.egg-info hvsim/_native*.so hvsim/native/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

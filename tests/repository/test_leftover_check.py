@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+several = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one", "two processes"])
+
 CLEAN = "def test_clean() -> None:\n    pass\n"
 DESCRIPTOR = "import os\ndef test_leak() -> None:\n    os.memfd_create('left')\n"
 PROCESS = """
@@ -24,12 +26,13 @@ def test_leak() -> None:
 """
 
 
-def run(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
-    """A run of pytest with the plugin, over one test file of ``source``."""
+def run(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest with the plugin, over one test file of ``source`` and a clean one."""
     (folder / "test_it.py").write_text(source)
+    (folder / "test_other.py").write_text(CLEAN)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.leftovers",
-         "-p", "no:cacheprovider", "--rootdir", folder, "-c", os.devnull, folder],
+         "-p", "no:cacheprovider", "--rootdir", folder, "-c", os.devnull, *options, folder],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -40,16 +43,20 @@ def test_a_clean_run_passes(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_an_open_descriptor_fails_the_run(tmp_path: Path) -> None:
-    result = run(tmp_path, DESCRIPTOR)
+@several
+def test_an_open_descriptor_fails_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
+    result = run(tmp_path, DESCRIPTOR, *options)
     assert result.returncode == 1
     assert "/memfd:left" in result.stdout
 
 
-def test_a_process_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@several
+def test_a_process_fails_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
     pidfile = tmp_path / "pid"
     monkeypatch.setenv("HVSIM_TEST_SETTLE", "0")
-    result = run(tmp_path, PROCESS.format(pidfile=pidfile))
+    result = run(tmp_path, PROCESS.format(pidfile=pidfile), *options)
     pid = int(pidfile.read_text())
     os.kill(pid, signal.SIGKILL)
     assert result.returncode == 1
@@ -57,8 +64,9 @@ def test_a_process_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "sleep 60" in result.stdout
 
 
-def test_shared_memory_fails_the_run(tmp_path: Path) -> None:
-    name = f"hvsim-left-{os.getpid()}"
+def test_shared_memory_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"left-{os.getpid()}"
+    monkeypatch.setenv("HVSIM_TEST_SETTLE", "0")
     try:
         result = run(tmp_path, SHARED_MEMORY.format(name=name))
     finally:

@@ -4,13 +4,16 @@ A pytest plugin. Every process that the tests start inherits the variable HVSIM_
 run in its environment, so it is found again however often it was re-parented. Found leftovers end
 the last test with an error, which fails the run. Processes are only reported, never killed: a
 report that cleans up hides the fault.
+
+With several processes (``pytest -n 2``) each looks for what its own tests left: processes by a mark
+of its own, its own descriptors, and names in /dev/shm, which all share, when they stay.
 """
 
 import gc
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,13 +76,12 @@ def shared_memory() -> set[str]:
     return found
 
 
-def _settled_processes(mark: str, before: dict[int, str]) -> dict[int, str]:
+def _settled(left: Callable[[], list[str]]) -> list[str]:
+    """What of it is still there when it has had its time to go."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        left = {pid: cmd for pid, cmd in marked_processes(mark).items() if pid not in before}
-        if not left or time.monotonic() > deadline:
-            return left
+    while (found := left()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,11 +97,13 @@ def nothing_left_behind() -> Iterator[None]:
     else:
         os.environ[MARK] = previous
     gc.collect()
-    problems = [
-        f"process {pid} {command}"
-        for pid, command in sorted(_settled_processes(mark, processes).items())
-    ]
-    problems += [f"/dev/shm/{name}" for name in sorted(shared_memory() - memory)]
+
+    def left() -> list[str]:
+        now = sorted(marked_processes(mark).items())
+        found = [f"process {pid} {command}" for pid, command in now if pid not in processes]
+        return found + [f"/dev/shm/{name}" for name in sorted(shared_memory() - memory)]
+
+    problems = _settled(left)
     problems += [
         f"descriptor {fd} -> {target}"
         for fd, target in sorted(open_descriptors().items())
