@@ -93,8 +93,9 @@ def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None
     with contextlib.suppress(ControlError), Control(run.control, alive=lambda: run.running) as wire:
         data = wire.data("stop", patience=timeout + 10.0, timeout=timeout)
         if isinstance(data, dict):
-            why = data.get("why") or f"did not shut down within {timeout:g} s"
+            reasons = data.get("reasons") or {}
             for name in data.get("stopped") or []:
                 say(f"{name}: shut down")
             for name in data.get("destroyed") or []:
-                say(f"{name}: {why}, destroyed")
+                why = reasons.get(name) or data.get("why")
+                say(f"{name}: {why or f'did not shut down within {timeout:g} s'}, destroyed")

@@ -1,6 +1,6 @@
 """The toolstack as a process of dom0: verbs over the control wire, and what happens by itself."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -143,15 +143,15 @@ class Verbs:
             reply.data = await self._end_all()
             return 0
         stopped: list[str] = []
-        destroyed: list[str] = []
+        destroyed: dict[str, str] = {}
         guests = list(toolstack.guests.values())
         for some in ([g for g in guests if not g.driver], [g for g in guests if g.driver]):
             await self._stop(some, float(timeout), stopped, destroyed)
         for info in toolstack.hypervisor.domains():
             if info.domid and not info.dying:
-                destroyed.append(f"domain {info.domid}")
+                destroyed[f"domain {info.domid}"] = ""
                 await destroy(toolstack, info.domid)
-        reply.data = {"stopped": stopped, "destroyed": destroyed}
+        reply.data = {"stopped": stopped, "destroyed": list(destroyed), "reasons": destroyed}
         return 0
 
     async def _end_all(self) -> dict[str, Any]:
@@ -165,22 +165,28 @@ class Verbs:
         return {"stopped": [], "destroyed": destroyed, "why": "the store has ended"}
 
     async def _stop(
-        self, guests: Iterable[Guest], timeout: float, stopped: list[str], destroyed: list[str]
+        self, guests: Sequence[Guest], timeout: float, stopped: list[str], destroyed: dict[str, str]
     ) -> None:
-        """Ask *guests* to power off; destroy those that have not gone within *timeout* s."""
+        """Ask *guests* to power off; destroy those that have not gone within *timeout* s, and at
+        once those that nobody waits for: what has stopped or is paused does not hear."""
         toolstack = self._toolstack
-        asked = list(guests)
+        asked: set[int] = set()
+        reasons: dict[int, str] = {}
         async with anyio.create_task_group() as tasks:
-            for guest in asked:
+            for guest in guests:
                 info = toolstack.hypervisor.info(guest.domid)
-                if info is not None and not (info.shutdown or info.paused or info.dying):
+                if info is not None and not info.dying and (info.shutdown or info.paused):
+                    reasons[guest.domid] = "had stopped" if info.shutdown else "was paused"
+                    continue
+                asked.add(guest.domid)
+                if info is not None and not info.dying:
                     tasks.start_soon(lifecycle.ask, toolstack, guest.domid, "poweroff", timeout)
-        late = await lifecycle.wait_for_end(toolstack, {guest.domid for guest in asked}, timeout)
-        for guest in asked:
-            if guest.domid not in late:
+        late = await lifecycle.wait_for_end(toolstack, asked, timeout)
+        for guest in guests:
+            if guest.domid in asked - late:
                 stopped.append(guest.name)
                 continue
-            destroyed.append(guest.name)
+            destroyed[guest.name] = reasons.get(guest.domid, "")
             if toolstack.hypervisor.info(guest.domid) is not None:
                 await destroy(toolstack, guest.domid)
 

@@ -106,7 +106,7 @@ class Lab:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with commands() as hvsim_:
         yield Lab(hvsim_, tmp_path_factory.mktemp("cap"))
-        hvsim_.ok("down")
+        hvsim_.ok("down", "--now")  # its halves do not close
 
 
 @pytest.fixture
