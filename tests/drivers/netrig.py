@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hvsim.domain.domain import Domain
-from tests.support.hv import Hypervisor
+from tests.support.hv import Hypervisor, turn
 from tests.support.ministore import MiniStore
 
 VNET = bytes(10)
 MAC = "00:16:3e:00:00:{:02x}"
-TURNS = 4000
+TURNS = 12000
+
+
+def mac_of(guest: Domain) -> str:
+    """The address of a guest's interface."""
+    return MAC.format(guest.domid % 256)
 
 
 class Wire:
@@ -132,7 +137,7 @@ class NetRig:
     def attach(self, back: Domain, guest: Domain, index: int = 0, **more: str) -> None:
         """What the toolstack writes, also to move the interface to another backend."""
         front, backend = self.front_path(guest, index), self.back_path(back, guest, index)
-        mac = MAC.format(guest.domid)
+        mac = mac_of(guest)
         back_keys = {
             "frontend": front,
             "frontend-id": str(guest.domid),
@@ -189,9 +194,7 @@ class NetRig:
     def turn(self, wait: float = 0.0005) -> None:
         """Every domain once."""
         self.store.settle()
-        for dom in self.live:
-            if dom.vcpu.block(wait):
-                dom.vcpu.dispatch()
+        turn(self.live, wait)
 
     def run(self, pred: Callable[[], bool], what: str, turns: int = TURNS) -> None:
         """Every domain in turn, until `pred` holds."""

@@ -23,7 +23,7 @@ from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.hotplug import HotplugBlockBack
 from hvsim.drivers.block.protocol import BlockBroken, BlockClosed, BlockError
 from hvsim.drivers.block.request import FLUSH, READ, WRITE, Request
-from tests.support.hv import Hypervisor
+from tests.support.hv import Hypervisor, turn
 from tests.support.ministore import MiniStore
 
 VDEV = 51712
@@ -88,13 +88,11 @@ class Rig:
 
     def run(self, pred: Callable[[], bool], what: str) -> None:
         """Every domain in turn, until `pred` holds."""
-        for _ in range(4000):
+        for _ in range(12000):
             self.store.settle()
             if pred():
                 return
-            for dom in self.live:
-                if dom.vcpu.block(0.0005):
-                    dom.vcpu.dispatch()
+            turn(self.live, 0.0005)
         raise AssertionError(f"never: {what}; {self.disks.get(VDEV)!r}")
 
     def do(self, op: int, sector: int = 0, nr_sectors: int = 0, data: bytes = b"") -> Request:
@@ -138,18 +136,17 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(hv: Hypervisor, tmp_path: Path) -> Iterator[Rig]:
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(2048 * 512))
-    with Hypervisor(tmp_path) as hv:
-        rig = Rig(hv, image)
-        yield rig
-        with contextlib.ExitStack() as stack:  # all of it, whatever fails
-            stack.callback(rig.bury)
-            for dom in reversed(rig.live):
-                for bus in (dom._backends, dom._frontends):
-                    if bus is not None:
-                        stack.callback(bus.stop)
+    rig = Rig(hv, image)
+    yield rig
+    with contextlib.ExitStack() as stack:  # all of it, whatever fails
+        stack.callback(rig.bury)
+        for dom in reversed(rig.live):
+            for bus in (dom._backends, dom._frontends):
+                if bus is not None:
+                    stack.callback(bus.stop)
 
 
 def test_the_handshake_is_that_of_linux(rig: Rig) -> None:

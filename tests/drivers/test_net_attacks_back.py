@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -167,10 +166,11 @@ class Attacked(NetRig):
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Iterator[Attacked]:
-    with Hypervisor(tmp_path) as hv:
-        made = Attacked(hv)
+def net(hv: Hypervisor) -> Iterator[Attacked]:
+    made = Attacked(hv)
+    try:
         yield made
+    finally:
         made.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,13 +90,12 @@ class Pair(NetRig):
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    with Hypervisor(tmp_path) as hv:
-        rig = Pair(hv)
-        try:
-            yield rig
-        finally:
-            rig.close()
+def pair(hv: Hypervisor) -> Iterator[Pair]:
+    rig = Pair(hv)
+    try:
+        yield rig
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize("size", [14, 60, 1514, 4096, 4097, 9014, 65535])

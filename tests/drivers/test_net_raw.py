@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,10 +13,11 @@ from tests.support.hv import Hypervisor
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[NetRig]:
-    with Hypervisor(tmp_path) as hv:
-        made = NetRig(hv)
+def rig(hv: Hypervisor) -> Iterator[NetRig]:
+    made = NetRig(hv)
+    try:
         yield made
+    finally:
         made.close()
 
 

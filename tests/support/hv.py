@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -42,6 +44,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
@@ -53,6 +56,18 @@ class HypervisorGone(Exception):
 
 def _gone() -> NoReturn:
     raise HypervisorGone
+
+
+def turn(domains: Sequence[Domain], wait: float) -> None:
+    """Every domain does once what is there to do; *wait* seconds at most for some of them to have
+    something, when none has."""
+    moved = False
+    for domain in domains:
+        if domain.vcpu.block(0.0):
+            domain.vcpu.dispatch()
+            moved = True
+    if wait and not moved:
+        select.select([domain.vcpu._epoll for domain in domains], [], [], wait)
 
 
 class Hypervisor:
@@ -193,6 +208,19 @@ class Hypervisor:
     def destroy(self, domain: Domain) -> None:
         """Destroy a domain as the toolstack does; its descriptors here stay until the end."""
         self.dom0.hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, domain.domid)
+
+    def end_domains(self) -> None:
+        """Destroy every domain that was made here and let go of all of it, so that the next test
+        finds the machine as this one did (domids go on)."""
+        with contextlib.ExitStack() as stack:
+            for domain in self.domains.values():
+                stack.callback(domain.close)
+                stack.callback(self._destroyed, domain)
+            self.domains = {}
+
+    def _destroyed(self, domain: Domain) -> None:
+        with contextlib.suppress(HypercallError):  # the test has done it
+            self.destroy(domain)
 
     def ledger(self, kind: str = "") -> list[dict[str, Any]]:
         """The ledger's records, or those of a *kind* ("grant.", say)."""
