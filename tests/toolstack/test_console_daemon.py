@@ -103,7 +103,7 @@ def test_a_terminal_without_a_reader_keeps_the_newest_output() -> None:
             seen = bytearray()
             while not seen.endswith(b"the end"):
                 seen += os.read(client, 65536)
-                vcpu.block(1.0)
+                vcpu.block(0.02)
                 vcpu.dispatch()
             # What the pty took at first, and then no more than the backlog.
             assert len(seen) <= BACKLOG + 65536
