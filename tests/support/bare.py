@@ -67,13 +67,8 @@ def main() -> None:
         sys.exit(STILL_THERE)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if command:
-        os.environ[BARE] = "1"
         os.execvp(command[0], command)
     print("nothing optional can be seen")
-
-
-BARE: Final = "HVSIM_TEST_BARE"
-"""Is set for the command: a test may ask whether it runs here."""
 
 
 def enter() -> None:
@@ -95,25 +90,24 @@ def enter() -> None:
 def hide(owned: set[Path], found: set[Path]) -> None:
     """Take these paths out of what this process and its children see.  Raises OSError."""
     within = {path.parent.resolve() / path.name for path in owned | found}
-    in_usr = {path for path in within if path.is_relative_to(USR)}
-    mount("tmpfs", SPOT, "tmpfs", 0, "mode=755")
-    for path in sorted(in_usr):
-        whiteout = Path(SPOT) / path.relative_to("/")
-        if not os.path.lexists(path):
-            continue
-        if any(parent in in_usr for parent in path.parents):
-            continue  # it goes with its directory
-        whiteout.parent.mkdir(parents=True, exist_ok=True)
-        os.mknod(whiteout, _WHITEOUT, os.makedev(0, 0))
+    here = {path for path in within if os.path.lexists(path)}
+    in_usr = {path for path in here if path.is_relative_to(USR)}
     if in_usr:
+        mount("tmpfs", SPOT, "tmpfs", 0, "mode=755")
+        for path in in_usr:
+            if not in_usr.isdisjoint(path.parents):
+                continue  # it goes with its directory
+            whiteout = Path(SPOT) / path.relative_to("/")
+            whiteout.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(whiteout, _WHITEOUT, os.makedev(0, 0))
         mount("overlay", str(USR), "overlay", MS_RDONLY, f"lowerdir={SPOT}{USR}:{USR}")
-    umount(SPOT, MNT_DETACH)
-    for path in sorted(within - in_usr):
+        umount(SPOT, MNT_DETACH)
+    for path in sorted(here - in_usr):
         if path.is_dir():
             mount("tmpfs", str(path), "tmpfs", MS_RDONLY, "mode=755")
         elif str(path) in optional.DEVICES:
             mount("tmpfs", str(path.parent), "tmpfs", MS_RDONLY, "mode=755")
-        elif path in found and path.exists():
+        elif path in found:
             mount(os.devnull, str(path), "none", MS_BIND)  # which nobody can execute
 
 
