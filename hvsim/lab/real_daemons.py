@@ -98,7 +98,7 @@ def prepare(lab: Lab, run: RunDir) -> None:
     """Write what the lab's daemons read at their start.  Raises OSError."""
     if lab.store != BUILTIN:
         for path, content in store_command(lab, run).files.items():
-            path.write_text(content, encoding="utf-8")
+            path.write_text(content, encoding="utf-8", errors="surrogateescape")
 
 
 def _found(program: str) -> Path:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from hvsim.domain.vcpu import VCPU
+from hvsim.surroundings import prepare
 from hvsim.xenstore.core import Store
 from hvsim.xenstore.daemon import open_trace
 from hvsim.xenstore.server import SocketServer
@@ -75,4 +76,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

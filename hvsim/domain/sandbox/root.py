@@ -171,7 +171,7 @@ def _hosts(base: Path, hosts: Mapping[str, str]) -> None:
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     lines += [f"{address.partition('/')[0]} {name}" for name, address in hosts.items()]
     own = base / "run" / "hosts"
-    own.write_text("\n".join(lines) + "\n", encoding="ascii")
+    own.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     target = base / "etc" / "hosts"
     if target.exists():
         mount(own, target, None, _MS_BIND)
