@@ -1,3 +1,11 @@
-"""What every test run has: nothing left behind, and a plain word about what was left out."""
+"""What every test run has: nothing left behind, a plain word about what was left out, and no test
+that fails because the machine is busy."""
+
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.leftovers", "tests.support.left_out", "tests.support.optional"]
+
+settings.register_profile(
+    "busy", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+)
+settings.load_profile("busy")
