@@ -117,6 +117,7 @@ def feed(stream: IO[bytes], block: bytes, count: int) -> None:
     stream.flush()
 
 
+@pytest.mark.timeout(400)
 def test_vchan_carries_64_mib_each_way(proxies: Proxies) -> None:
     """Byte for byte, both ways at once.
 
@@ -146,7 +147,7 @@ def test_vchan_carries_64_mib_each_way(proxies: Proxies) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(TIMEOUT)
+        thread.join(6 * TIMEOUT)  # much work, for a busy machine
     assert not any(thread.is_alive() for thread in threads)
     sent = [hashlib.sha256(block * (SIZE // len(block))).hexdigest() for block in blocks]
     assert got == [sent[1], sent[0]]
