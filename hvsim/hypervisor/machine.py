@@ -32,6 +32,7 @@ class Machine:
 
     Attributes:
         life: the start, stop and end of domains and their processes.
+        fallen: the main process of dom0, once its end has ended the machine.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Machine:
         self.processes: dict[int, Process] = {}
         self.wires = Wires(host, ledger, mediated)
         self.life = Lifecycle(self)
+        self.fallen: Process | None = None
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
         self._ids = DomainIds()
         self._next_extent = 1
