@@ -66,7 +66,8 @@ _Run = Callable[[int, int, dict[str, Any]], object]
 
 @dataclass
 class _Child:
-    """A process that we made; ``report`` is the reading end of its report while it has one."""
+    """A process that we made; ``report`` is the reading end of its report while it has one;
+    ``hung`` when that did not come in time."""
 
     token: int
     pid: int
@@ -74,6 +75,7 @@ class _Child:
     missing: tuple[str, ...]
     report: int | None
     deadline: float
+    hung: bool = False
 
 
 class Spawner:
@@ -237,7 +239,10 @@ class Spawner:
         os.close(child.report)
         child.report = None
         if not data:
-            self._send(["failed", child.token, "the process died while it built its sandbox"])
+            text = "the process died while it built its sandbox"
+            if child.hung:
+                text = f"the process did not build its sandbox within {SETUP_TIMEOUT:g} s"
+            self._send(["failed", child.token, text])
             child.token = -1
             return
         ok, detail = unpack(data)
@@ -263,7 +268,7 @@ class Spawner:
             if child.deadline <= now:
                 # Its report then ends without a word, and "failed" is sent.
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                child.deadline = now + SETUP_TIMEOUT
+                child.deadline, child.hung = now + SETUP_TIMEOUT, True
 
     # answers
 

@@ -68,6 +68,7 @@ def process_list(machine: Machine) -> Iterator[dict[str, Any]]:
             "pid": process.pid,
             "missing": process.missing,
             "alive": bool(process.pid) and not process.gone,
+            "gone": process.gone,
             "stalled": process.stalled,
             "struck": process.struck,
             "status": process.status,

@@ -116,7 +116,8 @@ class Server:
         deadline = time.monotonic() + 60.0
         while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
             if time.monotonic() > deadline:
-                self.halt(1, "dom0's processes were not spawned within 60 s")
+                late = ", ".join(p.name for p in dom0.processes.values() if not p.pid)
+                self.halt(1, f"the spawner did not make these of dom0 within 60 s: {late}")
             self._round(0.5)
         if self._exit_status is not None:
             return {"error": self._why or "dom0 ended at once"}

@@ -91,6 +91,7 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)
 def processes(machine: Machine, caller: Process) -> Result:
-    """() -> list of {domid, process, pid, missing, alive, stalled, struck, status}"""
+    """() -> list of {domid, process, pid, missing, alive, gone, stalled, struck,
+    status}"""
     machine.privileged(caller)
     return (list(process_list(machine)),)
