@@ -9,6 +9,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.builder import outside
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.waiting import Dom0Process, waiting
 
 START_TIMEOUT: Final = 15.0
 """Seconds until the process has its walls; the spawner itself gives it ten."""
@@ -95,7 +96,11 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
 
 
 async def _started(toolstack: Toolstack, domid: int, process: str, before: int) -> int:
-    with anyio.move_on_after(START_TIMEOUT):
+    party = Dom0Process("spawner")
+    with (
+        waiting(f"{process} of domain {domid} to be made", party, START_TIMEOUT),
+        anyio.move_on_after(START_TIMEOUT),
+    ):
         while True:
             rows = toolstack.hypervisor.processes()
             own = [row for row in rows if row["domid"] == domid and row["process"] == process]
@@ -110,7 +115,9 @@ async def _started(toolstack: Toolstack, domid: int, process: str, before: int) 
         raise ToolstackError(
             _failure(toolstack, process, before) or f"domain {domid} ended before the program began"
         )
-    raise ToolstackError(f"no process was made in domain {domid} within {START_TIMEOUT:g} s")
+    trouble = party.trouble(toolstack.census())
+    why = "the spawner runs" if trouble is None else trouble.text
+    raise ToolstackError(f"no process was made in domain {domid} within {START_TIMEOUT:g} s: {why}")
 
 
 def _failure(toolstack: Toolstack, process: str, before: int) -> str | None:

@@ -10,7 +10,7 @@ async def domid(call: Call) -> int:
     _, args = options(call.args)
     if not args:
         raise UsageError("'xl domid' requires at least 1 argument.")
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         infos = call.toolstack.hypervisor.domains()
         names = await call.toolstack.names(store, infos)
     for info, name in zip(infos, names, strict=True):
@@ -30,7 +30,7 @@ async def domname(call: Call) -> int:
         raise UsageError("'xl domname' requires at least 1 argument.")
     name = None
     if args[0].isdecimal():
-        async with call.toolstack.store() as store:
+        async with call.toolstack.glance(call.reply) as store:
             name = await store.read(f"{domain_path(int(args[0]))}/name")
     if not name:
         raise ToolstackError(
