@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
                 "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
                 "lab_file": lab.record.get("lab_file"),
                 "run_dir": str(lab.path),
+                "ended": lab.why_ended() if lab.state == "dead" else None,
             }
         )
     if options.json:
@@ -55,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
                 ],
             )
         )
+        for row in rows:
+            if row["ended"]:
+                say(f"{row['name']} has ended: {row['ended']}")
     return 0
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from hvsim import surroundings
 from hvsim.lab.control import Control, ControlError
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.wire.packing import pack, unpack
@@ -64,9 +65,11 @@ def execute(
         try:
             program = stack.enter_context(listener.accept()[0])
         except TimeoutError:
+            found = Inquiry(lab).trouble(lambda census: census.domain(answer.data["domid"]))
+            why = "it runs" if found is None else found.text
             raise ExecError(
                 f"the process of {domain} did not come for its descriptors within "
-                f"{ACCEPT_TIMEOUT:g} s; is the domain paused? `hvsim ps` tells"
+                f"{ACCEPT_TIMEOUT:g} s: {why}"
             ) from None
         return _Session(program, domain).run()
 
@@ -190,7 +193,10 @@ class _Session:
         try:
             data, fds, _, _ = socket.recv_fds(self._program, 4096, 1, socket.MSG_CMSG_CLOEXEC)
         except TimeoutError:
-            data, fds = b"", []
+            raise ExecError(
+                f"no terminal for the program in {self._domain}: it made none within "
+                f"{ACCEPT_TIMEOUT:g} s"
+            ) from None
         self._program.settimeout(None)
         if len(fds) == 1:
             return fds[0]

@@ -11,6 +11,7 @@ from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Control
 from hvsim.lab.images import make_images
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch
 from hvsim.lab.model import BUILTIN, Domain, Lab
 from hvsim.lab.problems import HvsimError
@@ -19,8 +20,10 @@ from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
 from hvsim.lab.real_daemons import find, prepare
 from hvsim.lab.rundir import RunDir, claim
+from hvsim.lab.silence import GRACE
+from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
-from hvsim.xenstore.client import PATIENCE, SocketStore, connect
+from hvsim.xenstore.client import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0
 """Seconds for the toolstack daemon to serve, and for each domain to be built."""
@@ -46,7 +49,7 @@ class Running:
 
     def store(self, label: str = "LAB") -> SocketStore:
         """A connection to its store."""
-        return connect(str(self.run.xenstored), label, self.run.name, patience=PATIENCE)
+        return open_store(self.run, label, grace=GRACE)
 
     def down(self, *, now: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
         """End it: see `take_down`."""
@@ -79,8 +82,8 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                 f"dom0: hypervisor, {_named('xenstored', lab.store)}, kernel, "
                 f"{_named('xenconsoled', lab.console)}, toolstack (pid {process.pid}, {run.path})"
             )
-            control.data("lab", **_defaults(lab, run))
-            with connect(str(run.xenstored), "LAB", run.name) as store:
+            inquiry = Inquiry(run)
+            with open_store(run, "LAB", patience=0.0, grace=GRACE) as store:
                 for domain in lab.creation_order:
                     domid = _create(control, lab, run, domain)
                     domids[domain.name] = domid
@@ -90,8 +93,8 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     store,
                     progress,
                     say=say,
-                    alive=lambda: run.running,
-                    ended=lambda: _ended(control, domids),
+                    inquiry=inquiry,
+                    ended=lambda: _ended(inquiry, control, domids),
                 )
         hypervisor = run.hypervisor
         run.write(
@@ -141,16 +144,6 @@ def _logs(run: RunDir, lines: int = 8) -> str:
     return "".join(parts)
 
 
-def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
-    """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
-    return {
-        "lab_file": str(lab.file),
-        "images": lab.image_paths(run.images),
-        "files": [],
-        "path": [str(lab.file.parent)],
-    }
-
-
 def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
     """The fields of the control wire's "create" request for `domain`."""
     images = lab.image_paths(run.images)
@@ -193,7 +186,7 @@ def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
     return int(answer.data["domid"])
 
 
-def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
+def _ended(inquiry: Inquiry, control: Control, domids: dict[str, int]) -> dict[int, str]:
     """Those of `domids` that are gone or shut down, and why."""
     data = control.data("ps")
     listed = {row.get("domid"): row for row in (data or {}).get("domains", [])}
@@ -206,4 +199,8 @@ def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
             found[domid] = "crashed before it was ready"
         elif "s" in str(row.get("state", "")):
             found[domid] = "shut itself down before it was ready"
+        else:
+            continue
+        if words := inquiry.last_words(domid):
+            found[domid] += f": {words}"
     return found

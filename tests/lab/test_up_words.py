@@ -1,0 +1,67 @@
+"""What ``hvsim up`` says when somebody of the lab stands still, or cannot run, while it waits."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hvsim.faults.now import FaultError, inject
+from hvsim.lab.rundir import RunDir
+from tests.support.labs import TWO_TIER, Commands, commands
+
+BOUND = 2.0
+"""Seconds from the strike to the end of ``up``, the taking down not counted."""
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Commands]:
+    with commands() as made:
+        yield made
+
+
+def stall(run: RunDir, who: str) -> int:
+    """Its process may just be made (bounded)."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            return int(inject(run, "stall", who)["pid"])
+        except FaultError:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("who", ["xenstored", "storage", "toolstack"])
+def test_who_stands_still_is_named(made: Commands, who: str) -> None:
+    """Red with ``Still`` and ``on_silence`` taken out: up then waits for 30 or 60 s, and asks
+    whether the toolstack is stalled."""
+    with made.start("up", str(TWO_TIER)) as up:
+        assert up.stdout is not None
+        for line in up.stdout:
+            if "storage: created" in line:
+                break
+        pid = stall(RunDir(made.base / "two-tier").read(), who)
+        began = time.monotonic()
+        said = up.stdout.read()
+        took = time.monotonic() - began
+    assert up.returncode == 1
+    found = re.search(rf"{who} \(pid {pid}\) stands still \(SIGSTOP\); `hvsim fault resume", said)
+    assert found, said
+    assert took < 10 * BOUND, "no wait of the old ones was entered"
+    assert list(made.base.iterdir()) == []
+
+
+def test_a_program_that_cannot_be_imported(made: Commands, tmp_path: Path) -> None:
+    """Its own words, also of a driver domain that would be rebuilt."""
+    (tmp_path / "torn.py").write_text("import nowhere_at_all\n\ndef main(dom):\n    dom.ready()\n")
+    for more in ("", 'role = "driver"\nrestart = "always"\n'):
+        (tmp_path / "lab.toml").write_text(
+            f'[[domain]]\nname = "g"\nmemory = 16\nprogram = "torn:main"\n{more}'
+        )
+        done = made.run("up", "--quiet", str(tmp_path / "lab.toml"))
+        assert done.returncode == 1
+        assert re.match(
+            r"hvsim: g (crashed|ended) before it was ready: torn:main: ModuleNotFoundError: "
+            r"No module named 'nowhere_at_all'",
+            done.stderr,
+        ), done.stderr[:500]
