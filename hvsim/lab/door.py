@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-import msgpack
-
 from hvsim.abi import domctl, errno
 from hvsim.abi.hypercall import (
     MESSAGE_MAX,
@@ -24,6 +22,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.lab.problems import HvsimError
+from hvsim.wire.packing import pack, unpack
 
 TIMEOUT: Final = 0.2
 """Seconds that an answer may take; a call that waits for something has more."""
@@ -76,7 +75,7 @@ class Door:
     def call(self, call: int, cmd: int, *args: Any, timeout: float | None = None) -> Any:
         """One call; its one result."""
         try:
-            self._socket.send(msgpack.packb([call, cmd, *args]))
+            self._socket.send(pack([call, cmd, *args]))
             reply = self._receive(self._timeout if timeout is None else timeout)
         except OSError as failure:
             raise DoorError(f"the hypervisor's door {self._path}: {failure.strerror}") from None
@@ -93,7 +92,7 @@ class Door:
         data = self._socket.recv(MESSAGE_MAX)
         if not data:
             raise DoorError(f"the hypervisor closed its door {self._path}")
-        reply: list[Any] = msgpack.unpackb(data, strict_map_key=False)
+        reply: list[Any] = unpack(data, strict_map_key=False)
         return reply
 
     def domains(self) -> list[dict[str, Any]]:
