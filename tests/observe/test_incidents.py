@@ -220,6 +220,7 @@ def test_incident(worn: Worn, host: Host, incident: Incident) -> None:
     play(host, incident)
 
 
+@pytest.mark.interop
 def test_a_qemu(host: Host) -> None:
     qdisk_labs.need()
     disk = f"format=raw,vdev=xvda,backendtype=qdisk,target={host.image}"
