@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hvsim.domain.nodes import NodeServer
-from hvsim.domain.sandbox import syscalls
+from hvsim.domain.sandbox import capabilities, syscalls
 from hvsim.domain.sandbox.root import PATH, STORE_SOCKET
 from hvsim.native import node_library
 
@@ -78,24 +78,32 @@ class Executable:
             door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _DOOR)
         variables = environment(dom, door, env or {})
         try:
-            self.pid = _start(argv, variables, stdio, (door,), terminal, directory)
+            walled = dom.spec.get("profile") != "dom0"
+            self.pid = start(argv, variables, stdio, (door,), terminal, directory, walled)
         except BaseException:
             ours.close()
             raise
         finally:
             os.close(door)
         self._nodes = NodeServer(dom, ours)
+        self._waited_for = False
         self._pidfd = os.pidfd_open(self.pid)
         dom.vcpu.add_fd(self._pidfd, self._over)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program's process group; it may have ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        """Send a signal to the program's process group; it may have ended.
+
+        A pidfd names one process.  The group's number is that of our own child, and nobody else's
+        as long as we have not waited for it.
+        """
+        if not self._waited_for:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def _over(self) -> None:
         self._dom.vcpu.remove_fd(self._pidfd)
         os.close(self._pidfd)
+        self._waited_for = True
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._nodes.close()
         self._ended(code if code >= 0 else 128 - code)
@@ -137,20 +145,24 @@ def store_socket(spec: Mapping[str, Any]) -> str | None:
     return str(path) if spec.get("profile") == "dom0" else STORE_SOCKET
 
 
-def _start(
+def start(
     argv: Sequence[str],
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
     kept: Sequence[int],
-    terminal: bool,
-    directory: str,
+    terminal: bool = False,
+    directory: str = "/",
+    walled: bool = True,
 ) -> int:
-    """Run *argv* in a child process and a session of its own; returns its pid."""
+    """Run *argv* in a child process and a session of its own; returns its pid.
+
+    *walled*: it has fewer rights than we, who are its kernel.  Raises: CannotRun; OSError.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(argv, env, stdio, kept, terminal, directory, writer)
+            _become(argv, env, stdio, kept, terminal, directory, walled, writer)
         os.close(writer)
         writer = -1
         told = os.read(reader, 16)
@@ -178,11 +190,14 @@ def _become(
     kept: Sequence[int],
     terminal: bool,
     directory: str,
+    walled: bool,
     report: int,
 ) -> NoReturn:
     """In the child: what must hold for the program, then the program."""
     number = errno.EIO
     try:
+        if walled:
+            capabilities.narrow(capabilities.PROGRAM)
         syscalls.set_death_signal(signal.SIGKILL)
         os.setsid()
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PARKED) for fd in stdio]

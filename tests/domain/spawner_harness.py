@@ -86,12 +86,16 @@ class Harness:
             assert gone(child.pidfd), f"process {child.pid} outlived its spawner"
             child.close()
 
-    def request(self, spec: dict[str, Any], extra: tuple[int, ...] = ()) -> Spawned:
-        """Send a spawn request; the pid is still unknown."""
+    def request(
+        self, spec: dict[str, Any], extra: tuple[int, ...] = (), join: int | None = None
+    ) -> Spawned:
+        """Send a spawn request, for a further process of the domain of process *join* if there is
+        one; the pid is still unknown."""
         conn, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         upcall = os.eventfd(7, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._token += 1
-        message = msgpack.packb(["spawn", self._token, spec])
+        verb = ["spawn", self._token] if join is None else ["join", self._token, join]
+        message = msgpack.packb([*verb, spec])
         socket.send_fds(self.channel, [message], [theirs.fileno(), upcall, *extra])
         theirs.close()
         return Spawned(-1, -1, [], conn, upcall)
@@ -102,14 +106,21 @@ class Harness:
         assert data, "the spawner has gone"
         return msgpack.unpackb(data), fds
 
-    def spawn(self, program: str, *, args: dict[str, Any] | None = None, **more: Any) -> Spawned:
+    def spawn(
+        self,
+        program: str,
+        *,
+        args: dict[str, Any] | None = None,
+        join: int | None = None,
+        **more: Any,
+    ) -> Spawned:
         """Make a child and wait until it runs.
 
         Raises:
             SpawnFailed: with the spawner's text.
         """
         spec = {"name": "du1", "domid": 1, "process": "main", "program": program, **more}
-        child = self.request({**spec, "args": args or {}})
+        child = self.request({**spec, "args": args or {}}, join=join)
         message, fds = self.receive()
         if message[0] != "spawned":
             child.conn.close()
@@ -120,6 +131,14 @@ class Harness:
         assert message[1] == self._token
         self.children.append(child)
         return child
+
+    def warden(self) -> int:
+        """The process that makes those with walls; fails where there is none."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "hvsim-warden":
+                return int(pid)
+        raise AssertionError("the spawner has no warden")
 
     def kill_spawner(self) -> None:
         """SIGKILL, as an out-of-memory killer would."""

@@ -231,10 +231,10 @@ def refusals(kind: Kind) -> dict[str, str]:
 
 def no_port() -> str:
     """Without the right to make links."""
-    from hvsim.domain.sandbox import syscalls
+    from hvsim.domain.sandbox import capabilities
 
     links = Links()
-    syscalls.drop_capabilities()
+    capabilities.drop()
     try:
         open_port(links, "eth0")
     except NoPort as error:
