@@ -39,6 +39,7 @@ from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
 from hvsim.wire.endpoints import endpoint
+from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
@@ -76,6 +77,7 @@ class Server:
         self._dispatcher = Dispatcher(self.machine)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._stop_bell = EventFd()
@@ -90,8 +92,11 @@ class Server:
         """
         if self._config.events_endpoint:
             self._context = zmq.Context()
+            self._gate = Gate(self._context)
+            self._watch(self._gate.fd, select.EPOLLIN, lambda _: self._ask_peers())
             self._publisher = self._context.socket(zmq.PUB)
             self._publisher.setsockopt(zmq.LINGER, 0)
+            keep(self._publisher)
             self._publisher.bind(endpoint(self._config.events_endpoint))
         self._start_spawner()
         processes = self._config.processes
@@ -145,6 +150,8 @@ class Server:
         self._flush_records()
         if self._publisher is not None and self._context is not None:
             self._publisher.close()
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
         self._epoll.close()
         self._stop_bell.close()
@@ -398,6 +405,11 @@ class Server:
         self.signal(process.token, SIGKILL)
 
     # -- the ledger, published --------------------------------------------------------------------
+
+    def _ask_peers(self) -> None:
+        """Somebody wants to hear the ledger."""
+        if self._gate is not None:
+            self._gate.serve()
 
     def _publish(self, record: Record) -> None:
         if len(self._records) < UNSENT_RECORDS:
