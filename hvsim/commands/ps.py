@@ -100,5 +100,5 @@ def _devices(row: dict[str, Any]) -> str:
 def _walls(row: dict[str, Any]) -> str:
     if row["role"] in ("hypervisor", "dom0"):
         return "trusted"
-    missing = row.get("missing")
+    missing = row.get("walls")
     return "without " + ", ".join(missing) if missing else "all"

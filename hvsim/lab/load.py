@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hvsim.domain.sandbox.refusal import ALL
 from hvsim.lab.check import Checker
 from hvsim.lab.guests import Guest, parse_guest
 from hvsim.lab.locate import Locator
@@ -130,6 +131,7 @@ class _Loader:
             store_quota=self.data.get("store", {}).get("quota", {}),
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
+            walls=table.get("walls", ALL),
         )
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
@@ -273,6 +275,7 @@ class _Loader:
             disks=parsed.disks,
             vifs=parsed.vifs,
             memory=parsed.memory,
+            walls=table.get("walls", self.data.get("lab", {}).get("walls", ALL)),
         )
 
     def _file(self, entry: str) -> tuple[str, str]:

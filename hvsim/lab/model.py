@@ -73,6 +73,8 @@ class Domain:
     vifs: tuple[Vif, ...] = ()
     memory: int = 0
     """MiB, as parsed from the config."""
+    walls: str = "all"
+    """"all": it starts with all of its walls or not at all; "what-there-is"."""
 
     @property
     def is_driver(self) -> bool:
@@ -102,6 +104,9 @@ class Lab:
     """BUILTIN, or the real daemon that is the store: "xenstored" or "oxenstored"."""
     console: str = BUILTIN
     """BUILTIN, or "xenconsoled": the real daemon that serves the consoles."""
+
+    walls: str = "all"
+    """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, execute, lifecycle, processes
+from hvsim.toolstack import create, execute, lifecycle, processes, starting
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -41,16 +41,25 @@ class Verbs:
             name: getattr(self, f"verb_{name}")
             for name in (
                 *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop"),
-                *("exec", "capture"),
+                *("exec", "capture", "started"),
             )
         }
 
     async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
         """Make a domain of a lab; returns as ``xl create`` does."""
+        for guest in self._toolstack.guests.values():
+            starting.check(guest)  # of those before: nobody has waited for them
         made = create.request_from(request, self._toolstack)
-        guest = await create.create(self._toolstack, made)
+        others_wait = made.profile == "driver" or made.restart == "always"
+        guest = await create.create(self._toolstack, made, wait=others_wait)
         await reply.err(*guest.config.warnings)
         reply.data = {"domid": guest.domid, "name": guest.name}
+        return 0
+
+    async def verb_started(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once every domain made so far runs; fails when one could not be started."""
+        for guest in list(self._toolstack.guests.values()):
+            await starting.settle(self._toolstack, guest)
         return 0
 
     async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
@@ -68,6 +77,7 @@ class Verbs:
             images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
             files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
             path=tuple(str(entry) for entry in path or ()),
+            walls=str(request.get("walls") or "all"),
         )
         return 0
 

@@ -2,17 +2,13 @@
 
 from typing import Any, Final
 
-import anyio
-
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.builder import outside
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.starting import wait_for_process
 
-START_TIMEOUT: Final = 15.0
-"""Seconds until the process has its walls; the spawner itself gives it ten."""
-_LOOK: Final = 0.003
 MAX_SESSIONS: Final = 32
 """Programs that run in one domain at a time; each has its part of the grant table."""
 
@@ -38,7 +34,6 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
         "directory": str(request.get("directory") or "/") if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
-    before = toolstack.hypervisor.ledger_seq()
     try:
         toolstack.hypervisor.spawn(domid, spec)
     except HypercallError as failure:
@@ -47,7 +42,7 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
                 f"domain {domid} does not run; `hvsim xl list` shows its state"
             ) from None
         raise
-    pid = await _started(toolstack, domid, process, before)
+    pid = await wait_for_process(toolstack, domid, process)
     return {"domid": domid, "process": process, "pid": pid}
 
 
@@ -90,32 +85,6 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
         "profile": guest.request.profile,
         "path": list(guest.request.path),
         "files": [list(entry) for entry in guest.request.files],
+        "walls": guest.request.walls,
         **outside(toolstack, domid, guest.request),
     }
-
-
-async def _started(toolstack: Toolstack, domid: int, process: str, before: int) -> int:
-    with anyio.move_on_after(START_TIMEOUT):
-        while True:
-            rows = toolstack.hypervisor.processes()
-            own = [row for row in rows if row["domid"] == domid and row["process"] == process]
-            if own and own[0]["pid"]:
-                return int(own[0]["pid"])
-            if not own or not any(row["alive"] or not row["pid"] for row in own):
-                break
-            failed = _failure(toolstack, process, before)
-            if failed:
-                raise ToolstackError(failed)
-            await anyio.sleep(_LOOK)
-        raise ToolstackError(
-            _failure(toolstack, process, before) or f"domain {domid} ended before the program began"
-        )
-    raise ToolstackError(f"no process was made in domain {domid} within {START_TIMEOUT:g} s")
-
-
-def _failure(toolstack: Toolstack, process: str, before: int) -> str | None:
-    """What the ledger says of a process that could not be made."""
-    for record in toolstack.hypervisor.ledger(before, 1000):
-        if record.get("kind") == "process.failed" and f" {process}: " in str(record.get("text")):
-            return str(record["text"]).partition(f" {process}: ")[2]
-    return None

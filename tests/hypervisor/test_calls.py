@@ -258,8 +258,8 @@ def test_memory_is_accounted(lab: Lab) -> None:
 
 def test_dead_connection_kills_its_process(lab: Lab) -> None:
     guest = lab.guest()
-    guest.sock.close()
     pidfd = os.pidfd_open(guest.pid)
+    guest.sock.close()
     assert readable(pidfd, 20)
     os.close(pidfd)
 

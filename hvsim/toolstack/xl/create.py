@@ -1,6 +1,7 @@
 """xl create: a domain from a config file."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hvsim.toolstack.context import CreateRequest
@@ -46,6 +47,7 @@ async def run(call: Call) -> int:
         overrides=tuple(args),
         images=defaults.images,
         path=(*defaults.path, str(path.parent)),
+        walls=defaults.walls,
         paused="p" in flags,
     )
     config = config_of(request)
@@ -61,17 +63,7 @@ async def run(call: Call) -> int:
 
 def driver(request: CreateRequest, call: Call) -> CreateRequest:
     """A domain that serves devices may open what the lab declared for such."""
-    return CreateRequest(
-        config=request.config,
-        config_path=request.config_path,
-        directory=request.directory,
-        overrides=request.overrides,
-        images=request.images,
-        path=request.path,
-        paused=request.paused,
-        profile="driver",
-        files=call.toolstack.defaults.files,
-    )
+    return replace(request, profile="driver", files=call.toolstack.defaults.files)
 
 
 COMMAND = Command(
