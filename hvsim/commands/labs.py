@@ -1,6 +1,7 @@
 """hvsim labs"""
 
 import argparse
+import sys
 import time
 from typing import Any
 
@@ -20,10 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0, also when there is none."""
-    from hvsim.lab.rundir import base_dir, find_all
+    from hvsim.lab.rundir import base_dir, survey
 
     rows: list[dict[str, Any]] = []
-    for lab in find_all():
+    labs, strange = survey()
+    for why in strange.values():
+        print(f"hvsim: {why}", file=sys.stderr)
+    for lab in labs:
         hypervisor = lab.hypervisor
         rows.append(
             {

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -47,9 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--notice-fd", "--ready-fd", type=int, help="where the msgpack ready notice is written"
     )
+    parser.add_argument("--lock-fd", type=int, help="a file that is locked as long as we live")
     options = parser.parse_args(argv)
     if options.notice_fd is not None:
         os.set_inheritable(options.notice_fd, False)
+    if options.lock_fd is not None:
+        # By it the kernel tells which process is the hypervisor of this lab (F_GETLK).
+        os.set_inheritable(options.lock_fd, False)
+        fcntl.lockf(options.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         config = _read_config(options.config_fd)
     except ConfigError as error:

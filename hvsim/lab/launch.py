@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any, Final
 
+from hvsim.lab import trust
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
@@ -39,6 +40,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     packed = pack(config)
     config_read, config_write = os.pipe()
     notice_read, notice_write = os.pipe()
+    lock = trust.lock(run.lock)
     try:
         with open(run.log / "hypervisor.log", "ab") as log:
             process = subprocess.Popen(
@@ -51,17 +53,22 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
                     str(config_read),
                     "--notice-fd",
                     str(notice_write),
+                    "--lock-fd",
+                    str(lock),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(config_read, notice_write),
+                pass_fds=(config_read, notice_write, lock),
+                env={**os.environ, trust.MARK: str(run.record["mark"])},
             )
     except BaseException:
         for fd in (config_read, config_write, notice_read, notice_write):
             os.close(fd)
         raise
+    finally:
+        os.close(lock)
     os.close(config_read)
     os.close(notice_write)
     try:
