@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from hvsim.demo.result import Kill, Result
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.lab.up import Running
 from hvsim.xenstore.client import SocketStore
 
 
@@ -72,6 +73,14 @@ def kill_story(kill: Kill, disk: str) -> list[str]:
     if kill.commit_gap_ms is not None:
         lines.append(f"  +{kill.commit_gap_ms:7.1f} ms  the next commit is acknowledged")
     return lines
+
+
+def walls_missing(running: Running) -> list[str]:
+    """A line for each domain that this machine does not allow all of its walls."""
+    return [
+        f"{name} runs without all of its walls: {', '.join(missing)}"
+        for name, missing in running.walls.items()
+    ]
 
 
 def verdict(result: Result, say: Callable[[str], None]) -> None:

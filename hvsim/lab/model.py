@@ -1,9 +1,11 @@
 """A lab file as frozen values: what `hvsim validate` has approved and `hvsim up` carries out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from hvsim.domain.sandbox.refusal import WHAT_THERE_IS
 
 XlValue = str | int | list[str]
 
@@ -107,6 +109,11 @@ class Lab:
 
     walls: str = "all"
     """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
+
+    def with_what_there_is(self) -> "Lab":
+        """The same, whose domains start with the walls that this machine allows."""
+        domains = tuple(replace(domain, walls=WHAT_THERE_IS) for domain in self.domains)
+        return replace(self, walls=WHAT_THERE_IS, domains=domains)
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

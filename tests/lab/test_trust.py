@@ -20,7 +20,7 @@ from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import claim, find_all, survey
 from hvsim.lab.teardown import TeardownError, take_down
 
-SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+SLEEPER = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def bystander() -> Iterator["subprocess.Popen[bytes]"]:
     """A process of this user that has nothing to do with any lab."""
-    with subprocess.Popen(SLEEPER, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(SLEEPER, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         yield process
         assert process.poll() is None, "it was signalled"
 
@@ -161,7 +161,10 @@ def test_processes_of_a_dead_lab_carry_its_mark(base: Path) -> None:
     lab = claim("dead", "f")
     mark = str(lab.record["mark"])
     environment = {**os.environ, trust.MARK: mark}
-    with subprocess.Popen(SLEEPER, stdin=subprocess.PIPE, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(SLEEPER, stdin=pipe, stdout=pipe, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # only a while after its start does the kernel know it all
         assert trust.carries(process.pid, mark)
         assert not trust.carries(os.getpid(), mark)
         gone = {**record(process.pid), "start_time": 1}

@@ -67,8 +67,8 @@ def refused(done: "object", name: str) -> None:
 
 
 def test_up_fails_at_a_driver_domain_before_anybody_waits_for_it(bare: Bare) -> None:
-    """Not rebuilt, and not told as a device that is missing.  Red when verb_create neither waits for
-    driver domains nor asks for those before: libxl's words after a while."""
+    """Not rebuilt, and not told as a device that is missing.  Red when verb_create neither waits
+    for driver domains nor asks for those before: libxl's words after a while."""
     done = bare.run("up", "--quiet", str(ROOT / "configs" / "three-tier.toml"))
     refused(done, "network" if "domain network" in done.stderr else "storage")
     assert list(bare.base.iterdir()) == []
