@@ -172,6 +172,7 @@ def linger() -> None:
             if not traced:
                 call("ptrace", 0, 0, None, None)
                 os.kill(os.getpid(), signal.SIGSTOP)
+            os.write(writer, b"%d\n" % traced)
         if kind == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
         while True:
