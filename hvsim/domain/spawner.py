@@ -19,7 +19,6 @@ and the next request does not wait for that.
 """
 
 import argparse
-import array
 import errno
 import gc
 import importlib
@@ -42,6 +41,8 @@ from hvsim.domain import compact, spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_spec import SpecError
+from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack, unpacker
 
 MAX_MESSAGE: Final = 1 << 20
@@ -124,37 +125,33 @@ class Spawner:
     def _receive(self) -> bool:
         """Take one request, if there is one.  False when the hypervisor has gone."""
         try:
-            size, ancillary, flags, _ = self._channel.recvmsg_into(
-                [self._request],
-                socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize),
-                socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,
+            size, fds = rights.receive_into(
+                self._channel, self._request, _MAX_FDS, socket.MSG_DONTWAIT
             )
         except BlockingIOError:
             return True
         except ConnectionError:
             return False
+        except rights.Truncated as odd:
+            note(f"spawner: bad request: {odd.strerror}")
+            return True
         if not size:
             return False
-        fds = array.array("i")
-        for _level, _kind, data in ancillary:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
         token = None
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise ValueError("truncated request")
             token, joined, start = _header(self._request[: min(size, _HEADER_MAX)])
             if len(fds) != 2:
                 raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
-            self._spawn(token, joined, start, size, list(fds))
+            self._spawn(token, joined, start, size, fds)
         except Exception as error:
             if token is None:
                 # The hypervisor is trusted; this is a bug of ours, and there is no token to
                 # answer to. Say so where our errors go, and go on serving the others.
-                print(f"spawner: bad request: {error!r}", file=sys.stderr, flush=True)
+                note(f"spawner: bad request: {error!r}")
             else:
                 self._send(["failed", token, str(error)])
         finally:
-            _close_all(fds)
+            rights.close(fds)
             self._request[:size] = bytes(size)
         return True
 
@@ -277,7 +274,7 @@ class Spawner:
         while self._outgoing:
             data, fds = self._outgoing[0]
             try:
-                socket.send_fds(self._channel, [data], fds, socket.MSG_DONTWAIT)
+                rights.send(self._channel, [data], fds, socket.MSG_DONTWAIT)
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS):
                     self._poll.modify(self._channel.fileno(), select.POLLIN | select.POLLOUT)
@@ -286,7 +283,7 @@ class Spawner:
                     return False
                 raise
             self._outgoing.popleft()
-            _close_all(fds)
+            rights.close(fds)
         self._poll.modify(self._channel.fileno(), select.POLLIN)
         return True
 
@@ -309,11 +306,6 @@ def _header(head: bytes) -> tuple[int, int | None, int]:
     return token, joined, int(parts_of.tell())
 
 
-def _close_all(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
 def warm_up(names: Iterable[str]) -> None:
     """Import modules, and every module below those that are packages.
 
@@ -325,10 +317,10 @@ def warm_up(names: Iterable[str]) -> None:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:  # it exists, but what it needs does not
-                traceback.print_exc()
+                note(traceback.format_exc())
             continue
         except Exception:
-            traceback.print_exc()
+            note(traceback.format_exc())
             continue
         if name == "domains":  # programs are many; only those that run are worth importing
             continue

@@ -1,1 +1,1 @@
-"""What our processes say to each other: how a message becomes bytes."""
+"""What our processes say to each other, below everything that says it."""
