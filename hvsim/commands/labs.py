@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from hvsim.commands.common import json_option, print_json, say, table
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
                 "name": lab.name,
                 "state": lab.state,
                 "pid": hypervisor.pid if hypervisor and lab.running else None,
-                "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
+                "seconds": round(max(0.0, time.time() - _created(lab.record)), 1),
                 "lab_file": lab.record.get("lab_file"),
                 "run_dir": str(lab.path),
             }
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"No lab in {base_dir()}. Start one: hvsim up LAB.toml")
     else:
         say(
-            table(
+            *table(
                 ("NAME", "STATE", "PID", "AGE", "LAB FILE"),
                 [
                     (
@@ -56,6 +57,12 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     return 0
+
+
+def _created(record: Mapping[str, Any]) -> float:
+    """When the lab was made; now, for a record that does not say it."""
+    created = record.get("created")
+    return float(created) if isinstance(created, int | float) else time.time()
 
 
 def age(seconds: float) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 from hvsim.domain import exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
@@ -173,7 +174,7 @@ def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> 
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
-        traceback.print_exc()
+        note(traceback.format_exc())
         status = 1
     for stream in (sys.stdout, sys.stderr):
         try:
