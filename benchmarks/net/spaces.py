@@ -17,6 +17,8 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from hvsim.wire import rights
+
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWNET = 0x4000_0000
 PR_SET_PDEATHSIG = 1
@@ -72,7 +74,7 @@ class FarEnd:
             self._live(theirs, tap)
         theirs.close()
         self._wire = ours
-        word, fds, _, _ = socket.recv_fds(ours, 200, 1, socket.MSG_CMSG_CLOEXEC)
+        word, fds = rights.receive(ours, 200, 1)
         if word != b"ready":
             raise Unavailable(word.decode() or "the far end did not start")
         self.fd = fds[0] if fds else -1
@@ -106,7 +108,7 @@ class FarEnd:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             unshare(CLONE_NEWNET)
             fds = [open_tap(tap)] if tap is not None else []
-            socket.send_fds(wire, [b"ready"], fds)
+            rights.send(wire, [b"ready"], fds)
             while words := wire.recv(200).decode().split():
                 up(*words)
                 wire.send(b"done")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import json_option, print_json, say, seconds
 from hvsim.lab.problems import HvsimError
 
 HELP = """End a lab and remove its run directory. Needs no lab file.
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--now", action="store_true", help="do not ask the guests first")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="seconds that the guests have to shut down (default: 10)",

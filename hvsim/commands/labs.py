@@ -1,11 +1,11 @@
 """hvsim labs"""
 
 import argparse
-import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from hvsim.commands.common import json_option, print_json, say, table
+from hvsim.commands.common import json_option, print_json, say, table, warn
 
 HELP = """List the labs of this user: name, state, hypervisor pid, age and lab file.
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     labs, strange = survey()
     for why in strange.values():
-        print(f"hvsim: {why}", file=sys.stderr)
+        warn(f"hvsim: {why}")
     for lab in labs:
         hypervisor = lab.hypervisor
         rows.append(
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
                 "name": lab.name,
                 "state": lab.state,
                 "pid": hypervisor.pid if hypervisor and lab.running else None,
-                "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
+                "seconds": round(max(0.0, time.time() - _created(lab.record)), 1),
                 "lab_file": lab.record.get("lab_file"),
                 "run_dir": str(lab.path),
             }
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"No lab in {base_dir()}. Start one: hvsim up LAB.toml")
     else:
         say(
-            table(
+            *table(
                 ("NAME", "STATE", "PID", "AGE", "LAB FILE"),
                 [
                     (
@@ -60,6 +60,12 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     return 0
+
+
+def _created(record: Mapping[str, Any]) -> float:
+    """When the lab was made; now, for a record that does not say it."""
+    created = record.get("created")
+    return float(created) if isinstance(created, int | float) else time.time()
 
 
 def age(seconds: float) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hvsim.domain.nodes import NodeServer
-from hvsim.domain.sandbox import capabilities, syscalls
+from hvsim.domain.sandbox import capabilities, descriptors, syscalls
 from hvsim.domain.sandbox.root import PATH, STORE_SOCKET
 from hvsim.native import node_library
 
@@ -52,7 +52,7 @@ class Executable:
         argv: the program and its words.
         stdio: descriptors that become its 0, 1 and 2; they stay the caller's.
         env: what its environment has beside that of every program.
-        terminal: descriptor 0 is to be its controlling terminal.
+        terminal: which of 0, 1, 2 is to be its controlling terminal.
         directory: where it starts, where that is to be had; else /.
         ended: called from ``dispatch()`` with its status as a shell says it (128 + n after
             signal n).
@@ -68,7 +68,7 @@ class Executable:
         ended: Callable[[int], None],
         *,
         env: Mapping[str, str] | None = None,
-        terminal: bool = False,
+        terminal: int | None = None,
         directory: str = "/",
     ) -> None:
         self._dom = dom
@@ -150,7 +150,7 @@ def start(
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
     kept: Sequence[int],
-    terminal: bool = False,
+    terminal: int | None = None,
     directory: str = "/",
     walled: bool = True,
 ) -> int:
@@ -188,7 +188,7 @@ def _become(
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
     kept: Sequence[int],
-    terminal: bool,
+    terminal: int | None,
     directory: str,
     walled: bool,
     report: int,
@@ -203,10 +203,9 @@ def _become(
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PARKED) for fd in stdio]
         for target, source in enumerate(parked):
             os.dup2(source, target, inheritable=True)
-        if terminal:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        for fd in kept:
-            os.set_inheritable(fd, True)
+        if terminal is not None:
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        descriptors.leave_to_program(kept)
         for which in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
             signal.signal(which, signal.SIG_DFL)
         os.umask(0o022)

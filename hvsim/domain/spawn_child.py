@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 from hvsim.domain import exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
@@ -111,7 +112,7 @@ def become_domain(
                 )
                 found = outcome.missing
                 for text in outcome.lacking:
-                    print(f"no {text}", file=sys.stderr)
+                    note(f"no {text}")
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
         except Exception as error:
@@ -192,7 +193,7 @@ def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> 
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
-        traceback.print_exc()
+        note(traceback.format_exc())
         status = 1
     for stream in (sys.stdout, sys.stderr):
         try:

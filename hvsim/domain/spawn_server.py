@@ -6,7 +6,6 @@ Who makes the child, and in which namespaces, is for the subclasses
 not wait for that.  The wire is described in :mod:`hvsim.domain.spawner`.
 """
 
-import array
 import contextlib
 import errno
 import mmap
@@ -14,15 +13,16 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from hvsim.domain.sandbox.namespaces import Cloned, host_pid
 from hvsim.domain.spawn_spec import SpecError
+from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack, unpacker
 
 MAX_MESSAGE: Final = 1 << 20
@@ -150,26 +150,22 @@ class SpawnServer:
     def _receive(self) -> bool:
         """Take one request, if there is one.  False when the other end has gone."""
         try:
-            size, ancillary, flags, _ = self._inbound.recvmsg_into(
-                [self._request],
-                socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize),
-                socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,
+            size, fds = rights.receive_into(
+                self._inbound, self._request, _MAX_FDS, socket.MSG_DONTWAIT
             )
         except BlockingIOError:
             return True
         except ConnectionError:
             return False
+        except rights.Truncated as odd:
+            note(f"spawner: bad request: {odd.strerror}")
+            return True
         if not size:
             return False
         self._size = size
-        fds = array.array("i")
-        for _level, _kind, data in ancillary:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
         token = None
         whole = memoryview(self._request)
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise ValueError("truncated request")
             token, joined, start = _header(self._request[: min(size, _HEADER_MAX)])
             if len(fds) != 2:
                 raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
@@ -179,11 +175,11 @@ class SpawnServer:
             if token is None:
                 # The hypervisor is trusted; this is a bug of ours, and there is no token to
                 # answer to. Say so where our errors go, and go on serving the others.
-                print(f"spawner: bad request: {error!r}", file=sys.stderr, flush=True)
+                note(f"spawner: bad request: {error!r}")
             else:
                 self._send(["failed", token, str(error)])
         finally:
-            _close_all(fds)
+            rights.close(fds)
             self._request[:size] = bytes(size)
         return True
 
@@ -272,7 +268,7 @@ class SpawnServer:
         while self._outgoing:
             data, fds = self._outgoing[0]
             try:
-                socket.send_fds(self._outbound, [data], fds, socket.MSG_DONTWAIT)
+                rights.send(self._outbound, [data], fds, socket.MSG_DONTWAIT)
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS):
                     self._listen_for_room(True)
@@ -281,7 +277,7 @@ class SpawnServer:
                     return False
                 raise
             self._outgoing.popleft()
-            _close_all(fds)
+            rights.close(fds)
         self._listen_for_room(False)
         return True
 
@@ -312,8 +308,3 @@ def _header(head: bytes) -> tuple[int, int | None, int]:
     if not known or not isinstance(token, int):
         raise ValueError(f"not a spawn request: {verb!r}")
     return token, joined, int(parts_of.tell())
-
-
-def _close_all(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)

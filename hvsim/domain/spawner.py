@@ -42,6 +42,7 @@ from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_server import Request, Run, SpawnServer
 from hvsim.domain.spawn_spec import SpecError
 from hvsim.domain.warden import Refused, WardenProcess
+from hvsim.speak import note
 from hvsim.wire.packing import pack
 
 #: What runs in the child: ``run(conn_fd, upcall_fd, spec)``.
@@ -82,7 +83,7 @@ class Spawner(SpawnServer):
 
     def on_event(self, fd: int) -> bool:
         """The warden has died, and with it every domain: there is nobody left to serve."""
-        print("spawner: the process that makes the domains has died", file=sys.stderr, flush=True)
+        note("spawner: the process that makes the domains has died")
         return False
 
     def passed_on(self, message: memoryview, fds: Sequence[int]) -> bool:
@@ -150,10 +151,10 @@ def warm_up(names: Iterable[str]) -> None:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:  # it exists, but what it needs does not
-                traceback.print_exc()
+                note(traceback.format_exc())
             continue
         except Exception:
-            traceback.print_exc()
+            note(traceback.format_exc())
             continue
         if name == "domains":  # programs are many; only those that run are worth importing
             continue

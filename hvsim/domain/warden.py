@@ -28,6 +28,7 @@ from hvsim.domain.sandbox.refusal import WallError
 from hvsim.domain.sandbox.system_files import TUN
 from hvsim.domain.spawn_server import Child, Request, Run, SpawnServer
 from hvsim.domain.spawn_spec import SpecError
+from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack
 
 PASS_TIMEOUT: Final = 5.0
@@ -58,7 +59,7 @@ class WardenProcess:
         if not poll.poll(PASS_TIMEOUT * 1000):
             raise SpecError(f"the warden has taken no request for {PASS_TIMEOUT:g} s")
         # The very bytes of the buffer: a copy would stay in this process's memory.
-        socket.send_fds(self.channel, [message], list(fds))
+        rights.send(self.channel, [message], fds)
 
 
 def start(answers: socket.socket, run: Run) -> WardenProcess | Refused:

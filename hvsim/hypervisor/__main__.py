@@ -15,6 +15,7 @@ from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
+from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
 
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = _read_config(options.config_fd)
     except ConfigError as error:
-        print(f"hypervisor: {error}", file=sys.stderr)
+        note(f"hypervisor: {error}")
         _notice(options.notice_fd, {"error": str(error)})
         return 1
     raise_descriptor_limit()

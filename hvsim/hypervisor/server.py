@@ -38,6 +38,8 @@ from hvsim.hypervisor.kernel import (
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
+from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
@@ -285,7 +287,7 @@ class Server:
         if self._exit_status is None:
             self._exit_status, self._why = status, text
             self.ledger.record("machine.halt", -1, text)
-            print(f"hypervisor: {text}", file=sys.stderr, flush=True)
+            note(f"hypervisor: {text}")
         self._stop_bell.ring()
 
     def pids(self) -> dict[str, int]:
@@ -327,7 +329,8 @@ class Server:
         while self._spawns:
             data, (theirs, upcall) = self._spawns[0]
             try:
-                socket.send_fds(self._channel, [data], [theirs.fileno(), upcall.fd])
+                fds = (theirs.fileno(), upcall.fd)
+                rights.send(self._channel, [data], fds, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
                 return
@@ -345,10 +348,11 @@ class Server:
         if not events & ~select.EPOLLOUT:
             return
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._channel, _SPAWNER_MESSAGE, 4, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds = rights.receive(self._channel, _SPAWNER_MESSAGE, 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
+            return
+        except rights.Truncated as odd:
+            self.ledger.record("spawner.odd", -1, f"the spawner says {odd.strerror}")
             return
         except OSError:
             data, fds = b"", []
@@ -357,8 +361,8 @@ class Server:
             self.halt(1, "the spawner has died")
             return
         match unpack(data):
-            case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
-                pidfd = fds[0]
+            case ["spawned", int(token), int(pid), list(missing)] if fds:
+                pidfd = fds.pop()
                 self._pidfds[token] = pidfd
                 self.machine.life.process_spawned(token, pid, missing)
                 self._watch(pidfd, select.EPOLLIN, lambda _: self._gone(token))
@@ -370,8 +374,7 @@ class Server:
                 self._note_exit(pid, status)
             case other:
                 self.ledger.record("spawner.odd", -1, f"the spawner says {other!r}"[:200])
-                for fd in fds:
-                    os.close(fd)
+        rights.close(fds)
 
     def _spawn_failed(self, token: int, text: str) -> None:
         self._drop_connection(token)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim.domain.xenbus.requests import StoreError
+from hvsim.lab import logs
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
@@ -125,15 +126,16 @@ def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
     except BaseException as error:
         # Of Ctrl-C and of faults of ours the logs say nothing.
         told = isinstance(error, HvsimError | StoreError | OSError)
-        tail = _logs(run) if told and not isinstance(error, NotStarted) else None
+        tail = _logs(run) if told and not isinstance(error, NotStarted) else []
         with contextlib.suppress(KeyboardInterrupt):
             take_down(run, now=True)
         if run.path.exists():  # a second Ctrl-C came in the middle of it
             take_down(run, now=True)
         for process in started:
             process.wait()
-        if tail is not None:
-            raise UpError(f"{error}{tail}") from error
+        if told:
+            lines = error.lines if isinstance(error, HvsimError) else (str(error),)
+            raise UpError(*lines, *tail) from error
         raise
 
 
@@ -142,14 +144,9 @@ def _named(role: str, program: str) -> str:
     return role if program == BUILTIN else f"{role} ({find(program)})"
 
 
-def _logs(run: RunDir, lines: int = 8) -> str:
+def _logs(run: RunDir) -> list[str]:
     """The last lines of consoles and logs that may tell why: they are about to go."""
-    parts = []
-    for log in (*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))):
-        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-        if text:
-            parts.append(f"\n--- {log.parent.name}/{log.name}\n" + "\n".join(text))
-    return "".join(parts)
+    return logs.ends((*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))), 8)
 
 
 def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
@@ -203,8 +200,8 @@ def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
     )
     _check(answer)
     if answer.exit or not isinstance(answer.data, dict):
-        text = answer.err.strip() or f"exit code {answer.exit}"
-        raise UpError(f"domain {domain.name!r} could not be created: {text}")
+        first, *more = answer.errors or [f"exit code {answer.exit}"]
+        raise UpError(f"domain {domain.name!r} could not be created: {first}", *more)
     return int(answer.data["domid"])
 
 

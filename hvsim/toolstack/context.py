@@ -16,6 +16,7 @@ from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.names import number
 from hvsim.toolstack.store import PATIENCE, Store, open_store
 
 PAGES_PER_MIB: Final = 256
@@ -202,8 +203,9 @@ class Toolstack:
 
     def known(self, text: str) -> int | None:
         """The number of the domain that *text* names, without asking the store."""
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         named = {guest.name: guest.domid for guest in self.guests.values()}
         return {"Domain-0": 0, **named}.get(text)
 
@@ -216,8 +218,9 @@ class Toolstack:
 
         As in xl a number stands for itself, whether there is such a domain or not.
         """
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         infos = self.hypervisor.domains()
         for info, name in zip(infos, await self.names(store, infos), strict=True):
             if name == text:

@@ -72,11 +72,20 @@ class Verbs:
 
     async def verb_lab(self, request: dict[str, Any], reply: Reply) -> int:
         """What the lab declares for domains that are made by hand."""
-        images, files, path = (request.get(key) for key in ("images", "files", "path"))
+        images, files, path = (request.get(key) or () for key in ("images", "files", "path"))
+        rows = files if isinstance(files, list | tuple) else (None,)
+        if (
+            not isinstance(images or {}, dict)
+            or not isinstance(path, list | tuple)
+            or not all(isinstance(row, list) and len(row) == 2 for row in rows)
+        ):
+            raise ToolstackError(
+                "lab: images must be a table, files a list of [path, mode], path a list", code=2
+            )
         self._toolstack.defaults = Defaults(
-            images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
-            files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
-            path=tuple(str(entry) for entry in path or ()),
+            images={str(k): str(v) for k, v in dict(images).items()},
+            files=tuple((str(row[0]), str(row[1])) for row in rows),
+            path=tuple(str(entry) for entry in path),
             walls=str(request.get("walls") or "all"),
         )
         return 0

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 
+from hvsim.wire import rights
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TIMEOUT = 20.0
@@ -96,13 +98,13 @@ class Harness:
         self._token += 1
         verb = ["spawn", self._token] if join is None else ["join", self._token, join]
         message = msgpack.packb([*verb, spec])
-        socket.send_fds(self.channel, [message], [theirs.fileno(), upcall, *extra])
+        rights.send(self.channel, [message], [theirs.fileno(), upcall, *extra])
         theirs.close()
         return Spawned(-1, -1, [], conn, upcall)
 
     def receive(self) -> tuple[list[Any], list[int]]:
         """The spawner's next message with its descriptors."""
-        data, fds, _, _ = socket.recv_fds(self.channel, 1 << 20, 4)
+        data, fds = rights.receive(self.channel, 1 << 20, 4)
         assert data, "the spawner has gone"
         return msgpack.unpackb(data), fds
 

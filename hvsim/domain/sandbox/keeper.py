@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from hvsim.domain.sandbox import capabilities, syscalls
 from hvsim.domain.sandbox.namespaces import FLAGS, join
+from hvsim.wire import rights
 
 _NAMESPACE: Final = "self/ns/pid_for_children"
 
@@ -134,7 +135,7 @@ def start_below(proc: int, pidfd: int, own: int | None) -> int:
             ours.close()
             _guide(proc, pidfd, own, theirs)
         theirs.close()
-        _, fds, _, _ = socket.recv_fds(ours, 16, 1, socket.MSG_CMSG_CLOEXEC)
+        _, fds = rights.receive(ours, 16, 1)
         os.waitpid(guide, 0)
     if len(fds) != 1:
         raise ProcessLookupError("the domain ended, or allows no process namespace below it")
@@ -152,7 +153,7 @@ def _guide(proc: int, pidfd: int, own: int | None, told: socket.socket) -> NoRet
                 # What it shows of its mounts is what the domain sees.
                 if start(own, lambda: join(pidfd, ("mount-ns",))) is None:
                     fd = os.open(_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-                    socket.send_fds(told, [b"."], [fd])
+                    rights.send(told, [b"."], [fd])
             os._exit(0)
         os.waitpid(middleman, 0)
     os._exit(0)
