@@ -14,6 +14,8 @@
  *     directory     of /bench/directory, which has a thousand children
  *     watch         a write of a node that the connection watches: the answer and the event
  *     connect       a new connection, a read, and its end; the other CONNECTIONS - 1 stay idle
+ *     beside        a read; the other CONNECTIONS - 1 stay idle
+ *     scatter:N     a read of one of N nodes /scatter/<n % 100>/<n>, a thousand of them in turn
  *
  * Besides seconds per operation it prints the median and the 99th percentile of how long one took
  * (`p50`, `p99`, in seconds), its own processor time and sleeps as measured.h has them, and how
@@ -59,6 +61,8 @@ static const struct load loads[] = {
     {"directory", 1, {{DIRECTORY, NULL, "/bench/directory", 0}}},
     {"watch", 1, {{WRITE, "", "value", 1}}},
     {"connect", 1, {{READ, "", NULL, 0}}},
+    {"beside", 1, {{READ, "", NULL, 0}}},
+    {"scatter", 1, {{READ, "", NULL, 0}}},
 };
 
 struct connection {
@@ -74,6 +78,7 @@ static const char *path;
 static struct connection *connections;
 static int64_t *times;
 static size_t nr_times;
+static long scattered; /* nodes; 0 for other loads */
 static double operations, again;
 
 static int open_socket(void)
@@ -95,7 +100,12 @@ static void send_step(struct connection *to, const struct step *step)
     struct header header = {.type = step->type, .request = 1, .transaction = to->transaction};
     char *at = out + sizeof(header), *end = out + sizeof(out);
 
-    if (step->suffix) {
+    if (step->suffix && scattered) {
+        long node = scattered / 1000 * (to->number++ % 1000 * 7919 % 1000);
+
+        at += snprintf(at, (size_t)(end - at), "/scatter/%ld/%ld", node % 100, node);
+        at++;
+    } else if (step->suffix) {
         at += snprintf(at, (size_t)(end - at), "/bench/%d%s", to->number, step->suffix);
         at++; /* its NUL */
     }
@@ -296,7 +306,7 @@ int main(int argc, char **argv)
     struct spent start, end;
 
     for (size_t i = 0; argc == 6 && i < sizeof(loads) / sizeof(*loads); i++)
-        if (strcmp(argv[2], loads[i].name) == 0)
+        if (strncmp(argv[2], loads[i].name, strcspn(argv[2], ":")) == 0)
             load = &loads[i];
     if (!load || number < 1 || number > MAX_CONNECTIONS) {
         fprintf(stderr, "usage: %s SOCKET LOAD CONNECTIONS(1..%d) SECONDS CPU\n", argv[0],
@@ -316,12 +326,14 @@ int main(int argc, char **argv)
         if (strcmp(load->name, "watch") == 0) /* it fires once for having been set */
             prepare(&connections[i], (struct step){WATCH, "", "token", 1});
     }
+    if (strchr(argv[2], ':'))
+        scattered = atol(strchr(argv[2], ':') + 1);
     start = used_by(RUSAGE_SELF);
     deadline = nanoseconds() + (int64_t)(atof(argv[4]) * 1e9);
     if (strcmp(load->name, "connect") == 0) {
         close(connections[0].fd);
         drive_connects(load, deadline);
-    } else if (number == 1) {
+    } else if (number == 1 || strcmp(load->name, "beside") == 0) {
         drive_one(load, deadline);
     } else {
         drive_many(load, number, deadline);

@@ -1,26 +1,29 @@
-"""``python -m benchmarks.net.reference KIND JOB SECONDS``: one reference, in namespaces of its own.
+"""A reference: ``python -m benchmarks.net.reference KIND SECONDS JOB ...``, in its own namespaces.
 
-KIND is veth (a pair of them: the kernel alone), pump (two TAPs and a plain Python process between
-them) or slirp (slirp4netns); JOB is tcp, packets or ping. Prints one JSON object. A process of its
-own for each run: whatever it made is gone with it, also when it is killed.
+KIND is veth (a pair of them: the kernel alone), c-pump (two TAPs and a C process between them, the
+program that HVSIM_BENCH_PUMP names), python-pump (the same in plain Python) or slirp4netns; a JOB
+is tcp1, tcp4 (TCP with so many streams), packets or ping. Prints one JSON object, by job. A process
+of its own for each run: whatever it made is gone with it, also when it is killed.
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.net import traffic
+from benchmarks.net.jobs import measured
 from benchmarks.net.spaces import (
     FarEnd,
     Unavailable,
-    cpu_seconds,
     move_out,
     open_tap,
+    start_c_pump,
     start_pump,
     up,
     veth,
@@ -44,12 +47,13 @@ def _veth() -> Iterator[tuple[traffic.Side, str, int]]:
 
 
 @contextlib.contextmanager
-def _pump() -> Iterator[tuple[traffic.Side, str, int]]:
+def _taps(start: Callable[[int, int], int]) -> Iterator[tuple[traffic.Side, str, int]]:
+    """Two TAPs, and the process between them that `start` starts."""
     tap = open_tap("near")
     far = FarEnd("far")
     up("near", f"{NEAR}/24")
     far.configure("far", f"{FAR}/24")
-    pid = start_pump(tap, far.fd)  # a TAP that is down refuses what is written into it
+    pid = start(tap, far.fd)  # a TAP that is down refuses what is written into it
     try:
         yield far.prefix, FAR, pid
     finally:
@@ -57,6 +61,10 @@ def _pump() -> Iterator[tuple[traffic.Side, str, int]]:
         os.waitpid(pid, 0)
         far.close()
         os.close(tap)
+
+
+def _c_pump() -> contextlib.AbstractContextManager[tuple[traffic.Side, str, int]]:
+    return _taps(functools.partial(start_c_pump, os.environ["HVSIM_BENCH_PUMP"]))
 
 
 @contextlib.contextmanager
@@ -92,32 +100,27 @@ def _slirp() -> Iterator[tuple[traffic.Side, str, int]]:
         guest.close()
 
 
-KINDS = {"veth": _veth, "pump": _pump, "slirp": _slirp}
+KINDS = {
+    "veth": _veth,
+    "c-pump": _c_pump,
+    "python-pump": lambda: _taps(start_pump),
+    "slirp4netns": _slirp,
+}
 
 
-def main(kind: str, job: str, seconds: float) -> dict[str, float | str]:
-    """Run one; {"unavailable": why} when this machine cannot."""
+def main(kind: str, seconds: float, jobs: Sequence[str]) -> dict[str, object]:
+    """Run them; {"unavailable": why} when this machine cannot."""
     try:
         move_out()
         with KINDS[kind]() as (there, address, pid):
             near: traffic.Side = []
             far = there
-            if kind == "slirp":
+            if kind == "slirp4netns":
                 near, far = there, []
-            before = cpu_seconds(pid) if pid else 0.0
-            if job == "ping":
-                return {"seconds": traffic.round_trip(near, address)}
-            run = traffic.stream if job == "tcp" else traffic.datagrams
-            flow = run(near, far, address, seconds)
-            spent = cpu_seconds(pid) - before if pid else 0.0
+            return {job: measured(job, near, far, address, seconds, [pid]) for job in jobs}
     except Unavailable as error:
         return {"unavailable": str(error)}
-    return {
-        "gbits": flow.gbits,
-        "packets_per_second": flow.packets / flow.seconds,
-        "cpu_per_gib": spent / (flow.received / 2**30) if flow.received else 0.0,
-    }
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], float(sys.argv[3]))))
+    print(json.dumps(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])))
