@@ -4,6 +4,7 @@ bound.  docs/benchmarks.md says how to read them."""
 import argparse
 import json
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from benchmarks.compare import compare
 from benchmarks.group import Group
 from benchmarks.needs import LeftOut
 from benchmarks.rows import Plan, Row, left_out, table
+
+WIDTH = 98
+"""Of the texts between the tables."""
 
 GROUPS: dict[str, Group] = {
     module.GROUP.name: module.GROUP
@@ -86,7 +90,7 @@ def _chosen(names: Sequence[str], only: str) -> list[tuple[Group, Sequence[Plan]
 def _list(chosen: Sequence[tuple[Group, Sequence[Plan]]]) -> None:
     for group, plans in chosen:
         if plans:
-            print(f"{group.name}: {group.title}\n\n{_indented(group.compares)}\n")
+            print(f"{_about(group)}\n")
             print("".join(f"  {group.name}: {plan.title}\n" for plan in plans))
 
 
@@ -140,8 +144,12 @@ def _head(about: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _about(group: Group) -> str:
+    return f"{group.name}: {group.title}\n\n{_indented(textwrap.fill(group.compares, WIDTH))}"
+
+
 def _told(group: Group, rows: Sequence[Row]) -> str:
-    parts = [f"{group.name}: {group.title}\n\n{_indented(group.compares)}\n"]
+    parts = [f"{_about(group)}\n"]
     if any(not row.left_out for row in rows):
         parts.append(_indented(table(rows)) + "\n")
     parts += [f"  {line}\n" for line in left_out(rows)]

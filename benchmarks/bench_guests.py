@@ -10,10 +10,12 @@ from benchmarks.group import Group
 from benchmarks.lab import everybody, lab, pids
 from benchmarks.processes import proportional
 from benchmarks.rounds import Once, in_turn
-from benchmarks.rows import MIB, MILLISECONDS, Pair, Plan, Row
+from benchmarks.rows import BAND, MIB, MILLISECONDS, Pair, Plan, Row
 from benchmarks.samples import Sample
 
 ROUNDS = 3
+MEMORY_BAND = 0.02
+"""Memory does not jitter as times do."""
 COUNTS = (50, 100, 200)
 SECONDS, OWN, WHOLE = "wall time", "memory of the guests' own processes", "memory of the whole lab"
 
@@ -60,6 +62,7 @@ def _plans() -> Sequence[GuestsPlan]:
             f"{count} guests with a disk, {what}, each",
             unit=units[what],
             ceiling=ceilings.get((count, what)),
+            band=BAND if what == SECONDS else MEMORY_BAND,
             count=count,
             what=what,
         )

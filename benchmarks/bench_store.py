@@ -11,7 +11,6 @@ from benchmarks.group import Group
 from benchmarks.lab import LABS
 from benchmarks.needs import LeftOut
 from benchmarks.places import FREE, ONE
-from benchmarks.processes import used
 from benchmarks.rounds import Once, in_turn
 from benchmarks.rows import Pair, Plan, Row
 from benchmarks.samples import Sample
@@ -171,11 +170,9 @@ def _sample(daemon: Daemon, plan: StorePlan, load: str = "", connections: int = 
     """One run of the client."""
     places.put(plan.place, [daemon.pid], [])
     _, cpu = places.words(plan.place)
-    words = (daemon.socket, load or plan.load, connections or plan.connections, SECONDS, cpu)
-    with used([daemon.pid]) as use:
-        found = programs.run("storeload", *words)
-    spent = use.sample(found["seconds"], round(found["operations"]))
-    return Sample(spent.figure, spent.cpu, spent.sleeps, found["p50"], found["p99"])
+    number = connections or plan.connections
+    words = (daemon.socket, load or plan.load, number, SECONDS, cpu, daemon.pid)
+    return programs.sample(programs.run("storeload", *words))
 
 
 GROUP = Group("store", "xenstore, as tools see it", COMPARES, _plans(), measure)

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.samples import Sample, Spread, median, spread
 
 BAND = 0.1
-"""How near to its bound, as a part of it, a median is on the line."""
+"""How near to its bound a median is on the line, of figures that are times or rates."""
 
 OK, ON_THE_LINE, BELOW, ABOVE = "ok", "on the line", "BELOW", "ABOVE"
 
@@ -53,6 +53,7 @@ class Plan:
         against: the reference; "" when the figure is only told.
         floor: the least that the ratio may be.
         ceiling: the most that our own figure may be, in units of `unit`.
+        band: how near to the bound, as a part of it, the median is on the line.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Plan:
     unit: Unit = MICROSECONDS
     floor: float | None = None
     ceiling: float | None = None
+    band: float = BAND
 
     @property
     def title(self) -> str:
@@ -108,7 +110,7 @@ class Row:
         bound, found = self.plan.bound, self.judged
         if bound is None or found is None:
             return ""
-        if found.low <= bound <= found.high or abs(found.median - bound) <= BAND * bound:
+        if found.low <= bound <= found.high or abs(found.median - bound) <= self.plan.band * bound:
             return ON_THE_LINE
         if self.plan.floor is not None:
             return OK if found.median > bound else BELOW
@@ -132,14 +134,16 @@ class Row:
             "hvsim": plan.unit.text(median([one.figure for one in ours])),
             "against": plan.against,
             "its": plan.unit.text(median([one.figure for one in theirs])),
-            "ratio": f"{found.median:.2f}" if found is not None and plan.against else "",
+            "ratio": short(found.median) if found is not None and plan.against else "",
             "spread": "" if found is None else f"{short(found.low)}..{short(found.high)}",
             "bound": self._bound(),
             "": self.verdict,
-            "p50 us": _both(ours, theirs, "middle", 1e6),
-            "p99 us": _both(ours, theirs, "tail", 1e6),
-            "CPU us": _both(ours, theirs, "cpu", 1e6),
-            "sleeps": _both(ours, theirs, "sleeps", 1.0),
+            "p50": _both(ours, theirs, "middle", 1e6, " us"),
+            "p99": _both(ours, theirs, "tail", 1e6, " us"),
+            "CPU": _both(ours, theirs, "cpu", 1e3, " ms")
+            if plan.unit is MILLISECONDS
+            else _both(ours, theirs, "cpu", 1e6, " us"),
+            "sleeps": _both(ours, theirs, "sleeps", 1.0, ""),
         }
 
     def _bound(self) -> str:
@@ -167,12 +171,14 @@ class Row:
         }
 
 
-def _both(ours: Sequence[Sample], theirs: Sequence[Sample], what: str, scale: float) -> str:
+def _both(
+    ours: Sequence[Sample], theirs: Sequence[Sample], what: str, scale: float, unit: str
+) -> str:
     """Ours and theirs in one cell; "-" for what is not known of one of them."""
     figures = [median([getattr(one, what) for one in side]) for side in (ours, theirs) if side]
     if all(figure is None for figure in figures):
         return ""
-    return " / ".join("-" if one is None else short(one * scale) for one in figures)
+    return " / ".join("-" if one is None else short(one * scale) for one in figures) + unit
 
 
 def short(value: float) -> str:

@@ -34,6 +34,11 @@ SLIRP_GATEWAY = "10.0.2.2"
 """The address under which slirp4netns shows the namespace that it runs in."""
 
 
+Reference = contextlib.AbstractContextManager[tuple[traffic.Side, str, int]]
+"""Words before a command that is to run at the far end, the address that it has there, and the
+process in between (0 for none)."""
+
+
 @contextlib.contextmanager
 def _veth() -> Iterator[tuple[traffic.Side, str, int]]:
     far = FarEnd()
@@ -63,8 +68,8 @@ def _taps(start: Callable[[int, int], int]) -> Iterator[tuple[traffic.Side, str,
         os.close(tap)
 
 
-def _c_pump() -> contextlib.AbstractContextManager[tuple[traffic.Side, str, int]]:
-    return _taps(functools.partial(start_c_pump, os.environ["HVSIM_BENCH_PUMP"]))
+def _c_pump(mode: str) -> Reference:
+    return _taps(functools.partial(start_c_pump, os.environ["HVSIM_BENCH_PUMP"], mode))
 
 
 @contextlib.contextmanager
@@ -100,26 +105,31 @@ def _slirp() -> Iterator[tuple[traffic.Side, str, int]]:
         guest.close()
 
 
-KINDS = {
-    "veth": _veth,
-    "c-pump": _c_pump,
-    "python-pump": lambda: _taps(start_pump),
-    "slirp4netns": _slirp,
+KINDS: dict[str, Callable[[str], Reference]] = {
+    "veth": lambda _job: _veth(),
+    "c-pump": lambda job: _c_pump("epoll" if job == "ping" else "threads"),
+    "python-pump": lambda _job: _taps(start_pump),
+    "slirp4netns": lambda _job: _slirp(),
 }
+"""Each made anew for a job: the C pump has the better of its two ways to wait for each."""
 
 
 def main(kind: str, seconds: float, jobs: Sequence[str]) -> dict[str, object]:
     """Run them; {"unavailable": why} when this machine cannot."""
     try:
         move_out()
-        with KINDS[kind]() as (there, address, pid):
-            near: traffic.Side = []
-            far = there
-            if kind == "slirp4netns":
-                near, far = there, []
-            return {job: measured(job, near, far, address, seconds, [pid]) for job in jobs}
+        return {job: _one(kind, job, seconds) for job in jobs}
     except Unavailable as error:
         return {"unavailable": str(error)}
+
+
+def _one(kind: str, job: str, seconds: float) -> tuple[float, float | None]:
+    with KINDS[kind](job) as (there, address, pid):
+        near: traffic.Side = []
+        far = there
+        if kind == "slirp4netns":
+            near, far = there, []
+        return measured(job, near, far, address, seconds, [pid])
 
 
 if __name__ == "__main__":

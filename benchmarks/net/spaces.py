@@ -186,11 +186,11 @@ def start_pump(one: int, two: int) -> int:
     return pid
 
 
-def start_c_pump(program: str, one: int, two: int) -> int:
-    """The same with the C pump, which sleeps in its reads; its pid."""
+def start_c_pump(program: str, mode: str, one: int, two: int) -> int:
+    """The same with the C pump, which waits as `mode` says; its pid."""
     for fd in (one, two):
         os.set_blocking(fd, True)
-    words = [program, str(one), str(two)]
+    words = [program, mode, str(one), str(two)]
     pid = os.fork()
     if pid == 0:
         try:
