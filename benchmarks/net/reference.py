@@ -23,6 +23,7 @@ from benchmarks.net.spaces import (
     Unavailable,
     move_out,
     open_tap,
+    remove,
     start_c_pump,
     start_pump,
     up,
@@ -48,6 +49,7 @@ def _veth() -> Iterator[tuple[traffic.Side, str, int]]:
         far.configure("far", f"{FAR}/24")
         yield far.prefix, FAR, 0
     finally:
+        remove("near")  # the kernel would do it, some time after the other namespace has gone
         far.close()
 
 

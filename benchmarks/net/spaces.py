@@ -154,6 +154,13 @@ def veth(name: str, other: str, pid: int) -> None:
         route.link("add", ifname=name, kind="veth", peer={"ifname": other, "net_ns_pid": pid})
 
 
+def remove(name: str) -> None:
+    """Remove a link of this namespace, and its peer with it."""
+    with IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link("del", index=index)
+
+
 def pump(one: int, two: int) -> None:
     """The plain Python pump: what comes out of one TAP goes into the other; for ever.
 

@@ -8,6 +8,7 @@ their own.
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def started(name: str, folder: Path) -> Iterator[Daemon]:
         "XENSTORED_RUNDIR": str(folder),
         "XENSTORED_ROOTDIR": str(folder),
     }
-    with _run(name, _command(name, folder), socket, settings) as daemon:
+    with serving(name, _command(name, folder), socket, settings) as daemon:
         yield daemon
 
 
@@ -96,35 +97,40 @@ def _command(name: str, folder: Path) -> list[str]:
 
 
 @contextmanager
-def _run(
+def serving(
     name: str, command: Sequence[str], socket: str, settings: Mapping[str, str]
 ) -> Iterator[Daemon]:
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        _await_answer(name, process, socket)
-        yield Daemon(name, socket, process.pid)
-    finally:
-        process.kill()
-        process.communicate()
+    """A daemon that `command` starts, with these variables, once it answers at `socket`.
+
+    Raises: LeftOut, with its last words.
+    """
+    with tempfile.TemporaryFile() as said:  # no pipe, which might fill up
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            if not _answers(process, socket):
+                said.seek(0)
+                why = said.read().decode(errors="replace").strip()
+                raise LeftOut(f"{name} does not serve: {why or f'no answer within {START:g} s'}")
+            yield Daemon(name, socket, process.pid)
+        finally:
+            process.kill()
+            process.wait()
 
 
-def _await_answer(name: str, process: "subprocess.Popen[bytes]", socket: str) -> None:
+def _answers(process: "subprocess.Popen[bytes]", socket: str) -> bool:
+    """Whether the daemon serves, before it ends or START is over."""
     deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             with Client(socket) as client:
                 client.write("/tool/ready", "1")
-            return
+            return True
         except OSError:
-            if process.poll() is not None:
-                break
             time.sleep(0.01)
-    process.kill()
-    said = process.communicate()[1].decode(errors="replace").strip()
-    raise LeftOut(f"{name} does not serve: {said or f'no answer within {START:g} s'}")
+    return False
