@@ -1,6 +1,7 @@
 """A virtual disk, guest to driver domain, against the same ring between two C processes."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +69,10 @@ def _plans() -> Sequence[BlockPlan]:
 def measure(plans: Sequence[BlockPlan]) -> Sequence[Row]:
     """See `COMPARES`."""
     programs.compiled("blkring")
-    with in_memory("block.toml") as file, lab(file) as running:
+    with in_memory("block.toml") as file, lab(file) as running, ExitStack() as stack:
         known = pids(running)
-        guests = {name: Jobs(running, name) for name in ("one", "deep", "sleeper", "deep-sleeper")}
+        names = ("one", "deep", "sleeper", "deep-sleeper")
+        guests = {name: stack.enter_context(Jobs(running, name)) for name in names}
         for name, guest in guests.items():
             fill(file.with_name(f"{name}.img"))
             for op in ("read", "write"):  # every page granted and mapped once

@@ -54,8 +54,11 @@ def _plans() -> Sequence[PathPlan]:
 def measure(plans: Sequence[PathPlan]) -> Sequence[Row]:
     """See `COMPARES`."""
     programs.compiled("pingpong")
-    with lab(LABS / "pair.toml") as running:
-        one, two = Jobs(running, "one"), Jobs(running, "two")
+    with (
+        lab(LABS / "pair.toml") as running,
+        Jobs(running, "one") as one,
+        Jobs(running, "two") as two,
+    ):
         there = running.domids["two"]
         # A port belongs to its two ends for life: it can be bound anew after every run.
         port = int(two.run("listen", running.domids["one"]).figure)

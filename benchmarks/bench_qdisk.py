@@ -48,10 +48,9 @@ PLANS = tuple(
 def measure(plans: Sequence[QdiskPlan]) -> Sequence[Row]:
     """See `COMPARES`."""
     _need()
-    with in_memory("qdisk.toml") as file, lab(file) as running:
+    with in_memory("qdisk.toml") as file, lab(file) as running, Jobs(running, "one") as one:
         image = file.with_name("one.img")
         fill(image)
-        one = Jobs(running, "one")
 
         def ours(plan: QdiskPlan) -> Sample:
             with used(everybody(running)) as use:

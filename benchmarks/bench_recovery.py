@@ -32,9 +32,8 @@ WORST = Plan(f"kill to first answer, worst of {KILLS}", unit=MILLISECONDS)
 
 def measure(plans: Sequence[Plan]) -> Sequence[Row]:
     """See `COMPARES`."""
-    with in_memory("recovery.toml") as file, lab(file) as running:
+    with in_memory("recovery.toml") as file, lab(file) as running, Jobs(running, "one") as guest:
         fill(file.with_name("one.img"))
-        guest = Jobs(running, "one")
         waits = [_kill(running, guest) for _ in range(KILLS)]
     rows = {
         MEDIAN: Row(MEDIAN, [(Sample(wait), None) for wait in waits]),

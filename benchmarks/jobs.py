@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Self
 
 from hvsim.lab.up import Running
 
@@ -18,7 +19,10 @@ class Outcome:
 
 
 class Jobs:
-    """The `worker` guest called `name` of a running lab.  Nobody looks while it works."""
+    """The `worker` guest called `name` of a running lab.  Nobody looks while it works.
+
+    A context manager: it holds a connection to the store.
+    """
 
     def __init__(self, running: Running, name: str) -> None:
         self._store = running.store("BENCH")
@@ -26,6 +30,12 @@ class Jobs:
         self._name = name
         self._number = 0
         self._store.watch(f"{self._data}/result", lambda _path: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
 
     def run(self, *words: object) -> Outcome:
         """Do a job (its name, then its arguments).  Raises TimeoutError, RuntimeError."""

@@ -139,9 +139,7 @@ class Loopback:
             cast(GrantMapper, self.table), 0, persistent=persistent, capacity=1056
         )
         self.log: list[str] = []
-        self.engine = Engine(
-            self.back_ring, self.pages, self.image, self.log.append, spins=spins
-        )
+        self.engine = Engine(self.back_ring, self.pages, self.image, self.log.append, spins=spins)
         self.bells = 0
 
     def ring_bell(self) -> None:
