@@ -113,6 +113,7 @@ def _run(chosen: Sequence[tuple[Group, Sequence[Plan]]], *, as_json: bool, save:
         if not as_json:
             print(_told(group, rows), flush=True)
     about["seconds"] = round(time.monotonic() - begun)
+    about["end"] = machine.look().warning
     result = {"about": about, "rows": found}
     if save:
         Path(save).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -138,6 +139,7 @@ def _head(about: dict[str, Any]) -> str:
         f"{about['kernel']}, {about['python']}, compiled helper: {about['helper']}",
         f"load average {' '.join(f'{load:.2f}' for load in about['load'])}, "
         f"{about['quiet']['busy']:.2f} processors busy without us",
+        "two figures with a slash between them: hvsim's / the reference's, medians of all rounds",
     ]
     if about["quiet"]["warning"]:
         lines.append(f"WARNING: {about['quiet']['warning']}; these figures are smoke")
@@ -157,10 +159,12 @@ def _told(group: Group, rows: Sequence[Row]) -> str:
 
 
 def _end(about: dict[str, Any], failing: Sequence[str]) -> str:
+    lines = [f"WARNING: at the end {about['end']}"] if about["end"] else []
     took = f"{about['seconds']} s"
-    if not failing:
-        return f"no row is below its bound ({took})"
-    return "\n".join([f"below their bounds ({took}):", *(f"  {name}" for name in failing)])
+    lines.append(
+        f"below their bounds ({took}):" if failing else f"no row is below its bound ({took})"
+    )
+    return "\n".join([*lines, *(f"  {name}" for name in failing)])
 
 
 def _indented(text: str) -> str:
