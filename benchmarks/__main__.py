@@ -154,7 +154,9 @@ def _told(group: Group, rows: Sequence[Row]) -> str:
     parts = [f"{_about(group)}\n"]
     if any(not row.left_out for row in rows):
         parts.append(_indented(table(rows)) + "\n")
-    parts += [f"  {line}\n" for line in left_out(rows)]
+    reasons = left_out(rows)
+    if reasons:
+        parts.append("".join(f"  {line}\n" for line in reasons))
     return "\n".join(parts)
 
 
