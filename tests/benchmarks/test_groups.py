@@ -6,6 +6,7 @@ No figure is judged here; that both sides wait as a row says, is.
 import functools
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks import (
     bench_paths,
     bench_recovery,
     bench_store,
+    lab,
     places,
     rounds,
 )
@@ -33,6 +35,8 @@ SHORT = 0.02
 def _run_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="hvb-") as base:
         monkeypatch.setenv("HVSIM_RUN_DIR", base)
+        # Other tests look whether something was left in /dev/shm.
+        monkeypatch.setattr(lab, "MEMORY", Path(base))
         yield
 
 
