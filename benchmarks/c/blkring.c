@@ -11,8 +11,9 @@
  * What makes it hard to beat: all grants are mapped for good; the backend moves data between the
  * page cache and the shared pages with one system call a request, and the frontend copies it once,
  * from or into the buffer of whoever asked; whatever fits is issued before the one look whether the
- * backend must be woken; a frontend that sleeps asks to be woken when half of what is on its way
- * has been answered (rsp_event).  Nothing is checked that a peer could do wrong.
+ * backend must be woken; a frontend that sleeps asks to be woken (rsp_event) when half of what is
+ * on its way has been answered, so that both halves work at once, or all of it where both share a
+ * processor: the best of what was tried on either.  Nothing is checked that a peer could do wrong.
  *
  * How it waits.  sleep: in read(2) of a blocking eventfd, at once.  spin: it looks at the ring
  * first, with ring_spin and for the same time as hvsim's halves (drivers/block/disk.py, engine.py),
@@ -96,7 +97,7 @@ static struct counted *counted; /* [0] the frontend's, [1] the backend's */
 static uint8_t *slots, *data, *frames;
 static uint32_t ring_mask;
 static size_t size, pages; /* of a request */
-static int spins, writes;
+static int spins, writes, together; /* on one processor */
 
 static void *slot(uint32_t index)
 {
@@ -252,10 +253,11 @@ static void fill_slot(uint32_t index, uint32_t id, uint64_t sector)
     memcpy(slot(index), &request, sizeof(request));
 }
 
-/* As ring_rearm, for the middle of the `out` requests that are on their way. */
-static uint32_t rearm_half(uint32_t cons, uint32_t out)
+/* As ring_rearm, for so many of the `out` requests that are on their way as it is worth to wake up
+ * for. */
+static uint32_t rearm(uint32_t cons, uint32_t out)
 {
-    ring_store(&shared->rsp_event, cons + (out + 1) / 2);
+    ring_store(&shared->rsp_event, cons + (together ? out : (out + 1) / 2));
     ring_fence();
     return ring_load(&shared->rsp_prod);
 }
@@ -308,7 +310,7 @@ static double frontend(const struct work *work, uint8_t *buffer, int wake, int p
         if (seen == cons) {
             if (look(&looks, &shared->rsp_prod, cons, FRONT_LOOK, &counted[0]))
                 continue;
-            seen = rearm_half(cons, prod - cons);
+            seen = rearm(cons, prod - cons);
             if (seen == cons) {
                 wait_for(wake);
                 continue;
@@ -408,6 +410,7 @@ int main(int argc, char **argv)
     to_front = eventfd(0, EFD_CLOEXEC);
     if (to_back < 0 || to_front < 0)
         die("eventfd");
+    together = strcmp(argv[8], "-") != 0 && strcmp(argv[8], argv[9]) == 0;
     pin(argv[8]);
     peer = fork_peer(argv[9]);
     if (!peer)
