@@ -84,7 +84,7 @@ class Executable:
             raise
         finally:
             os.close(door)
-        self._nodes = NodeServer(dom, ours)
+        self._nodes = NodeServer(dom, ours, variables.get("XENSTORED_PATH"))
         self._pidfd = os.pidfd_open(self.pid)
         dom.vcpu.add_fd(self._pidfd, self._over)
 
@@ -104,7 +104,8 @@ class Executable:
 def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program in a domain; *more* comes last.
 
-    ``HVSIM_DOOR`` is the descriptor through which the node library reaches its kernel.
+    ``HVSIM_DOOR`` is the descriptor through which the node library reaches its kernel,
+    ``HVSIM_DOM0`` where it finds what the machine has in /var/lib/xen and the like.
     """
     values = {
         "PATH": PATH,
@@ -123,6 +124,8 @@ def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, st
     if store is not None:
         values["XENSTORED_PATH"] = store
         values["XENSTORED_RUNDIR"] = os.path.dirname(store)
+    if dom.spec.get("place"):
+        values["HVSIM_DOM0"] = str(dom.spec["place"])
     library = node_library()
     if library is not None:
         values["LD_PRELOAD"] = str(library)
