@@ -17,6 +17,7 @@ from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
 from hvsim.toolstack.store import PATIENCE, Store, open_store
+from hvsim.toolstack.userdata import Userdata
 
 PAGES_PER_MIB: Final = 256
 
@@ -113,6 +114,7 @@ class Guest:
         restarts: how often it was rebuilt after a death.
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
+        complete: it is made, with all its devices; from here on the store says which it has.
         actions: on_* of the config, which a stopping lab overrides.
     """
 
@@ -127,6 +129,7 @@ class Guest:
     failures: int = 0
     born: float = field(default_factory=time.monotonic)
     handled: bool = False
+    complete: bool = False
 
     @property
     def devices(self) -> list[Disk | Nic]:
@@ -147,6 +150,8 @@ class Toolstack:
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
+        place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
+        userdata: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
     """
@@ -163,6 +168,8 @@ class Toolstack:
         self.stopping = False
         self.lost = ""
         self.our_store: Final = not args.get("mourn")
+        self.place: Final = self.run_dir / "dom0"
+        self.userdata: Final = Userdata(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()

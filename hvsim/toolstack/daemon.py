@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, execute, lifecycle, processes
+from hvsim.toolstack import create, execute, lifecycle, processes, script
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -41,7 +41,7 @@ class Verbs:
             name: getattr(self, f"verb_{name}")
             for name in (
                 *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop"),
-                *("exec", "capture"),
+                *("exec", "capture", "hotplug"),
             )
         }
 
@@ -130,6 +130,11 @@ class Verbs:
     async def verb_exec(self, request: dict[str, Any], reply: Reply) -> int:
         """Start a program of the machine in a domain."""
         reply.data = await execute.execute(self._toolstack, request)
+        return 0
+
+    async def verb_hotplug(self, request: dict[str, Any], reply: Reply) -> int:
+        """The usual hotplug script of a device, run by a real xl."""
+        await script.run(self._toolstack, request)
         return 0
 
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
