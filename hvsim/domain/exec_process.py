@@ -12,6 +12,9 @@ A program is not trusted with a person's terminal: whoever holds one can type in
 of its own instead, made here so that it has a name in the domain, whose other end the command gets.
 
 When the command goes, the program goes: SIGHUP, and SIGKILL after a while.
+
+A program of Domain-0 may leave daemons behind (xenwatchdogd does), as on a real host: this process
+goes on being the kernel below them, until the last has ended, or the lab.
 """
 
 from __future__ import annotations
@@ -20,15 +23,19 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from hvsim.domain.domain import Domain
 from hvsim.domain.executable import NOT_EXECUTABLE, CannotRun, Executable
+from hvsim.domain.sandbox import syscalls
 from hvsim.wire.packing import pack, unpack
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the command's socket to take us, and for its descriptors to come."""
+LINGER_STEP: Final = 0.25
+"""Seconds between two looks at what a program of Domain-0 has left behind."""
 HANGUP_GRACE: Final = 2.0
 """Seconds that a program has to end after SIGHUP."""
 _MESSAGE: Final = 256
@@ -74,6 +81,7 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
             os.close(fd)
         dom.wait(lambda: session.status is not None, None, "the end of the program")
         _tell(command, ["exit", session.status])
+    session.linger()
     raise SystemExit(0)
 
 
@@ -106,6 +114,9 @@ class _Session:
         self.status: int | None = None
         self._dom = dom
         self._command = command
+        self._linger = dom.domid == 0
+        if self._linger:
+            self._watch_over()
         self._program = Executable(
             dom,
             [str(word) for word in spec["exec"]],
@@ -114,11 +125,31 @@ class _Session:
             env={str(key): str(value) for key, value in (spec.get("env") or {}).items()},
             terminal=terminal,
             directory=str(spec.get("directory") or "/"),
+            linger=self._linger,
         )
         dom.vcpu.add_fd(command.fileno(), self._listen)
 
     def _ended(self, status: int) -> None:
         self.status = status
+
+    def _watch_over(self) -> None:
+        """What is left behind is ours, and ends when the hypervisor has gone, and with it the lab.
+
+        The kernel's own signal for that would reach us and not them, so we do without it.
+        """
+        syscalls.adopt_orphans()
+        self._dom.hypercall.on_gone = _end_all
+        syscalls.set_death_signal(0)
+
+    def linger(self) -> None:
+        """Stay below the daemons that the program has left, if it has."""
+        if not self._linger:
+            return
+        while self._program.lingers:
+            self._dom.vcpu.block(LINGER_STEP)
+            self._dom.vcpu.dispatch()
+            _reap()
+        self._program.close()
 
     def _listen(self) -> None:
         """Take one message of the command, or note that it has gone."""
@@ -136,6 +167,35 @@ class _Session:
                 self._program.signal(number)
             case _:
                 pass
+
+
+def _reap() -> bool:
+    """Take note of the ends of processes that were left to us; False when none is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end_all() -> NoReturn:
+    """The lab has ended: kill our children, and those of theirs that become ours by it."""
+    deadline = time.monotonic() + HANGUP_GRACE
+    while time.monotonic() < deadline and _reap():
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+    os._exit(1)
+
+
+def _children() -> list[int]:
+    """None where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    pid = os.getpid()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+        return [int(word) for word in file.read().split()]
+    return []
 
 
 def _tell(command: socket.socket, message: list[Any]) -> None:

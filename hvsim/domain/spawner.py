@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from hvsim.domain import compact, spawn_child
+from hvsim.domain import compact, nmi, spawn_child
 from hvsim.domain.sandbox import NAMESPACES, landlock, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_spec import SpecError
@@ -361,6 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The hypervisor may have died before that: then the socket has ended, and we with it.
     syscalls.set_name("hvsim-spawner")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nmi.ignore()
     if os.getpid() != os.getpgrp():
         os.setsid()  # the terminal's signals are the hypervisor's business
     channel = socket.socket(fileno=options.fd)

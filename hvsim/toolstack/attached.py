@@ -62,6 +62,16 @@ async def _refresh(store: Store, guest: Guest, kind: str) -> None:
             guest.nics[devid] = Nic(device, Vif.of_nodes(nodes))
 
 
+def keep_dom0(toolstack: Toolstack) -> None:
+    """Write libxl's record of Domain-0, as xen-init-dom0 does."""
+    info = toolstack.hypervisor.info(0)
+    assert info is not None, "we are it"
+    try:
+        toolstack.userdata.store(0, info.uuid, libxl_json.of_dom0())
+    except OSError as failure:
+        toolstack.dom.log(f"a real xl knows nothing of Domain-0: {failure}")
+
+
 async def keep(toolstack: Toolstack, guest: Guest, kernel: str) -> None:
     """Write libxl's record of a domain that was made."""
     whole = libxl_json.kept(

@@ -83,7 +83,9 @@ async def create_parsed(
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
-        domid = toolstack.hypervisor.create_domain(uuids.UUID(uuid).bytes, config.maxvcpus, pages)
+        domid = toolstack.hypervisor.create_domain(
+            uuids.UUID(uuid).bytes, config.vcpus, config.maxvcpus, pages
+        )
     except HypercallError as failure:
         raise ToolstackError(
             libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),

@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, execute, lifecycle, processes, script
+from hvsim.toolstack import attached, create, execute, lifecycle, processes, script
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -209,6 +209,7 @@ async def _stand_up_dom0(toolstack: Toolstack) -> None:
                     await store.write(f"{dom0}/domid", "0")
                     await store.write(f"{dom0}/name", "Domain-0")
                     await store.write("/local/pool/0/name", "Pool-0")
+                    attached.keep_dom0(toolstack)
                     await store.wait_for(
                         f"{dom0}/control/feature-poweroff", lambda v: v == "1", READY_TIMEOUT
                     )

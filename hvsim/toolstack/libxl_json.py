@@ -111,6 +111,12 @@ def nic_understood(vif: VifConfig, devid: int) -> Json:
     return entry | {key: value for key, value in values.items() if value}
 
 
+def of_dom0() -> Json:
+    """What xen-init-dom0 writes of Domain-0, which nobody has configured."""
+    b_info: Json = {"sched_params": {}, "type.pv": {}, "arch_arm": {}, "arch_x86": {}}
+    return {"c_info": {"type": "pv", "name": "Domain-0"}, "b_info": b_info}
+
+
 # ---- what is kept of a domain that was made -----------------------------------------------------
 
 

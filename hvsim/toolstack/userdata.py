@@ -66,6 +66,7 @@ class Userdata:
 
     def store(self, domid: int, uuid: str, config: dict[str, Any]) -> None:
         """Write it, in one step for every reader.  Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         new = self._path("n", domid, uuid, CONFIG)
         # libxl writes the zero that ends its text as well, and wants one.
         new.write_bytes(json.dumps(config, indent=4).encode() + b"\n\0")

@@ -93,6 +93,11 @@ class NodeServer:
         self._pool = GrefPool(dom, self._ports)
         dom.vcpu.add_fd(door.fileno(), self._knocked)
 
+    @property
+    def open_door(self) -> bool:
+        """Whether a process of the program is left."""
+        return self._door.fileno() >= 0 and not node.hung_up(self._door)
+
     def close(self) -> None:
         """The program has ended: what it left is taken back, and its peers are told."""
         self._close_door()
