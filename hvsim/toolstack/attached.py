@@ -8,15 +8,18 @@ about to act on devices that may have changed asks :func:`refresh` first.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.toolstack import device as devices
 from hvsim.toolstack import libxl_json
+from hvsim.toolstack.config import DiskConfig, VifConfig
 from hvsim.toolstack.context import Disk, Guest, Nic
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import Vbd, Vif, domain_path, libxl_path
+from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path, libxl_path
 
 if TYPE_CHECKING:
+    from hvsim.toolstack.config import DomainConfig
     from hvsim.toolstack.context import Toolstack
     from hvsim.toolstack.store import Store
 
@@ -27,9 +30,11 @@ _KEYS: Final = {
 }
 
 
-async def refresh(toolstack: Toolstack, store: Store) -> None:
-    """Bring what is known of every guest in line with the store: its devices and its name."""
-    guests = [guest for guest in toolstack.guests.values() if guest.complete and not guest.handled]
+async def refresh(toolstack: Toolstack, store: Store, one: Guest | None = None) -> None:
+    """Bring what is known of every guest, or of *one*, in line with the store: its devices and
+    its name."""
+    known = [guest for guest in toolstack.guests.values() if not guest.handled]
+    guests = [guest for guest in ([one] if one is not None else known) if guest.complete]
     names = await store.read_many(f"{domain_path(guest.domid)}/name" for guest in guests)
     for guest, name in zip(guests, names, strict=True):
         if name:
@@ -60,6 +65,51 @@ async def _refresh(store: Store, guest: Guest, kind: str) -> None:
             guest.disks[devid] = Disk(device, Vbd.of_nodes(nodes))
         else:
             guest.nics[devid] = Nic(device, Vif.of_nodes(nodes))
+
+
+def config_now(guest: Guest) -> DomainConfig:
+    """The config of a guest as it is now: what it is built from when it reboots, as xl does
+    (reload_domain_config)."""
+    return replace(
+        guest.config,
+        name=guest.name,
+        disks=tuple(_disk_config(disk) for disk in guest.disks.values()),
+        vifs=tuple(_vif_config(nic) for nic in guest.nics.values()),
+    )
+
+
+def _backend(device: Device) -> str | None:
+    return str(device.backend_domid) if device.backend_domid else None
+
+
+def _disk_config(disk: Disk) -> DiskConfig:
+    vbd = disk.vbd
+    return DiskConfig(
+        vdev=vbd.vdev,
+        target=vbd.target,
+        format=vbd.format,
+        readonly=vbd.readonly,
+        backend=_backend(disk.device),
+        backendtype=vbd.backendtype,
+        cdrom=vbd.cdrom,
+        script=vbd.own_script,
+        discard=vbd.discard,
+    )
+
+
+def _vif_config(nic: Nic) -> VifConfig:
+    vif = nic.vif
+    return VifConfig(
+        mac=vif.mac,
+        bridge=vif.bridge,
+        ip=vif.ip,
+        rate=vif.rate,
+        backend=_backend(nic.device),
+        script=vif.own_script,
+        ifname=vif.ifname,
+        mtu=vif.mtu,
+        gatewaydev=vif.gatewaydev,
+    )
 
 
 def keep_dom0(toolstack: Toolstack) -> None:
