@@ -19,6 +19,9 @@ SYSCTL: Final = Layout("head of struct xen_sysctl", [("cmd", "I"), ("interface_v
 """Its head only; the whole is SYSCTL_SIZE."""
 SYSCTL_SIZE: Final = 136
 
+MULTICALL_ENTRY: Final = Layout(
+    "struct multicall_entry", [("op", "Q"), ("result", "Q"), ("args", "6Q")]
+)
 GETDOMAININFOLIST: Final = Layout(
     "struct xen_sysctl_getdomaininfolist",
     [("first_domain", "H"), ("max_domains", "I"), ("buffer", "Q"), ("num_domains", "I")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.event_channel import (
     STATUS,
@@ -25,7 +25,13 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_memory_op,
     HYPERVISOR_sched_op,
 )
-from hvsim.abi.memory import XENMEM_current_reservation, XENMEM_maximum_reservation
+from hvsim.abi.memory import (
+    XENMEM_current_reservation,
+    XENMEM_get_sharing_freed_pages,
+    XENMEM_get_sharing_shared_pages,
+    XENMEM_get_vnumainfo,
+    XENMEM_maximum_reservation,
+)
 from hvsim.abi.sched import (
     REMOTE_SHUTDOWN,
     WATCHDOG,
@@ -37,6 +43,8 @@ from hvsim.domain.nodes.caller import Caller
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
+
+_RESERVATIONS: Final = (XENMEM_current_reservation, XENMEM_maximum_reservation)
 
 
 def event_channel_op(dom: Domain, caller: Caller, args: list[int]) -> int:
@@ -60,9 +68,14 @@ def event_channel_op(dom: Domain, caller: Caller, args: list[int]) -> int:
 def memory_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     """(command, argument)"""
     cmd, where = args[0], args[1]
-    if cmd not in (XENMEM_current_reservation, XENMEM_maximum_reservation):
+    if cmd in (XENMEM_get_sharing_freed_pages, XENMEM_get_sharing_shared_pages):
+        return 0  # nothing is shared behind domains' backs
+    if cmd not in (*_RESERVATIONS, XENMEM_get_vnumainfo):
         raise OSError(errno.ENOSYS, f"memory_op {cmd}")
     (domid,) = struct.unpack("<H", caller.read(where, 2))
+    if cmd == XENMEM_get_vnumainfo:
+        dom.hypercall.call(HYPERVISOR_memory_op, XENMEM_current_reservation, domid)
+        raise OSError(errno.EOPNOTSUPP, f"d{domid} has no NUMA nodes of its own")
     return int(dom.hypercall.call(HYPERVISOR_memory_op, cmd, domid)[0])
 
 
