@@ -16,7 +16,8 @@
  *   geteuid        in dom0 the lab's owner is root (xenconsoled ends otherwise); the kernel goes on
  *                  judging by who it is
  *
- * Only absolute paths are looked at, as they are written.
+ * Paths are looked at as they are written, from the root or the working directory; not those from
+ * another directory that a program has open.
  */
 #define _GNU_SOURCE
 #include "nodes.h"
@@ -30,6 +31,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -66,9 +68,50 @@ static int is_xens(const char *name)
     return strncmp(name, "xen", 3) == 0 || strcmp(name, "xl") == 0;
 }
 
+/* The working directory, when a path from there may lead to one of the roots (mkdir -p goes down
+ * step by step); else NULL.  It is asked for anew after each chdir. */
+static int unknown_directory = 1;
+
+static const char *directory(void)
+{
+    static char where[64];
+
+    if (__atomic_exchange_n(&unknown_directory, 0, __ATOMIC_ACQ_REL)) {
+        char now[64] = "";
+
+        if (RAW2(SYS_getcwd, now, sizeof(now)) <= 0 || now[0] != '/'
+            || (now[1] && strcmp(now, "/run") != 0 && strcmp(now, "/run/lock") != 0
+                && strcmp(now, "/var") != 0 && strncmp(now, "/var/", 5) != 0))
+            now[0] = 0;
+        memcpy(where, now, sizeof(where));
+    }
+    return where[0] ? where : NULL;
+}
+
+static const char *from_root(const char *path, char buffer[PLACED_MAX]);
+
 const char *placed(const char *path, char buffer[PLACED_MAX])
 {
-    if (!lab() || !path || path[0] != '/' || (path[1] != 'v' && path[1] != 'r'))
+    char whole[PLACED_MAX];
+    const char *where, *there;
+
+    if (!lab() || !path || !*path)
+        return path;
+    if (path[0] == '/')
+        return from_root(path, buffer);
+    where = directory();
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    if (!where || snprintf(whole, sizeof(whole), "%s/%s", where[1] ? where : "", path) >= PLACED_MAX)
+        return path;
+    there = from_root(whole, buffer);
+    return there == whole ? path : there;
+}
+
+/* The same for one from the root; itself when it is none of Xen's. */
+static const char *from_root(const char *path, char buffer[PLACED_MAX])
+{
+    if (path[1] != 'v' && path[1] != 'r')
         return path;
     for (size_t i = 0; i < sizeof(roots) / sizeof(*roots); i++) {
         size_t size = strlen(roots[i].from);
@@ -103,7 +146,6 @@ ONE(int, remove, (const char *path), (there))
 ONE(int, mkdir, (const char *path, mode_t mode), (there, mode))
 ONE(int, mkdirat, (int folder, const char *path, mode_t mode), (folder, there, mode))
 ONE(int, mkfifo, (const char *path, mode_t mode), (there, mode))
-ONE(int, chdir, (const char *path), (there))
 ONE(int, chmod, (const char *path, mode_t mode), (there, mode))
 ONE(int, fchmodat, (int folder, const char *path, mode_t mode, int flags),
     (folder, there, mode, flags))
@@ -125,6 +167,23 @@ ONE(int, glob, (const char *restrict path, int flags, int (*failed)(const char *
                 glob_t *restrict found), (there, flags, failed, found))
 ONE(int, glob64, (const char *restrict path, int flags, int (*failed)(const char *, int),
                   glob64_t *restrict found), (there, flags, failed, found))
+
+EXPORT int chdir(const char *path)
+{
+    PLACE(there, path);
+    int done = REAL(chdir)(there);
+
+    __atomic_store_n(&unknown_directory, 1, __ATOMIC_RELEASE);
+    return done;
+}
+
+EXPORT int fchdir(int fd)
+{
+    int done = REAL(fchdir)(fd);
+
+    __atomic_store_n(&unknown_directory, 1, __ATOMIC_RELEASE);
+    return done;
+}
 
 /* ---- two paths; what a symbolic link says is left as it is ---- */
 
