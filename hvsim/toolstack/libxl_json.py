@@ -19,12 +19,15 @@ INVALID_DOMID: Final = 0xFFFF_FFFF
 """A number that is to be chosen when the domain is made; libxl keeps it so."""
 _DEFAULT_ACTION: Final = "destroy"
 _ACTIONS: Final = ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")
+_LIBXLS: Final = {"rename-restart": "restart_rename"}
+"""What libxl calls otherwise than xl.cfg."""
 
 Json = dict[str, Any]
 
 
 def understood(config: DomainConfig, kernel: str | None = None) -> Json:
-    """What xl understood of a config file (``xl create -n -d``), but for a uuid that it drew.
+    """What xl understood of a config file (``xl create -n -d``), but for a uuid that it drew; with
+    libxl's defaults for memory and vCPUs.
 
     Args:
         kernel: what stands for one when the config has a program of ours in its place.
@@ -61,7 +64,7 @@ def understood(config: DomainConfig, kernel: str | None = None) -> Json:
 
 def _actions(config: DomainConfig) -> Json:
     chosen = {**config.actions, "on_soft_reset": "soft_reset"}
-    named = ((key, chosen[key].replace("-", "_")) for key in _ACTIONS)
+    named = ((key, _LIBXLS.get(chosen[key], chosen[key].replace("-", "_"))) for key in _ACTIONS)
     return {key: value for key, value in named if value != _DEFAULT_ACTION}
 
 
@@ -144,7 +147,7 @@ def kept(config: DomainConfig, uuid: str, kernel: str, disks: list[Disk], nics: 
         listed = list(entries)
         if listed:
             whole[key] = listed
-    return {**whole, **{key: whole.pop(key) for key in _ACTIONS if key in whole}}
+    return _actions_last(whole)
 
 
 def disk_kept(disk: Disk) -> Json:
@@ -201,4 +204,10 @@ def with_device(whole: Json, kind: str, key: object, entry: Json | None) -> Json
     if not entries:
         return changed
     changed[kind] = entries
-    return {**changed, **{key: changed.pop(key) for key in _ACTIONS if key in changed}}
+    return _actions_last(changed)
+
+
+def _actions_last(whole: Json) -> Json:
+    """What is done at a domain's end stands at the end."""
+    others = {key: value for key, value in whole.items() if key not in _ACTIONS}
+    return others | {key: whole[key] for key in _ACTIONS if key in whole}

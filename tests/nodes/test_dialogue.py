@@ -152,9 +152,9 @@ def test_the_end_of_an_unknown_watch_is_in_order() -> None:
 def test_a_watch_that_the_store_refuses_is_the_errno_of_the_write() -> None:
     dialogue = Dialogue()
     dialogue.write(message(WATCH, b"a//b\0t\0"))
-    assert dialogue.waiting
+    waiting = [dialogue.waiting]
     answer(dialogue, asked(dialogue), b"E2BIG\0", ERROR)
-    assert not dialogue.waiting
+    assert [*waiting, dialogue.waiting] == [True, False]
     with pytest.raises(Refused) as refusal:
         dialogue.outcome()
     assert refusal.value.errno == errno.E2BIG

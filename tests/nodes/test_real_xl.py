@@ -239,7 +239,7 @@ def test_a_vcpu_is_pinned(dom0: Dom0, xl: Callable[..., str]) -> None:
 
     def allowed() -> str:
         text = Path(f"/proc/{pid}/status").read_text()
-        return re.findall(r"Cpus_allowed_list:\s+(.*)", text)[0]
+        return str(re.findall(r"Cpus_allowed_list:\s+(.*)", text)[0])
 
     before = allowed()
     status, _, _ = dom0.run("xl", "vcpu-pin", "g", "0", "1", "0")
