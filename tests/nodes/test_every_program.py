@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.nodes.conftest import Dom0
+from tests.support.dom0_lab import Dom0
 
 pytestmark = pytest.mark.interop
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.conftest import Dom0
+from tests.support.dom0_lab import Dom0
 
 MACHINES = ("/var/lib", "/var/run", "/run", "/var/log", "/var/lock", "/run/lock", "/var/lib/xen")
 

@@ -12,10 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.conftest import Dom0
+from tests.support.dom0_lab import Dom0, dom0_lab
 
 pytestmark = pytest.mark.interop
 TIMEOUT = 30.0
+
+
+@pytest.fixture(scope="module")
+def dom0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dom0]:
+    """A lab of this module's own: domains die in it, and are made anew."""
+    with dom0_lab(tmp_path_factory.mktemp("xl")) as lab:
+        yield lab
 
 
 @pytest.fixture

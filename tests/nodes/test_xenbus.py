@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.conftest import Dom0
 from tests.nodes.running import build
+from tests.support.dom0_lab import Dom0
 
 pytestmark = pytest.mark.interop
 

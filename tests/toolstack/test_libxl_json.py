@@ -18,7 +18,7 @@ from hvsim.toolstack.context import Disk, Nic
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import Device, Vbd, Vif
 from hvsim.toolstack.userdata import Userdata
-from tests.nodes.conftest import Dom0, dom0  # noqa: F401  (the lab of the real programs)
+from tests.support.dom0_lab import Dom0
 
 UUID = "13799b06-1a2d-4726-b339-b2bcccf4ce53"
 
@@ -119,7 +119,7 @@ def test_what_is_kept_of_a_guest_is_what_a_real_host_keeps() -> None:
 
 @pytest.mark.interop
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_real_xl_understands_the_same(dom0: Dom0, name: str) -> None:  # noqa: F811
+def test_the_real_xl_understands_the_same(dom0: Dom0, name: str) -> None:
     """`xl create -n -d` of the installed xl is the judge; the bridge is one that libxl fills in.
 
     Seen red with a key left out, and with keys in another order.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +57,19 @@ class Dom0:
         return output
 
 
-@pytest.fixture(scope="session")
-def dom0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dom0]:
-    """The lab; what a test changes in it, it puts back."""
+@contextmanager
+def dom0_lab(folder: Path) -> Iterator[Dom0]:
+    """Such a lab, within the block; *folder* is one that nobody else uses."""
     library()
-    folder = tmp_path_factory.mktemp("dom0")
     (folder / "lab.toml").write_text(LAB, encoding="utf-8")
     with commands() as made:
         made.ok("up", "--quiet", str(folder / "lab.toml"))
         yield Dom0(made, folder)
         made.ok("down")
+
+
+@pytest.fixture(scope="session")
+def dom0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dom0]:
+    """One for all tests: what a test changes it puts back, and no domain gets a new number."""
+    with dom0_lab(tmp_path_factory.mktemp("dom0")) as lab:
+        yield lab
