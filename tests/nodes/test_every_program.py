@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Final
 
 import pytest
 
+from tests.support import optional
 from tests.support.dom0_lab import Dom0
 
 pytestmark = pytest.mark.interop
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "real-programs.md"
 PACKAGES: Final = ("xen-utils-4.17", "xen-utils-common", "xenstore-utils")
-FOLDERS: Final = {"lib": "/usr/lib/xen-4.17/bin", "common": "/usr/lib/xen-common/bin"}
 PATH: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 ROW: Final = re.compile(r"\| (.+?) \| `(.+?)` \| (.+?) \| (\d+) \| (?:`(.*)`)? ?\| .*\|")
 SECONDS: Final = 10
@@ -34,12 +33,13 @@ class Row:
     status: int
     says: str
 
-    @property
-    def argv(self) -> str:
-        """The command with its directories as they are."""
-        return re.sub(
-            r"(^|\s)(lib|common)/", lambda match: f"{match[1]}{FOLDERS[match[2]]}/", self.command
-        )
+
+def folders() -> dict[str, Path]:
+    """What the table calls lib and common.  Skips the test without the packages."""
+    lib = Path(optional.xen_program("lsevtchn")).parent
+    for program in ("xl", "xen-detect", "xenstore-ls"):
+        optional.program(program)
+    return {"lib": lib, "common": lib.parents[1] / "xen-common/bin"}
 
 
 def rows() -> list[Row]:
@@ -57,16 +57,17 @@ def rows() -> list[Row]:
 
 def installed() -> set[str]:
     """The programs of the packages, named as the table names them.  Skips the test without them."""
-    if shutil.which("dpkg") is None:
-        pytest.skip("no dpkg on this machine: whose a program is cannot be told")
-    done = subprocess.run(["dpkg", "-L", *PACKAGES], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"not installed (Debian: {', '.join(PACKAGES)})")
+    where = folders()
+    command = ["dpkg", "-L", *PACKAGES]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("dpkg knows none of these packages: whose a program is cannot be told")
     found = set()
     for line in done.stdout.splitlines():
         folder, _, name = line.rpartition("/")
-        for short, whole in FOLDERS.items():
-            if folder == whole:
+        for short, whole in where.items():
+            if folder == str(whole):
                 found.add(f"{short}/{name}")
         if folder in PATH:
             found.add(name)
@@ -82,9 +83,13 @@ def test_the_table_has_every_program() -> None:
 def script(all_rows: list[Row]) -> str:
     """All of them one after the other; errors come last when there are any."""
     lines = []
+    where = folders()
     for number, row in enumerate(all_rows):
+        argv = re.sub(
+            r"(^|\s)(lib|common)/", lambda match: f"{match[1]}{where[match[2]]}/", row.command
+        )
         lines += [
-            f"timeout {SECONDS} {row.argv} >out.{number} 2>err.{number} </dev/null",
+            f"timeout {SECONDS} {argv} >out.{number} 2>err.{number} </dev/null",
             f'echo "{MARK} {number} $?"',
             f"if grep -q '[^[:space:]]' err.{number}; then cat err.{number}; "
             f"else cat out.{number}; fi; echo",

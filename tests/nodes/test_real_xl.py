@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import optional
 from tests.support.dom0_lab import Dom0, dom0_lab
 
 pytestmark = pytest.mark.interop
@@ -28,8 +28,7 @@ def dom0(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dom0]:
 @pytest.fixture
 def xl(dom0: Dom0) -> Callable[..., str]:
     """The real xl; skips the test where it is not installed."""
-    if shutil.which("xl", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("no xl on this machine (Debian: xen-utils-4.17, xen-utils-common)")
+    optional.program("xl")
     return lambda *words: dom0.ok("xl", *words)
 
 
@@ -332,9 +331,7 @@ def test_create_n_understands_a_config(dom0: Dom0, xl: Callable[..., str]) -> No
 def test_what_it_cannot_do_it_refuses(dom0: Dom0, xl: Callable[..., str]) -> None:
     """And names the true cause; the guest goes on."""
     config = dom0.folder / "r.cfg"
-    kernel = next(iter(sorted(Path("/usr/lib").glob("xen-4.*/boot/xen-shim"))), None)
-    if kernel is None:
-        pytest.skip("no xen-shim on this machine (Debian: xen-utils-4.17)")
+    kernel = Path(optional.xen_program("xl")).parents[1] / "boot/xen-shim"  # of the same package
     config.write_text(f'name = "r"\nkernel = "{kernel}"\nmemory = 32\n', encoding="utf-8")
     for words, status, said in (
         (("create", str(config)), 3, "domain creation fail: Function not implemented"),

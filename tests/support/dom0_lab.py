@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.running import library
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -60,7 +60,7 @@ class Dom0:
 @contextmanager
 def dom0_lab(folder: Path) -> Iterator[Dom0]:
     """Such a lab, within the block; *folder* is one that nobody else uses."""
-    library()
+    optional.node_library()
     (folder / "lab.toml").write_text(LAB, encoding="utf-8")
     with commands() as made:
         made.ok("up", "--quiet", str(folder / "lab.toml"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from hvsim.toolstack.context import Disk, Nic
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import Device, Vbd, Vif
 from hvsim.toolstack.userdata import Userdata
+from tests.support import optional
 from tests.support.dom0_lab import Dom0
 
 UUID = "13799b06-1a2d-4726-b339-b2bcccf4ce53"
@@ -124,8 +124,7 @@ def test_the_real_xl_understands_the_same(dom0: Dom0, name: str) -> None:
 
     Seen red with a key left out, and with keys in another order.
     """
-    if shutil.which("xl", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("no xl on this machine (Debian: xen-utils-4.17, xen-utils-common)")
+    optional.program("xl")
     file = dom0.folder / f"json-{name}.cfg"
     file.write_text(CONFIGS[name], encoding="utf-8")
     _, output, _ = dom0.run("xl", "create", "-n", "-d", str(file))
