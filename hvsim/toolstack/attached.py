@@ -117,7 +117,7 @@ def keep_dom0(toolstack: Toolstack) -> None:
     info = toolstack.hypervisor.info(0)
     assert info is not None, "we are it"
     try:
-        toolstack.userdata.store(0, info.uuid, libxl_json.of_dom0())
+        toolstack.libxl_files.store(0, info.uuid, libxl_json.of_dom0())
     except OSError as failure:
         toolstack.dom.log(f"a real xl knows nothing of Domain-0: {failure}")
 
@@ -128,8 +128,8 @@ async def keep(toolstack: Toolstack, guest: Guest, kernel: str) -> None:
         guest.config, guest.uuid, kernel, list(guest.disks.values()), list(guest.nics.values())
     )
     try:
-        async with toolstack.userdata.locked(guest.domid, guest.uuid):
-            toolstack.userdata.store(guest.domid, guest.uuid, whole)
+        async with toolstack.libxl_files.locked(guest.domid, guest.uuid):
+            toolstack.libxl_files.store(guest.domid, guest.uuid, whole)
     except (OSError, ToolstackError) as failure:
         toolstack.dom.log(f"{guest.name}: a real xl cannot attach devices to it: {failure}")
 
@@ -138,15 +138,15 @@ async def keep_devices(
     toolstack: Toolstack, guest: Guest, attached: Iterable[Disk | Nic], *, gone: bool = False
 ) -> None:
     """Note devices that were attached or moved, or that are *gone*, in libxl's record."""
-    userdata = toolstack.userdata
+    files = toolstack.libxl_files
     try:
-        async with userdata.locked(guest.domid, guest.uuid):
-            whole = userdata.load(guest.domid, guest.uuid)
+        async with files.locked(guest.domid, guest.uuid):
+            whole = files.load(guest.domid, guest.uuid)
             if whole is None:
                 return
             for one in attached:
                 whole = _noted(whole, one, gone)
-            userdata.store(guest.domid, guest.uuid, whole)
+            files.store(guest.domid, guest.uuid, whole)
     except (OSError, ToolstackError) as failure:
         toolstack.dom.log(f"{guest.name}: what a real xl knows of its devices is old: {failure}")
 

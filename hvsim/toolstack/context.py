@@ -16,8 +16,8 @@ from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.libxl_files import LibxlFiles
 from hvsim.toolstack.store import PATIENCE, Store, open_store
-from hvsim.toolstack.userdata import Userdata
 
 PAGES_PER_MIB: Final = 256
 
@@ -151,7 +151,7 @@ class Toolstack:
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
         place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
-        userdata: what libxl keeps of each domain, there.
+        libxl_files: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
     """
@@ -169,7 +169,7 @@ class Toolstack:
         self.lost = ""
         self.our_store: Final = not args.get("mourn")
         self.place: Final = self.run_dir / "dom0"
-        self.userdata: Final = Userdata(self.place / "var/lib/xen")
+        self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()

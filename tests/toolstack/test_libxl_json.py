@@ -16,7 +16,7 @@ from hvsim.toolstack.config import parse_config
 from hvsim.toolstack.context import Disk, Nic
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import Device, Vbd, Vif
-from hvsim.toolstack.userdata import Userdata
+from hvsim.toolstack.libxl_files import LibxlFiles
 from tests.support import optional
 from tests.support.dom0_lab import Dom0
 
@@ -204,7 +204,7 @@ def test_libxls_lock_is_kept(tmp_path: Path) -> None:
 
     Red without the look whether the locked file is still the one that is there.
     """
-    userdata = Userdata(tmp_path)
+    files = LibxlFiles(tmp_path)
     path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
     order: list[str] = []
 
@@ -218,7 +218,7 @@ def test_libxls_lock_is_kept(tmp_path: Path) -> None:
 
     async def ours() -> None:
         await anyio.sleep(0.01)
-        async with userdata.locked(3, UUID):
+        async with files.locked(3, UUID):
             order.append("ours")
             assert path.exists()
 
@@ -235,13 +235,13 @@ def test_libxls_lock_is_kept(tmp_path: Path) -> None:
 def test_who_keeps_the_lock_is_complained_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hvsim.toolstack.userdata.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("hvsim.toolstack.libxl_files.LOCK_TIMEOUT", 0.05)
     path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)
 
     async def take() -> None:
-        async with Userdata(tmp_path).locked(3, UUID):
+        async with LibxlFiles(tmp_path).locked(3, UUID):
             pass
 
     with pytest.raises(ToolstackError, match=r"a program holds .*domain-userdata-lock"):
@@ -250,15 +250,15 @@ def test_who_keeps_the_lock_is_complained_of(
 
 
 def test_what_is_kept_ends_as_libxl_wants_it(tmp_path: Path) -> None:
-    userdata = Userdata(tmp_path)
-    userdata.store(3, UUID, {"a": 1})
+    files = LibxlFiles(tmp_path)
+    files.store(3, UUID, {"a": 1})
     path = tmp_path / f"userdata-d.3.{UUID}.libxl-json"
     assert path.read_bytes().endswith(b"}\n\0")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert userdata.load(3, UUID) == {"a": 1}
+    assert files.load(3, UUID) == {"a": 1}
     (tmp_path / f"userdata-d.3.{UUID}.xl").write_text("config")
     (tmp_path / f"userdata-d.33.{UUID}.xl").write_text("another's")
-    userdata.destroy(3, UUID)
+    files.destroy(3, UUID)
     assert [one.name for one in tmp_path.iterdir()] == [f"userdata-d.33.{UUID}.xl"]
     path.write_bytes(b"no json")
-    assert userdata.load(3, UUID) is None
+    assert files.load(3, UUID) is None

@@ -28,7 +28,7 @@ LOCK_TIMEOUT: Final = 10.0
 _LOOK: Final = 0.005
 
 
-class Userdata:
+class LibxlFiles:
     """The files of all domains of a lab.
 
     Args:
