@@ -7,7 +7,8 @@ from hvsim.lab.choose import choose
 
 HELP = """Run a program of this machine in a domain: with the domain's network, its rights in
 xenstore, and Xen's device nodes. Its exit status is that of the program (128 + n after signal n;
-127: there is no such program). It ends with this command, with the domain, or with the lab."""
+127: there is no such program). It ends with this command, with the domain, or with the lab; what
+a program of Domain-0 has put into the background ends with the lab."""
 EXAMPLE = """  hvsim exec web-frontend -- ping -c 3 db-primary
   hvsim exec web-frontend -- xenstore-ls
   hvsim exec Domain-0 -- xl list

@@ -259,8 +259,9 @@ static void device(void)
     close(fd);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argv;
     too_long();
     pieces();
     shared();
@@ -268,5 +269,8 @@ int main(void)
     transactions();
     device();
     printf("done 0\n");
+    fflush(stdout);
+    if (argc > 1)
+        pause();    /* a domain lives as long as its program */
     return 0;
 }
