@@ -200,10 +200,7 @@ def test_devices_come_and_go() -> None:
 
 
 def test_libxls_lock_is_kept(tmp_path: Path) -> None:
-    """Whoever has the file locked has the domain; the file goes with the lock.
-
-    Red without the look whether the locked file is still the one that is there.
-    """
+    """Whoever has the file locked has the domain; the file goes with the lock."""
     files = LibxlFiles(tmp_path)
     path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
     order: list[str] = []
@@ -230,6 +227,33 @@ def test_libxls_lock_is_kept(tmp_path: Path) -> None:
     anyio.run(both)
     assert order == ["theirs", "ours"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_on_a_file_that_has_gone_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had the lock removes the file, and somebody else has it open by then.
+
+    Red without the look whether the locked file is still the one that is there.
+    """
+    path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
+    real, calls = fcntl.flock, 0
+
+    def flock(fd: int, operation: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            path.unlink()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    async def ours() -> None:
+        async with LibxlFiles(tmp_path).locked(3, UUID):
+            assert path.exists()
+
+    anyio.run(ours)
+    assert calls == 2
 
 
 def test_who_keeps_the_lock_is_complained_of(
