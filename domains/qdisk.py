@@ -25,6 +25,7 @@ from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.drivers import devd
 
 ROOT: Final = "backend/qdisk"
 CLOSE_TIMEOUT: Final = 5.0
@@ -43,6 +44,7 @@ def main(dom: Domain) -> None:
     dom.starting()
     service = Service(dom, [str(word) for word in dom.args["exec"]])
     dom.store.watch(ROOT, service.look)
+    devd.serve(dom)
     dom.ready()
     dom.wait(
         lambda: dom.shutdown_requested is not None or bool(service.failure),

@@ -16,6 +16,7 @@ from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.libxl_files import LibxlFiles
 from hvsim.toolstack.names import number
 from hvsim.toolstack.store import PATIENCE, Store, open_store
 
@@ -119,6 +120,7 @@ class Guest:
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
         started: set when its first process runs, or could not be made; then *failure* says why.
+        complete: it is made, with all its devices; from here on the store says which it has.
         actions: on_* of the config, which a stopping lab overrides.
     """
 
@@ -135,6 +137,7 @@ class Guest:
     handled: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     failure: str = ""
+    complete: bool = False
 
     @property
     def devices(self) -> list[Disk | Nic]:
@@ -155,6 +158,8 @@ class Toolstack:
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
+        place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
+        libxl_files: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
         look: act upon domains that have stopped meanwhile.
@@ -172,6 +177,8 @@ class Toolstack:
         self.stopping = False
         self.lost = ""
         self.our_store: Final = not args.get("mourn")
+        self.place: Final = self.run_dir / "dom0"
+        self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()

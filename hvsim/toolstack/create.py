@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, device_model, layout, nic, starting
+from hvsim.toolstack import attached, builder, device, device_model, layout, nic, starting
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -90,7 +90,9 @@ async def create_parsed(
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
-        domid = toolstack.hypervisor.create_domain(uuids.UUID(uuid).bytes, config.maxvcpus, pages)
+        domid = toolstack.hypervisor.create_domain(
+            uuids.UUID(uuid).bytes, config.vcpus, config.maxvcpus, pages
+        )
     except HypercallError as failure:
         raise ToolstackError(
             libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),
@@ -161,6 +163,8 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             ) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
+    guest.complete = True
+    await attached.keep(toolstack, guest, kernel_of(guest))
     if request.paused:
         guest.started.set()
     elif not hasty:
@@ -219,9 +223,13 @@ async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
         guest.nics[devid] = planned
 
 
+def kernel_of(guest: Guest) -> str:
+    """What the store and libxl's records call its kernel."""
+    return guest.config.kernel or builder.program_of(guest.config, guest.request)
+
+
 def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
     config = guest.config
-    kernel = config.kernel or builder.program_of(config, guest.request)
     return layout.built(
         Build(
             domid=guest.domid,
@@ -232,7 +240,7 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
             maxvcpus=config.maxvcpus,
             store_gfn=wires.store_gfn,
             store_port=wires.store_port,
-            kernel=kernel,
+            kernel=kernel_of(guest),
             ramdisk=config.ramdisk,
             cmdline=config.cmdline,
             start_time=time.time(),
