@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from hvsim.lab.control import TIMEOUT, Control, ControlError
+from hvsim.speak import note
 
 
 def main() -> int:
@@ -16,15 +17,15 @@ def main() -> int:
     action = sys.argv[1] if len(sys.argv) > 1 else ""
     place, path = os.environ.get("HVSIM_DOM0"), os.environ.get("XENBUS_PATH")
     if not place or not path or not action:
-        print("script: libxl runs this, with XENBUS_PATH and an action", file=sys.stderr)
+        note("script: libxl runs this, with XENBUS_PATH and an action")
         return 1
     try:
         with Control(Path(place).parent / "control") as control:
             answer = control.request("hotplug", patience=TIMEOUT, path=path, action=action)
     except ControlError as failure:
-        print(f"script: {failure}", file=sys.stderr)
+        note(f"script: {failure}")
         return 1
-    sys.stderr.write(answer.err)
+    note(answer.err)
     return 1 if answer.exit else 0
 
 
