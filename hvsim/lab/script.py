@@ -25,7 +25,8 @@ def main() -> int:
     except ControlError as failure:
         note(f"script: {failure}")
         return 1
-    note(answer.err)
+    if answer.err:
+        note(answer.err)
     return 1 if answer.exit else 0
 
 
