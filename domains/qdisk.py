@@ -26,6 +26,7 @@ from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.drivers import devd
 
 ROOT: Final = "backend/qdisk"
 CLOSE_TIMEOUT: Final = 5.0
@@ -45,6 +46,7 @@ def main(dom: Domain) -> None:
     service = Service(dom, [str(word) for word in dom.args["exec"]])
     dom.store.watch(ROOT, service.look)
     dom.store.write(SERVES_KEY, "qdisk")
+    devd.serve(dom)
     dom.ready()
     dom.wait(
         lambda: dom.shutdown_requested is not None or bool(service.failure),

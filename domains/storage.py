@@ -7,6 +7,7 @@ the domain was given files for, until it is told to shut down.
 from __future__ import annotations
 
 from hvsim.domain import Domain
+from hvsim.drivers import devd
 from hvsim.drivers.block.hotplug import HotplugBlockBack
 
 
@@ -14,6 +15,7 @@ def main(dom: Domain) -> None:
     """Serve disks."""
     dom.starting()
     HotplugBlockBack.register(dom)
+    devd.serve(dom)
     dom.ready()
     dom.serve()
     # Frontends have been told by the toolstack or find out; images are closed in order, so that

@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        say(text(found))
+        say(*text(found))
     return 0
 
 
-def text(found: dict[str, Any]) -> str:
-    """The household for a reader."""
+def text(found: dict[str, Any]) -> list[str]:
+    """The household for a reader, line by line."""
     rows: list[tuple[object, ...]] = [
         (
             "-" if row["domid"] is None else row["domid"],
@@ -73,7 +73,7 @@ def text(found: dict[str, Any]) -> str:
         ]
     lines = [
         f"lab {found['lab']}",
-        table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),
+        *table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),
     ]
     for wait in found["waits"]:
         count = wait.get("unanswered")
@@ -89,7 +89,7 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"not everything could be told: {unknown}")
     if found["lost"]:
         lines.append(found["lost"])
-    return "\n".join(lines)
+    return lines
 
 
 def _devices(row: dict[str, Any], *, known: bool) -> str:
@@ -110,5 +110,5 @@ def _walls(row: dict[str, Any]) -> str:
         return "trusted"
     if row["role"] == "process":
         return "?"
-    missing = row.get("missing")
+    missing = row.get("walls")
     return "without " + ", ".join(missing) if missing else "all"

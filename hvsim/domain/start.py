@@ -28,10 +28,12 @@ from hvsim.abi.sched import (
     SHUTDOWN_poweroff,
     SHUTDOWN_reboot,
 )
+from hvsim.domain import nmi
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreError
+from hvsim.speak import note
 
 CONSOLE_DRAIN_TIMEOUT: Final = 1.0
 """Seconds that an ending domain waits for a slow console daemon to take its last words."""
@@ -113,8 +115,10 @@ def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
     try:
         domain = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=console)
     except Exception:  # nothing to report it with but the process's own output
-        traceback.print_exc()
+        note(traceback.format_exc())
         return 1
+    if main and domain.domid != 0:
+        nmi.listen(domain)
     try:
         program = _prepare(domain, main)
         program(domain)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from hvsim.abi.errno import ENOMEM
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
+from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
@@ -30,6 +31,7 @@ class Process:
         main: its end is the domain's end.
         pid: 0 until it was spawned.
         missing: walls of its sandbox that this machine does not allow.
+        failure: why it could not be made, "" for one that was.
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
         stopped: SIGSTOP is in force.
@@ -47,6 +49,7 @@ class Process:
     upcall: Doorbell
     pid: int = 0
     missing: list[str] = field(default_factory=list)
+    failure: str = ""
     gone: bool = False
     stalled: bool = False
     stopped: bool = False
@@ -80,6 +83,8 @@ class Domain:
         dying: ALIVE, DYING or DEAD.
         spec: how its main process is made, once loaded.
         cpu_time: nanoseconds used by processes that are gone.
+        online_vcpus: how many of its vCPUs it has brought up.
+        affinity: where they may run.
     """
 
     domid: int
@@ -92,6 +97,8 @@ class Domain:
     grants: GrantTable
     maptrack: Maptrack
     events: EventTable
+    affinity: Affinity
+    online_vcpus: int
     privileged: bool = False
     target: int | None = None
     pause_count: int = 1

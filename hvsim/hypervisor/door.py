@@ -5,14 +5,12 @@ stands still, and to kill, stop or continue any process of the lab. ``<run>/hype
 wire of hypercalls for that, and serves only the few that look, and ``fault``: nothing that its
 owner could not learn from /proc, or do with kill(1), if pids were names.
 
-Who may come in: the user that the hypervisor runs as, and root; from the hypervisor's own user
-namespace, since a domain's process has one of its own and no business here.
+Who may come in: the lab's own people (``hvsim.wire.peer``), never a domain's process.
 """
 
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -36,11 +34,11 @@ from hvsim.abi.hypercall import (
 from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
 from hvsim.wire.packing import unpack
+from hvsim.wire.peer import credentials, is_trusted
 
 MAX_VISITORS: Final = 64
 """Connections at a time; who comes then is turned away."""
 _BACKLOG: Final = 16
-_CREDENTIALS: Final = struct.Struct("iII")
 _SERVED: Final = frozenset(
     {
         (HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist),
@@ -105,7 +103,7 @@ class Door:
         except OSError:
             return  # gone again, or no descriptor is left for it: it may knock once more
         visitor.setblocking(False)
-        if self.visitors >= MAX_VISITORS or not may_enter(visitor):
+        if self.visitors >= MAX_VISITORS or not is_trusted(credentials(visitor)):
             visitor.close()
             return
         self.visitors += 1
@@ -116,17 +114,3 @@ class Door:
         self._socket.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
-
-
-def may_enter(visitor: socket.socket) -> bool:
-    """Whether the peer is our user or root, in our own user namespace."""
-    data = visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = map(int, _CREDENTIALS.unpack(data))
-    if uid not in (0, os.geteuid()):
-        return False
-    try:
-        return os.stat(f"/proc/{pid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino
-    except PermissionError:
-        return not uid  # root, which an ordinary user may not look at
-    except FileNotFoundError:
-        return not pid  # in a process namespace around ours; else it has ended meanwhile

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import zmq
 
+from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -34,13 +35,17 @@ from hvsim.hypervisor.kernel import (
     descendants,
     is_running,
     is_stopped,
+    run_on,
     signal_descendants,
 )
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.report import how_it_ended, obituary
+from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.wire.endpoints import endpoint
+from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
@@ -59,6 +64,7 @@ class Server:
     def __init__(self, config: BootConfig) -> None:
         self._config = config
         self._dice = random.Random(config.seed)
+        self._cpus = sorted(os.sched_getaffinity(0))
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
@@ -82,6 +88,7 @@ class Server:
         self._visits = Visits(self.machine)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._stop_bell = EventFd()
@@ -96,8 +103,11 @@ class Server:
         """
         if self._config.events_endpoint:
             self._context = zmq.Context()
+            self._gate = Gate(self._context)
+            self._watch(self._gate.fd, select.EPOLLIN, lambda _: self._ask_peers())
             self._publisher = self._context.socket(zmq.PUB)
             self._publisher.setsockopt(zmq.LINGER, 0)
+            keep(self._publisher)
             self._publisher.bind(endpoint(self._config.events_endpoint))
         self._start_spawner()
         processes = self._config.processes
@@ -161,6 +171,8 @@ class Server:
         self._flush_records()
         if self._publisher is not None and self._context is not None:
             self._publisher.close()
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
         self._epoll.close()
         self._stop_bell.close()
@@ -260,16 +272,28 @@ class Server:
         """By pidfd, so it reaches that process or none.  A domain that stops or goes on does so
         with the programs that it has started."""
         pidfd = self._pidfds.get(token)
-        if pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-            if number in (SIGSTOP, SIGCONT):
-                signal_descendants(self.machine.processes[token].pid, number)
+        process = self.machine.processes.get(token)
+        if pidfd is None or process is None:
+            return
+        if number == SIGKILL and process.domain.privileged:  # else: the end of its namespace
+            signal_descendants(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+        if number in (SIGSTOP, SIGCONT):
+            signal_descendants(process.pid, number)
 
     def cpu_time(self, token: int) -> int | None:
         """From the process's CPU clock."""
         process = self.machine.processes.get(token)
         return cpu_time(process.pid) if process is not None and process.pid else None
+
+    def place(self, token: int, cpus: list[int], count: int) -> None:
+        """sched_setaffinity(2) of each thread; a CPU of the lab is one that we may use."""
+        process = self.machine.processes.get(token)
+        if process is not None and process.pid:
+            wanted = of_the_host(cpus, self._cpus, count)
+            for pid in (process.pid, *descendants(process.pid)):
+                run_on(pid, wanted)
 
     def running(self, token: int) -> bool:
         """From /proc."""
@@ -300,7 +324,7 @@ class Server:
         if self._exit_status is None:
             self._exit_status, self._why = status, text
             self.ledger.record("machine.halt", -1, text)
-            print(f"hypervisor: {text}", file=sys.stderr, flush=True)
+            note(f"hypervisor: {text}")
         self._stop_bell.ring()
 
     def pids(self) -> dict[str, int]:
@@ -342,7 +366,8 @@ class Server:
         while self._spawns:
             data, (theirs, upcall) = self._spawns[0]
             try:
-                socket.send_fds(self._channel, [data], [theirs.fileno(), upcall.fd])
+                fds = (theirs.fileno(), upcall.fd)
+                rights.send(self._channel, [data], fds, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
                 return
@@ -360,10 +385,11 @@ class Server:
         if not events & ~select.EPOLLOUT:
             return
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._channel, _SPAWNER_MESSAGE, 4, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds = rights.receive(self._channel, _SPAWNER_MESSAGE, 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
+            return
+        except rights.Truncated as odd:
+            self.ledger.record("spawner.odd", -1, f"the spawner says {odd.strerror}")
             return
         except OSError:
             data, fds = b"", []
@@ -372,8 +398,8 @@ class Server:
             self.halt(1, "the spawner has died")
             return
         match unpack(data):
-            case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
-                pidfd = fds[0]
+            case ["spawned", int(token), int(pid), list(missing)] if fds:
+                pidfd = fds.pop()
                 self._pidfds[token] = pidfd
                 self.machine.life.process_spawned(token, pid, missing)
                 self._watch(pidfd, select.EPOLLIN, lambda _: self._gone(token))
@@ -385,8 +411,7 @@ class Server:
                 self._note_exit(pid, status)
             case other:
                 self.ledger.record("spawner.odd", -1, f"the spawner says {other!r}"[:200])
-                for fd in fds:
-                    os.close(fd)
+        rights.close(fds)
 
     def _spawn_failed(self, token: int, text: str) -> None:
         self._drop_connection(token)
@@ -447,6 +472,11 @@ class Server:
                 Path(self._config.obituary).write_text(f"{text}\n", encoding="utf-8")
 
     # -- the ledger, published --------------------------------------------------------------------
+
+    def _ask_peers(self) -> None:
+        """Somebody wants to hear the ledger."""
+        if self._gate is not None:
+            self._gate.serve()
 
     def _publish(self, record: Record) -> None:
         if len(self._records) < UNSENT_RECORDS:

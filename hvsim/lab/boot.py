@@ -84,6 +84,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
             "path": [],
             "files": [],
             "args": {**common, **args, **_executable(program)},
+            "place": str(run.place),
             "stdout": str(run.log / f"{process}.log"),
         }
         for process, program, args in programs
@@ -111,7 +112,12 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
 
 def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
     """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
-    return {"images": lab.image_paths(run.images), "files": [], "path": [str(lab.file.parent)]}
+    return {
+        "images": lab.image_paths(run.images),
+        "files": [],
+        "path": [str(lab.file.parent)],
+        "walls": lab.walls,
+    }
 
 
 def _executable(program: str | Command) -> dict[str, Any]:

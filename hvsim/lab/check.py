@@ -15,6 +15,7 @@ from typing import Any
 
 from hvsim.domain.sandbox.root import PATH
 from hvsim.lab.check_daemons import daemon_faults
+from hvsim.lab.check_files import file_fault, image_fault
 from hvsim.lab.check_network import network_faults
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Disk, Domain, Image
@@ -106,7 +107,7 @@ class Checker:
             place = ("image", index, "path")
             if image.scratch:
                 continue
-            if image.path.exists():
+            if os.path.lexists(image.path) or image_fault(image.path):
                 yield from self._existing_image(place, image)
             elif image.size is None:
                 yield self._at(
@@ -122,8 +123,11 @@ class Checker:
                 )
 
     def _existing_image(self, place: tuple[str | int, ...], image: Image) -> Iterator[Problem]:
-        if image.path.is_dir():
-            yield self._at(place, f"{image.path} is a directory", "name a file or block device")
+        fault = image_fault(image.path)
+        if fault is not None:
+            yield self._at(place, *fault)
+        elif not os.path.exists(image.path):
+            yield self._at(place, f"{image.path} is a link to nothing", "correct the link")
         elif not os.access(image.path, os.R_OK):
             yield self._at(
                 place,
@@ -138,7 +142,10 @@ class Checker:
                 if not disk.target or disk.target in declared:
                     continue
                 path = domain.directory / disk.target
-                if not path.exists():
+                fault = image_fault(path)
+                if fault is not None:
+                    yield self._at(("domain", index), f"disk {disk.vdev}: {fault[0]}", fault[1])
+                elif not os.path.exists(path):
                     remedy = did_you_mean(disk.target, sorted(declared)) if declared else ""
                     hint = f'add [[image]] path = "{disk.target}" size = "64M" scratch = true'
                     yield self._at(
@@ -260,12 +267,9 @@ class Checker:
     def _files(self, domains: Domains) -> Iterator[Problem]:
         for index, domain in domains:
             for path, _ in domain.files:
-                if not os.path.exists(path):
-                    yield self._at(
-                        ("domain", index, "files"),
-                        f"{path} does not exist",
-                        "correct the path (relative paths count from the lab file)",
-                    )
+                fault = file_fault(path)
+                if fault is not None:
+                    yield self._at(("domain", index, "files"), *fault)
 
 
 def module_exists(module: str, extra: Sequence[Path]) -> bool:

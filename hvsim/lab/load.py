@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hvsim import textfile
+from hvsim.domain.sandbox.refusal import ALL
 from hvsim.lab.check import Checker
 from hvsim.lab.guests import Guest, parse_guest
 from hvsim.lab.locate import Locator
@@ -22,6 +24,7 @@ from hvsim.lab.model import (
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.sizes import bytes_of, mib_of
+from hvsim.lab.values import faults
 
 KERNEL_PROGRAM = "domains.kernel:main"
 """What stands for the kernel of a domain whose program is one of this machine."""
@@ -53,22 +56,40 @@ def load(
     file = Path(path)
     shown = str(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = textfile.read(file)
     except FileNotFoundError:
         missing = Problem(shown, 0, "", "there is no such file", _others(file))
         raise LabFileError([missing]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise LabFileError([Problem(shown, 0, "", f"cannot be read: {reason}")]) from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LabFileError([_syntax(shown, str(error))]) from None
+    except textfile.Unreadable as error:
+        problem = Problem(shown, 0, "", str(error), "give the path of a lab file")
+        raise LabFileError([problem]) from None
+    data = _parsed(text, shown)
     table = data.setdefault("lab", {})
     if isinstance(table, dict):
         given = {"store": store, "console": console}
         table.update({key: value for key, value in given.items() if value is not None})
     return _Loader(file.resolve(), shown, text, data).lab(name)
+
+
+def _parsed(text: str, shown: str) -> dict[str, Any]:
+    """The tables of a lab file, whose values are fit to be looked at.  Raises LabFileError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LabFileError([_syntax(shown, str(error))]) from None
+    except RecursionError:
+        deep = Problem(shown, 0, "", "not TOML: nested too deeply", "take some levels out")
+        raise LabFileError([deep]) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise LabFileError([Problem(shown, 0, "", f"not TOML: {error}")]) from None
+    locator = Locator(text)
+    problems = [
+        Problem(shown, locator.line(path), place_of(path, data), said, remedy)
+        for path, said, remedy in faults(data)
+    ]
+    if problems:
+        raise LabFileError(problems)
+    return data
 
 
 def _args(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +151,7 @@ class _Loader:
             store_quota=self.data.get("store", {}).get("quota", {}),
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
+            walls=table.get("walls", ALL),
         )
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
@@ -203,9 +225,9 @@ class _Loader:
             )
         path = self.file.parent / Path(table["config"]).expanduser()
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            text = textfile.read(path)
+        except (FileNotFoundError, textfile.Unreadable) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             self._wrong(
                 ("domain", index, "config"),
                 f"{path}: {reason}",
@@ -273,6 +295,7 @@ class _Loader:
             disks=parsed.disks,
             vifs=parsed.vifs,
             memory=parsed.memory,
+            walls=table.get("walls", self.data.get("lab", {}).get("walls", ALL)),
         )
 
     def _file(self, entry: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from hvsim.drivers.capture.ring import Record, records
 from hvsim.lab.control import Control
 from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload
+from hvsim.printable import printable
 
 
 @dataclass(slots=True)
@@ -140,14 +141,15 @@ class Capture:
         about = self.about
         whose = f"interface {about['devid']} of {about['guest']} (domain {about['guest_domid']})"
         where = tapped if tapped == f"domain {domid}" else f"{tapped} (domain {domid})"
-        return f"{whose}, {about['side']} half in {where}"
+        # It is written into the file as well, and tshark shows that as it is.
+        return printable(f"{whose}, {about['side']} half in {where}")
 
     def _begin(self, domid: int, tapped: str) -> None:
         """Another domain is tapped from now on."""
         mac = self.about.get("mac") or ""
         self.out.write(
             pcapng.interface(
-                str(self.about["vif"]),
+                printable(str(self.about["vif"])),
                 self._words(tapped, domid),
                 snaplen=self.snaplen,
                 mac=bytes.fromhex(mac.replace(":", "")) if len(mac) == 17 else None,

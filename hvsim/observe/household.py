@@ -22,8 +22,9 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     """{lab, processes, domains, waits, troubles, lost, source} of the lab at `run`.
 
     `processes` has the hypervisor, its spawner and every program of dom0 with role and pid;
-    `domains` has one row for each domain with domid, name, role, pid, state and devices; `waits`
-    says which device waits for whom; `troubles` who stands still, has died or is given up, as
+    `domains` has one row for each domain with domid, name, role, pid, state, devices and `walls`,
+    those that this machine does not allow (the trusted have none to be missed); `waits` says which
+    device waits for whom; `troubles` who stands still, has died or is given up, as
     {who, what, text}; `lost`, when it says something, why there is no store any more; `source` who
     told ("toolstack", "hypervisor", "/proc") and `unknown` what could not be told, and why.
     """
@@ -75,14 +76,12 @@ def _ask(inquiry: Inquiry, control: Control, census: Census) -> tuple[dict[str, 
 def _hypervisor(run: RunDir, found: dict[str, Any]) -> dict[str, Any]:
     hypervisor = run.hypervisor
     pid = hypervisor.pid if hypervisor else None
-    return _process(HYPERVISOR, HYPERVISOR, None, pid or found.get("pids", {}).get(HYPERVISOR), [])
+    return _process(HYPERVISOR, HYPERVISOR, None, pid or found.get("pids", {}).get(HYPERVISOR))
 
 
 def _dom0(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = [
-        _process(
-            str(row.get("process") or "Domain-0"), "dom0", 0, row.get("pid"), row.get("missing")
-        )
+        _process(str(row.get("process") or "Domain-0"), "dom0", 0, row.get("pid"))
         for row in rows
         if row.get("domid") == 0 and row.get("alive", True)
     ]
@@ -90,8 +89,8 @@ def _dom0(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: order.get(row["name"], len(order)))
 
 
-def _process(name: str, role: str, domid: int | None, pid: Any, missing: Any) -> dict[str, Any]:
-    return {"name": name, "role": role, "domid": domid, "pid": pid, "missing": missing or []}
+def _process(name: str, role: str, domid: int | None, pid: Any) -> dict[str, Any]:
+    return {"name": name, "role": role, "domid": domid, "pid": pid, "walls": []}
 
 
 def _states(*rows: list[dict[str, Any]]) -> dict[Any, str]:
@@ -115,7 +114,7 @@ def _from_proc(run: RunDir, inquiry: Inquiry, still: Trouble) -> dict[str, Any]:
     hypervisor = _hypervisor(run, {})
     hypervisor["stalled"] = still.what == "stalled"
     others = [
-        {**_process(row["name"], "process", None, row["pid"], []), "stalled": row["stalled"]}
+        {**_process(row["name"], "process", None, row["pid"]), "stalled": row["stalled"]}
         for row in inquiry.family()
     ]
     return {

@@ -18,6 +18,8 @@ from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.libxl_files import LibxlFiles
+from hvsim.toolstack.names import number
 from hvsim.toolstack.request import CreateRequest as CreateRequest
 from hvsim.toolstack.request import Defaults
 from hvsim.toolstack.store import PATIENCE, Reader, Store, open_store
@@ -82,6 +84,8 @@ class Guest:
         stage: how far it has come (``userdata``).
         replaces: the domain that it is made in the place of.
         changing: devices that are being attached or detached, as "vbd/51712".
+        started: set when its first process runs, or could not be made; then *failure* says why.
+        complete: it is made, with all its devices; from here on the store says which it has.
     """
 
     domid: int
@@ -94,6 +98,9 @@ class Guest:
     lives: Restarts = field(default_factory=Restarts)
     born: float = field(default_factory=time.monotonic)
     handled: bool = False
+    started: anyio.Event = field(default_factory=anyio.Event)
+    failure: str = ""
+    complete: bool = False
     gave_up: str = ""
     stage: userdata.Stage = "building"
     replaces: int | None = None
@@ -123,6 +130,8 @@ class Toolstack:
         guests: domid -> what this toolstack made and has not destroyed.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
+        place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
+        libxl_files: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
         working: what it does at the moment, the requests of others among it.
         ending: domains that are being destroyed.
@@ -131,6 +140,7 @@ class Toolstack:
         departed: what became of domains that were here, by name; the last of them.
         notes: what must outlive this process.
         lost: why there is no store any more and will be none; "" while there is one.
+        look: act upon domains that have stopped meanwhile.
     """
 
     def __init__(self, dom: Domain) -> None:
@@ -151,10 +161,13 @@ class Toolstack:
         self.ending: Final[dict[int, Job]] = {}
         self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
         self.our_store: Final = not args.get("mourned")
+        self.place: Final = self.run_dir / "dom0"
+        self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()
         self.tasks: TaskGroup
+        self.look: Callable[[], None] = _look_at_nothing
         self._transactions: Final = anyio.Lock()
 
     @asynccontextmanager
@@ -274,8 +287,9 @@ class Toolstack:
 
     def known(self, text: str) -> int | None:
         """The number of the domain that *text* names, without asking the store."""
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         named = {guest.name: guest.domid for guest in self.guests.values()}
         return {"Domain-0": 0, **named}.get(text)
 
@@ -288,8 +302,9 @@ class Toolstack:
 
         As in xl a number stands for itself, whether there is such a domain or not.
         """
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         infos = self.hypervisor.domains()
         for info, name in zip(infos, await self.names(store, infos), strict=True):
             if name == text:
@@ -303,6 +318,10 @@ class Toolstack:
             return images[target]
         path = Path(target)
         return str(path if path.is_absolute() else Path(request.directory) / path)
+
+
+def _look_at_nothing() -> None:
+    """Until somebody watches the domains."""
 
 
 def new_uuid() -> str:

@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, device_model, layout, nic
+from hvsim.toolstack import attached, builder, device, device_model, layout, nic, starting
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -62,6 +62,7 @@ async def create(
     *,
     uuid: str | None = None,
     hasty: bool = False,
+    wait: bool = True,
     instead_of: Guest | None = None,
 ) -> Guest:
     """Make a domain and, unless it is to stay paused, let it run.
@@ -70,13 +71,14 @@ async def create(
         uuid: of the virtual machine that this is another life of.
         hasty: let it run as soon as it can, before its disks and its console are in place: for a
             backend that others wait for.
+        wait: until its process runs; else ``guest.started`` and ``guest.failure`` tell later.
         instead_of: the life of it that has ended, whose deaths it inherits.
 
     Raises: ConfigError; ToolstackError in xl's words with its exit code.
     """
     config = config_of(request)
     return await create_parsed(
-        toolstack, request, config, uuid=uuid, hasty=hasty, instead_of=instead_of
+        toolstack, request, config, uuid=uuid, hasty=hasty, wait=wait, instead_of=instead_of
     )
 
 
@@ -87,13 +89,16 @@ async def create_parsed(
     *,
     uuid: str | None = None,
     hasty: bool = False,
+    wait: bool = True,
     instead_of: Guest | None = None,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
-        domid = toolstack.hypervisor.create_domain(uuids.UUID(uuid).bytes, config.maxvcpus, pages)
+        domid = toolstack.hypervisor.create_domain(
+            uuids.UUID(uuid).bytes, config.vcpus, config.maxvcpus, pages
+        )
     except HypercallError as failure:
         raise ToolstackError(
             libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),
@@ -109,9 +114,13 @@ async def create_parsed(
     try:
         async with toolstack.store() as store:
             await _make(toolstack, store, guest, hasty)
+        if wait:
+            await starting.settle(toolstack, guest)
     except BaseException as failure:
         with anyio.CancelScope(shield=True):
             await _undo(toolstack, guest)
+        if isinstance(failure, starting.NotStartedError):
+            raise starting.NotStartedError(*failure.lines, code=3) from None
         if isinstance(failure, ToolstackError):
             raise ToolstackError(*failure.lines, *absent(domid), code=3) from None
         if isinstance(failure, HypercallError | StoreError | OSError):
@@ -138,7 +147,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
-        toolstack.hypervisor.unpause(domid)
+        _let_run(toolstack, guest)
     await store.batch([dm_version])
     for disk in disks:
         guest.disks[disk.device.devid] = disk
@@ -166,8 +175,17 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             ) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
-    if not request.paused and not hasty:
-        toolstack.hypervisor.unpause(domid)
+    guest.complete = True
+    await attached.keep(toolstack, guest, kernel_of(guest))
+    if request.paused:
+        guest.started.set()
+    elif not hasty:
+        _let_run(toolstack, guest)
+
+
+def _let_run(toolstack: Toolstack, guest: Guest) -> None:
+    toolstack.hypervisor.unpause(guest.domid)
+    toolstack.tasks.start_soon(starting.follow, toolstack, guest)
 
 
 async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
@@ -217,9 +235,13 @@ async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
         guest.nics[devid] = planned
 
 
+def kernel_of(guest: Guest) -> str:
+    """What the store and libxl's records call its kernel."""
+    return guest.config.kernel or builder.program_of(guest.config, guest.request)
+
+
 def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
     config = guest.config
-    kernel = config.kernel or builder.program_of(config, guest.request)
     return layout.built(
         Build(
             domid=guest.domid,
@@ -230,7 +252,7 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
             maxvcpus=config.maxvcpus,
             store_gfn=wires.store_gfn,
             store_port=wires.store_port,
-            kernel=kernel,
+            kernel=kernel_of(guest),
             ramdisk=config.ramdisk,
             cmdline=config.cmdline,
             start_time=time.time(),
@@ -321,5 +343,6 @@ def request_from(raw: dict[str, object], toolstack: Toolstack) -> CreateRequest:
         files=tuple(files) or (defaults.files if profile == "driver" else ()),
         path=tuple(str(path) for path in rows("path")) or defaults.path,
         restart=restart,
+        walls=text("walls", defaults.walls),
         paused=bool(raw.get("paused")),
     )

@@ -14,7 +14,7 @@ from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import create, execute, lifecycle, processes
+from hvsim.toolstack import attached, create, execute, lifecycle, processes, script, starting
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -48,7 +48,10 @@ class Verbs:
         """Name -> verb."""
         return {
             name: getattr(self, f"verb_{name}")
-            for name in (*("create", "xl", "ps", "ready", "stop", "exec", "capture"),)
+            for name in (
+                *("create", "started", "xl", "ps", "ready", "stop"),
+                *("exec", "capture", "hotplug"),
+            )
         }
 
     async def standing(self) -> None:
@@ -60,10 +63,20 @@ class Verbs:
     async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
         """Make a domain of a lab; returns as ``xl create`` does."""
         await self.standing()
+        for guest in self._toolstack.guests.values():
+            starting.check(guest)  # of those before: nobody has waited for them
         made = create.request_from(request, self._toolstack)
-        guest = await create.create(self._toolstack, made)
+        others_wait = made.profile == "driver" or made.restart == "always"
+        guest = await create.create(self._toolstack, made, wait=others_wait)
         await reply.err(*guest.config.warnings)
         reply.data = {"domid": guest.domid, "name": guest.name}
+        return 0
+
+    async def verb_started(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once every domain made so far runs; fails when one could not be started."""
+        await self.standing()
+        for guest in list(self._toolstack.guests.values()):
+            await starting.settle(self._toolstack, guest)
         return 0
 
     async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
@@ -100,6 +113,12 @@ class Verbs:
         """Start a program of the machine in a domain."""
         await self.standing()
         reply.data = await execute.execute(self._toolstack, request)
+        return 0
+
+    async def verb_hotplug(self, request: dict[str, Any], reply: Reply) -> int:
+        """The usual hotplug script of a device, run by a real xl."""
+        await self.standing()
+        await script.run(self._toolstack, request)
         return 0
 
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
@@ -197,6 +216,7 @@ async def _stand_up_dom0(toolstack: Toolstack) -> None:
                 await store.write(f"{dom0}/domid", "0")
                 await store.write(f"{dom0}/name", "Domain-0")
                 await store.write("/local/pool/0/name", "Pool-0")
+                attached.keep_dom0(toolstack)
                 await store.wait_for(
                     f"{dom0}/control/feature-poweroff",
                     lambda value: value == "1",

@@ -1,6 +1,7 @@
 """Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
 
 import os
+import stat
 from typing import Final
 
 import anyio
@@ -58,7 +59,7 @@ async def plan(
         )
     target = toolstack.resolve(disk.target, request)
     if backend == 0:
-        _check_target(disk.vdev, target)
+        _check_target(disk.vdev, target, backendtype)
     if backendtype == QDISK:
         target = f"{_QEMU_FORMATS.get(disk.format, disk.format)}:{target}"
     vbd = Vbd(
@@ -86,16 +87,16 @@ def _backendtype(disk: DiskConfig) -> str | None:
     return next((kind for kind in wanted if can.get(kind)), None)
 
 
-def _check_target(vdev: str, target: str) -> None:
+def _check_target(vdev: str, target: str, backendtype: str) -> None:
+    """What block scripts look at for phy nobody looks at for QEMU, which would wait for ever."""
+    where = f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev}"
     try:
-        os.stat(target)
-    except OSError as failure:
-        raise ToolstackError(
-            libxl(
-                f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev} failed to "
-                f"stat: {target}: {os.strerror(failure.errno or 0)}"
-            )
-        ) from None
+        mode = os.stat(target).st_mode
+    except (OSError, ValueError) as failure:
+        reason = os.strerror(failure.errno or 0) if isinstance(failure, OSError) else str(failure)
+        raise ToolstackError(libxl(f"{where} failed to stat: {target}: {reason}")) from None
+    if backendtype == QDISK and not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise ToolstackError(libxl(f"{where}: {target} is neither a file nor a block device"))
 
 
 async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:

@@ -143,10 +143,7 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
     if guest is not None:
         guest.handled = True  # nobody starts it again
     parent = alive_pid(toolstack, process_name(domid))
-    qemu = _child(parent)
-    if qemu:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(qemu, signal.SIGHUP)
+    _tell_child(parent, signal.SIGHUP)
     name = process_name(domid)
     with (
         waiting(f"{name} to close its images and end", Dom0Process(name), STOP_TIMEOUT),
@@ -168,6 +165,21 @@ def _child(pid: int) -> int:
     except OSError:
         return 0
     return int(next(iter(text.split()), "0"))
+
+
+def _tell_child(parent: int, number: signal.Signals) -> None:
+    """Send a signal to the one child of a process, or to nobody: a number that was read from /proc
+    may be somebody else's by now, but not if it is the child's still when we hold it."""
+    child = _child(parent)
+    if not child:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(child)
+        try:
+            if _child(parent) == child:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
 
 
 def _kill(toolstack: Toolstack, domid: int) -> None:
@@ -211,6 +223,7 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
         "path": [],
         "files": [],
         "store_socket": str(toolstack.store_path),
+        "place": str(toolstack.place),
         "args": {
             "lab": toolstack.lab,
             "run_dir": str(toolstack.run_dir),

@@ -19,8 +19,8 @@ _DISK_PART: Final = re.compile(r"d([0-9]{1,7})(?:p([0-9]{1,4}))?")
 def devid(vdev: str) -> int | None:
     """The number of virtual device *vdev* ("xvda" -> 51712), None when it names none."""
     if vdev.isascii() and vdev.isdigit():
-        number = int(vdev)
-        return number if number <= MAX_DEVID else None
+        number = int(vdev[:20])  # more digits are no number that could be one
+        return number if number <= MAX_DEVID and len(vdev) <= 20 else None
     match = _DISK_PART.fullmatch(vdev)
     if match is not None:
         return _xvd(int(match[1]), int(match[2] or 0))

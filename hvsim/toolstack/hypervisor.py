@@ -112,9 +112,15 @@ class Hypervisor:
     def _domctl(self, cmd: int, *args: Any) -> list[Any]:
         return self._call(HYPERVISOR_domctl, cmd, *args)
 
-    def create_domain(self, uuid: bytes, max_vcpus: int, max_pages: int) -> int:
-        """A new domain without memory, paused; returns its number."""
-        spec = {"handle": uuid, "max_vcpus": max_vcpus, "max_pages": max_pages, "flags": 0}
+    def create_domain(self, uuid: bytes, vcpus: int, max_vcpus: int, max_pages: int) -> int:
+        """A new domain without memory, paused, that brings up *vcpus*; returns its number."""
+        spec = {
+            "handle": uuid,
+            "max_vcpus": max_vcpus,
+            "online_vcpus": vcpus,
+            "max_pages": max_pages,
+            "flags": 0,
+        }
         return int(self._domctl(domctl.XEN_DOMCTL_createdomain, spec)[0])
 
     def populate(self, domid: int, pages: int) -> tuple[int, int]:
@@ -154,6 +160,11 @@ class Hypervisor:
     def shutdown(self, domid: int, reason: int) -> None:
         """Mark it as shut down for *reason* (SHUTDOWN_*) without asking it."""
         self._call(HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, domid, reason)
+
+    def affinity(self, domid: int, vcpu: int) -> tuple[list[int], list[int]]:
+        """The CPUs that a vCPU may run on, and those that it would like to."""
+        hard, soft = self._domctl(domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)[:2]
+        return list(hard), list(soft)
 
     def info(self, domid: int) -> DomainInfo | None:
         """One domain, None when there is none of that number."""

@@ -20,9 +20,10 @@ from hvsim.abi.sched import (
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError
-from hvsim.toolstack.config import ConfigError
+from hvsim.toolstack.attached import config_now, refresh
+from hvsim.toolstack.config import ConfigError, DomainConfig
 from hvsim.toolstack.context import Guest, Toolstack
-from hvsim.toolstack.create import create
+from hvsim.toolstack.create import config_of, create, create_parsed
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
@@ -42,6 +43,7 @@ async def watch_domains(toolstack: Toolstack) -> None:
     """Act upon every domain that stops; runs until it is cancelled, or the store is lost."""
     try:
         async with toolstack.store() as store, store.watching("@releaseDomain") as watch:
+            toolstack.look = lambda: _look(toolstack)
             while True:
                 await watch.next()
                 _look(toolstack)
@@ -53,8 +55,10 @@ async def watch_domains(toolstack: Toolstack) -> None:
 def _look(toolstack: Toolstack) -> None:
     infos = {info.domid: info for info in toolstack.hypervisor.domains()}
     for guest in list(toolstack.guests.values()):
-        if guest.handled:
-            continue
+        if guest.handled or guest.failure:
+            continue  # what cannot be started is not started again
+        if not guest.started.is_set():
+            continue  # whether it crashed or never ran is not known yet; then we look again
         info = infos.get(guest.domid)
         if info is not None and info.shutdown:
             guest.handled = True
@@ -111,21 +115,30 @@ async def _do(toolstack: Toolstack, guest: Guest, action: str, crashed: bool) ->
             return
         with waiting(f"the time to make {guest.name} again", NOBODY, delay):
             await anyio.sleep(delay)
+    async with toolstack.store() as store:
+        await refresh(toolstack, store, guest)
+    config = config_now(guest)
     log(f"Domain {guest.domid} needs to be cleaned up: destroying the domain")
     await destroy(toolstack, guest.domid, again=again)
     if again:
         log("Done. Rebooting now")
         if not crashed:
             guest.lives.count += 1
-        await reborn(toolstack, guest)
+        await reborn(toolstack, guest, config)
     else:
         log("Done. Exiting now")
 
 
-async def reborn(toolstack: Toolstack, dead: Guest) -> None:
-    """Make a domain again that was destroyed for that.  Raises: as ``create``."""
+async def reborn(toolstack: Toolstack, dead: Guest, config: DomainConfig | None = None) -> None:
+    """Make a domain again that was destroyed for that; by *config*, where it is known what was
+    attached last, else as it was asked for.
+
+    Raises: as ``create``.
+    """
     try:
-        new = await create(toolstack, dead.request, uuid=dead.uuid, instead_of=dead)
+        config = config or config_of(dead.request)
+        request = dead.request
+        new = await create_parsed(toolstack, request, config, uuid=dead.uuid, instead_of=dead)
         new.replaces = None
         toolstack.keep(new)
     finally:

@@ -74,10 +74,10 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
     if device.backend_domid == 0:  # in a driver domain the script runs there
-        await _script_online(toolstack, device)
+        await script_online(toolstack, device)
 
 
-async def _script_online(toolstack: Toolstack, device: Device) -> None:
+async def script_online(toolstack: Toolstack, device: Device) -> None:
     """What /etc/xen/scripts/vif-bridge leaves in the store; dom0's backend has plugged the link."""
     base = device.backend
     async with toolstack.store("SCRIPT") as store:

@@ -15,6 +15,7 @@ import anyio
 
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.attached import refresh
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.glance import Glance, Teller
 from hvsim.toolstack.hypervisor import DomainInfo
@@ -93,6 +94,7 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
     if toolstack.lost:
         return {**_without_store(toolstack, listed, processes), **told, "lost": toolstack.lost}
     async with toolstack.glance(teller) as store:
+        await refresh(toolstack, store)
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
         looks = await _look(toolstack, store)

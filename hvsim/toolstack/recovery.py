@@ -21,6 +21,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack import layout, trouble
+from hvsim.toolstack.attached import keep_devices, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
@@ -35,6 +36,8 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
 
     Raises: ToolstackError, ConfigError when it cannot be built; its frontends wait on then.
     """
+    async with toolstack.store() as store:
+        await refresh(toolstack, store)
     served = list(served_by(toolstack, dead.domid))
     if toolstack.hypervisor.info(dead.domid) is not None:  # a former attempt came this far
         await destroy(toolstack, dead.domid, again=True)
@@ -57,6 +60,7 @@ async def hand_over(
         for owner, attached in served:
             if toolstack.guests.get(owner.domid) is owner:
                 await move(store, owner, attached, guest.domid)
+                await keep_devices(toolstack, owner, [attached])
 
 
 def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk | Nic]]:

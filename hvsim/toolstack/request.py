@@ -12,11 +12,13 @@ class Defaults:
         images: declared images by name.
         files: files that driver domains may open.
         path: where programs are looked for.
+        walls: "all", or "what-there-is".
     """
 
     images: dict[str, str] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
+    walls: str = "all"
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -28,6 +30,7 @@ class Defaults:
             images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
             files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
             path=tuple(str(entry) for entry in path or ()),
+            walls=str(raw.get("walls") or "all"),
         )
 
 
@@ -46,6 +49,7 @@ class CreateRequest:
         files: what the domain's process may open, with "r" or "rw".
         path: where its program is looked for.
         restart: "always" or "never".
+        walls: "all": it starts with all of its walls or not at all; "what-there-is".
     """
 
     config: str
@@ -59,4 +63,5 @@ class CreateRequest:
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
     restart: str = "never"
+    walls: str = "all"
     paused: bool = False

@@ -69,7 +69,7 @@ def domain_row(
         "memory_mb": info["tot_pages"] // 256,
         "vcpus": info["nr_online_vcpus"],
         "cpu_seconds": round(info["cpu_time"] / 1e9, 3),
-        "missing": sorted({str(part) for process in own for part in process.get("missing") or ()}),
+        "walls": _missing(own) if domid else [],
         "uuid": uuid_text(info["handle"]),
         "restart": about.restart,
         "restarts": about.restarts,
@@ -81,6 +81,11 @@ def domain_row(
 def state_number(text: str | None) -> int | None:
     """The number of an XenbusState as it stands in the store; None for anything else."""
     return int(text) if text is not None and text.isdecimal() and len(text) == 1 else None
+
+
+def _missing(processes: Iterable[Row]) -> list[str]:
+    """The walls that the machine does not allow them."""
+    return sorted({str(wall) for process in processes for wall in process.get("missing") or ()})
 
 
 def _stopped(pid: object) -> bool:

@@ -19,29 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
+from hvsim.toolstack import attached, device_model, lifecycle, recovery, starting
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import device_model, lifecycle, recovery
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.context import Disk, Guest, Nic
+from hvsim.toolstack.context import Guest
 from hvsim.toolstack.create import config_of
 from hvsim.toolstack.destroy import finish
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import BLOCK_SCRIPT, DEFAULT_MTU, VIF_SCRIPT, Vbd, Vif, libxl_path
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
-    from hvsim.toolstack.layout import Device
     from hvsim.toolstack.store import Store
     from hvsim.toolstack.userdata import Record
-
-_VBD: Final = ("params", "dev", "script", "mode", "device-type", "discard-enable", "type")
-_VIF: Final = ("mac", "bridge", "script", "vifname", "ip", "gatewaydev", "rate")
 
 
 async def take_over(toolstack: Toolstack, store: Store) -> None:
@@ -81,68 +76,20 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
     guest.lives.restore(record.lives)
     guest.handled, guest.gave_up, guest.stage = record.handled, record.gave_up, record.stage
     guest.replaces, guest.changing = record.replaces, set(record.changing)
-    await _find_devices(store, guest)
+    guest.complete = True
+    await attached.refresh(toolstack, store, guest)
     if guest.stage == "again" and toolstack.hypervisor.info(guest.domid) is None:
         guest.handled = True  # it is only remembered
     else:
         toolstack.guests[guest.domid] = guest
+    info = toolstack.hypervisor.info(guest.domid)
+    if guest.stage == "built" and info is not None and not (info.paused or info.shutdown):
+        toolstack.tasks.start_soon(starting.follow, toolstack, guest)  # it may not run yet
+    else:
+        guest.started.set()
     if guest.gave_up:
         toolstack.dead[guest.domid] = guest
     return guest
-
-
-async def _find_devices(store: Store, guest: Guest) -> None:
-    """The disks and interfaces of a domain, from libxl's own copy, which no guest can write."""
-    for kind in ("vbd", "vif"):
-        root = f"{libxl_path(guest.domid)}/device/{kind}"
-        for name in await store.children(root):
-            backend = await store.read(f"{root}/{name}/backend")
-            device = (
-                devices.of_backend(guest.domid, kind, int(name), backend)
-                if name.isdecimal()
-                else None
-            )
-            if device is None:
-                continue
-            if kind == "vbd":
-                guest.disks[device.devid] = Disk(device, await _vbd(store, device))
-            else:
-                guest.nics[device.devid] = Nic(device, await _vif(store, device))
-
-
-async def _vbd(store: Store, device: Device) -> Vbd:
-    values = await store.read_many(f"{device.libxl}/{key}" for key in _VBD)
-    params, dev, script, mode, kind, discard, backendtype = values
-    name, colon, _ = (params or "").partition(":")
-    qdisk = backendtype == devices.QDISK
-    return Vbd(
-        params=params or "",
-        vdev=dev or "",
-        script=script or BLOCK_SCRIPT,
-        readonly=mode == "r",
-        cdrom=kind == "cdrom",
-        discard=discard == "1" or mode == "r",
-        backendtype=backendtype or "phy",
-        format=name if qdisk and colon and name != "aio" else "raw",
-    )
-
-
-async def _vif(store: Store, device: Device) -> Vif:
-    values = await store.read_many(
-        [*(f"{device.libxl}/{key}" for key in _VIF), f"{device.frontend}/mtu"]
-    )
-    mac, bridge, script, ifname, ip, gatewaydev, rate, mtu = values
-    amount, comma, interval = (rate or "").partition(",")
-    return Vif(
-        mac=mac or "",
-        bridge=bridge or "",
-        script=script or VIF_SCRIPT,
-        ifname=ifname,
-        ip=ip,
-        gatewaydev=gatewaydev,
-        rate=(int(amount), int(interval)) if comma else None,
-        mtu=int(mtu) if mtu is not None and mtu.isdecimal() else DEFAULT_MTU,
-    )
 
 
 async def _end_captures(store: Store, guests: Iterable[Guest]) -> None:

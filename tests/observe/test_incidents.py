@@ -82,7 +82,7 @@ class Seen:
 
     @property
     def text(self) -> str:
-        return ps_text(self.found)
+        return "\n".join(ps_text(self.found))
 
     @property
     def blamed(self) -> set[str]:

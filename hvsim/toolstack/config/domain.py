@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim.toolstack import names
 from hvsim.toolstack.config.disk import DiskConfig, parse_disk
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.syntax import Settings, parse_settings
@@ -26,7 +27,6 @@ ACTIONS: Final = (
 )
 DEFAULT_MEMORY: Final = 128
 """MiB; the default of libxl for a PV guest."""
-NAME_MAX: Final = 128
 
 EVENTS: Final = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog")
 _DEFAULT_ACTIONS: Final = {
@@ -136,11 +136,10 @@ def _type(settings: Settings) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Names end up in store paths' values, file names and messages: keep them printable."""
-    if len(name) > NAME_MAX or not name.isprintable() or "/" in name or name in (".", ".."):
-        raise ConfigError(
-            f"Invalid domain name {name!r}: use up to {NAME_MAX} printable characters without '/'."
-        )
+    """As :mod:`~hvsim.toolstack.names` has it."""
+    fault = names.fault(name)
+    if fault is not None:
+        raise ConfigError(f"Invalid domain name {name!r}: {fault}.")
 
 
 def _uuid(settings: Settings) -> str | None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hvsim.toolstack import attached
 from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.context import CreateRequest
@@ -38,7 +39,7 @@ async def block_list(call: Call) -> int:
             f"{row['event_channel']:<6d} {row['ring_ref']:<8d} {row['backend']:<30}"
         )
     call.reply.data = rows
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return 0
 
 
@@ -91,8 +92,9 @@ async def block_attach(call: Call) -> int:
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
         request = CreateRequest("", "command line", call.cwd, images=guest.request.images)
-        attached = await devices.attach(toolstack, store, domid, disk, request)
-    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+        made = await devices.attach(toolstack, store, domid, disk, request)
+        await attached.keep_devices(toolstack, guest, [made])
+    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
     return 0
 
 
@@ -104,7 +106,12 @@ async def block_detach(call: Call) -> int:
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await devices.lookup(store, domid, args[1])
+        await attached.refresh(call.toolstack, store)
+        guest = call.toolstack.guest(domid)
+        gone = guest.disks.get(device.devid) if guest is not None else None
         await call.reply.err(*await devices.detach(call.toolstack, store, device))
+        if guest is not None and gone is not None:
+            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
     return 0
 
 

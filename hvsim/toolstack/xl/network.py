@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hvsim.toolstack import counters, nic
+from hvsim.toolstack import attached, counters, nic
 from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_vif
 from hvsim.toolstack.errors import ToolstackError
@@ -50,7 +50,7 @@ async def network_list(call: Call) -> int:
             lines.append(f"    frontend: {_figures(row.get('frontend'))}")
             lines.append(f"    backend:  {_figures(row.get('backend_half'))}")
     call.reply.data = rows
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return code
 
 
@@ -121,8 +121,9 @@ async def network_attach(call: Call) -> int:
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
-        attached = await nic.attach(toolstack, store, guest, config)
-    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+        made = await nic.attach(toolstack, store, guest, config)
+        await attached.keep_devices(toolstack, guest, [made])
+    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
     return 0
 
 
@@ -134,7 +135,12 @@ async def network_detach(call: Call) -> int:
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await nic.lookup(store, domid, args[1])
+        await attached.refresh(call.toolstack, store)
+        guest = call.toolstack.guest(domid)
+        gone = guest.nics.get(device.devid) if guest is not None else None
         await call.reply.err(*await nic.detach(call.toolstack, store, device))
+        if guest is not None and gone is not None:
+            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
     return 0
 
 
