@@ -61,6 +61,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "exec": ("domain", "argv", "stdio", "env", "directory"),
     "capture": ("action", "vif", "side", "snaplen", "session"),
     "stop": ("timeout",),
+    "hotplug": ("path", "action"),
+    "started": (),
     "cancel": (),
 }  # fmt: skip
 
@@ -141,7 +143,7 @@ def test_a_request_that_is_too_large(run: RunDir) -> None:
     with wire(run) as control, pytest.raises(ControlError, match="takes 4194304: make its words"):
         control.request("xl", argv=["x" * (5 << 20)])
     with wire(run) as control, pytest.raises(ControlError, match="xl: a value that cannot be sent"):
-        control.request("xl", argv=["\udcff"])
+        control.request("xl", argv=["\ud800"])
 
 
 def test_words_that_do_not_fit(lab: Commands) -> None:
