@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Path in the lab file, what is wrong there, the remedy."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:

@@ -148,6 +148,7 @@ def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
         "images": lab.image_paths(run.images),
         "files": [],
         "path": [str(lab.file.parent)],
+        "shared": [str(image.location(run.images)) for image in lab.images if image.shared],
     }
 
 

@@ -15,6 +15,7 @@ from hvsim.domain.domain import Domain
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
+from hvsim.toolstack.images import Images
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
 from hvsim.toolstack.store import PATIENCE, Store, open_store
 
@@ -29,11 +30,13 @@ class Defaults:
         images: declared images by name.
         files: files that driver domains may open.
         path: where programs are looked for.
+        shared: images that several disks may have at a time.
     """
 
     images: dict[str, str] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Toolstack:
     Attributes:
         hypervisor: hypercalls.
         guests: domid -> what this toolstack made and has not destroyed.
+        images: the images that their disks have.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
         tasks: what goes on beside the verbs; the daemon's own group.
@@ -159,6 +163,7 @@ class Toolstack:
         self.run_dir: Final = Path(str(args["run_dir"]))
         self.store_path: Final = str(args.get("xenstored") or self.run_dir / "xenstored" / "socket")
         self.guests: Final[dict[int, Guest]] = {}
+        self.images: Final = Images(self.run_dir)
         self.defaults = Defaults()
         self.stopping = False
         self.lost = ""

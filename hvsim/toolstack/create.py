@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, device_model, layout, nic
+from hvsim.toolstack import builder, device, device_model, layout, nic, refusals
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -34,24 +34,14 @@ from hvsim.toolstack.store import Store
 DM_VERSION: Final = "qemu_xen"
 CONSOLE_TIMEOUT: Final = 10.0
 """Seconds that xenconsoled has to serve a new console."""
-NO_HAP: Final = (
-    libxl(
-        "libxl_create.c:46:libxl__domain_create_info_setdefault: neither hap nor shadow paging "
-        "available"
-    ),
-    libxl(
-        "libxl_create.c:1143:libxl__domain_config_setdefault: Unable to set domain create info "
-        "defaults"
-    ),
-)
 
 
 def config_of(request: CreateRequest) -> DomainConfig:
     """The config of a request.  Raises: ConfigError, ToolstackError in xl's words."""
     program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
     config = parse_config(request.config, request.config_path, request.overrides, program=program)
-    if config.type != "pv":
-        raise ToolstackError(*NO_HAP, code=6)
+    for refusal in refusals.before_domain(config):
+        raise refusal.error()
     return config
 
 
@@ -117,7 +107,9 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.batch([dm_version])
     disks = await _plan_disks(toolstack, store, guest)
     await _plan_nics(toolstack, store, guest)
-    builder.check_kernel(domid, config)
+    for refusal in (refusals.kernel(config), *refusals.device_numbers(config)):
+        if refusal is not None:
+            raise refusal.error(domid)
     wires = builder.build(toolstack, guest)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
@@ -187,7 +179,8 @@ async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[
 
 
 async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
-    for devid, config in enumerate(guest.config.vifs):
+    vifs = guest.config.vifs
+    for devid, config in zip(refusals.devids(vifs), vifs, strict=True):
         try:
             planned = await nic.plan(toolstack, store, guest.domid, guest.uuid, devid, config)
         except ToolstackError as failure:

@@ -68,6 +68,7 @@ class Verbs:
             images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
             files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
             path=tuple(str(entry) for entry in path or ()),
+            shared=tuple(str(entry) for entry in request.get("shared") or ()),
         )
         return 0
 

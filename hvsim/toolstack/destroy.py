@@ -68,6 +68,7 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     batch = [requests.rm(vm)] if vm and vm.startswith("/vm/") else []
     batch += [requests.rm(dom), requests.rm(libxl_path(domid)), requests.rm(f"{dom}/hvmloader")]
     await store.batch(batch)
+    toolstack.images.release(domid)
     await end(toolstack, domid)
 
 

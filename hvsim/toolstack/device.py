@@ -1,9 +1,10 @@
 """Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
 
-import os
 from typing import Final
 
-from hvsim.toolstack import device_model, devids, hotplug, layout, quota_hint
+from hvsim.names import vdev as vdev_names
+from hvsim.names.number import unsigned
+from hvsim.toolstack import device_model, hotplug, layout, quota_hint, refusals
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -17,7 +18,7 @@ HOTPLUG_TIMEOUT: Final = 40.0
 DESTROY_TIMEOUT: Final = 10.0
 """Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""
 
-QDISK: Final = "qdisk"
+QDISK: Final = refusals.QDISK
 _QEMU_FORMATS: Final = {"raw": "aio"}
 """Formats that have another name before the image's path (libxl__device_disk_string_of_format)."""
 
@@ -32,31 +33,21 @@ async def plan(
 
     Raises: ToolstackError in libxl's words.
     """
-    number = devids.devid(disk.vdev)
-    if number is None:
-        raise ToolstackError(
-            libxl(
-                f"libxl_disk.c:257:libxl__device_from_disk: Domain {domid}:Invalid or unsupported "
-                f"virtual disk identifier {disk.vdev}"
-            )
-        )
+    refusal = refusals.disk(disk)
+    number, backendtype = vdev_names.parse(disk.vdev), refusals.backendtype(disk)
+    if refusal is not None or number is None or disk.target is None:
+        assert refusal is not None
+        raise refusal.error(domid)
     backend = 0
     if disk.backend is not None:
         found = await toolstack.find(store, disk.backend)
         if found is None or toolstack.hypervisor.info(found) is None:
             raise ToolstackError()  # libxl has no words of its own for it
         backend = found
-    backendtype = _backendtype(disk)
-    if backendtype is None:
-        raise ToolstackError(
-            libxl(
-                "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
-                f"{disk.vdev}"
-            )
-        )
     target = toolstack.resolve(disk.target, request)
-    if backend == 0:
-        _check_target(disk.vdev, target)
+    if backend == 0 and (refusal := refusals.missing(disk, target)) is not None:
+        raise refusal.error(domid)
+    path = target
     if backendtype == QDISK:
         target = f"{_QEMU_FORMATS.get(disk.format, disk.format)}:{target}"
     vbd = Vbd(
@@ -64,43 +55,36 @@ async def plan(
         vdev=disk.vdev,
         readonly=disk.readonly,
         cdrom=disk.cdrom,
-        discard=disk.discard,
+        discard=disk.discard is not False,
+        shared=disk.shared or path in toolstack.defaults.shared,
         script=disk.script or layout.BLOCK_SCRIPT,
-        backendtype=backendtype,
+        backendtype=backendtype or "phy",
         format=disk.format,
     )
     kind = QDISK if backendtype == QDISK else ""
     return Disk(Device(domid, "vbd", number, backend, kind), vbd)
 
 
-def _backendtype(disk: DiskConfig) -> str | None:
-    """What serves a disk: the first of phy and qdisk that can, when the config leaves it open;
-    None when what it names cannot (disk_try_backend).  There is no blktap."""
-    can = {
-        "phy": disk.format == "raw",
-        QDISK: disk.script is None,
-    }
-    wanted = [disk.backendtype] if disk.backendtype else list(can)
-    return next((kind for kind in wanted if can.get(kind)), None)
-
-
-def _check_target(vdev: str, target: str) -> None:
-    try:
-        os.stat(target)
-    except OSError as failure:
-        raise ToolstackError(
-            libxl(
-                f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev} failed to "
-                f"stat: {target}: {os.strerror(failure.errno or 0)}"
-            )
-        ) from None
-
-
 async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
-    """Write the nodes of a disk, wait for its backend, run its hotplug script.
+    """Take the image of a disk, write its nodes, wait for its backend, run its hotplug script.
 
     Raises: ToolstackError in libxl's words.
     """
+    device = disk.device
+    owner = toolstack.guest(device.domid)
+    refusal = toolstack.images.claim(
+        device.domid, device.devid, owner.name if owner else str(device.domid), disk.vbd
+    )
+    if refusal is not None:
+        raise refusal.error(device.domid)
+    try:
+        await _make(toolstack, store, disk)
+    except BaseException:
+        toolstack.images.release(device.domid, device.devid)
+        raise
+
+
+async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     device = disk.device
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
     await store.commit(layout.add_vbd(device, disk.vbd), what)
@@ -161,7 +145,7 @@ async def attach(
 async def lookup(store: Store, domid: int, vdev: str) -> Device:
     """The attached disk that *vdev* names.  Raises: ToolstackError in xl's words."""
     missing = f"Error: Device {vdev} not connected."
-    number = devids.devid(vdev)
+    number = vdev_names.parse(vdev)
     if number is None:
         raise ToolstackError(missing)
     backend = await store.read(f"{layout.libxl_path(domid)}/device/vbd/{number}/backend")
@@ -181,10 +165,10 @@ async def lookup(store: Store, domid: int, vdev: str) -> Device:
 def of_backend(domid: int, kind: str, devid: int, path: str | None) -> Device | None:
     """The device whose backend is at *path*; None when that is no backend's path."""
     parts = (path or "").split("/")
-    ours = len(parts) > 5 and parts[:3] == ["", "local", "domain"] and parts[3].isdecimal()
-    if not ours:
+    number = unsigned(parts[3]) if len(parts) > 5 else None
+    if number is None or parts[:3] != ["", "local", "domain"]:
         return None
-    return Device(domid, kind, devid, int(parts[3]), parts[5] if parts[5] != kind else "")
+    return Device(domid, kind, devid, number, parts[5] if parts[5] != kind else "")
 
 
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
@@ -196,6 +180,7 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
+    toolstack.images.release(device.domid, device.devid)
     return said
 
 

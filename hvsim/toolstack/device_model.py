@@ -30,6 +30,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import layout
 from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.images import image_path
 from hvsim.toolstack.store import remove_with_empty_parents
 from hvsim.toolstack.supervise import YOUNG, alive_pid, end_of, spawn_process
 
@@ -200,6 +201,7 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
             "run_dir": str(toolstack.run_dir),
             "exec": arguments(guest),
             "env": {"XEN_QEMU_CONSOLE_LIMIT": CONSOLE_LIMIT},
+            "images": [[image_path(disk.vbd), disk.vbd.readonly] for disk in disks_of(guest)],
         },
         "stdout": str(_log(toolstack, guest)),
     }

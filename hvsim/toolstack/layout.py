@@ -196,6 +196,7 @@ class Vbd:
     Attributes:
         params: the image; for QEMU its format as well ("qcow2:/images/a.qcow2").
         vdev: its name in the guest.
+        shared: whether others may have the image as well.
         backendtype: "phy", or "qdisk", which has no hotplug script.
     """
 
@@ -203,6 +204,7 @@ class Vbd:
     vdev: str
     script: str = BLOCK_SCRIPT
     readonly: bool = False
+    shared: bool = False
     cdrom: bool = False
     discard: bool = True
     backendtype: str = "phy"
@@ -221,7 +223,7 @@ class Vbd:
             ("state", "1"),
             ("dev", self.vdev),
             ("type", self.backendtype),
-            ("mode", "r" if self.readonly else "w"),
+            ("mode", "r" if self.readonly else "w!" if self.shared else "w"),
             ("device-type", "cdrom" if self.cdrom else "disk"),
             ("discard-enable", str(int(self.discard and not self.readonly))),
             ("specification", "xen"),

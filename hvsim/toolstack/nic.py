@@ -2,24 +2,22 @@
 
 import errno
 import hashlib
-from typing import Final
 
+from hvsim.names import address, mac
+from hvsim.names.number import unsigned
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import layout, quota_hint
-from hvsim.toolstack.config.vif import VifConfig
+from hvsim.toolstack import layout, quota_hint, refusals
+from hvsim.toolstack.config.vif import DEFAULT_BRIDGE, VifConfig
 from hvsim.toolstack.context import Guest, Nic, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path, write
 from hvsim.toolstack.store import Store
 
-OUI: Final = "00:16:3e"
-"""The first half of every made-up address (Xen's own)."""
-
 
 def made_up_mac(uuid: str, devid: int) -> str:
     """An address that a guest keeps over its lives: drawn from its uuid (libxl draws dice)."""
     digest = hashlib.sha256(f"{uuid}/{devid}".encode()).digest()
-    return f"{OUI}:{digest[0] & 0x7F:02x}:{digest[1]:02x}:{digest[2]:02x}"
+    return f"{mac.OUI}:{mac.text_of(bytes([digest[0] & 0x7F, *digest[1:3]]))}"
 
 
 async def plan(
@@ -29,6 +27,9 @@ async def plan(
 
     Raises: ToolstackError when its backend names no domain; libxl has no words of its own for it.
     """
+    refusal = refusals.vif(config, devid)
+    if refusal is not None:
+        raise refusal.error(domid)
     backend = 0
     if config.backend is not None:
         found = await toolstack.find(store, config.backend)
@@ -37,7 +38,7 @@ async def plan(
         backend = found
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
-        bridge=config.bridge,
+        bridge=config.bridge or DEFAULT_BRIDGE,
         script=config.script or layout.VIF_SCRIPT,
         ifname=config.ifname,
         ip=config.ip,
@@ -93,7 +94,7 @@ async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifCo
     """
     failed = "libxl_device_nic_add failed."
     try:
-        devid = await _next(store, guest.domid)
+        devid = await _next(store, guest.domid) if config.devid is None else config.devid
         nic = await plan(toolstack, store, guest.domid, guest.uuid, devid, config)
     except ToolstackError as error:
         early = libxl("libxl_device.c:1486:device_addrm_aocomplete: unable to add device")
@@ -114,25 +115,24 @@ async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifCo
 async def _next(store: Store, domid: int) -> int:
     """The number after the highest that is taken (libxl__device_nextid)."""
     names = await store.children(f"{libxl_path(domid)}/device/vif")
-    return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+    taken = [number for name in names if (number := unsigned(name)) is not None]
+    return max(taken, default=-1) + 1
 
 
 async def lookup(store: Store, domid: int, text: str) -> Device:
-    """The interface that *text*, a number or a MAC address, names.
+    """The interface that *text*, a number or a MAC address, names; of several with one address the
+    first in the order of their numbers, as libxl goes through them.
 
     Raises: ToolstackError in xl's words.
     """
     root = f"{libxl_path(domid)}/device/vif"
+    number = unsigned(text)
     if ":" in text:
-        names = await store.children(root)
-        macs = await store.read_many(f"{root}/{name}/mac" for name in names)
-        number = dict(zip(macs, names, strict=True)).get(text.lower())
+        number = await _of_mac(store, root, mac.parse(text))
         if number is None:
             raise ToolstackError(f"Unknown device {text}.")
-    else:
-        number = text
-    backend = await store.read(f"{root}/{number}/backend") if number.isdecimal() else None
-    device = devices.of_backend(domid, "vif", int(number), backend) if backend else None
+    backend = None if number is None else await store.read(f"{root}/{number}/backend")
+    device = devices.of_backend(domid, "vif", number, backend) if number is not None else None
     if device is None:
         raise ToolstackError(
             libxl(
@@ -142,6 +142,18 @@ async def lookup(store: Store, domid: int, text: str) -> Device:
             f"Unknown device {text}.",
         )
     return device
+
+
+async def _of_mac(store: Store, root: str, wanted: str | None) -> int | None:
+    """The lowest number of an interface with that address below libxl's *root*."""
+    numbers = sorted(
+        number for name in await store.children(root) if (number := unsigned(name)) is not None
+    )
+    addresses = await store.read_many(f"{root}/{number}/mac" for number in numbers)
+    for number, text in zip(numbers, addresses, strict=True):
+        if text is not None and wanted is not None and mac.parse(text) == wanted:
+            return number
+    return None
 
 
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
@@ -161,15 +173,12 @@ def stack(guest: Guest) -> list[dict[str, object]]:
     gateway = guest.request.args.get("gateway")
     rows: list[dict[str, object]] = []
     for nic in guest.nics.values():
-        address = (nic.vif.ip or "").split(" ")[0] or None
-        if address is not None and "/" not in address:
-            address += "/64" if ":" in address else "/24"
         rows.append(
             {
                 "index": nic.device.devid,
                 "mac": nic.vif.mac,
                 "mtu": nic.vif.mtu,
-                "address": address,
+                "address": [str(address.interface(one)) for one in address.of_spec(nic.vif.ip)],
                 "gateway": gateway if not rows else None,
             }
         )

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hvsim.drivers.net.links import Links, mac_bytes
+from hvsim.drivers.net.links import Links
+from hvsim.names.mac import bytes_of as mac_bytes
 from hvsim.drivers.net.port import VNET_HEADER, Kind, NoPort, Port, open_port
 from tests.net.inside import own_network
 

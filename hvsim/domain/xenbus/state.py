@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.names.number import unsigned
 
 Unknown = XenbusState.Unknown
 Initialising = XenbusState.Initialising
@@ -157,7 +158,5 @@ def backend_reaction(own: XenbusState, frontend: XenbusState, online: bool) -> B
 def parse_state(text: str | None) -> XenbusState:
     """The state written in a ``state`` node; Unknown for a missing node or for anything that is
     not one of the nine numbers (the node belongs to the peer, who may write what it likes)."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 2:
-        return Unknown
-    number = int(text)
-    return XenbusState(number) if number <= Reconfigured else Unknown
+    number = unsigned(text, Reconfigured)
+    return Unknown if number is None else XenbusState(number)

@@ -16,6 +16,7 @@ its directory vanishes, in whichever state.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing, RingBroken
 from hvsim.domain.xenbus.device import DeviceError
 from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
+from hvsim.drivers.block import lock
 from hvsim.drivers.block.engine import Engine, EngineStatistics
 from hvsim.drivers.block.image import ForgetfulImage, Image
 from hvsim.drivers.block.mapped import FrontendPages
@@ -38,6 +40,7 @@ from hvsim.drivers.block.protocol import (
     RESPONSE_BYTES,
     sabotages,
 )
+from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +121,7 @@ class BlockBack:
         self._spurious = 0
         self._held = 0
         self._forgetful = "drop-unflushed" in sabotages(dom.args)
+        self._owner = lock.owner_in(dom.args)
 
     @classmethod
     def register(cls, dom: Domain) -> None:
@@ -219,8 +223,15 @@ class BlockBack:
             raise DeviceError(
                 errno.ENODEV, f"creating vbd structure: {path} is not on device {wanted}"
             )
+        self._lock(image)
         self.image = image
         self._connect_if_ready()
+
+    def _lock(self, image: Image) -> None:
+        """Hold the image for our lab beside the toolstack, which has asked whether we may."""
+        if self._owner is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                lock.take(image.fileno(), self._owner, image.readonly)
 
     # -- the ring --------------------------------------------------------------------------
 
@@ -263,13 +274,13 @@ class BlockBack:
                 f"guest requested {queues[:10]} queues, exceeding the maximum of 1.",
             )
         order_text = device.read_otherend("ring-page-order")
-        port = _unsigned(device.read_otherend("event-channel"))
+        port = unsigned(device.read_otherend("event-channel"))
         if port is None:
             raise _RingRefused(errno.EINVAL, f"reading {device.otherend}/event-channel")
         if order_text is None:
             names = ["ring-ref"]
         else:
-            order = _unsigned(order_text)
+            order = unsigned(order_text)
             if order is None or order > MAX_RING_PAGE_ORDER:
                 raise _RingRefused(
                     errno.EINVAL,
@@ -278,7 +289,7 @@ class BlockBack:
             names = [f"ring-ref{number}" for number in range(1 << order)]
         refs = []
         for name in names:
-            ref = _unsigned(device.read_otherend(name))
+            ref = unsigned(device.read_otherend(name))
             if ref is None:
                 raise _RingRefused(errno.EINVAL, f"reading {device.otherend}/{name}")
             refs.append(ref)
@@ -379,14 +390,6 @@ class BlockBack:
         device = self._the_device
         self._detach()
         device.fatal(errno.EACCES, f"frontend provided bogus ring requests ({why})")
-
-
-def _unsigned(text: str | None) -> int | None:
-    """A number of at most 32 bits that a peer wrote, or None."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
-        return None
-    value = int(text)
-    return value if value < 1 << 32 else None
 
 
 def _device_number(text: str) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.drivers.net.attachment import QueueKeys
+from hvsim.names.number import unsigned
 
 MAX_QUEUES: Final = 4
 """Queues of one vif that netback offers."""
@@ -34,10 +35,8 @@ class Refused(Exception):
 
 def number(text: str | None, default: int = 0) -> int:
     """A number of at most 32 bits that a peer wrote; `default` for anything that is none."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
-        return default
-    value = int(text)
-    return value if value < 1 << 32 else default
+    value = unsigned(text)
+    return default if value is None else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Guest configs in xl.cfg(5) syntax: what xl 4.17 makes of them, with its texts and exit codes.
 
-    lexer.py syntax.py settings.py   text -> tokens -> assignments -> values by key
-    keys.py                          every key: how it is read, what becomes of it here
-    meaning.py affinity.py passing.py hvm.py devices.py cpulist.py
-                                     the values -> libxl_domain_config
-    disk.py vif.py rate.py           the two devices that we serve
-    libxl_json.py                    libxl_domain_config as JSON
-    domain.py                        what of all that this host acts on
+lexer.py syntax.py settings.py   text -> tokens -> assignments -> values by key
+keys.py                          every key: how it is read, what becomes of it here
+meaning.py affinity.py passing.py hvm.py devices.py cpulist.py
+                                 the values -> libxl_domain_config
+disk.py vif.py rate.py           the two devices that we serve
+libxl_json.py                    libxl_domain_config as JSON
+domain.py                        what of all that this host acts on
 """
 
 from hvsim.toolstack.config.disk import DiskConfig, parse_disk

@@ -255,16 +255,10 @@ _VKB: Final = {
             "multi-touch",
         )
     },
-    **{
-        name: "number"
-        for name in (
-            "width",
-            "height",
-            "multi-touch-width",
-            "multi-touch-height",
-            "multi-touch-num-contacts",
-        )
-    },
+    **dict.fromkeys(
+        ("width", "height", "multi-touch-width", "multi-touch-height", "multi-touch-num-contacts"),
+        "number",
+    ),
     "backend": "text",
     "backend-type": "text",
     "unique-id": "text",

@@ -1,5 +1,5 @@
-"""Disk specifications (xl-disk-configuration(5)): flags, ``key=value`` and positional words, and the
-deprecated prefixes, with xl's texts (compared with the installed xl by tests/config).
+"""Disk specifications (xl-disk-configuration(5)): flags, ``key=value`` and positional words, and
+the deprecated prefixes, with xl's texts (compared with the installed xl by tests/config).
 
 White space before a word means nothing, that behind it is part of it.  Of the words that a position
 could begin with the longest counts, as in any scanner: ``raw:x`` is a prefix and a target, but

@@ -69,6 +69,7 @@ def parse_config(
     overrides: Iterable[str] = (),
     *,
     program: str | None = None,
+    fallback: str | None = None,
     host: Host | None = None,
 ) -> DomainConfig:
     """Parse a guest's config.
@@ -77,12 +78,13 @@ def parse_config(
         source: the file's name, as it is to appear in messages.
         overrides: further lines that count more (``xl create FILE key=value``).
         program: what runs in the domain whatever the config says.
+        fallback: what runs in it when nobody says.
         host: what "all" CPUs are.
 
     Raises: ConfigError with xl's text and exit code.
     """
     settings = parse_settings(text, source, overrides)
-    meaning = Meaning(settings, host or Host(), program)
+    meaning = Meaning(settings, host or Host(), program, fallback)
     meaning.read()
     tree = ordered(meaning.tree)
     c_info, b_info = tree["c_info"], tree["b_info"]

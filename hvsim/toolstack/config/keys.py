@@ -88,10 +88,14 @@ def _of(
     for name in names.split():
         key, _, member = name.partition(":")
         default = 0 if kind == "number" else None
-        yield Key(key, kind, f"{prefix}{member or key}", Effect.NOTHING, why, guests, 1, UINT32, default)
+        yield Key(
+            key, kind, f"{prefix}{member or key}", Effect.NOTHING, why, guests, 1, UINT32, default
+        )
 
 
-def _special(names: str, effect: Effect, why: str = "", guests: tuple[str, ...] = ALL) -> Iterator[Key]:
+def _special(
+    names: str, effect: Effect, why: str = "", guests: tuple[str, ...] = ALL
+) -> Iterator[Key]:
     for name in names.split():
         yield Key(name, "special", "", effect, why, guests)
 
@@ -181,7 +185,9 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     *_of("text", "b_info/", "stubdomain_kernel stubdomain_cmdline stubdomain_ramdisk", MODEL),
     _kib("stubdomain_memory", "b_info/stubdomain_memkb", MODEL),
-    *_special("device_model_args device_model_args_pv device_model_args_hvm", Effect.NOTHING, MODEL),
+    *_special(
+        "device_model_args device_model_args_pv device_model_args_hvm", Effect.NOTHING, MODEL
+    ),
     *_special(
         "vnc vnclisten vncpasswd vncdisplay vncunused sdl opengl display xauthority",
         Effect.NOTHING,

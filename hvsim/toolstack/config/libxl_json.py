@@ -86,9 +86,7 @@ _RANKS: Final = {
 
 def skeleton(kind: str) -> Tree:
     """A config of a guest of *kind* in which everything else is at its default."""
-    inner: Tree = (
-        {"vga": {}, "vnc": {}, "sdl": {}, "spice": {}, "rdm": {}} if kind == "hvm" else {}
-    )
+    inner: Tree = {"vga": {}, "vnc": {}, "sdl": {}, "spice": {}, "rdm": {}} if kind == "hvm" else {}
     return {
         "c_info": {"type": kind},
         "b_info": {"sched_params": {}, f"type.{kind}": inner, "arch_arm": {}, "arch_x86": {}},
@@ -132,7 +130,19 @@ def render(value: Any, indent: int = 0) -> str:
 def _text(text: str) -> str:
     """A string in quotes.  yajl writes control characters as \\u00XX in capitals, and passes on
     every other byte as it is."""
-    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\b": "\\b", '"': '\\"', "\\": "\\\\"}
-    return '"' + "".join(
-        short.get(char) or (f"\\u{ord(char):04X}" if char < " " else char) for char in text
-    ) + '"'
+    short = {
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+        "\f": "\\f",
+        "\b": "\\b",
+        '"': '\\"',
+        "\\": "\\\\",
+    }
+    return (
+        '"'
+        + "".join(
+            short.get(char) or (f"\\u{ord(char):04X}" if char < " " else char) for char in text
+        )
+        + '"'
+    )

@@ -61,10 +61,12 @@ class Meaning:
         actions: on_* -> the config's word.
     """
 
-    def __init__(self, settings: Settings, host: Host, program: str | None) -> None:
+    def __init__(
+        self, settings: Settings, host: Host, program: str | None, fallback: str | None
+    ) -> None:
         self.settings = settings
         self.host = host
-        self.program = program or settings.text("program", quiet=True) or None
+        self.program = program or settings.text("program", quiet=True) or fallback
         self.kind = "pv"
         self.tree: Tree = {}
         self.disks: list[DiskConfig] = []
@@ -265,9 +267,7 @@ class Meaning:
 
     def device(self, key: str) -> None:
         member, reader = devices.READERS[key]
-        found = [
-            reader(spec, number) for number, spec in enumerate(self.settings.texts(key))
-        ]
+        found = [reader(spec, number) for number, spec in enumerate(self.settings.texts(key))]
         if found:
             self.put(member, found)
 

@@ -48,9 +48,7 @@ def rdm(meaning: Meaning) -> None:
 def pci(meaning: Meaning) -> None:
     """``pci``.  Raises: ConfigError."""
     policy = "strict" if meaning.kind != "hvm" else None
-    found = [
-        devices.pci(spec, meaning.pci_flags, policy) for spec in meaning.settings.texts("pci")
-    ]
+    found = [devices.pci(spec, meaning.pci_flags, policy) for spec in meaning.settings.texts("pci")]
     if found:
         meaning.put("pcidevs", found)
         if meaning.kind == "pv" and "e820_host" not in meaning.tree["b_info"]["type.pv"]:
@@ -242,8 +240,7 @@ def msr_relaxed(meaning: Meaning) -> None:
     if flag:
         meaning.settings.warn(
             "WARNING: msr_relaxed will be removed in future versions.",
-            "If it fixes an issue you are having please report to "
-            "xen-devel@lists.xenproject.org.",
+            "If it fixes an issue you are having please report to xen-devel@lists.xenproject.org.",
         )
     meaning.put("b_info/arch_x86/msr_relaxed", str(flag))
 

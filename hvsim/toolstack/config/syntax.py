@@ -140,7 +140,7 @@ class _Parser:
         old = self.settings.get(key)
         if operator == ADD and old is not None:
             if isinstance(old.value, list) != isinstance(value, list):
-                message = "can't add [list] to \"string\" or vice versa"
+                message = 'can\'t add [list] to "string" or vice versa'
                 self._report_lexical(message, self._last.text, self._last.line)
                 return
             value = old.value + value  # type: ignore[operator]
@@ -193,9 +193,7 @@ class _Parser:
 
     def _say(self, message: str, text: str, line: int) -> None:
         where, line = near(text, line)
-        self.errors.append(
-            f"{self._source}:{line}: config parsing error near {where}: {message}"
-        )
+        self.errors.append(f"{self._source}:{line}: config parsing error near {where}: {message}")
 
 
 def parse_text(text: str, source: str) -> dict[str, Setting]:

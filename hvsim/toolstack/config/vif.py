@@ -1,5 +1,5 @@
-"""Network interface specifications (xl-network-configuration(5)), with xl's texts (compared with the
-installed xl by tests/config)."""
+"""Network interface specifications (xl-network-configuration(5)), with xl's texts (compared with
+the installed xl by tests/config)."""
 
 import re
 from collections.abc import Iterable
@@ -85,7 +85,9 @@ class _VifParser:
                 self.found["trusted"] = key == "trusted"
         elif key in _TEXTS:
             if key == "netdev":
-                self.said.append("the netdev parameter is deprecated, please use gatewaydev instead")
+                self.said.append(
+                    "the netdev parameter is deprecated, please use gatewaydev instead"
+                )
             self.found[_TEXTS[key]] = value
         elif key == "mac":
             self._mac(value)

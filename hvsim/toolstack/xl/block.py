@@ -86,7 +86,7 @@ async def block_attach(call: Call) -> int:
         domid = await toolstack.find(store, args[0])
         if domid is None:
             raise ToolstackError(f"{args[0]} is an invalid domain identifier")
-        disk = parse_disk(",".join(args[1:]))
+        disk = parse_disk(args[1:])
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")

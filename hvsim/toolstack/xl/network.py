@@ -4,7 +4,7 @@ from typing import Any
 
 from hvsim.toolstack import counters, nic
 from hvsim.toolstack import device as devices
-from hvsim.toolstack.config import parse_vif
+from hvsim.toolstack.config import parse_vif, words_of
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
 from hvsim.toolstack.store import Store
@@ -114,13 +114,14 @@ async def network_attach(call: Call) -> int:
     toolstack = call.toolstack
     async with toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
-        config, complaint = parse_vif(args[1:])
-        if complaint is not None:
-            raise ToolstackError(complaint)
+        parsed = parse_vif([word for arg in args[1:] for word in words_of(arg)])
+        await call.reply.err(*[line for line in parsed.said if line not in parsed.bad])
+        if parsed.bad:
+            raise ToolstackError(parsed.bad[0])
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
-        attached = await nic.attach(toolstack, store, guest, config)
+        attached = await nic.attach(toolstack, store, guest, parsed.vif)
     call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
     return 0
 
