@@ -1,5 +1,5 @@
 """What an HVM guest has besides, and the device model.  No such guest can be built on this host,
-yet its config is read, so that a mistake in it is told as xl tells it.
+yet its config is read, so that a mistake in it is told as xl tells it."""
 
 from __future__ import annotations
 
