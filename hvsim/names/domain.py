@@ -26,6 +26,4 @@ def unfit(text: str) -> str | None:
         return f"the name {text!r} has characters that cannot be printed"
     if "/" in text or text in (".", ".."):
         return f"the name {text!r} cannot be that of a file"
-    if text.isascii() and text.isdigit():
-        return f"the name {text!r} is a number, which means a domid"
     return None

@@ -5,6 +5,7 @@ Both ask the same functions, so what one refuses the other refuses.  Files are l
 opened for long and nothing is changed.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def before_domain(config: DomainConfig) -> Iterator[Refusal]:
         yield Refusal(
             "name",
             unfit,
-            f"use up to {domain_names.MAX} printable characters without '/', not digits alone",
+            f"use up to {domain_names.MAX} printable characters without '/'",
         )
     memory = config.settings.number("memory", quiet=True)
     if memory is not None and memory <= 0:
@@ -219,9 +220,10 @@ def missing(spec: DiskConfig, path: str) -> Refusal | None:
         os.stat(path)
     except (OSError, ValueError) as failure:
         reason = os.strerror(getattr(failure, "errno", None) or 22)
+        gone = getattr(failure, "errno", None) == errno.ENOENT
         return Refusal(
             place,
-            f"the image {path}: {reason}",
+            f"the image {path} does not exist" if gone else f"the image {path}: {reason}",
             f'create it, or add [[image]] path = "{spec.target}" size = "64M" scratch = true',
             (
                 libxl(

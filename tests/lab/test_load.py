@@ -81,7 +81,7 @@ def test_the_name_defaults_to_that_of_the_file_and_can_be_replaced(tmp_path: Pat
 
 
 def test_overrides_replace_keys_of_the_config(tmp_path: Path) -> None:
-    (tmp_path / "web.cfg").write_text('name = "web"\nmemory = 32\nkernel = "/vmlinuz"\n')
+    (tmp_path / "web.cfg").write_text('name = "web"\nmemory = 32\nprogram = "domains.guests.idle:main"\n')
     lab = load(
         write(
             tmp_path,
@@ -238,9 +238,14 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         load(tmp_path / "x.toml")
 
 
-def test_quotes_that_an_xl_cfg_cannot_say(tmp_path: Path) -> None:
-    text = GUEST.replace("disk", "#") + 'extra = """both " and \'"""\n'
-    assert "both kinds of quotes" in refused(tmp_path, text)[0]
+@pytest.mark.parametrize("extra", ["both \" and '", "C:\\new\\table", "two\nlines\t", "\\112 ä"])
+def test_every_text_reaches_the_guest_as_it_is(tmp_path: Path, extra: str) -> None:
+    """Red when a backslash is written into the xl.cfg as it is: \\n would be a line end there."""
+    domain = load(
+        write(tmp_path, GUEST.replace("disk", "#") + f"extra = {json.dumps(extra)}\n")
+    ).domains[0]
+    assert domain.guest is not None
+    assert domain.guest.cmdline == extra
 
 
 def test_the_schema_itself_is_sound_and_published() -> None:

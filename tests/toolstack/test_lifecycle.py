@@ -281,7 +281,7 @@ def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
         with Control(host.run_dir / "control") as control:
             answer = control.request(
                 "create",
-                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,w"]',
+                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,r"]',
                 config_path="g.cfg",
                 directory="/",
             )

@@ -25,7 +25,7 @@ from hvsim.toolstack.config.lexer import (
 Value = str | list["Value"]
 """A value as written: strings and numbers are both text here, lists may be nested."""
 
-MAX_DEPTH: Final = 1000
+MAX_DEPTH: Final = 100
 """Lists within lists that are accepted."""
 _SILENCE: Final = 3
 """Tokens that must make sense in a row before an error is told again."""
