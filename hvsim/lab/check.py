@@ -30,19 +30,32 @@ class Checker:
     """The semantic checks of one lab file; images and domains come with their table's index."""
 
     def __init__(
-        self, file: Path, shown: str, data: dict[str, Any], locator: Locator, run_dir: Path
+        self,
+        file: Path,
+        shown: str,
+        data: dict[str, Any],
+        locator: Locator,
+        run_dir: Path,
+        *,
+        alone: bool = False,
     ) -> None:
-        """*run_dir* is where the lab would run, or runs."""
+        """*run_dir* is where the lab would run, or runs; *alone*: there is one guest, and other
+        domains that nobody told us of."""
         self.file = file
         self.shown = shown
         self.data = data
         self.locator = locator
         self.run_dir = run_dir
+        self.alone = alone
 
     def check(self, images: Images, domains: Domains) -> list[Problem]:
         """Every problem found."""
         declared = Declared(images, self._spelled("image", "path"))
         refused = self._spelled("domain", "name") - {domain.name for _, domain in domains}
+        if self.alone:
+            for _, domain in domains:
+                refused |= {disk.backend for disk in domain.disks}
+                refused |= {vif.backend for vif in domain.vifs}
         faults = chain(
             self._duplicate_names(domains),
             image_faults(declared, domains, self.run_dir, self._line),
@@ -57,7 +70,7 @@ class Checker:
         return [self._at(*fault) for fault in faults]
 
     def _at(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> Problem:
-        place = place_of(path, self.data)
+        place = "" if self.alone else place_of(path, self.data)
         return Problem(self.shown, self.locator.line(path), place, text, remedy)
 
     def _line(self, path: tuple[str | int, ...]) -> int:

@@ -74,6 +74,16 @@ def load(
     return _Loader(file.resolve(), shown, text, data).lab(name)
 
 
+def load_guest(path: str | Path) -> Lab:
+    """A lab of one guest, whose xl.cfg(5) is at `path`: as `load`, but whom the guest names as a
+    backend is not known."""
+    file = Path(path)
+    data: dict[str, Any] = {"lab": {}, "domain": [{"config": str(path)}]}
+    loader = _Loader(Path.cwd() / "-", str(file), "", data)
+    loader.alone = True
+    return loader.lab("guest")
+
+
 def _args(table: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a domain's program; those of one of this machine's are its words."""
     program = table.get("program")
@@ -109,6 +119,7 @@ class _Loader:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.run_dir = base_dir() / "-"
+        self.alone = False
 
     def lab(self, name: str | None) -> Lab:
         self.problems += schema_problems(self.data, self.shown, self.locator)
@@ -264,7 +275,7 @@ class _Loader:
         if guest.config is None:
             return None
         for what, word in device_words(guest.config):
-            place = f"{place_of(('domain', index), self.data)}, {what}"
+            place = what if self.alone else f"{place_of(('domain', index), self.data)}, {what}"
             text_of_it = f"{word} has no effect here"
             self.warnings.append(Problem(self.shown, at, place, text_of_it, "leave it out"))
         return self._assemble(table, text, config_path, directory, lines, guest.config)
@@ -302,10 +313,11 @@ class _Loader:
         return str(self.file.parent / entry), "r"
 
     def _check(self, images: list[tuple[int, Image]], domains: list[tuple[int, Domain]]) -> None:
-        checker = Checker(self.file, self.shown, self.data, self.locator, self.run_dir)
+        checker = Checker(
+            self.file, self.shown, self.data, self.locator, self.run_dir, alone=self.alone
+        )
         self.problems += checker.check(images, domains)
 
     def _wrong(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> None:
-        self.problems.append(
-            Problem(self.shown, self.locator.line(path), place_of(path, self.data), text, remedy)
-        )
+        place = "" if self.alone else place_of(path, self.data)
+        self.problems.append(Problem(self.shown, self.locator.line(path), place, text, remedy))

@@ -157,7 +157,7 @@ program = "domains.guests.idle:main"
         "lab.toml:9: domain 'a', program: 'domains.guests.idle' does not fit; write "
         'module:function, as in "domains.guests.idle:main", or { exec = ["COMMAND", "WORD", ...] }',
         "lab.toml:10: domain 'b': disk xvda: the image nothing.img does not exist; "
-        'add [[image]] path = "nothing.img" size = "64M" scratch = true',
+        'create it, or add [[image]] path = "nothing.img" size = "64M" scratch = true',
         "lab.toml:10: domain 'b': disk xvdb: backend=storge names no domain; "
         'declare a [[domain]] with role = "driver"',
         "lab.toml:12: domain 'b', program: there is no module 'no.such.module'; put it next to "

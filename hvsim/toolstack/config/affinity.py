@@ -71,9 +71,12 @@ def vnuma(meaning: Meaning) -> None:
                 given = [_number(one) for one in value.split(",")]
                 node["distances"] = (given + node["distances"])[: len(rows)]
         nodes.append(node)
-    if settings.number("maxvcpus", quiet=True) is not None and max(covered, default=-1) + 1 != (
-        maxvcpus
-    ):
+    given = settings.number("maxvcpus", quiet=True) is not None
+    if not given and max(covered, default=-1) >= meaning.host.cpus:
+        raise ConfigError(
+            "xl: vnuma specifies more vcpus than pcpus, use maxvcpus= to override this check."
+        )
+    if given and max(covered, default=-1) + 1 != (maxvcpus):
         raise ConfigError("xl: vnuma vcpus and maxvcpus= mismatch")
     total = sum(node.get("memkb", 0) for node in nodes)
     if settings.number("maxmem", quiet=True) is not None and total != b_info.get("max_memkb"):

@@ -17,6 +17,7 @@ _BDF: Final = re.compile(
     r"(?:([0-9a-fA-F]{1,4}):)?([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-7]|\*)"
     r"(?:@([0-9a-fA-F]{1,2}))?"
 )
+_SLOT_MAX: Final = 0x1F
 _EVERY_FUNCTION: Final = 0xFFFFFFFF
 _POLICIES: Final = ("strict", "relaxed")
 
@@ -58,7 +59,7 @@ def pci(spec: str, defaults: Tree, policy: str | None) -> Tree:
             device["name"] = value
             named = True
         elif key == "vslot":
-            if not re.fullmatch("[0-9a-fA-F]{1,2}", value):
+            if not re.fullmatch("[01]?[0-9a-fA-F]", value):
                 raise ConfigError(failed, code=6)
             device["vdevfn"] = int(value, 16) << 3
         elif key in ("msitranslate", "power_mgmt", "permissive", "seize"):
@@ -81,7 +82,11 @@ def pci(spec: str, defaults: Tree, policy: str | None) -> Tree:
 
 def _bdf(text: str, device: Tree, failed: str, *, positional: bool) -> None:
     match = _BDF.fullmatch(text)
-    if match is None or int(match[3], 16) > 0x1F or (match[5] and not positional):
+    if (
+        match is None
+        or max(int(match[3], 16), int(match[5] or "0", 16)) > _SLOT_MAX
+        or (match[5] and not positional)
+    ):
         raise ConfigError(failed, code=6)
     domain, bus, slot, function, vslot = match.groups()
     device["vfunc_mask"] = _EVERY_FUNCTION if function == "*" else 1
@@ -329,7 +334,6 @@ READERS: Final[dict[str, tuple[str, Reader]]] = {
     "vtpm": ("vtpms", vtpm),
     "vdispl": ("vdispls", vdispl),
     "pvcalls": ("pvcallsifs", pvcalls),
-    "vkb": ("vkbs", vkb),
     "usbctrl": ("usbctrls", usbctrl),
     "usbdev": ("usbdevs", usbdev),
 }

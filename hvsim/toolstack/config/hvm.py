@@ -137,8 +137,8 @@ def firmware(meaning: Meaning) -> None:
     word = meaning.settings.text("firmware")
     if meaning.kind != "hvm" or word in (None, "bios"):
         return
-    if word == "uefi":
-        meaning.put(f"{_HVM}/bios", "ovmf")
+    if word in ("uefi", "seabios", "rombios", "ovmf"):
+        meaning.put(f"{_HVM}/bios", "ovmf" if word == "uefi" else word)
     else:
         meaning.put(f"{_HVM}/firmware", word)
 
@@ -285,7 +285,7 @@ def vendor_device(meaning: Meaning) -> None:
 
 def vncviewer(meaning: Meaning) -> None:
     """``vncviewer``, which is an option of the command now."""
-    if meaning.settings.number("vncviewer"):
+    if meaning.settings.number("vncviewer") is not None:
         meaning.settings.warn(
             'WARNING: ignoring "vncviewer" option. Use "-V" option of "xl create" to '
             "automatically spawn vncviewer."

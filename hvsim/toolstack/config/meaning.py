@@ -287,10 +287,13 @@ class Meaning:
             self.put("vkbs", [{"devid": number} for number in range(len(specs))])
 
     def vkb(self) -> None:
-        before = self.tree.pop("vkbs", [])
-        self.device("vkb")
-        if before or "vkbs" in self.tree:
-            self.put("vkbs", self.tree.get("vkbs", []) + before)
+        before: list[Tree] = self.tree.get("vkbs", [])  # those of the framebuffers
+        found = [
+            devices.vkb(spec, number)
+            for number, spec in enumerate(self.settings.texts("vkb"), len(before))
+        ]
+        if found:
+            self.put("vkbs", before + found)
 
 
 def disk_tree(disk: DiskConfig) -> Tree:

@@ -237,11 +237,10 @@ def msr_relaxed(meaning: Meaning) -> None:
     flag = meaning.settings.flag("msr_relaxed")
     if flag is None:
         return
-    if flag:
-        meaning.settings.warn(
-            "WARNING: msr_relaxed will be removed in future versions.",
-            "If it fixes an issue you are having please report to xen-devel@lists.xenproject.org.",
-        )
+    meaning.settings.warn(
+        "WARNING: msr_relaxed will be removed in future versions.",
+        "If it fixes an issue you are having please report to xen-devel@lists.xenproject.org.",
+    )
     meaning.put("b_info/arch_x86/msr_relaxed", str(flag))
 
 
