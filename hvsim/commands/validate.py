@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 HELP = """Check a lab file, and the guest configs it names, without starting anything.
 
-Whatever `hvsim up` or `xl create` would refuse is refused here, every problem at once, each with its
-file, line, place and remedy. What is accepted and has no effect here is warned of. A guest config
-(*.cfg, xl.cfg(5)) may be checked by itself. The JSON Schema of lab files is printed by --schema;
-editors can use it for completion."""
+Whatever `hvsim up` or `xl create` would refuse is refused here, every problem at once, each with
+its file, line, place and remedy. What is accepted and has no effect here is warned of. A guest
+config (*.cfg, xl.cfg(5)) may be checked by itself. The JSON Schema of lab files is printed by
+--schema; editors can use it for completion."""
 EXAMPLE = """  hvsim validate configs/two-tier.toml
   hvsim validate configs/guests/storage.cfg
   hvsim validate --schema > lab.schema.json"""

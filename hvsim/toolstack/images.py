@@ -163,30 +163,16 @@ def whose(busy: ImageBusy, identity: tuple[int, int], run_dir: Path) -> str:
 
 def _run_dirs(run_dir: Path) -> Iterator[Path]:
     """Run directories of labs on this machine, as far as we may look: those beside ours, and
-    those of hypervisors that were started with another base directory."""
-    bases = [run_dir.parent]
+    those that hypervisors with another base directory write their log in."""
+    with contextlib.suppress(OSError):
+        yield from sorted(path for path in run_dir.parent.iterdir() if path.is_dir())
     for entry in Path("/proc").iterdir():
         if unsigned(entry.name) is None:
             continue
         with contextlib.suppress(OSError):
-            if _HYPERVISOR not in (entry / "cmdline").read_bytes():
-                continue
-            env = dict(
-                pair.partition(b"=")[::2] for pair in (entry / "environ").read_bytes().split(b"\0")
-            )
-            uid = entry.stat().st_uid
-            runtime = os.fsdecode(env.get(b"XDG_RUNTIME_DIR", b""))
-            bases += [
-                Path(os.fsdecode(env[b"HVSIM_RUN_DIR"]))
-                if b"HVSIM_RUN_DIR" in env
-                else Path(runtime) / "hvsim"
-                if runtime
-                else Path(f"/tmp/hvsim-{uid}"),
-                Path(f"/tmp/hvsim-{uid}"),
-            ]
-    for base in dict.fromkeys(bases):
-        with contextlib.suppress(OSError):
-            yield from sorted(path for path in base.iterdir() if path.is_dir())
+            if _HYPERVISOR in (entry / "cmdline").read_bytes():
+                log = Path(os.readlink(entry / "fd" / "2"))
+                yield log.parent.parent
 
 
 def _noted(run_dir: Path) -> list[dict[str, Any]]:

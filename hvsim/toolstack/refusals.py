@@ -164,19 +164,6 @@ def disk(spec: DiskConfig) -> Refusal | None:
                 ),
             ),
         )
-    if backendtype(spec) is None:
-        return Refusal(
-            place,
-            f"nothing here serves {_wish(spec)}",
-            "leave backendtype= and specification= out; phy serves raw images, QEMU the other "
-            "formats",
-            (
-                libxl(
-                    "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for "
-                    f"disk {spec.vdev}"
-                ),
-            ),
-        )
     if not spec.target:
         return Refusal(
             place,
@@ -187,6 +174,19 @@ def disk(spec: DiskConfig) -> Refusal | None:
                     "libxl_device.c:455:libxl__device_disk_set_backend: Disk "
                     f"vdev={spec.vdev} failed to stat: {spec.target or ''}: "
                     "No such file or directory"
+                ),
+            ),
+        )
+    if backendtype(spec) is None:
+        return Refusal(
+            place,
+            f"nothing here serves {_wish(spec)}",
+            "leave backendtype= and specification= out; phy serves raw images, QEMU the other "
+            "formats",
+            (
+                libxl(
+                    "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for "
+                    f"disk {spec.vdev}"
                 ),
             ),
         )

@@ -75,7 +75,7 @@ LINES: Final = (
     "vdispl=['foo=1']",
     "vdispl=['connectors=a']",
     "vdispl=['']",
-    "vsnd=[['card, short-name=Main, buffer-size=65536','PCM, name=Main','stream, id=0, type=p, channels-max=2']]",
+    "vsnd=[['card, short-name=Main, buffer-size=65536','PCM, name=Main','stream, id=0, type=p, channels-max=2']]",  # noqa: E501
     "cpus='0-3,^1'",
     "cpus='0-3,5,^1'",
     "cpus='all'",

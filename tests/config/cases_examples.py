@@ -67,7 +67,7 @@ LINES: Final = (
     'cpuid="host,tm=0,sse3=0"',
     'vuart = "sbsa_uart"',
     'firmware="pvgrub64"',
-    "vsnd = [\n ['CARD, short-name=Main, sample-formats=s16_le;s8;u32_be',\n  'PCM, name=Main',\n  'STREAM, id=0, type=p',\n  'STREAM, id=1, type=c, channels-max=2'\n ],\n ['CARD, short-name=Second',\n  'PCM, name=Second, buffer-size=1024',\n  'STREAM, id=2, type=p',\n  'STREAM, id=3, type=c'\n ]\n]",
+    "vsnd = [\n ['CARD, short-name=Main, sample-formats=s16_le;s8;u32_be',\n  'PCM, name=Main',\n  'STREAM, id=0, type=p',\n  'STREAM, id=1, type=c, channels-max=2'\n ],\n ['CARD, short-name=Second',\n  'PCM, name=Second, buffer-size=1024',\n  'STREAM, id=2, type=p',\n  'STREAM, id=3, type=c'\n ]\n]",  # noqa: E501
     'tsc_mode="native"',
     'on_crash="coredump-restart"',
     "driver_domain=1",

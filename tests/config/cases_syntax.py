@@ -5,7 +5,7 @@ from typing import Final
 TEXTS: Final = (
     '\ufeffname = "t"\nkernel = "/boot/k"\nmemory = 64\n',
     'name="t"\nbootloader="pygrub"\nmemory=64\n',
-    '# c\nname = "t"\nkernel = "/boot/k"\nmemory = 64\ndisk = [ "phy:/dev/zero,xvda,w", # first\n  # none\n "file:/srv/img/x.img,xvdb,r" ] # end\n',
+    '# c\nname = "t"\nkernel = "/boot/k"\nmemory = 64\ndisk = [ "phy:/dev/zero,xvda,w", # first\n  # none\n "file:/srv/img/x.img,xvdb,r" ] # end\n',  # noqa: E501
     'name = "t"\r\nkernel = "/boot/k"\r\nmemory = 64\r\n',
     "",
     '   name = "t"\n   kernel = "/boot/k"\n   memory = 64\n   ',

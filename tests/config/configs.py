@@ -81,16 +81,55 @@ def _harmless(value: str) -> list[str]:
     return sorted(key.name for key in KEYS if key.name not in fatal)
 
 
-_ENDS_LIST: Final = set(
-    "type builder name uuid memory kernel vnuma vsnd viridian mca_caps pci ioports irqs iomem cpus "
-    "cpus_soft max_grant_frames max_maptrack_frames max_grant_version cpuid ms_vm_genid".split()
-)
-_ENDS_TEXT: Final = set(
-    "vuart on_poweroff on_reboot on_watchdog on_crash on_soft_reset passthrough tsc_mode "
-    "timer_mode firmware altp2m gic_version tee device_model_version bios vga hdtype gfx_passthru "
-    "vendor_device mmio_hole device_model_args device_model_args_pv device_model_args_hvm "
-    "rdm".split()
-)
+_ENDS_LIST: Final = {
+    "type",
+    "builder",
+    "name",
+    "uuid",
+    "memory",
+    "kernel",
+    "vnuma",
+    "vsnd",
+    "viridian",
+    "mca_caps",
+    "pci",
+    "ioports",
+    "irqs",
+    "iomem",
+    "cpus",
+    "cpus_soft",
+    "max_grant_frames",
+    "max_maptrack_frames",
+    "max_grant_version",
+    "cpuid",
+    "ms_vm_genid",
+}
+_ENDS_TEXT: Final = {
+    "vuart",
+    "on_poweroff",
+    "on_reboot",
+    "on_watchdog",
+    "on_crash",
+    "on_soft_reset",
+    "passthrough",
+    "tsc_mode",
+    "timer_mode",
+    "firmware",
+    "altp2m",
+    "gic_version",
+    "tee",
+    "device_model_version",
+    "bios",
+    "vga",
+    "hdtype",
+    "gfx_passthru",
+    "vendor_device",
+    "mmio_hole",
+    "device_model_args",
+    "device_model_args_pv",
+    "device_model_args_hvm",
+    "rdm",
+}
 
 
 def configs() -> list[str]:

@@ -19,9 +19,7 @@ _SHARED: Final = (
     "w! is the word of the block scripts for an image that others may have as well; libxl cannot "
     "say it, ours can"
 )
-_VSND_EXAMPLE: Final = next(
-    lines for lines in cases_examples.LINES if lines.startswith("vsnd")
-)
+_VSND_EXAMPLE: Final = next(lines for lines in cases_examples.LINES if lines.startswith("vsnd"))
 
 REASONS: Final[dict[str, str]] = {
     **{

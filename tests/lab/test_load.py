@@ -81,7 +81,9 @@ def test_the_name_defaults_to_that_of_the_file_and_can_be_replaced(tmp_path: Pat
 
 
 def test_overrides_replace_keys_of_the_config(tmp_path: Path) -> None:
-    (tmp_path / "web.cfg").write_text('name = "web"\nmemory = 32\nprogram = "domains.guests.idle:main"\n')
+    (tmp_path / "web.cfg").write_text(
+        'name = "web"\nmemory = 32\nprogram = "domains.guests.idle:main"\n'
+    )
     lab = load(
         write(
             tmp_path,

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hvsim.drivers.net.links import Links
-from hvsim.names.mac import bytes_of as mac_bytes
 from hvsim.drivers.net.port import VNET_HEADER, Kind, NoPort, Port, open_port
+from hvsim.names.mac import bytes_of as mac_bytes
 from tests.net.inside import own_network
 
 MAC = "00:16:3e:00:00:01"
