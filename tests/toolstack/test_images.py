@@ -4,6 +4,7 @@ Seen red without the toolstack's claim, with a claim that ends with the driver d
 got the image while it was being built anew), and with a kernel that holds nothing of its own.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -42,16 +43,35 @@ class Labs:
         return lock.look(self.image, OTHER, readonly=False) is None
 
 
-@pytest.fixture
-def labs(tmp_path: Path) -> Iterator[Labs]:
-    image = tmp_path / "disk.img"
+def two_labs(folder: Path) -> Iterator[Labs]:
+    image = folder / "disk.img"
     image.write_bytes(bytes(1 << 20))
-    (tmp_path / "hard.img").hardlink_to(image)
-    (tmp_path / "soft.img").symlink_to(image)
+    (folder / "hard.img").hardlink_to(image)
+    (folder / "soft.img").symlink_to(image)
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    with LabHost(tmp_path / "one") as first, LabHost(tmp_path / "two") as second:
-        yield Labs(first, second, tmp_path)
+        (folder / name).mkdir()
+    with LabHost(folder / "one") as first, LabHost(folder / "two") as second:
+        yield Labs(first, second, folder)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    yield from two_labs(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def labs(pair: Labs) -> Iterator[Labs]:
+    yield pair
+    for lab in (pair.first, pair.second):
+        lab.request("lab", images={}, files=[], path=[], shared=[])
+        for row in lab.xl("list", json=True).data:
+            if row["domid"]:
+                lab.xl("destroy", str(row["domid"]))
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[Labs]:
+    yield from two_labs(tmp_path)
 
 
 def test_another_lab_is_told_who_has_it(labs: Labs) -> None:
@@ -99,47 +119,32 @@ def test_what_the_lab_file_shares(labs: Labs) -> None:
     assert labs.create(labs.second, "c", f"{labs.image},raw,xvda,w")[0] == 0
 
 
-def test_a_lab_that_is_killed_leaves_no_lock(labs: Labs) -> None:
-    assert labs.create(labs.first, "db", f"{labs.image},raw,xvda,w")[0] == 0
-    assert not labs.free()
-    labs.first.process.kill()
-    labs.second.wait(labs.free, "the lock to go with the lab")
-    assert labs.create(labs.second, "next", f"{labs.image},raw,xvda,w")[0] == 0
-
-
 def process(lab: LabHost, name: str) -> int:
     rows = lab.request("ps").data["processes"]
     return int(next(row["pid"] for row in rows if row["process"] == name))
 
 
-def test_the_kernel_keeps_it_when_the_toolstack_dies(labs: Labs) -> None:
-    domid = labs.first.create(f'name="db"\n{IDLE}disk=["{labs.image},raw,xvda,w"]')
-    labs.first.wait_node(f"/local/domain/0/backend/vbd/{domid}/51712/hotplug-status", "connected")
-    toolstack = process(labs.first, "toolstack")
+def test_it_outlives_the_toolstack_and_not_the_lab(doomed: Labs) -> None:
+    first, image = doomed.first, doomed.image
+    first.create(f'name="db"\n{IDLE}disk=["{image},raw,xvda,w"]')
+    toolstack, kernel = process(first, "toolstack"), process(first, "kernel")
     # blkback opens the image when it hears of physical-device.
-    kernel = process(labs.first, "kernel")
-    labs.first.wait(lambda: holds(kernel, labs.image), "the kernel to open the image")
+    first.wait(lambda: holds(kernel, image), "the kernel to open the image")
     os.kill(toolstack, signal.SIGKILL)
-    labs.first.wait(lambda: not alive(toolstack), "the toolstack to end")
-    assert not labs.free()
+    first.wait(lambda: not holds(toolstack, image), "the toolstack to end")
+    assert not doomed.free()
+    first.process.kill()
+    doomed.second.wait(doomed.free, "the lock to go with the lab")
+    assert doomed.create(doomed.second, "next", f"{image},raw,xvda,w")[0] == 0
 
 
 def holds(pid: int, path: str) -> bool:
     """Whether a process has a file open."""
-    links = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except OSError:
-            continue
-    return path in links
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    found = []
+    with contextlib.suppress(OSError):  # it ends meanwhile
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            found.append(os.readlink(entry))
+    return path in found
 
 
 def test_a_driver_domain_that_is_built_anew_neither_loses_it_nor_blocks_itself(
