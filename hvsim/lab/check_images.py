@@ -71,8 +71,10 @@ def _duplicates(declared: Declared, line: Line) -> Iterator[Fault]:
     first: dict[object, int] = {}
     for index, image in declared.images:
         key = ("scratch", image.path.name) if image.scratch else identity_of(image.path)
-        if key in first:
-            where = line(("image", first[key]))
+        earlier = first.get(key, first.get(("name", image.name)))
+        first.setdefault(("name", image.name), index)
+        if earlier is not None:
+            where = line(("image", earlier))
             yield (
                 ("image", index, "path"),
                 f"{image.name!r} is the same image as the one at line {where}",

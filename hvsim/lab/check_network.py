@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from hvsim.lab.model import Domain, Vif
 from hvsim.lab.problems import Fault
 from hvsim.names import address
+from hvsim.names.domain import DOM0, is_dom0
 
 
 def network_faults(domains: Sequence[tuple[int, Domain]]) -> Iterator[Fault]:
     """Every fault; domains come with their table's index."""
     yield from _used_twice(domains)
+    yield from _links_used_twice(domains)
     for index, domain in domains:
         yield from _gateway(index, domain)
 
@@ -28,6 +30,24 @@ def _used_twice(domains: Sequence[tuple[int, Domain]]) -> Iterator[Fault]:
                         f"vif {number}: {one} is that of {earlier} too",
                         "give each its own, or leave mac= out and one is made up",
                     )
+
+
+def _links_used_twice(domains: Sequence[tuple[int, Domain]]) -> Iterator[Fault]:
+    """The links of two interfaces cannot have one name where they are served."""
+    users: dict[tuple[str, str], str] = {}
+    for index, domain in domains:
+        for number, vif in enumerate(domain.guest.vifs if domain.guest else ()):
+            if vif.ifname is None:
+                continue
+            server = DOM0 if is_dom0(vif.backend) else str(vif.backend)
+            key = (server, vif.ifname)
+            earlier = users.setdefault(key, f"vif {number} of {domain.name!r}")
+            if earlier != f"vif {number} of {domain.name!r}":
+                yield (
+                    ("domain", index),
+                    f"vif {number}: vifname={vif.ifname} is that of {earlier} too, in {server}",
+                    "give each its own, or leave it out for vif<domid>.<n>",
+                )
 
 
 def _gateway(index: int, domain: Domain) -> Iterator[Fault]:

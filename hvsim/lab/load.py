@@ -227,7 +227,8 @@ class _Loader:
             )
         path = self.file.parent / Path(table["config"]).expanduser()
         try:
-            text = path.read_text(encoding="utf-8")
+            # Line ends as they are: those of DOS are none to xl.
+            text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
             self._wrong(

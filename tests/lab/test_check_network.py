@@ -85,6 +85,19 @@ def test_each_interface_has_addresses_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_each_link_has_a_name_of_its_own_where_it_is_served(tmp_path: Path) -> None:
+    """Red without the check: the second vif would never leave InitWait."""
+    web = domain("web", "vifname=w0", "vifname=w0,backend=0")
+    assert problems(tmp_path, web, domain("db", "vifname=w1")) == [
+        "1: domain 'web': vif 1: vifname=w0 is that of vif 0 of 'web' too, in Domain-0; "
+        "give each its own, or leave it out for vif<domid>.<n>"
+    ]
+    file = tmp_path / "apart.toml"
+    served = domain("web", "vifname=w0", "vifname=w0,backend=network")
+    file.write_text(served + domain("network", role="driver"))
+    assert load(file).domains
+
+
 def test_the_address_of_a_group_is_none_of_an_interface(tmp_path: Path) -> None:
     assert problems(tmp_path, domain("web", "mac=01:16:3e:00:00:01")) == [
         "1: domain 'web': vif 0: 01:16:3e:00:00:01 is the address of a group, not of an "

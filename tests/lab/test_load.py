@@ -194,6 +194,28 @@ def test_one_writable_image_belongs_to_one_disk(tmp_path: Path) -> None:
     assert len(load(write(tmp_path, both_read)).domains) == 2
 
 
+def test_one_name_is_one_image(tmp_path: Path) -> None:
+    """Also when one of them is made in the run directory.  Red with their places compared only:
+    a disk line would mean the later one, without a word."""
+    kept = IMAGE.replace("scratch = true", "")
+    assert "is the same image as the one at line 2" in refused(tmp_path, IMAGE + kept + GUEST)[0]
+
+
+def test_hard_links_and_symbolic_links_are_one_image(tmp_path: Path) -> None:
+    (tmp_path / "a.img").write_bytes(bytes(512))
+    (tmp_path / "b.img").hardlink_to(tmp_path / "a.img")
+    (tmp_path / "c.img").symlink_to("a.img")
+    for name in ("b.img", "c.img", "./a.img"):
+        text = GUEST.replace("web.img", "a.img") + GUEST.replace("web.img", name).replace(
+            '"web"', '"second"'
+        )
+        [found] = refused(tmp_path, text)
+        assert f"the image {name} is disk xvda of 'web' too" in found
+        shared = f'[[image]]\npath = "{name}"\nshared = true\n'
+        assert load(write(tmp_path, shared + text)).images[0].shared
+        assert load(write(tmp_path, text.replace("access=rw", "access=w!"))).domains
+
+
 def test_a_scratch_image_needs_a_size(tmp_path: Path) -> None:
     assert refused(tmp_path, IMAGE.replace('size = "8M"', "") + GUEST) == [
         "lab.toml:2: image 'web.img': the key 'size' is missing; add size = ...",

@@ -31,7 +31,7 @@ async def run(call: Call) -> int:
         raise ToolstackError("Config file not specified and none in save file", code=6)
     path = Path(call.cwd) / name
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             text = file.read(CONFIG_MAX)
     except OSError as failure:
         reason = os.strerror(failure.errno or 0)
