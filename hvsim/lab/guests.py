@@ -46,7 +46,8 @@ def parse_guest(
         config = parse_config(text, source, overrides, program=program, fallback=fallback)
     except ConfigError as error:
         faults = [line for line in error.faults if line not in (FAILED, *PYTHON)]
-        return Guest(None, tuple(_problem(line, source) for line in faults or error.faults))
+        lines = faults or error.faults or [error.unsaid]
+        return Guest(None, tuple(_problem(line, source) for line in lines))
     # xl says it and goes on without that word; a lab is refused.
     bad = tuple(
         Problem(source, 0, f"vif {number}", text, remedy(text)) for number, text in config.bad_vifs

@@ -113,6 +113,7 @@ _REMEDIES: Final[tuple[tuple[re.Pattern[str], Remedy], ...]] = tuple(
          lambda match: "leave builder out, or write type = \"pv\"" if match[1] == "linux" else
          did_you_mean(match[1], ("pv", "pvh", "hvm", "generic"))),
         (r"Failed to parse UUID", "write it as in d8ac4a1e-f6c2-4d1b-9a3b-000000000001"),
+        (r"is no number from 0 to", "leave it out: it has no effect here"),
         (r"maxvcpus < vcpus", "raise maxvcpus, or leave it out"),
         (r"Neither kernel nor bootloader", 'add program = "module:function"'),
         (r"name must be specified", 'add name = "..."'),

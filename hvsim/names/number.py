@@ -16,3 +16,13 @@ def unsigned(text: str | None, most: int = UINT32_MAX) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def from_digits(digits: str, base: int = 10) -> int:
+    """The number that *digits* are, all of which belong to *base*; with more of them than the
+    number of any machine has, a number that is greater than all of these."""
+    bare = digits.lstrip("0")
+    return int(bare or "0", base) if len(bare) <= _DIGITS_MAX else 1 << 128
+
+
+_DIGITS_MAX: Final = 64

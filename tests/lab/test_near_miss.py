@@ -149,6 +149,7 @@ def test_words_of_devices_without_effect_are_named(tmp_path: Path) -> None:
         ("vif = ['brigde=a']\n", "did you mean 'bridge'?"),
         ("vif = ['rate=10mb/s']\n", "as in 10Mb/s, 250KB/s or 1MB/s@20ms"),
         ("vif = ['mtu=big']\n", "write a number"),
+        ("max_grant_frames = 99999999999\n", "leave it out: it has no effect here"),
         ("# no line end", "end the file with a line end"),
     ],
 )

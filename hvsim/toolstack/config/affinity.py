@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config.cpulist import parse_cpus
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.libxl_json import Tree
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config.meaning import Meaning
+
+MAX_VCPUS: Final = 1 << 16
+"""More are not counted out one by one; libxl would allocate a bit for each."""
 
 
 def cpus(meaning: Meaning, key: str, kind: str) -> None:
@@ -71,12 +75,12 @@ def vnuma(meaning: Meaning) -> None:
                 given = [_number(one) for one in value.split(",")]
                 node["distances"] = (given + node["distances"])[: len(rows)]
         nodes.append(node)
-    given = settings.number("maxvcpus", quiet=True) is not None
-    if not given and max(covered, default=-1) >= meaning.host.cpus:
+    bounded = settings.number("maxvcpus", quiet=True) is not None
+    if not bounded and max(covered, default=-1) >= meaning.host.cpus:
         raise ConfigError(
             "xl: vnuma specifies more vcpus than pcpus, use maxvcpus= to override this check."
         )
-    if given and max(covered, default=-1) + 1 != (maxvcpus):
+    if bounded and max(covered, default=-1) + 1 != (maxvcpus):
         raise ConfigError("xl: vnuma vcpus and maxvcpus= mismatch")
     total = sum(node.get("memkb", 0) for node in nodes)
     if settings.number("maxmem", quiet=True) is not None and total != b_info.get("max_memkb"):
@@ -88,16 +92,19 @@ def vnuma(meaning: Meaning) -> None:
 
 
 def _number(text: str) -> int:
-    if not text.strip().isdecimal():
+    if not (text.strip().isascii() and text.strip().isdigit()):
         raise ConfigError(f'xl: failed to convert "{text}" to number')
-    return int(text)
+    return from_digits(text.strip())
 
 
 def _range(text: str) -> set[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        found |= set(range(_number(first), _number(last if dash else first) + 1))
+        low, high = _number(first), _number(last if dash else first)
+        if high > MAX_VCPUS:
+            raise ConfigError("xl: vnuma vcpus and maxvcpus= mismatch")
+        found |= set(range(low, high + 1))
     return found
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config.errors import ConfigError
 
 _RANGE: Final = re.compile(r"(\^?)(node(?:s)?:)?(\^?)(?:([0-9]+)(?:-([0-9]+))?|(all))")
@@ -30,12 +31,12 @@ def parse_cpus(text: str, cpus: int) -> set[int]:
         if every:
             named = set(range(width(cpus)))
         else:
-            low, high = int(first), int(last or first)
+            low, high = from_digits(first), from_digits(last or first)
             if high < low:
                 raise ConfigError(f"Invalid pcpu range: {part}.")
             if node:
                 named = set(range(cpus)) if low == 0 else set()
             else:
-                named = set(range(low, min(high + 1, width(cpus))))
+                named = set(range(min(low, width(cpus)), min(high + 1, width(cpus))))
         found = found - named if excluded or late else found | named
     return found

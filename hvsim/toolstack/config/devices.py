@@ -11,7 +11,7 @@ from typing import Any, Final
 from hvsim.names.machine import parse_uuid
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.libxl_json import Tree
-from hvsim.toolstack.config.settings import c_number
+from hvsim.toolstack.config.numbers import atoi, c_number
 
 _BDF: Final = re.compile(
     r"(?:([0-9a-fA-F]{1,4}):)?([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-7]|\*)"
@@ -20,12 +20,6 @@ _BDF: Final = re.compile(
 _SLOT_MAX: Final = 0x1F
 _EVERY_FUNCTION: Final = 0xFFFFFFFF
 _POLICIES: Final = ("strict", "relaxed")
-
-
-def atoi(text: str) -> int:
-    """C's atoi(3)."""
-    match = re.match(r"[ \t\n\v\f\r]*([+-]?[0-9]+)", text)
-    return int(match[1]) if match else 0
 
 
 def pairs(spec: str) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.toolstack.config.errors import ConfigError
+from hvsim.toolstack.config.numbers import atoi
 
 FORMATS: Final = ("raw", "qcow", "qcow2", "vhd", "qed", "empty")
 BACKENDS: Final = ("phy", "tap", "qdisk", "standalone")
@@ -49,7 +50,7 @@ _COLO: Final = {
     "active-disk": "active_disk",
     "hidden-disk": "hidden_disk",
 }
-_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +227,10 @@ class _DiskParser:
         elif key == "specification":
             self._choose(key, value, SPECIFICATIONS)
         elif key == "colo-port":
-            number = _NUMBER.match(value)
-            if number is None:
+            if _NUMBER.match(value) is None:
                 self.fail("unknown value for colo_port", value)
             else:
-                self.colo["colo_port"] = int(number[1])
+                self.colo["colo_port"] = atoi(value)
         elif key in _COLO:
             self._save(key, value)
         else:

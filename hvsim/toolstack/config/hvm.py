@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hvsim.toolstack.config.errors import ConfigError
-from hvsim.toolstack.config.settings import c_number
+from hvsim.toolstack.config.numbers import c_number
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config.meaning import Meaning

@@ -34,8 +34,6 @@ DEFAULT_ACTIONS: Final = {
     "on_crash": "destroy",
     "on_soft_reset": "soft-reset",
 }
-MAX_VCPUS: Final = 1 << 16
-"""More are not counted out one by one; libxl would allocate a bit for each."""
 _PVGRUB: Final = "/usr/lib/xen-4.17/boot/{}.bin"
 
 
@@ -83,7 +81,9 @@ class Meaning:
                     self._key(key)
         except ConfigError as error:
             said = (*self.settings.warnings, *error.warnings)
-            raise ConfigError(*error.faults, code=error.code, warnings=said) from None
+            raise ConfigError(
+                *error.faults, code=error.code, warnings=said, unsaid=error.unsaid
+            ) from None
 
     def fail(self, *lines: str) -> NoReturn:
         """Refuse."""
@@ -170,7 +170,7 @@ class Meaning:
                     "cpus provided",
                     "Unable to allocate cpumap",
                 )
-            if vcpus > MAX_VCPUS:
+            if vcpus > affinity.MAX_VCPUS:
                 self.fail("xl: maxvcpus < vcpus")
             if vcpus:
                 self.put("b_info/max_vcpus", vcpus)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config import devices
 from hvsim.toolstack.config.errors import ConfigError
-from hvsim.toolstack.config.settings import c_number
+from hvsim.toolstack.config.numbers import c_number
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config.meaning import Meaning
@@ -152,7 +153,8 @@ def limit(meaning: Meaning, key: str) -> None:
         return
     number = meaning.settings.number(key, quiet=True)
     if number is None or not 0 <= number < 0x7FFFFFFF:
-        raise ConfigError()
+        place = meaning.settings.place(key)
+        raise ConfigError(unsaid=f"{place}: {key} is no number from 0 to 2147483646")
     meaning.put(f"b_info/{key}", number)
 
 
@@ -168,9 +170,9 @@ def ranges(meaning: Meaning, key: str) -> None:
             raise ConfigError(f"xl: Unable to get element #{number} in {one} list")
         bad = ConfigError(f"xl: Invalid argument parsing {one}: {row}")
         if key == "irqs":
-            if not row.isdecimal():
+            if not (row.isascii() and row.isdigit()):
                 raise bad
-            found.append(int(row))
+            found.append(from_digits(row) & 0xFFFFFFFF)
             continue
         match = (_PORTS if key == "ioports" else _IOMEM).fullmatch(row)
         if match is None:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config.errors import ConfigError
 
 DEFAULT_INTERVAL: Final = 50_000
@@ -51,5 +52,5 @@ def _strtoull(digits: str) -> int:
     """C's number of *digits*, at most the greatest."""
     if digits.startswith("0"):
         octal = re.match("[0-7]+", digits)
-        return min(int(octal[0], 8) if octal else 0, _UINT64)
-    return min(int(digits), _UINT64)
+        return min(from_digits(octal[0], 8) if octal else 0, _UINT64)
+    return min(from_digits(digits), _UINT64)

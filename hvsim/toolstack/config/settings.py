@@ -4,36 +4,15 @@ A value that is not of the kind that its key wants is as good as none; xl says s
 """
 
 import os
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from hvsim.abi import errno
+from hvsim.toolstack.config.numbers import c_number
 from hvsim.toolstack.config.syntax import Setting, Value, parse_text
 
 LONG_MAX: Final = (1 << 63) - 1
 LONG_MIN: Final = -(1 << 63)
-
-_C_NUMBER: Final = re.compile(
-    r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))"
-)
-
-
-def c_number(text: str) -> tuple[int, int] | None:
-    """What strtol(3) makes of the beginning of *text*, any base, and where it stopped; None when
-    there is no number.  ``08`` is 0 and stops at the 8."""
-    match = _C_NUMBER.match(text)
-    if match is None:
-        return None
-    sign, hexadecimal, octal, decimal = match.groups()
-    number = (
-        int(hexadecimal, 16)
-        if hexadecimal is not None
-        else int(octal, 8)
-        if octal is not None
-        else int(decimal)
-    )
-    return (-number if sign == "-" else number), match.end()
 
 
 class Settings:

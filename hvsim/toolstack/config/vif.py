@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.names import mac
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.rate import parse_rate
 
@@ -161,4 +162,4 @@ def _number(text: str) -> int:
     match = _NUMBER.match(text)
     if match is None:
         raise ConfigError(f'xl: failed to convert "{text}" to number')
-    return int(match[1]) & 0xFFFFFFFF
+    return min(from_digits(match[1]), (1 << 64) - 1) & 0xFFFFFFFF
