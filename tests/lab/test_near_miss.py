@@ -14,7 +14,7 @@ from hvsim.lab.load import load, load_guest
 from hvsim.lab.near_miss import nearest, remedy
 from hvsim.lab.problems import LabFileError
 from hvsim.toolstack.config.keys import BY_NAME, KEYS, Effect
-from tests.support.labs import commands
+from tests.support.labs import ROOT, commands
 
 HEAD = 'name = "g"\nmemory = 32\nprogram = "domains.guests.idle:main"\n'
 WITHIN = {
@@ -205,3 +205,16 @@ def test_validate_prints_warnings_and_ends_well(tmp_path: Path) -> None:
         found = hvsim.json("validate", str(file))
     assert found["valid"]
     assert [row["line"] for row in found["warnings"]] == [4]
+
+
+def test_the_page_about_configs_has_every_key() -> None:
+    """With what becomes of it.  Seen red with a key moved to another row."""
+    page = (ROOT / "docs" / "guest-configs.md").read_text()
+    heads = {Effect.ACTS: "**Does what it says:**", Effect.SHOWN: "**Stands in the store"}
+    for key in KEYS:
+        rows = [row for row in page.splitlines() if f"`{key.name}`" in row and "|" in row[:1]]
+        if key.effect is Effect.NOTHING:
+            assert any(row.endswith(f"| {key.why} |") for row in rows), key.name
+        else:
+            line = next(row for row in page.splitlines() if row.startswith(heads[key.effect]))
+            assert f"`{key.name}`" in line
