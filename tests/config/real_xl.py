@@ -22,12 +22,7 @@ AT_A_TIME = 100
 """Configs that one program asks about."""
 
 
-def binary() -> Path | None:
-    """The xl of this machine, without the script in front of it."""
-    return next(iter(sorted(Path("/usr/lib").glob("xen-4.*/bin/xl"))), None)
-
-
-def ask(hvsim: Commands, xl: Path, folder: Path, texts: Sequence[str]) -> list[Said]:
+def ask(hvsim: Commands, xl: str, folder: Path, texts: Sequence[str]) -> list[Said]:
     """What xl says of each text, in programs of Domain-0."""
     script = []
     for number, text in enumerate(texts):

@@ -5,13 +5,14 @@ import tempfile
 from pathlib import Path
 
 from tests.config.configs import RECORD, configs, write
-from tests.config.real_xl import LAB, ask, binary
+from tests.config.real_xl import LAB, ask
+from tests.support import optional
 from tests.support.labs import commands
 
 
 def main() -> int:
     """Exit 0: written."""
-    xl = binary()
+    xl = optional.find_xen_program("xl")
     if xl is None:
         print("no xl on this machine (Debian: xen-utils-4.17)", file=sys.stderr)
         return 1

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.native import node_library
 from hvsim.toolstack.config import ConfigError, parse_config
 from hvsim.toolstack.config.libxl_json import render
 from tests.config import cases_examples, real_xl
@@ -25,6 +24,7 @@ from tests.config.configs import (
     without_chance,
 )
 from tests.config.differences import REASONS
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 STEP = 6
@@ -69,10 +69,8 @@ def examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    if real_xl.binary() is None:
-        pytest.skip("no xl on this machine (Debian: xen-utils-4.17)")
-    if node_library() is None:
-        pytest.skip("the node library was not built (Debian: gcc, libc6-dev)")
+    optional.xen_program("xl")
+    optional.node_library()
     file = tmp_path_factory.mktemp("oracle") / "oracle.toml"
     file.write_text(real_xl.LAB)
     with commands() as hvsim:
@@ -83,10 +81,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 def ask_again(lab: Commands, folder: Path, texts: list[str]) -> dict[str, tuple[Said, Said]]:
     """Where the record is not what the installed xl says now."""
-    xl = real_xl.binary()
-    assert xl is not None
     record = read()
-    said = zip(texts, real_xl.ask(lab, xl, folder, texts), strict=True)
+    said = zip(texts, real_xl.ask(lab, optional.xen_program("xl"), folder, texts), strict=True)
     return {
         text: (record[fingerprint(text)], now)
         for text, now in said
@@ -100,6 +96,7 @@ def test_the_record_is_still_true(lab: Commands, tmp_path: Path) -> None:
     assert ask_again(lab, tmp_path, texts) == {}
 
 
+@pytest.mark.interop
 @pytest.mark.soak
 def test_all_of_the_record_is_still_true(lab: Commands, tmp_path: Path) -> None:
     assert ask_again(lab, tmp_path, configs()) == {}
@@ -117,6 +114,6 @@ def test_the_json_looks_as_that_of_xl(lab: Commands, tmp_path: Path) -> None:
     )
     file = tmp_path / SOURCE
     file.write_text(text, encoding="utf-8")
-    xl = str(real_xl.binary())
+    xl = optional.xen_program("xl")
     real = lab.ok("exec", "Domain-0", "--", xl, "create", "-n", "-d", str(file))
     assert render(parse_config(text, SOURCE).libxl) == real.rstrip("\n")

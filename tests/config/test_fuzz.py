@@ -4,7 +4,6 @@ Seen red with the newline behind a lexical error taken away with it, with the si
 one token shorter, and with white space before a positional word taken into it.
 """
 
-import ctypes
 import json
 import random
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from hvsim.toolstack.config import ConfigError, parse_disk
 from hvsim.toolstack.config.syntax import FAILED, parse_text
 from tests.config.libxlutil import LIBRARIES
+from tests.support import optional
 from tests.support.labs import ROOT
 
 pytestmark = pytest.mark.interop
@@ -43,11 +43,8 @@ PREFIXES = ("phy:", "raw:", "qcow2:", "vhd:", "tap:", "aio:", "nbd:", "foo:", "P
 
 def answers(rows: list[list[Any]]) -> list[Any]:
     """What xl's library says of each row."""
-    try:
-        for name in LIBRARIES:
-            ctypes.CDLL(name)
-    except OSError:
-        pytest.skip("no libxlutil on this machine (Debian: libxenmisc4.17)")
+    for name in LIBRARIES:
+        optional.library(name)
     done = subprocess.run(
         [sys.executable, "-m", "tests.config.libxlutil"],
         input="".join(json.dumps(row) + "\n" for row in rows),

@@ -14,6 +14,7 @@ from hvsim.lab.load import load, load_guest
 from hvsim.lab.near_miss import nearest, remedy
 from hvsim.lab.problems import LabFileError
 from hvsim.toolstack.config.keys import BY_NAME, KEYS, Effect
+from tests.support import optional
 from tests.support.labs import ROOT, commands
 
 HEAD = 'name = "g"\nmemory = 32\nprogram = "domains.guests.idle:main"\n'
@@ -39,7 +40,6 @@ WITHIN = {
     "width",
 }
 """What the manual lists in the same way, and which stands within the values of keys."""
-MANUAL = Path("/usr/share/man/man5/xl.cfg.5.gz")
 
 
 def guest(folder: Path, lines: str) -> Path:
@@ -81,10 +81,9 @@ def test_every_key_without_effect_says_why() -> None:
         assert not key.why.endswith(".")
 
 
+@pytest.mark.interop
 def test_the_table_has_every_key_of_the_manual() -> None:
-    if not MANUAL.exists():
-        pytest.skip("no manual of xl.cfg on this machine (Debian: xen-utils-common)")
-    text = gzip.decompress(MANUAL.read_bytes()).decode()
+    text = gzip.decompress(optional.manual("xl.cfg.5").read_bytes()).decode()
     keys = set(re.findall(r'^\.IX Item "([a-z0-9_]+)=', text, re.MULTILINE))
     assert len(keys) > 160
     assert keys - BY_NAME.keys() == WITHIN
