@@ -31,12 +31,12 @@ def main(dom: Domain) -> None:
     raise SystemExit(ended[0])
 
 
-def _hold(dom: Domain, path: str, readonly: bool) -> None:
-    """Lock an image for our lab as long as this process lives.  The toolstack has asked whether we
-    may; QEMU's own locks are off for Xen's disks."""
-    owner = lock.owner_in(dom.args)
-    if owner is None:
-        return
+def _hold(dom: Domain, path: str, readonly: bool) -> int:
+    """Lock an image for our lab as long as the descriptor that this returns is open.  The toolstack
+    has asked whether we may; QEMU's own locks are off for Xen's disks."""
+    owner, fd = lock.owner_in(dom.args), -1
     with contextlib.suppress(OSError):  # no locks there: the toolstack's word is all there is
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        lock.take(fd, owner, readonly)
+        if owner is not None:
+            lock.take(fd, owner, readonly)
+    return fd

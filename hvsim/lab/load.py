@@ -20,7 +20,7 @@ from hvsim.lab.model import (
     render_lines,
 )
 from hvsim.lab.problems import LabFileError, Problem
-from hvsim.lab.rundir import base_dir
+from hvsim.lab.rundir import base_dir, unfit_name
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.builder import DRIVER_PROGRAM
@@ -125,6 +125,9 @@ class _Loader:
         self.problems += schema_problems(self.data, self.shown, self.locator)
         table: dict[str, Any] = self.data.get("lab", {})
         self.run_dir = base_dir() / self._name(name, table)
+        unfit = None if self.alone else unfit_name(self._name(name, table), base_dir())
+        if unfit is not None and not self.problems:
+            self._wrong(("lab", "name"), *unfit)
         if self.problems:
             # What the schema refuses cannot be built; what stands beside it is still checked.
             self._check(*self._sound_parts())

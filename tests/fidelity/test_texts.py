@@ -70,8 +70,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, Pa
     (home / "vmlinuz").write_bytes(b"\x7fELF" + bytes(4096))
     (home / "initrd.gz").write_bytes(b"\x1f\x8b")
     with LabHost(tmp_path_factory.mktemp("texts"), memory=4096) as lab:
-        # The recorded set-up had no locks: there b13 got the image that du1 had.  Here it is refused
-        # (tests/toolstack/test_images.py) unless somebody says otherwise, which we do.
+        # The recorded set-up had no locks: there b13 got the image that du1 had.  Here it is
+        # refused (tests/toolstack/test_images.py) unless somebody says otherwise, which we do.
         shared = [f"{home}/d1.img"]
         assert lab.request("lab", images={}, files=[], path=[], shared=shared).exit == 0
         domid = lab.create(

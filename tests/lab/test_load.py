@@ -194,6 +194,18 @@ def test_one_writable_image_belongs_to_one_disk(tmp_path: Path) -> None:
     assert len(load(write(tmp_path, both_read)).domains) == 2
 
 
+def test_a_name_that_up_could_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when only `up` looks: the file's name is the lab's, and sockets have short paths."""
+    file = tmp_path / "my lab.toml"
+    file.write_text(IMAGE + GUEST)
+    with pytest.raises(LabFileError, match="lab name 'my lab'; use letters, digits"):
+        load(file)
+    assert load(file, name="mine")
+    monkeypatch.setenv("HVSIM_RUN_DIR", "/tmp/" + "d" * 80)
+    with pytest.raises(LabFileError, match=r"a socket path of \d+ bytes, the kernel takes 107"):
+        load(file, name="a-name-of-22-characters")
+
+
 def test_one_name_is_one_image(tmp_path: Path) -> None:
     """Also when one of them is made in the run directory.  Red with their places compared only:
     a disk line would mean the later one, without a word."""
