@@ -30,8 +30,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def qcow2(folder: Path, **changes: bool) -> Vbd:
-    return Vbd(f"qcow2:{folder}/a:b.qcow2", "xvda", backendtype="qdisk", format="qcow2", **changes)
+def qcow2(folder: Path, readonly: bool = False) -> Vbd:
+    params = f"qcow2:{folder}/a:b.qcow2"
+    return Vbd(params, "xvda", readonly=readonly, backendtype="qdisk", format="qcow2")
 
 
 def test_images_of_qemu_are_images_too(folder: Path) -> None:
