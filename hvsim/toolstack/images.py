@@ -125,11 +125,14 @@ class Images:
             }
             for held in self._held.values()
         ]
-        target = self._run_dir / NOTE
-        draft = target.with_suffix(".new")
+        # Written in place: a rename would wait for the disk, and a reader can do with nonsense.
+        text = json.dumps(rows).encode()
         with contextlib.suppress(OSError):  # it only serves to say it well
-            draft.write_text(json.dumps(rows))
-            draft.replace(target)
+            fd = os.open(self._run_dir / NOTE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.ftruncate(fd, os.pwrite(fd, text, 0))
+            finally:
+                os.close(fd)
 
 
 def in_use(vdev: str, path: str, who: str, writes: bool, readonly: bool) -> Refusal:

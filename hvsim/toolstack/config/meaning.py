@@ -76,13 +76,15 @@ class Meaning:
         """Read every key that counts for this type of guest.  Raises: ConfigError."""
         try:
             self._type()
+            said = self.settings.values
             for key in KEYS:
-                if self.kind in key.guests:
+                # A special key may be about several, or about what was not said.
+                if self.kind in key.guests and (key.kind == "special" or key.name in said):
                     self._key(key)
         except ConfigError as error:
-            said = (*self.settings.warnings, *error.warnings)
+            before = (*self.settings.warnings, *error.warnings)
             raise ConfigError(
-                *error.faults, code=error.code, warnings=said, unsaid=error.unsaid
+                *error.faults, code=error.code, warnings=before, unsaid=error.unsaid
             ) from None
 
     def fail(self, *lines: str) -> NoReturn:
