@@ -67,7 +67,7 @@ def test_what_cannot_be_is_refused_by_name(kind: str) -> None:
     assert "is no name for a link" in found[""]
     number = {"tap": 16, "packet": 17}[kind]
     assert found["twice"] == f"[Errno {number}] eth0: there is such a link"
-    assert found["mac"] == "'00:16:3e' is no MAC address"
+    assert found["mac"] == "'00:16:3e' is no MAC address such as 00:16:3e:00:00:01"
     assert found["left"] == "lo"
 
 
