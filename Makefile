@@ -4,11 +4,13 @@
 # make test    every test but the soaks       (PYTEST="-k grant -x" narrows it; JOBS=1: one process)
 # make test-bare   the same on this machine without its optional programs, headers and devices
 # make lint    ruff, mypy --strict, import contracts
-# make bench   the table of speeds            make soak   the long runs
+# make bench   the tables of speeds            (BENCH="block --only 'depth 32'" narrows it)
+# make soak    the long runs
 # make clean   what the above made, the environment included
 
 PYTHON ?= python3
 PYTEST ?=
+BENCH  ?=
 #: The tests mostly wait. A file of tests stays in one process, in its order.
 JOBS   ?= 2
 VENV   ?= .venv
@@ -49,7 +51,7 @@ test-bare: setup
 	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 bench: setup
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST)

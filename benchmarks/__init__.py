@@ -1,1 +1,1 @@
-"""Benchmarks: every row is a ratio against a reference run in the same minute."""
+"""Benchmarks: every row is a ratio against a reference that was run in the same minute."""

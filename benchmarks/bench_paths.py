@@ -1,75 +1,83 @@
-"""One path at a time between two guests of a real lab: events, hypercalls, block reads."""
+"""Event channels and hypercalls between processes of a lab, against raw ping-pongs in C."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from benchmarks import places, programs
+from benchmarks.group import Group
 from benchmarks.jobs import Jobs
-from benchmarks.references import eventfd_ping_pong, seqpacket_ping_pong
-from benchmarks.report import Row, paired
-from hvsim.lab.load import load
-from hvsim.lab.up import bring_up
+from benchmarks.lab import LABS, lab, pids
+from benchmarks.places import PLACES, TWO
+from benchmarks.processes import used
+from benchmarks.rounds import in_turn
+from benchmarks.rows import Pair, Plan, Row
+from benchmarks.samples import Sample
 
-HERE = Path(__file__).parent
-TRIPS = 20_000
-READS = {1: 20_000, 32: 60_000}
+SECONDS = 0.15
+"""How long one run lasts."""
+EVENT, HYPERCALL = "event", "hypercall"
+
+COMPARES = """\
+event: one guest rings another and waits until it is rung back (direct event channels, both on
+hvsim's loop), against two C processes with an eventfd each: `epoll` listens edge-triggered, as a
+domain does that has many channels, `read` blocks on its one bell.  hypercall: a guest asks for
+xen_version, against a blocking SOCK_SEQPACKET ping-pong of 24 bytes in C.  Nobody spins on either
+side.  An operation is a round trip.  Judged on two cores.  CPU and sleeps are those of the two
+processes together."""
 
 
-def run() -> Iterator[Row]:
-    """The rows of issue "speed" that compare a path with its raw counterpart."""
-    lab = load(HERE / "labs" / "pair.toml", name=f"bench-pair-{os.getpid()}")
-    running = bring_up(lab)
-    try:
-        one = Jobs(running, "one")
-        two = Jobs(running, "two")
-        port = two.run(f"listen {running.domids['one']}")
+@dataclass(frozen=True)
+class PathPlan(Plan):
+    """`mode` is the C program's, `place` where both sides run."""
 
-        def ping() -> float:
-            return one.run(f"ping {running.domids['two']} {port:.0f} {TRIPS}")
+    path: str = EVENT
+    mode: str = "epoll"
+    place: str = TWO
 
-        # A port belongs to its two ends for life: it can be bound anew after every measurement.
-        yield paired(
-            "event channel round trip, direct", ping, lambda: eventfd_ping_pong(TRIPS), floor=0.5
+
+def _plans() -> Sequence[PathPlan]:
+    return [
+        PathPlan(
+            f"{path} round trip, {place}",
+            f"C, {mode}",
+            floor=0.5 if place == TWO and mode != "read" else None,
+            path=path,
+            mode=mode,
+            place=place,
         )
-        yield paired(
-            "hypercall round trip",
-            lambda: one.run(f"hypercall {TRIPS}"),
-            lambda: seqpacket_ping_pong(TRIPS),
-            floor=0.5,
-        )
-        image = running.run.images / "bench.img"
-        image.write_bytes(os.urandom(1 << 20) * 64)  # no holes, and in the page cache
-        with _yardstick() as program:
-            for depth, floor in ((1, 0.5), (32, 0.2)):
-
-                def ours(depth: int = depth) -> float:
-                    return one.run(f"reads {depth} {READS[depth]}")
-
-                def reference(depth: int = depth) -> float:
-                    command = [program, str(image), str(depth), str(READS[depth])]
-                    done = subprocess.run(command, capture_output=True, text=True, check=True)
-                    return float(done.stdout) * 1e-9
-
-                yield paired(f"4 KiB random reads, depth {depth}", ours, reference, floor=floor)
-    finally:
-        running.down()
+        for path, modes in ((EVENT, ("epoll", "read")), (HYPERCALL, ("seqpacket",)))
+        for place in PLACES
+        for mode in modes
+    ]
 
 
-@contextmanager
-def _yardstick() -> Iterator[str]:
-    """The C program, compiled; raises RuntimeError where there is no compiler."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise RuntimeError("the block rows need a C compiler (cc) for their reference")
-    with tempfile.TemporaryDirectory(prefix="hvsim-bench-") as folder:
-        program = f"{folder}/blkring"
-        source = HERE / "c" / "blkring.c"
-        native = HERE.parent / "hvsim" / "native"
-        subprocess.run(
-            [compiler, "-O2", "-std=gnu11", f"-I{native}", "-o", program, str(source)], check=True
-        )
-        yield program
+def measure(plans: Sequence[PathPlan]) -> Sequence[Row]:
+    """See `COMPARES`."""
+    programs.compiled("pingpong")
+    with (
+        lab(LABS / "pair.toml") as running,
+        Jobs(running, "one") as one,
+        Jobs(running, "two") as two,
+    ):
+        there = running.domids["two"]
+        # A port belongs to its two ends for life: it can be bound anew after every run.
+        port = int(two.run("listen", running.domids["one"]).figure)
+        known = pids(running)
+
+        def ours(plan: PathPlan) -> Sample:
+            near, far = known["one"], known["two" if plan.path == EVENT else "hypervisor"]
+            places.put(plan.place, [near], [far])
+            words = ("ping", there, port) if plan.path == EVENT else ("hypercall",)
+            with used([near, far]) as use:
+                came = one.run(*words, SECONDS)
+            return use.sample(came.figure, came.operations)
+
+        def pair(plan: PathPlan) -> Pair:
+            at = places.words(plan.place)
+            theirs = programs.sample(programs.run("pingpong", plan.mode, SECONDS, *at))
+            return ours(plan), theirs
+
+        return in_turn(plans, pair)
+
+
+GROUP = Group("paths", "event channels and hypercalls", COMPARES, _plans(), measure)

@@ -1,90 +1,91 @@
-"""4 KiB reads through blkfront and a real QEMU's qdisk, against NBD from the same image.
-
-The reference is fio's nbd engine on a Unix socket of qemu-nbd (nbdkit where there is none): the
-other way in which a process of its own serves a disk to another, with the same block layer below.
-"""
+"""4 KiB reads through blkfront and a real QEMU's qdisk, against NBD from the same image."""
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.group import Group
 from benchmarks.jobs import Jobs
-from benchmarks.report import Row, paired
-from hvsim.lab.load import load
-from hvsim.lab.up import bring_up
+from benchmarks.lab import everybody, fill, in_memory, lab
+from benchmarks.needs import LeftOut, program
+from benchmarks.processes import cpu_seconds, used
+from benchmarks.rounds import in_turn
+from benchmarks.rows import Pair, Plan, Row
+from benchmarks.samples import Sample
 from hvsim.native import node_library
 from hvsim.toolstack import device_model
 
-HERE = Path(__file__).parent
-READS = {1: 4_000, 32: 12_000}
-ROUNDS = 3
+SECONDS = 0.3
 START_TIMEOUT = 20.0
+AGAINST = "fio over NBD"
+
+COMPARES = """\
+A guest's program reads at random through blkfront, a real QEMU (xen-qdisk, raw) in Domain-0 serves
+it above hvsim's device nodes; against fio's nbd engine over a Unix socket of qemu-nbd, the other
+way in which a process of its own serves a disk, with the same block layer of QEMU below it and the
+same image, in memory.  Nothing is pinned; each program waits as it does by default.  CPU: of every
+process of the lab, against fio and qemu-nbd, per read."""
 
 
-def run() -> Iterator[Row]:
-    """A row for each depth; none, and a word why, where a program is missing."""
-    missing = _missing()
-    if missing:
-        print(f"  left out: {missing}", file=sys.stderr, flush=True)
-        return
-    running = bring_up(load(HERE / "labs" / "qdisk.toml", name=f"bench-qdisk-{os.getpid()}"))
-    try:
-        one = Jobs(running, "one")
-        image = running.run.images / "bench.img"
-        with open(image, "r+b") as file:  # no holes, and in the page cache
-            file.write(os.urandom(1 << 20) * 64)
-        with _nbd_server(image) as uri:
-            for depth, total in READS.items():
+@dataclass(frozen=True)
+class QdiskPlan(Plan):
+    """`depth` reads on their way."""
 
-                def ours(depth: int = depth, total: int = total) -> float:
-                    return one.run(f"reads {depth} {total}")
-
-                def reference(depth: int = depth, total: int = total) -> float:
-                    return _fio(uri, depth, total)
-
-                yield paired(
-                    f"4 KiB reads, blkfront on QEMU qdisk, depth {depth}",
-                    ours,
-                    reference,
-                    floor=None,
-                    rounds=ROUNDS,
-                )
-    finally:
-        running.down()
+    depth: int = 1
 
 
-def _missing() -> str:
-    """What the rows lack on this machine, "" for nothing."""
+PLANS = tuple(
+    QdiskPlan(f"4 KiB random read, depth {depth}", AGAINST, depth=depth) for depth in (1, 32)
+)
+
+
+def measure(plans: Sequence[QdiskPlan]) -> Sequence[Row]:
+    """See `COMPARES`."""
+    _need()
+    with in_memory("qdisk.toml") as file, lab(file) as running, Jobs(running, "one") as one:
+        image = file.with_name("one.img")
+        fill(image)
+
+        def ours(plan: QdiskPlan) -> Sample:
+            with used(everybody(running)) as use:
+                came = one.run("blocks", "read", 4096, "random", plan.depth, SECONDS)
+            return use.sample(came.figure, came.operations)
+
+        with _nbd_server(image) as (uri, pid):
+
+            def pair(plan: QdiskPlan) -> Pair:
+                theirs = _fio(uri, pid, plan.depth)
+                return ours(plan), theirs
+
+            return in_turn(plans, pair)
+
+
+def _need() -> None:
+    """Raises LeftOut for what the rows lack on this machine."""
     if device_model.program() is None:
-        return f"no QEMU: {device_model.INSTALL}"
+        raise LeftOut(f"no QEMU with Xen support: {device_model.INSTALL}")
     if node_library() is None:
-        return "the node library was not built: it needs a C compiler at `make setup`"
-    if shutil.which("fio") is None:
-        return "no fio (apt install fio)"
-    engines = subprocess.run(["fio", "--enghelp"], capture_output=True, text=True, check=False)
+        raise LeftOut("the node library was not built: it needs a C compiler at `make setup`")
+    program("qemu-nbd")
+    engines = subprocess.run(
+        [program("fio"), "--enghelp"], capture_output=True, text=True, check=False
+    )
     if "nbd" not in engines.stdout.split():
-        return "this fio was built without its nbd engine"
-    if not (shutil.which("qemu-nbd") or shutil.which("nbdkit")):
-        return "neither qemu-nbd nor nbdkit (apt install qemu-utils)"
-    return ""
+        raise LeftOut("this fio was built without its nbd engine")
 
 
 @contextmanager
-def _nbd_server(image: Path) -> Iterator[str]:
-    """A read-only NBD server of *image*; yields its URI.  Raises RuntimeError."""
+def _nbd_server(image: Path) -> Iterator[tuple[str, int]]:
+    """A read-only NBD server of *image*; its URI and pid.  Raises RuntimeError."""
     with tempfile.TemporaryDirectory(prefix="hvsim-bench-") as folder:
         socket = f"{folder}/nbd"
-        if shutil.which("qemu-nbd"):
-            argv = ["qemu-nbd", "-t", "-r", "-f", "raw", "-e", "4", "-k", socket, str(image)]
-        else:
-            argv = ["nbdkit", "-f", "-r", "-U", socket, "file", str(image)]
+        argv = [program("qemu-nbd"), "-t", "-r", "-f", "raw", "-e", "4", "-k", socket, str(image)]
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as server:
             try:
                 deadline = time.monotonic() + START_TIMEOUT
@@ -92,15 +93,16 @@ def _nbd_server(image: Path) -> Iterator[str]:
                     if server.poll() is not None or time.monotonic() > deadline:
                         raise RuntimeError(f"{argv[0]} did not make its socket")
                     time.sleep(0.01)
-                yield f"nbd+unix:///?socket={socket}"
+                yield f"nbd+unix:///?socket={socket}", server.pid
             finally:
                 server.terminate()
 
 
-def _fio(uri: str, depth: int, total: int) -> float:
-    """Random 4 KiB reads with fio's nbd engine; seconds per read."""
+def _fio(uri: str, server: int, depth: int) -> Sample:
+    """Random 4 KiB reads with fio's nbd engine."""
+    before = cpu_seconds(server)
     argv = [
-        "fio",
+        program("fio"),
         "--name=reads",
         "--ioengine=nbd",
         f"--uri={uri}",
@@ -108,12 +110,18 @@ def _fio(uri: str, depth: int, total: int) -> float:
         "--bs=4k",
         "--size=64m",
         f"--iodepth={depth}",
-        f"--number_ios={total}",
-        "--randrepeat=1",
+        "--time_based",
+        f"--runtime={SECONDS:g}s",
         "--norandommap",
         "--output-format=json",
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
-    text = done.stdout[done.stdout.index("{") :]
-    job = json.loads(text)["jobs"][0]["read"]
-    return 1.0 / float(job["iops"])
+    job = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]
+    reads = int(job["read"]["total_ios"])
+    took = float(job["read"]["runtime"]) / 1e3
+    spent = (float(job["usr_cpu"]) + float(job["sys_cpu"])) / 100 * float(job["job_runtime"]) / 1e3
+    cpu = spent + cpu_seconds(server) - before
+    return Sample(took / reads, cpu=cpu / reads)
+
+
+GROUP = Group("qdisk", "a disk that a real QEMU serves", COMPARES, PLANS, measure)

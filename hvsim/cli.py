@@ -19,6 +19,7 @@ from types import FrameType, ModuleType
 
 from hvsim import surroundings
 from hvsim.lab.problems import HvsimError
+from hvsim.speak import Parser, say, warn
 
 COMMANDS = {
     "validate": "check a lab file, start nothing",
@@ -51,18 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _said(words)
     except HvsimError as error:
-        print(f"hvsim: {error}", file=sys.stderr)
+        first, *more = error.lines or ("",)
+        warn(f"hvsim: {first}", *more)
         if os.environ.get("HVSIM_DEBUG"):
-            traceback.print_exc()
+            warn(*traceback.format_exc().splitlines())
         return error.exit_code
     except surroundings.OutputFailed as error:
         surroundings.discard_output()
         if error.errno == EPIPE:  # the reader of our output (`| head`) has seen enough
             return surroundings.BROKEN_PIPE
-        print(f"hvsim: {error}", file=sys.stderr)
+        warn(f"hvsim: {error}")
         return 1
     except KeyboardInterrupt as error:
-        print("hvsim: interrupted", file=sys.stderr)
+        warn("hvsim: interrupted")
         return 143 if isinstance(error, Terminated) else 130
     except Exception as error:
         return _unexpected(error, words)
@@ -85,7 +87,7 @@ def _unexpected(error: Exception, words: Sequence[str]) -> int:
     Never raises: a fault in here would hide the one that is to be told.
     """
     if os.environ.get("HVSIM_DEBUG"):
-        traceback.print_exc()
+        warn(*traceback.format_exc().splitlines())
         return 70
     try:
         fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
@@ -94,8 +96,7 @@ def _unexpected(error: Exception, words: Sequence[str]) -> int:
         where = f"details are in {path} (HVSIM_DEBUG=1 shows them at once)"
     except OSError as failure:
         where = f"no file for the details ({failure.strerror}): HVSIM_DEBUG=1 shows them"
-    text = f"hvsim: unexpected: {type(error).__name__}: {error}; {where}"
-    print(text.encode("utf-8", surroundings.SHOWN).decode(), file=sys.stderr)
+    warn(f"hvsim: unexpected: {type(error).__name__}: {error}; {where}")
     return 70
 
 
@@ -107,12 +108,12 @@ def _run(words: list[str]) -> int:
         if words[1:] and words[0] == "help":
             words = [words[1], "--help"]
         else:
-            print(usage())
+            say(*usage())
             return 0 if words else 2
     if words[0] in ("-V", "--version"):
         from hvsim import __version__
 
-        print(f"hvsim {__version__}")
+        say(f"hvsim {__version__}")
         return 0
     verb, rest = words[0], words[1:]
     if verb not in COMMANDS:
@@ -152,13 +153,13 @@ def _unknown(verb: str) -> int:
 
     close = difflib.get_close_matches(verb, COMMANDS, n=1)
     remedy = f"did you mean `hvsim {close[0]}`?" if close else "`hvsim --help` lists the commands"
-    print(f"hvsim: unknown command {verb!r}; {remedy}", file=sys.stderr)
+    warn(f"hvsim: unknown command {verb!r}; {remedy}")
     return 2
 
 
 def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
     """The parser of one verb, with its help and example."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"hvsim {verb}",
         description=module.HELP,
         epilog=f"example:\n{module.EXAMPLE}",
@@ -169,27 +170,25 @@ def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
     return parser
 
 
-def usage() -> str:
-    """What `hvsim --help` says."""
+def usage() -> list[str]:
+    """What `hvsim --help` says, line by line."""
     width = max(map(len, COMMANDS))
     lines = [f"  {verb:<{width}}  {text}" for verb, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: hvsim [--lab NAME] COMMAND ...",
-            "",
-            "A Xen host made of ordinary Linux processes.",
-            "",
-            *lines,
-            "",
-            "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
-            "`hvsim COMMAND --help` explains a command and shows an example.",
-            "",
-            "example:",
-            f"  hvsim up {_example_lab()}",
-            "  hvsim xl list",
-            "  hvsim down",
-        ]
-    )
+    return [
+        "usage: hvsim [--lab NAME] COMMAND ...",
+        "",
+        "A Xen host made of ordinary Linux processes.",
+        "",
+        *lines,
+        "",
+        "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
+        "`hvsim COMMAND --help` explains a command and shows an example.",
+        "",
+        "example:",
+        f"  hvsim up {_example_lab()}",
+        "  hvsim xl list",
+        "  hvsim down",
+    ]
 
 
 def _example_lab() -> str:

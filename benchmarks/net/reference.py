@@ -1,26 +1,30 @@
-"""``python -m benchmarks.net.reference KIND JOB SECONDS``: one reference, in namespaces of its own.
+"""A reference: ``python -m benchmarks.net.reference KIND SECONDS JOB ...``, in its own namespaces.
 
-KIND is veth (a pair of them: the kernel alone), pump (two TAPs and a plain Python process between
-them) or slirp (slirp4netns); JOB is tcp, packets or ping. Prints one JSON object. A process of its
-own for each run: whatever it made is gone with it, also when it is killed.
+KIND is veth (a pair of them: the kernel alone), c-pump (two TAPs and a C process between them, the
+program that HVSIM_BENCH_PUMP names), python-pump (the same in plain Python) or slirp4netns; a JOB
+is tcp1, tcp4 (TCP with so many streams), packets or ping. Prints one JSON object, by job. A process
+of its own for each run: whatever it made is gone with it, also when it is killed.
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.net import traffic
+from benchmarks.net.jobs import measured
 from benchmarks.net.spaces import (
     FarEnd,
     Unavailable,
-    cpu_seconds,
     move_out,
     open_tap,
+    remove,
+    start_c_pump,
     start_pump,
     up,
     veth,
@@ -29,6 +33,11 @@ from benchmarks.net.spaces import (
 NEAR, FAR = "10.9.0.1", "10.9.0.2"
 SLIRP_GATEWAY = "10.0.2.2"
 """The address under which slirp4netns shows the namespace that it runs in."""
+
+
+Reference = contextlib.AbstractContextManager[tuple[traffic.Side, str, int]]
+"""Words before a command that is to run at the far end, the address that it has there, and the
+process in between (0 for none)."""
 
 
 @contextlib.contextmanager
@@ -40,16 +49,18 @@ def _veth() -> Iterator[tuple[traffic.Side, str, int]]:
         far.configure("far", f"{FAR}/24")
         yield far.prefix, FAR, 0
     finally:
+        remove("near")  # the kernel would do it, some time after the other namespace has gone
         far.close()
 
 
 @contextlib.contextmanager
-def _pump() -> Iterator[tuple[traffic.Side, str, int]]:
+def _taps(start: Callable[[int, int], int]) -> Iterator[tuple[traffic.Side, str, int]]:
+    """Two TAPs, and the process between them that `start` starts."""
     tap = open_tap("near")
     far = FarEnd("far")
     up("near", f"{NEAR}/24")
     far.configure("far", f"{FAR}/24")
-    pid = start_pump(tap, far.fd)  # a TAP that is down refuses what is written into it
+    pid = start(tap, far.fd)  # a TAP that is down refuses what is written into it
     try:
         yield far.prefix, FAR, pid
     finally:
@@ -57,6 +68,10 @@ def _pump() -> Iterator[tuple[traffic.Side, str, int]]:
         os.waitpid(pid, 0)
         far.close()
         os.close(tap)
+
+
+def _c_pump(mode: str) -> Reference:
+    return _taps(functools.partial(start_c_pump, os.environ["HVSIM_BENCH_PUMP"], mode))
 
 
 @contextlib.contextmanager
@@ -92,32 +107,32 @@ def _slirp() -> Iterator[tuple[traffic.Side, str, int]]:
         guest.close()
 
 
-KINDS = {"veth": _veth, "pump": _pump, "slirp": _slirp}
+KINDS: dict[str, Callable[[str], Reference]] = {
+    "veth": lambda _job: _veth(),
+    "c-pump": lambda job: _c_pump("epoll" if job == "ping" else "threads"),
+    "python-pump": lambda _job: _taps(start_pump),
+    "slirp4netns": lambda _job: _slirp(),
+}
+"""Each made anew for a job: the C pump has the better of its two ways to wait for each."""
 
 
-def main(kind: str, job: str, seconds: float) -> dict[str, float | str]:
-    """Run one; {"unavailable": why} when this machine cannot."""
+def main(kind: str, seconds: float, jobs: Sequence[str]) -> dict[str, object]:
+    """Run them; {"unavailable": why} when this machine cannot."""
     try:
         move_out()
-        with KINDS[kind]() as (there, address, pid):
-            near: traffic.Side = []
-            far = there
-            if kind == "slirp":
-                near, far = there, []
-            before = cpu_seconds(pid) if pid else 0.0
-            if job == "ping":
-                return {"seconds": traffic.round_trip(near, address)}
-            run = traffic.stream if job == "tcp" else traffic.datagrams
-            flow = run(near, far, address, seconds)
-            spent = cpu_seconds(pid) - before if pid else 0.0
+        return {job: _one(kind, job, seconds) for job in jobs}
     except Unavailable as error:
         return {"unavailable": str(error)}
-    return {
-        "gbits": flow.gbits,
-        "packets_per_second": flow.packets / flow.seconds,
-        "cpu_per_gib": spent / (flow.received / 2**30) if flow.received else 0.0,
-    }
+
+
+def _one(kind: str, job: str, seconds: float) -> tuple[float, float | None]:
+    with KINDS[kind](job) as (there, address, pid):
+        near: traffic.Side = []
+        far = there
+        if kind == "slirp4netns":
+            near, far = there, []
+        return measured(job, near, far, address, seconds, [pid])
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], float(sys.argv[3]))))
+    print(json.dumps(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])))

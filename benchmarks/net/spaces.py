@@ -17,6 +17,8 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from hvsim.wire import rights
+
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWNET = 0x4000_0000
 PR_SET_PDEATHSIG = 1
@@ -72,7 +74,7 @@ class FarEnd:
             self._live(theirs, tap)
         theirs.close()
         self._wire = ours
-        word, fds, _, _ = socket.recv_fds(ours, 200, 1, socket.MSG_CMSG_CLOEXEC)
+        word, fds = rights.receive(ours, 200, 1)
         if word != b"ready":
             raise Unavailable(word.decode() or "the far end did not start")
         self.fd = fds[0] if fds else -1
@@ -106,7 +108,7 @@ class FarEnd:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             unshare(CLONE_NEWNET)
             fds = [open_tap(tap)] if tap is not None else []
-            socket.send_fds(wire, [b"ready"], fds)
+            rights.send(wire, [b"ready"], fds)
             while words := wire.recv(200).decode().split():
                 up(*words)
                 wire.send(b"done")
@@ -154,6 +156,13 @@ def veth(name: str, other: str, pid: int) -> None:
         route.link("add", ifname=name, kind="veth", peer={"ifname": other, "net_ns_pid": pid})
 
 
+def remove(name: str) -> None:
+    """Remove a link of this namespace, and its peer with it."""
+    with IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link("del", index=index)
+
+
 def pump(one: int, two: int) -> None:
     """The plain Python pump: what comes out of one TAP goes into the other; for ever.
 
@@ -186,8 +195,17 @@ def start_pump(one: int, two: int) -> int:
     return pid
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its threads so far, user and system."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def start_c_pump(program: str, mode: str, one: int, two: int) -> int:
+    """The same with the C pump, which waits as `mode` says; its pid."""
+    for fd in (one, two):
+        os.set_blocking(fd, True)
+    words = [program, mode, str(one), str(two)]
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for fd in (one, two):
+                os.set_inheritable(fd, True)
+            os.execv(program, words)
+        finally:
+            os._exit(1)
+    return pid

@@ -16,6 +16,7 @@ Side = Sequence[str]
 
 SERVER_PATIENCE = 15.0
 """Seconds until a server answers."""
+PINGS = 200
 RUN_TIMEOUT = 60.0
 """Seconds that one measurement may take."""
 
@@ -32,11 +33,13 @@ class Flow:
         seconds: how long it took.
         received: bytes of payload that arrived.
         packets: datagrams that arrived (UDP).
+        cpu: processor time of the programs at both ends, seconds.
     """
 
     seconds: float
     received: int
     packets: int = 0
+    cpu: float = 0.0
 
     @property
     def gbits(self) -> float:
@@ -44,22 +47,30 @@ class Flow:
         return self.received * 8 / self.seconds / 1e9
 
 
-def stream(near: Side, far: Side, address: str, seconds: float) -> Flow:
+def stream(near: Side, far: Side, address: str, seconds: float, streams: int = 1) -> Flow:
     """TCP by iperf3, `near` sends to `far` at `address`."""
-    end = _iperf(near, far, address, ["-t", _whole(seconds)])["end"]
+    end = _iperf(near, far, address, ["-t", _whole(seconds), "-P", str(streams)])["end"]
     got = end["sum_received"]
-    return Flow(float(got["seconds"]), int(got["bytes"]))
+    return Flow(float(got["seconds"]), int(got["bytes"]), cpu=_cpu(end, float(got["seconds"])))
 
 
 def datagrams(near: Side, far: Side, address: str, seconds: float, size: int = 64) -> Flow:
     """UDP by iperf3, as fast as it goes, `size` bytes of payload each; what arrived."""
     words = ["-u", "-b", "0", "-l", str(size), "-t", _whole(seconds)]
-    got = _iperf(near, far, address, words)["end"]["sum"]
+    end = _iperf(near, far, address, words)["end"]
+    got = end["sum"]
+    took = float(got["seconds"])
     arrived = int(got["packets"]) - int(got["lost_packets"])
-    return Flow(float(got["seconds"]), arrived * size, arrived)
+    return Flow(took, arrived * size, arrived, cpu=_cpu(end, took))
 
 
-def round_trip(near: Side, address: str, count: int = 300) -> float:
+def _cpu(end: dict[str, Any], seconds: float) -> float:
+    """Both ends' processor time: iperf3 gives it in per cent of the run."""
+    share = end["cpu_utilization_percent"]
+    return (float(share["host_total"]) + float(share["remote_total"])) / 100 * seconds
+
+
+def round_trip(near: Side, address: str, count: int = PINGS) -> float:
     """Mean of ping, seconds per round trip; two are thrown away first (ARP)."""
     _run([*near, "ping", "-c", "2", "-i", "0.05", "-q", address])
     said = _run([*near, "ping", "-c", str(count), "-i", "0.005", "-q", address])

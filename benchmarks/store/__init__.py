@@ -1,1 +1,1 @@
-"""The store against Xen's own: the daemons, one client for all of them, and the loads."""
+"""The store against Xen's own: the daemons, and a client that furnishes them."""

@@ -1,7 +1,4 @@
-"""The thinnest Python client of the store, so that a ratio is about the daemons, not about it.
-
-A request is made once and sent many times; a reply is one `recv`, checked by its first byte.
-"""
+"""A thin client of any store, to furnish it; what is measured is done by c/storeload.c."""
 
 import socket
 from types import TracebackType

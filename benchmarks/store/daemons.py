@@ -1,40 +1,56 @@
-"""Starting a store to be measured: ours, the C xenstored, and oxenstored.
+"""The stores that are measured: that of a running lab, and Xen's own two.
 
-Xen's two come with Debian's ``xen-utils``; a preloaded library (``c/xendevices.c``) stands in for
-the device nodes they open, so they run without Xen.
+Xen's come with Debian's ``xen-utils``; a preloaded library (``c/xendevices.c``) stands in for the
+device nodes they open and for their run directory, so they run without Xen.  They are set up as
+Debian's /etc/init.d/xen and /etc/xen/oxenstored.conf do it, with all that they write in a folder of
+their own.
 """
 
 import os
-import shutil
 import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from benchmarks.lab import lab, pids
+from benchmarks.needs import LeftOut, xen_program
+from benchmarks.programs import compiled
 from benchmarks.store.client import Client
-from hvsim.lab.real_daemons import INSTALL, find
 
-HERE = Path(__file__).parents[1]
-PLACE = HERE.parent / "hvsim" / "native" / "nodes" / "place.c"
 START = 10.0
 """Seconds that a daemon may take until it answers."""
-_CPUCLOCK_SCHED = 2
 
-# oxenstored rotates its logs by renaming them: as root it would rename /dev/null, so never that.
-_OXENSTORED_CONFIG = """\
-pid-file = {folder}/pid
+C, C_ON_DISK, OCAML = "C xenstored", "C xenstored, tdb on disk", "oxenstored"
+
+# Debian's /etc/xen/oxenstored.conf, comments left out, and where Debian has the logs: oxenstored
+# keeps an access log unless told otherwise, with every request that changes something.
+_OXENSTORED_CONF = """\
+pid-file = {folder}/xenstored.pid
+test-eagain = false
+merge-activate = true
+conflict-burst-limit = 5.0
+conflict-max-history-seconds = 0.05
+conflict-rate-limit-is-aggregate = true
+perms-activate = true
+perms-watch-activate = true
+quota-activate = true
+quota-maxentity = 1000
+quota-maxsize = 2048
+quota-maxwatch = 100
+quota-transaction = 10
+quota-maxrequests = 1024
+quota-path-max = 1024
+quota-maxoutstanding = 1024
+quota-maxwatchevents = 1024
 persistent = false
+xenstored-kva = /proc/xen/xsd_kva
+xenstored-port = /proc/xen/xsd_port
 xenstored-log-file = {folder}/xenstored.log
-access-log-file = {folder}/access.log
+access-log-file = {folder}/xenstored-access.log
 """
-
-
-class Unavailable(RuntimeError):
-    """A reference cannot be run on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -45,118 +61,76 @@ class Daemon:
     socket: str
     pid: int
 
-    def cpu(self) -> float:
-        """Seconds of processor time that the daemon has used."""
-        # The kernel's name of another process's clock (see clock_getcpuclockid(3)).
-        return time.clock_gettime(((~self.pid) << 3) | _CPUCLOCK_SCHED)
 
-    def connect(self) -> Client:
-        """A new connection."""
-        return Client(self.socket)
+@contextmanager
+def of_lab(file: Path, name: str) -> Iterator[Daemon]:
+    """The store of a running lab: with its journal, its keeper, and a lab beside it."""
+    with lab(file, name) as running:
+        yield Daemon("hvsim", str(running.run.xenstored), pids(running)["xenstored"])
 
 
 @contextmanager
-def hvsim(folder: Path) -> Iterator[Daemon]:
-    """Our store, alone, as `python -m hvsim.xenstore` runs it."""
-    path = str(folder / "socket")
-    with _run("hvsim", [sys.executable, "-m", "hvsim.xenstore", "--socket", path], path) as daemon:
+def started(name: str, folder: Path) -> Iterator[Daemon]:
+    """One of Xen's own, with everything that it writes in the new directory `folder`.
+
+    Raises: LeftOut where it cannot run.
+    """
+    folder.mkdir()
+    socket = str(folder / "socket")
+    settings = {
+        "LD_PRELOAD": compiled("xendevices"),
+        "XENSTORED_RUNDIR": str(folder),
+        "XENSTORED_ROOTDIR": str(folder),
+    }
+    with serving(name, _command(name, folder), socket, settings) as daemon:
         yield daemon
 
 
-@contextmanager
-def c_xenstored(folder: Path) -> Iterator[Daemon]:
-    """Xen's C daemon.  Raises Unavailable."""
-    path = str(folder / "socket")
-    settings = {"XENSTORED_RUNDIR": str(folder), "XENSTORED_ROOTDIR": str(folder)}
-    with _devices() as library:
-        command = [_find("xenstored"), "--no-fork"]
-        settings["LD_PRELOAD"] = library
-        with _run("C xenstored", command, path, settings) as daemon:
-            yield daemon
+def _command(name: str, folder: Path) -> list[str]:
+    if name == OCAML:
+        config = folder / "oxenstored.conf"
+        config.write_text(_OXENSTORED_CONF.format(folder=folder), encoding="utf-8")
+        return [xen_program("oxenstored"), "--no-fork", "--no-domain-init", "--config-file",
+                str(config)]  # fmt: skip
+    words = [xen_program("xenstored"), "--no-fork", "--pid-file", str(folder / "xenstored.pid")]
+    return [*words, "--internal-db=off"] if name == C_ON_DISK else words
 
 
 @contextmanager
-def oxenstored(folder: Path) -> Iterator[Daemon]:
-    """Xen's OCaml daemon.  Raises Unavailable."""
-    path = str(folder / "socket")
-    config = folder / "oxenstored.conf"
-    config.write_text(_OXENSTORED_CONFIG.format(folder=folder))
-    settings = {"XENSTORED_RUNDIR": str(folder)}
-    with _devices() as library:
-        command = [
-            _find("oxenstored"),
-            "--no-fork",
-            "--no-domain-init",
-            "--config-file",
-            str(config),
-        ]
-        settings["LD_PRELOAD"] = library
-        with _run("oxenstored", command, path, settings) as daemon:
-            yield daemon
-
-
-def start(
-    stack: ExitStack, kind: Callable[[Path], AbstractContextManager[Daemon]], folder: Path
-) -> Daemon:
-    """Start a daemon in `folder`; it ends with `stack`.  Raises Unavailable."""
-    folder.mkdir()
-    return stack.enter_context(kind(folder))
-
-
-def _find(program: str) -> str:
-    """Where xen-utils has put it.  Raises Unavailable."""
-    found = find(program)
-    if found is None:
-        raise Unavailable(f"{program} is not installed: {INSTALL}")
-    return str(found)
-
-
-@contextmanager
-def _devices() -> Iterator[str]:
-    """The library that stands in for Xen's device nodes, compiled."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise Unavailable("a C compiler (cc) is needed to stand in for Xen's device nodes")
-    with TemporaryDirectory(prefix="hvsim-bench-") as folder:
-        library = f"{folder}/xendevices.so"
-        sources = [str(HERE / "c" / "xendevices.c"), str(PLACE)]
-        subprocess.run(
-            [compiler, "-O2", "-shared", "-fPIC", "-o", library, *sources, "-ldl"], check=True
-        )
-        yield library
-
-
-@contextmanager
-def _run(
-    name: str, command: Sequence[str], path: str, settings: Mapping[str, str] | None = None
+def serving(
+    name: str, command: Sequence[str], socket: str, settings: Mapping[str, str]
 ) -> Iterator[Daemon]:
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **(settings or {})},
-        cwd=HERE.parent,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        _await_answer(name, process, path)
-        yield Daemon(name, path, process.pid)
-    finally:
-        process.kill()
-        process.communicate()
+    """A daemon that `command` starts, with these variables, once it answers at `socket`.
 
-
-def _await_answer(name: str, process: "subprocess.Popen[bytes]", path: str) -> None:
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
+    Raises: LeftOut, with its last words.
+    """
+    with tempfile.TemporaryFile() as said:  # no pipe, which might fill up
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
         try:
-            with Client(path) as client:
+            if not _answers(process, socket):
+                said.seek(0)
+                why = said.read().decode(errors="replace").strip()
+                raise LeftOut(f"{name} does not serve: {why or f'no answer within {START:g} s'}")
+            yield Daemon(name, socket, process.pid)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _answers(process: "subprocess.Popen[bytes]", socket: str) -> bool:
+    """Whether the daemon serves, before it ends or START is over."""
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with Client(socket) as client:
                 client.write("/tool/ready", "1")
-            return
+            return True
         except OSError:
-            if process.poll() is not None:
-                break
             time.sleep(0.01)
-    process.kill()
-    said = process.communicate()[1].decode(errors="replace").strip()
-    raise Unavailable(f"{name} does not serve: {said or f'no answer within {START:g} s'}")
+    return False

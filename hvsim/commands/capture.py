@@ -2,14 +2,16 @@
 
 import argparse
 import contextlib
+import errno
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from hvsim.commands.common import control_of, lab_option, warn
+from hvsim.commands.common import control_of, lab_option, positive, seconds, warn
 from hvsim.lab.problems import HvsimError
 
 HELP = """Write the frames that cross a vif into a pcapng file, which tshark and Wireshark read.
@@ -36,12 +38,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-w", dest="file", metavar="FILE", required=True, help="where to; - is standard output"
     )
     parser.add_argument("--side", choices=("back", "front"), default="back")
-    parser.add_argument("-c", dest="count", type=_positive, metavar="N", help="end after N frames")
-    parser.add_argument("--seconds", type=_seconds, metavar="S", help="end after S seconds")
+    parser.add_argument("-c", dest="count", type=positive, metavar="N", help="end after N frames")
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="end after S seconds")
     parser.add_argument(
         "-s",
         dest="snaplen",
-        type=_positive,
+        type=positive,
         default=DEFAULT_SNAPLEN,
         metavar="BYTES",
         help="keep at most so much of a frame (default: all of it)",
@@ -115,23 +117,24 @@ def _output(name: str) -> Iterator[BinaryIO]:
             raise HvsimError("-w - writes binary data: send it into a file or a program")
         yield sys.stdout.buffer
         return
-    try:
-        file = Path(name).open("wb")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise HvsimError(f"{name}: {error.strerror}") from None
-    with file:
+    with open(_opened(name), "wb") as file:
         yield file
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a number from 1 is wanted")
-    return number
+def _opened(name: str) -> int:
+    """The descriptor of a file to write to, or of a FIFO that somebody reads.
 
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError("a number of seconds above 0 is wanted")
-    return number
+    Raises: HvsimError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
+            raise HvsimError(f"{name}: nobody reads this FIFO; start its reader first") from None
+        raise HvsimError(f"{name}: {error.strerror}") from None
+    if os.isatty(fd):
+        os.close(fd)
+        raise HvsimError(f"{name} is a terminal: send it into a file or a program")
+    os.set_blocking(fd, True)
+    return fd

@@ -1,17 +1,21 @@
-"""What the verbs share: the --lab option, the conversation with a lab, and tables."""
+"""What the verbs share: the --lab option, the conversation with a lab, and what is said."""
 
 import argparse
-import json
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvsim.lab.model import BUILTIN
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
+from hvsim.speak import say, table, warn
+from hvsim.speak import say_json as print_json
 
 if TYPE_CHECKING:
     from hvsim.lab.control import Control
+
+__all__ = [
+    "control_of", "daemon_options", "json_option", "lab_option", "needs_our_store",
+    "positive", "print_json", "say", "seconds", "table", "warn",
+]  # fmt: skip
 
 
 def lab_option(parser: argparse.ArgumentParser) -> None:
@@ -56,26 +60,17 @@ def control_of(run: RunDir) -> "Control":
     return Control(run.control, alive=lambda: run.running)
 
 
-def print_json(value: Any) -> None:
-    """`value` as indented JSON; in ASCII, which every locale has and every program reads."""
-    print(json.dumps(value, indent=2), flush=True)
+def positive(text: str) -> int:
+    """A number from 1, for argparse."""
+    number = int(text)
+    if not 0 < number < 1 << 63:
+        raise argparse.ArgumentTypeError("a number from 1 is wanted")
+    return number
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Aligned columns with a head line."""
-    texts = [list(head), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in texts
-    )
-
-
-def say(text: str) -> None:
-    """A line for the reader, out at once."""
-    print(text, flush=True)
-
-
-def warn(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+def seconds(text: str) -> float:
+    """A time that ends, for argparse."""
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError("a number of seconds above 0 is wanted")
+    return number

@@ -4,7 +4,7 @@ import argparse
 import random
 from pathlib import Path
 
-from hvsim.commands.common import daemon_options, json_option, print_json, say
+from hvsim.commands.common import daemon_options, json_option, print_json, say, seconds
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
 virtual disk, the domain that serves the disk is killed with SIGKILL in the middle of it, comes
@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=seconds,
         metavar="S",
         help="how long the database commits (default: as long as the kills take)",
     )
@@ -118,6 +118,6 @@ def _with_network(options: argparse.Namespace) -> bool:
 
 def _count(text: str) -> int:
     number = int(text)
-    if number < 0:
+    if not 0 <= number < 1 << 31:
         raise argparse.ArgumentTypeError("a number from 0 is wanted")
     return number

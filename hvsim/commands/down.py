@@ -2,7 +2,7 @@
 
 import argparse
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import json_option, print_json, say, seconds
 from hvsim.lab.problems import HvsimError
 
 HELP = """End a lab and remove its run directory. Needs no lab file.
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--now", action="store_true", help="do not ask the guests first")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="seconds that the guests have to shut down (default: 10)",
@@ -33,10 +33,11 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0: it is gone. 1: no such lab, or something would not end."""
     import os
 
-    from hvsim.lab.rundir import base_dir, find_all
+    from hvsim.lab.rundir import base_dir, survey
     from hvsim.lab.teardown import take_down
 
-    labs = {lab.name: lab for lab in find_all()}
+    known, strange = survey()
+    labs = {lab.name: lab for lab in known}
     asked = options.name or options.lab or os.environ.get("HVSIM_LAB")
     if asked is None and len(labs) == 1:
         asked = next(iter(labs))
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
             f"{len(labs)} labs are here ({', '.join(labs)}); say which: "
             f"`hvsim down {next(iter(labs))}`"
         )
+    if asked not in labs and asked in strange:
+        raise HvsimError(strange[asked])
     if asked not in labs:
         there = f"there: {', '.join(labs)}" if labs else "there is none"
         raise HvsimError(f"no lab {asked or ''} in {base_dir()} ({there})".replace("lab  ", "lab "))

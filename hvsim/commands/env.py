@@ -3,7 +3,8 @@
 import argparse
 import shlex
 
-from hvsim.commands.common import json_option, lab_option, needs_our_store, print_json, say, warn
+from hvsim.commands.common import json_option, lab_option, needs_our_store, print_json, warn
+from hvsim.speak import say_exactly
 
 HELP = """Print export lines that point other programs at a running lab.
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for key, value in values.items():
         if options.shell == "fish":
-            say(f"set -gx {key} {shlex.quote(value)};")
+            say_exactly(f"set -gx {key} {shlex.quote(value)};")
         else:
-            say(f"export {key}={shlex.quote(value)}")
+            say_exactly(f"export {key}={shlex.quote(value)}")
     return 0

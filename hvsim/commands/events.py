@@ -1,9 +1,9 @@
 """hvsim events"""
 
 import argparse
-import json
 
 from hvsim.commands.common import control_of, json_option, lab_option, say
+from hvsim.speak import say_json
 
 HELP = """Print the hypervisor's ledger: what it decided, allowed, refused, and why.
 
@@ -34,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
             for record in records:
                 if options.domain is not None and record.get("domid") != options.domain:
                     continue
-                say(json.dumps(record, default=repr) if options.json else line(record))
+                if options.json:
+                    say_json(record, indent=None)
+                else:
+                    say(line(record))
         except ControlError:
             if lab.running:
                 raise

@@ -2,9 +2,10 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from hvsim.commands.common import json_option, print_json, say, table
+from hvsim.commands.common import json_option, print_json, say, table, warn
 
 HELP = """List the labs of this user: name, state, hypervisor pid, age and lab file.
 
@@ -20,17 +21,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0, also when there is none."""
-    from hvsim.lab.rundir import base_dir, find_all
+    from hvsim.lab.rundir import base_dir, survey
 
     rows: list[dict[str, Any]] = []
-    for lab in find_all():
+    labs, strange = survey()
+    for why in strange.values():
+        warn(f"hvsim: {why}")
+    for lab in labs:
         hypervisor = lab.hypervisor
         rows.append(
             {
                 "name": lab.name,
                 "state": lab.state,
                 "pid": hypervisor.pid if hypervisor and lab.running else None,
-                "seconds": round(max(0.0, time.time() - float(lab.record.get("created", 0))), 1),
+                "seconds": round(max(0.0, time.time() - _created(lab.record)), 1),
                 "lab_file": lab.record.get("lab_file"),
                 "run_dir": str(lab.path),
             }
@@ -41,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"No lab in {base_dir()}. Start one: hvsim up LAB.toml")
     else:
         say(
-            table(
+            *table(
                 ("NAME", "STATE", "PID", "AGE", "LAB FILE"),
                 [
                     (
@@ -56,6 +60,12 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     return 0
+
+
+def _created(record: Mapping[str, Any]) -> float:
+    """When the lab was made; now, for a record that does not say it."""
+    created = record.get("created")
+    return float(created) if isinstance(created, int | float) else time.time()
 
 
 def age(seconds: float) -> str:

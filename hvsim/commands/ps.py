@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        say(text(found))
+        say(*text(found))
     return 0
 
 
-def text(found: dict[str, Any]) -> str:
-    """The household for a reader."""
+def text(found: dict[str, Any]) -> list[str]:
+    """The household for a reader, line by line."""
     rows: list[tuple[object, ...]] = [
         (
             "-" if row["domid"] is None else row["domid"],
@@ -73,7 +73,7 @@ def text(found: dict[str, Any]) -> str:
         ]
     lines = [
         f"lab {found['lab']}",
-        table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),
+        *table(("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS"), rows),
     ]
     for wait in found["waits"]:
         count = wait.get("unanswered")
@@ -83,7 +83,7 @@ def text(found: dict[str, Any]) -> str:
         )
     if found["lost"]:
         lines.append(found["lost"])
-    return "\n".join(lines)
+    return lines
 
 
 def _devices(row: dict[str, Any]) -> str:
@@ -100,5 +100,5 @@ def _devices(row: dict[str, Any]) -> str:
 def _walls(row: dict[str, Any]) -> str:
     if row["role"] in ("hypervisor", "dom0"):
         return "trusted"
-    missing = row.get("missing")
+    missing = row.get("walls")
     return "without " + ", ".join(missing) if missing else "all"

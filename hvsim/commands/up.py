@@ -61,9 +61,12 @@ def _tell(options: argparse.Namespace, name: str, running: "Running") -> None:
                 "seconds": round(running.seconds, 3),
                 "run_dir": str(running.run.path),
                 "domids": running.domids,
+                "walls": running.walls,
             }
         )
     else:
+        for name, missing in running.walls.items():
+            say(f"{name} runs without all of its walls: {', '.join(missing)}")
         say(
             f"lab {name} is ready after {running.seconds:.2f} s; "
             f"look at it with `hvsim ps`, end it with `hvsim down {name}`"

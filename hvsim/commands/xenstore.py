@@ -14,7 +14,7 @@ EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
 
 def run_raw(words: Sequence[str], lab: str | None) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
-    from hvsim.commands.common import needs_our_store
+    from hvsim.commands.common import needs_our_store, say
     from hvsim.commands.raw import split_lab
     from hvsim.lab.choose import choose
     from hvsim.lab.model import BUILTIN
@@ -24,7 +24,8 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):
         verbs = "ls|read|write|list|rm|watch|control|live-update|timeline"
-        print(f"usage: hvsim xenstore {verbs} ...\n\n{HELP}\n\nexample:\n{EXAMPLE}")
+        say(f"usage: hvsim xenstore {verbs} ...", "", *HELP.split("\n"), "")
+        say("example:", *EXAMPLE.split("\n"))
         return 0 if words else 1
     if words[0] == "timeline":
         from hvsim.commands.xenstore_timeline import run_words

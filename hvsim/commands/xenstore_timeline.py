@@ -1,10 +1,10 @@
 """hvsim xenstore timeline [DEVICE]"""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from hvsim.commands.common import control_of, needs_our_store, print_json, say
+from hvsim.commands.common import control_of, needs_our_store, print_json, say, warn
+from hvsim.speak import Parser
 
 DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half
 wrote into the store, who wrote it, and when; what the hypervisor did for them; which step broke a
@@ -23,7 +23,7 @@ EXAMPLE = """example:
 
 def run_words(words: Sequence[str], lab: str | None) -> int:
     """Exit 0; 1 when no such device was seen, or no store answers."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hvsim xenstore timeline",
         description=DESCRIPTION,
         epilog=EXAMPLE,
@@ -51,12 +51,12 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
                 if options.json:
                     print_json({"devices": rows, "plight": troubles})
                 else:
-                    say(brief(rows, troubles) or "no device was seen yet")
+                    say(*(brief(rows, troubles) or ["no device was seen yet"]))
                 return 0
             row = choose_device(rows, options.device)
             records = history(control, store, row)
     except OSError as error:
-        print(f"hvsim xenstore timeline: the store does not answer: {error}", file=sys.stderr)
+        warn(f"hvsim xenstore timeline: the store does not answer: {error}")
         return 1
     if options.json:
         print_json(
@@ -67,5 +67,5 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
             }
         )
     else:
-        say(render(row, records, troubles))
+        say(*render(row, records, troubles))
     return 0

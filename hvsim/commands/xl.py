@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from hvsim.commands.common import control_of
+from hvsim.commands.common import control_of, say, warn
 from hvsim.commands.raw import split_lab
 from hvsim.lab.choose import choose
 from hvsim.lab.control import TIMEOUT
@@ -33,7 +33,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     """Run one xl command in the lab's toolstack daemon; its exit code is xl's."""
     rest, lab = split_lab(words, lab)
     if not rest or rest[0] in ("-h", "--help"):
-        print(USAGE)
+        say(*USAGE.split("\n"))
         return 0 if rest else 1
     # `xl list -l` is JSON already, in real xl as here; --json is ours on every listing.
     json = "--json" in rest
@@ -69,10 +69,8 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
 
 
 def _out(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    say(*text.removesuffix("\n").split("\n"))
 
 
 def _err(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    warn(*text.removesuffix("\n").split("\n"))

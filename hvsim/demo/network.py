@@ -19,7 +19,7 @@ from domains.guests.verify import verify
 from hvsim.demo.acknowledgements import Acknowledgements
 from hvsim.demo.leftovers import Witness
 from hvsim.demo.network_result import NetworkResult, Outage
-from hvsim.demo.tell import Teller
+from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
 from hvsim.faults.now import inject
 from hvsim.lab.control import Control, ControlError
@@ -47,6 +47,8 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
     The lab is gone afterwards, whatever happens. Raises HvsimError when it cannot be brought up.
     """
     lab = load(lab_file)
+    if lab_file == DEFAULT_LAB:
+        lab = lab.with_what_there_is()  # as in the first story
     result = NetworkResult(lab.name)
     teller.chapter(f"A request across network and disk: {lab.file.name}")
     begun = time.monotonic()
@@ -62,7 +64,7 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
         teller.block([result.impossible])
         return result
     result.up_seconds = running.seconds
-    teller.block([f"ready after {running.seconds:.2f} s"])
+    teller.block([f"ready after {running.seconds:.2f} s", *walls_missing(running)])
     witness = Witness(running.run)
     with (
         _taken_down(running, witness, result, teller),

@@ -1,10 +1,11 @@
 """What the demo prints: chapters, tables of the lab itself, and the verdict."""
 
-import sys
 from collections.abc import Callable, Iterable
 
 from hvsim.demo.result import Kill, Result
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.lab.up import Running
+from hvsim.speak import counter, say
 from hvsim.xenstore.client import SocketStore
 
 
@@ -18,12 +19,13 @@ class Teller:
     def chapter(self, title: str) -> None:
         """Begin a part of the story."""
         self._chapter += 1
-        self.line(f"\n{self._chapter}. {title}")
+        self.line()
+        self.line(f"{self._chapter}. {title}")
 
     def line(self, text: str = "") -> None:
         """One line, out at once."""
         if not self.silent:
-            print(text, flush=True)
+            say(text)
 
     def block(self, lines: Iterable[str]) -> None:
         """Indented lines."""
@@ -32,13 +34,13 @@ class Teller:
 
     def counter(self, text: str) -> None:
         """A line that replaces itself on a terminal; elsewhere it is left out."""
-        if not self.silent and sys.stdout.isatty():
-            print(f"\r   {text}\x1b[K", end="", flush=True)
+        if not self.silent:
+            counter(f"   {text}")
 
     def counter_done(self) -> None:
         """End such a line."""
-        if not self.silent and sys.stdout.isatty():
-            print("\r\x1b[K", end="", flush=True)
+        if not self.silent:
+            counter("")
 
 
 def half(store: SocketStore, path: str) -> list[str]:
@@ -72,6 +74,14 @@ def kill_story(kill: Kill, disk: str) -> list[str]:
     if kill.commit_gap_ms is not None:
         lines.append(f"  +{kill.commit_gap_ms:7.1f} ms  the next commit is acknowledged")
     return lines
+
+
+def walls_missing(running: Running) -> list[str]:
+    """A line for each domain that this machine does not allow all of its walls."""
+    return [
+        f"{name} runs without all of its walls: {', '.join(missing)}"
+        for name, missing in running.walls.items()
+    ]
 
 
 def verdict(result: Result, say: Callable[[str], None]) -> None:

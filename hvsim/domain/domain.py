@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
 from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction
 from hvsim.domain.xenbus.ring_transport import RingTransport
+from hvsim.speak import note
 
 SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
 """What this runtime does when ``control/shutdown`` asks for it; other words are left unanswered,
@@ -169,7 +169,7 @@ class Domain:
         if self._console is not None:
             self._console.write(text + "\n")
         else:
-            print(text, file=sys.stderr, flush=True)
+            note(text)
 
     def dmesg(self, text: str) -> None:
         """Write *text* to the hypervisor's console ring (``xl dmesg``): for what must be seen

@@ -1,15 +1,9 @@
 """``hvsim exec``: the process that runs one program of the machine inside a domain.
 
-Its other end is the command that a person typed.  Over one ``SOCK_SEQPACKET`` connection come the
-program's three descriptors and later signals for it, and go its end or why it could not begin:
+Its other end is the command that a person typed; the wire is ``hvsim.wire.execution``'s.
 
-    {"terminal": bool} + [stdin, stdout, stderr]      command -> here
-    ["terminal"] + [master]                           here -> command, when one was wanted
-    ["signal", number]                                command -> here
-    ["exit", status] | ["failed", status, text]       here -> command
-
-A program is not trusted with a person's terminal: whoever holds one can type into it.  It gets one
-of its own instead, made here so that it has a name in the domain, whose other end the command gets.
+No domain holds a person's terminal: whoever does reads what is typed there later, and may type
+into it.  A program that is to have one gets its own, made here, and only bytes go to and fro.
 
 When the command goes, the program goes: SIGHUP, and SIGKILL after a while.
 """
@@ -17,27 +11,38 @@ When the command goes, the program goes: SIGHUP, and SIGKILL after a while.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
+import struct
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from hvsim.domain.domain import Domain
+from hvsim.domain.exec_terminal import ProgramTerminal
 from hvsim.domain.executable import NOT_EXECUTABLE, CannotRun, Executable
-from hvsim.wire.packing import pack, unpack
+from hvsim.speak import note
+from hvsim.wire import rights
+from hvsim.wire.execution import GIVEN, MESSAGE_MAX, TERMINAL, WINDOW
+from hvsim.wire.packing import MALFORMED, pack, unpack
 
-CONNECT_TIMEOUT: Final = 10.0
+CONNECT_TIMEOUT: Final = 10
 """Seconds for the command's socket to take us, and for its descriptors to come."""
 HANGUP_GRACE: Final = 2.0
 """Seconds that a program has to end after SIGHUP."""
-_MESSAGE: Final = 256
+AT_A_TIME: Final = 16
+"""Messages of output after which the command, and the timers, are heard."""
+_TIMEVAL: Final = struct.Struct("@ll")
+LAST_WORDS: Final = 256 * 1024
+"""Bytes of a terminal that are taken after the program's end; what it left running may write on."""
 
 
 def connect(path: str) -> int:
     """Connect to the command, before the walls; returns the descriptor.  Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(CONNECT_TIMEOUT)
+        # Not settimeout: a connect(2) that does not block is refused while another one waits.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(CONNECT_TIMEOUT, 0))
         try:
             sock.connect(path)
         except OSError as error:
@@ -51,93 +56,220 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
     Raises: SystemExit, always.
     """
     with socket.socket(fileno=stdio_fd) as command:
-        command.settimeout(CONNECT_TIMEOUT)
-        data, fds, _, _ = socket.recv_fds(command, _MESSAGE, 3)
-        for fd in fds:  # Python's recv_fds forgets the flag that says so
-            os.set_inheritable(fd, False)
-        command.settimeout(None)
-        for fd in fds:
-            os.set_inheritable(fd, False)  # CPython's recv_fds passes no flags on
-        if len(fds) != 3:
-            raise SystemExit(1)  # it went before it had said anything
-        terminal = bool(unpack(data).get("terminal"))
+        try:
+            begin = Begin.receive(command)
+        except (OSError, ValueError) as wrong:
+            text = f"hvsim exec did not say what the program's descriptors are: {wrong}"
+            note(text)
+            _tell(command, ["failed", NOT_EXECUTABLE, text])
+            raise SystemExit(1) from None
         dom = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=False)
         try:
-            if terminal:
-                fds[:] = _own_terminal(command, fds)
-            session = _Session(dom, command, (fds[0], fds[1], fds[2]), terminal)
+            session = _Session(dom, command, begin)
         except (CannotRun, OSError) as failure:
             status = failure.status if isinstance(failure, CannotRun) else NOT_EXECUTABLE
             _tell(command, ["failed", status, str(failure)])
             raise SystemExit(0) from None
-        for fd in set(fds):
-            os.close(fd)
-        dom.wait(lambda: session.status is not None, None, "the end of the program")
-        _tell(command, ["exit", session.status])
+        finally:
+            rights.close(begin.fds)
+        dom.wait(lambda: session.over, None, "the end of the program")
     raise SystemExit(0)
 
 
-def _own_terminal(command: socket.socket, given: list[int]) -> list[int]:
-    """A terminal in place of the descriptors that were given; the command gets its master.
+@dataclass(frozen=True)
+class Begin:
+    """What the command wants: for each of 0, 1, 2 what it is, and the descriptors of those that
+    are given."""
 
-    Raises: OSError: there are none to be had.
-    """
-    master, slave = os.openpty()
-    try:
-        socket.send_fds(command, [pack(["terminal"])], [master])
-    finally:
-        os.close(master)
-    for fd in given:
-        os.close(fd)
-    return [slave, slave, slave]
+    streams: tuple[str, str, str]
+    fds: list[int]
+    modes: object
+    size: object
+
+    @classmethod
+    def receive(cls, command: socket.socket) -> Begin:
+        """Raises: ValueError for what is none; OSError, TimeoutError when nothing comes."""
+        command.settimeout(CONNECT_TIMEOUT)
+        data, fds = rights.receive(command, MESSAGE_MAX, 3)
+        command.settimeout(None)
+        try:
+            said = _message(data)
+            streams = said.get("streams") if isinstance(said, dict) else None
+            if not isinstance(streams, list) or len(streams) != 3:
+                raise ValueError("no streams")
+            if any(kind not in (GIVEN, TERMINAL) for kind in streams):
+                raise ValueError("a stream of no known kind")
+            if len(fds) != streams.count(GIVEN):
+                raise ValueError(f"{len(fds)} descriptors for {streams.count(GIVEN)} streams")
+        except BaseException:
+            rights.close(fds)
+            raise
+        return cls((streams[0], streams[1], streams[2]), fds, said.get("modes"), said.get("size"))
 
 
 class _Session:
     """The program, and the command that wanted it.
 
     Attributes:
-        status: the program's, once it has ended.
+        over: the program has ended, and the command knows it or has gone.
     """
 
-    def __init__(
-        self, dom: Domain, command: socket.socket, stdio: tuple[int, int, int], terminal: bool
-    ) -> None:
-        spec = dom.spec
-        self.status: int | None = None
+    def __init__(self, dom: Domain, command: socket.socket, begin: Begin) -> None:
+        self.over = False
         self._dom = dom
         self._command = command
-        self._program = Executable(
-            dom,
+        self._outbox: deque[bytes] = deque()
+        self._status: int | None = None
+        self._gone = False
+        self._finished = False
+        self._last_words = 0
+        self._terminal: ProgramTerminal | None = None
+        dom.vcpu.add_fd(command.fileno(), self._event)
+        if TERMINAL in begin.streams:
+            try:
+                self._terminal = ProgramTerminal(
+                    dom.vcpu, self._pump, self._took, begin.modes, begin.size
+                )
+            except OSError as failure:
+                raise OSError(
+                    failure.errno,
+                    f"no terminal for the program: {failure.strerror}; "
+                    "`hvsim exec -T` does without one",
+                ) from None
+        self._program = self._start(begin)
+
+    def _start(self, begin: Begin) -> Executable:
+        spec = self._dom.spec
+        given = iter(begin.fds)
+        slave = -1 if self._terminal is None else self._terminal.slave
+        fds = [next(given) if kind == GIVEN else slave for kind in begin.streams]
+        return Executable(
+            self._dom,
             [str(word) for word in spec["exec"]],
-            stdio,
+            (fds[0], fds[1], fds[2]),
             self._ended,
             env={str(key): str(value) for key, value in (spec.get("env") or {}).items()},
-            terminal=terminal,
+            terminal=begin.streams.index(TERMINAL) if TERMINAL in begin.streams else None,
             directory=str(spec.get("directory") or "/"),
         )
-        dom.vcpu.add_fd(command.fileno(), self._listen)
+
+    # -- the program ---------------------------------------------------------------------------
 
     def _ended(self, status: int) -> None:
-        self.status = status
+        self._status = status
+        self._pump()
+
+    def _pump(self) -> None:
+        """Pass on what the terminal shows, and last of all that the program has ended."""
+        turns = AT_A_TIME
+        while turns and not self._outbox and not self._finished:
+            data = self._shown()
+            if data:
+                self._send(["out", data])
+                turns -= self._status is None
+            elif self._status is None:
+                return
+            else:
+                self._finish(self._status)
+
+    def _shown(self) -> bytes:
+        if self._terminal is None or self._last_words >= LAST_WORDS:
+            return b""
+        data = self._terminal.read()
+        if self._status is not None:
+            self._last_words += len(data)
+        return data
+
+    def _finish(self, status: int) -> None:
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
+        self._finished = True
+        self._send(["exit", status])
+        self.over = self._gone or not self._outbox
+
+    # -- the command ---------------------------------------------------------------------------
+
+    def _send(self, message: list[Any]) -> None:
+        if not self._gone:
+            self._outbox.append(pack(message))
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            try:
+                self._command.send(self._outbox[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._hung_up()
+                return
+            self._outbox.popleft()
+        self._dom.vcpu.modify_fd(self._command.fileno(), write=bool(self._outbox))
+        if self._terminal is not None:
+            self._terminal.listen(not self._outbox)
+
+    def _event(self) -> None:
+        self._listen()
+        if self._outbox and not self._gone:
+            self._flush()
+        if self._finished:
+            self.over = self._gone or not self._outbox
+        elif not self._outbox:
+            self._pump()
 
     def _listen(self) -> None:
         """Take one message of the command, or note that it has gone."""
         try:
-            data = self._command.recv(_MESSAGE)
+            data = self._command.recv(MESSAGE_MAX, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
-            self._dom.vcpu.remove_fd(self._command.fileno())
-            self._program.signal(signal.SIGHUP)
-            self._dom.vcpu.call_later(HANGUP_GRACE, lambda: self._program.signal(signal.SIGKILL))
+            self._hung_up()
             return
-        match unpack(data):
+        try:
+            message = unpack(data)
+        except MALFORMED:
+            self._hung_up()
+            return
+        match message:
+            case ["in", bytes(data)] if self._terminal is not None:
+                if self._terminal.unwritten + len(data) > WINDOW:
+                    self._hung_up()
+                    return
+                self._terminal.write(data)
+            case ["size", int(rows), int(columns)] if self._terminal is not None:
+                self._terminal.resize(rows, columns)
             case ["signal", int(number)] if 0 < number < signal.NSIG:
                 self._program.signal(number)
-            case _:
-                pass
+
+    def _took(self, count: int) -> None:
+        self._send(["took", count])
+
+    def _hung_up(self) -> None:
+        """The command has gone, or makes no sense: the program goes as well."""
+        if self._gone:
+            return
+        self._gone = True
+        self._outbox.clear()
+        self._dom.vcpu.remove_fd(self._command.fileno())
+        if self._finished:
+            self.over = True
+            return
+        self._program.signal(signal.SIGHUP)
+        self._dom.vcpu.call_later(HANGUP_GRACE, lambda: self._program.signal(signal.SIGKILL))
+
+
+def _message(data: bytes) -> Any:
+    """Raises ValueError for bytes that are no message."""
+    try:
+        return unpack(data)
+    except MALFORMED as wrong:
+        raise ValueError(f"no message ({wrong})") from None
 
 
 def _tell(command: socket.socket, message: list[Any]) -> None:
     with contextlib.suppress(OSError):
-        command.send(pack(message))
+        command.send(pack(message), socket.MSG_DONTWAIT)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hvsim.domain.nodes import NodeServer
-from hvsim.domain.sandbox import syscalls
+from hvsim.domain.sandbox import capabilities, descriptors, syscalls
 from hvsim.domain.sandbox.root import PATH, STORE_SOCKET
 from hvsim.native import node_library
 
@@ -52,7 +52,7 @@ class Executable:
         argv: the program and its words.
         stdio: descriptors that become its 0, 1 and 2; they stay the caller's.
         env: what its environment has beside that of every program.
-        terminal: descriptor 0 is to be its controlling terminal.
+        terminal: which of 0, 1, 2 is to be its controlling terminal.
         directory: where it starts, where that is to be had; else /.
         ended: called from ``dispatch()`` with its status as a shell says it (128 + n after
             signal n).
@@ -68,7 +68,7 @@ class Executable:
         ended: Callable[[int], None],
         *,
         env: Mapping[str, str] | None = None,
-        terminal: bool = False,
+        terminal: int | None = None,
         directory: str = "/",
     ) -> None:
         self._dom = dom
@@ -78,24 +78,32 @@ class Executable:
             door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _DOOR)
         variables = environment(dom, door, env or {})
         try:
-            self.pid = _start(argv, variables, stdio, (door,), terminal, directory)
+            walled = dom.spec.get("profile") != "dom0"
+            self.pid = start(argv, variables, stdio, (door,), terminal, directory, walled)
         except BaseException:
             ours.close()
             raise
         finally:
             os.close(door)
         self._nodes = NodeServer(dom, ours)
+        self._waited_for = False
         self._pidfd = os.pidfd_open(self.pid)
         dom.vcpu.add_fd(self._pidfd, self._over)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program's process group; it may have ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        """Send a signal to the program's process group; it may have ended.
+
+        A pidfd names one process.  The group's number is that of our own child, and nobody else's
+        as long as we have not waited for it.
+        """
+        if not self._waited_for:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def _over(self) -> None:
         self._dom.vcpu.remove_fd(self._pidfd)
         os.close(self._pidfd)
+        self._waited_for = True
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._nodes.close()
         self._ended(code if code >= 0 else 128 - code)
@@ -137,20 +145,24 @@ def store_socket(spec: Mapping[str, Any]) -> str | None:
     return str(path) if spec.get("profile") == "dom0" else STORE_SOCKET
 
 
-def _start(
+def start(
     argv: Sequence[str],
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
     kept: Sequence[int],
-    terminal: bool,
-    directory: str,
+    terminal: int | None = None,
+    directory: str = "/",
+    walled: bool = True,
 ) -> int:
-    """Run *argv* in a child process and a session of its own; returns its pid."""
+    """Run *argv* in a child process and a session of its own; returns its pid.
+
+    *walled*: it has fewer rights than we, who are its kernel.  Raises: CannotRun; OSError.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(argv, env, stdio, kept, terminal, directory, writer)
+            _become(argv, env, stdio, kept, terminal, directory, walled, writer)
         os.close(writer)
         writer = -1
         told = os.read(reader, 16)
@@ -176,22 +188,24 @@ def _become(
     env: Mapping[str, str],
     stdio: tuple[int, int, int],
     kept: Sequence[int],
-    terminal: bool,
+    terminal: int | None,
     directory: str,
+    walled: bool,
     report: int,
 ) -> NoReturn:
     """In the child: what must hold for the program, then the program."""
     number = errno.EIO
     try:
+        if walled:
+            capabilities.narrow(capabilities.PROGRAM)
         syscalls.set_death_signal(signal.SIGKILL)
         os.setsid()
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PARKED) for fd in stdio]
         for target, source in enumerate(parked):
             os.dup2(source, target, inheritable=True)
-        if terminal:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        for fd in kept:
-            os.set_inheritable(fd, True)
+        if terminal is not None:
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        descriptors.leave_to_program(kept)
         for which in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
             signal.signal(which, signal.SIG_DFL)
         os.umask(0o022)

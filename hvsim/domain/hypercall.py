@@ -15,14 +15,11 @@ from typing import Any, Final, NoReturn
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
+from hvsim.wire import rights
 from hvsim.wire.packing import packer, unpack
 
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
-
-_FD_SIZE: Final = 4
-_MAX_FDS: Final = 253
-"""SCM_MAX_FD: the kernel passes no more descriptors in one message."""
 
 
 class HypercallError(OSError):
@@ -104,27 +101,19 @@ class Hypercalls:
         request = self._pack((call, cmd, *args))
         if len(request) > abi.MESSAGE_MAX:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
-        fds: list[int] = []
         try:
             self._socket.send(request)
-            size, ancillary, flags, _ = self._socket.recvmsg_into(
-                [self._buffer], socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), socket.MSG_CMSG_CLOEXEC
-            )
+            size, fds = rights.receive_into(self._socket, self._buffer, rights.MAX)
         except (BrokenPipeError, ConnectionResetError):
             self.on_gone()
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.extend(memoryview(data[: len(data) - len(data) % _FD_SIZE]).cast("i"))
+        except rights.Truncated:  # this process has reached its limit
+            raise HypercallError(xen_errno.EMFILE, call, cmd) from None
         if size == 0:
             self.on_gone()
         try:
-            if flags & socket.MSG_CTRUNC:
-                # The kernel dropped descriptors: this process has reached its limit.
-                raise HypercallError(xen_errno.EMFILE, call, cmd)
             return self._results(size, call, cmd), fds
         except BaseException:
-            for fd in fds:
-                os.close(fd)
+            rights.close(fds)
             raise
 
     def _results(self, size: int, call: int, cmd: int) -> list[Any]:

@@ -12,12 +12,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
 
 from hvsim.domain import exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
@@ -49,16 +51,20 @@ def become_domain(
     parent_pidfd: int,
     readable: Sequence[str],
     landlock_abi: int,
-    missing: tuple[str, ...],
     run: Callable[[int, int, dict[str, Any]], object],
-    ids: tuple[int, int] = (0, 0),
+    missing: tuple[str, ...] = (),
+    place: sandbox.Place | None = None,
+    joined: tuple[int, int] | None = None,
 ) -> NoReturn:
     """Turn this process into the domain's and run it; exits instead of returning.
 
     Args:
         packed: the spec as it came.
         walled: whether the clone went into namespaces of its own (as far as they are to be had).
-        ids: the effective user and group before the clone.
+        missing: those that it did without.
+        place: what the warden hands to its children.
+        joined: for a further process of a domain: pidfd of its first one, and a descriptor of the
+            process namespace of its programs.
     """
     name = "?"
     try:
@@ -76,25 +82,37 @@ def become_domain(
             os.umask(0o077)
             stdout = descriptors.open_stdout(spec.stdout)
             kept = [report_fd]
+            if place is not None:
+                kept += [place.proc, *(joined or ())]
             if spec.stdio is not None:
                 kept.append(exec_process.connect(spec.stdio))
-            report_fd, *stdio = descriptors.arrange(conn_fd, upcall_fd, stdout, tuple(kept))
-            if stdio:
-                run = partial(exec_process.run, stdio[0])
+            report_fd, *others = descriptors.arrange(conn_fd, upcall_fd, stdout, tuple(kept))
+            if place is not None:
+                place = replace(place, proc=others.pop(0))
+                if joined is not None:
+                    place = replace(place, joined=others.pop(0), below=others.pop(0))
+            if others:
+                run = partial(exec_process.run, others[0])
             _use_streams()
             sys.path[:0] = [entry for entry in spec.path if entry not in sys.path]
-            found = list(missing)
+            found: list[str] = []
             if not spec.trusted:
-                found = sandbox.enter(
+                outcome = sandbox.enter(
                     _walls(spec),
                     spec.files,
-                    [*readable, *map(os.path.abspath, spec.path)],
+                    spec.path,
+                    readable=readable,
                     landlock_abi=landlock_abi,
+                    place=place,
                     missing=missing,
                     without=spec.without,
-                    executables=_executables(spec, ids),
+                    lenient=spec.lenient,
+                    executables=_executables(spec),
                     network=spec.network,
                 )
+                found = outcome.missing
+                for text in outcome.lacking:
+                    note(f"no {text}")
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
         except Exception as error:
@@ -115,10 +133,10 @@ def _walls(spec: SpawnSpec) -> sandbox.Profile:
     return "driver" if spec.profile == "driver" else "guest"
 
 
-def _executables(spec: SpawnSpec, ids: tuple[int, int]) -> sandbox.Executables | None:
+def _executables(spec: SpawnSpec) -> sandbox.Executables | None:
     if not spec.executables:
         return None
-    return sandbox.Executables(ids=ids, store=spec.store, hosts=spec.hosts)
+    return sandbox.Executables(store=spec.store, hosts=spec.hosts)
 
 
 def readable_paths() -> list[str]:
@@ -136,7 +154,9 @@ def readable_paths() -> list[str]:
     paths += [path for path in sys.path if os.path.basename(path) in _PACKAGES]
     if sys.base_prefix not in ("/", "/usr"):
         paths.append(os.path.join(sys.base_prefix, "lib"))
-    paths.append(os.path.realpath(sys.executable))
+    # By its own name, which in a virtual environment is a link, and by that which it leads to.
+    paths += [sys.executable, os.path.realpath(sys.executable)]
+    paths.append(os.path.join(sys.prefix, "pyvenv.cfg"))
     for package in _OUR_PACKAGES:
         found = importlib.util.find_spec(package)
         if found is not None and found.submodule_search_locations:
@@ -173,7 +193,7 @@ def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> 
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
-        traceback.print_exc()
+        note(traceback.format_exc())
         status = 1
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -191,6 +211,8 @@ def _report(fd: int, ok: bool, detail: object) -> None:
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, sandbox.WallError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hvsim.domain.sandbox import WALLS
+from hvsim.domain.sandbox.refusal import ALL, WHAT_THERE_IS
 
 
 class SpecError(ValueError):
@@ -39,6 +40,7 @@ class SpawnSpec:
     exec: tuple[str, ...] = ()
     stdio: str | None = None
     network: bool = False
+    lenient: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -86,6 +88,9 @@ class SpawnSpec:
         without = tuple(_list(raw, "without"))
         if unknown := [wall for wall in without if wall not in WALLS]:
             raise SpecError(f"without: {unknown[0]!r} is none of {', '.join(WALLS)}")
+        walls = raw.get("walls", ALL)
+        if walls not in (ALL, WHAT_THERE_IS):
+            raise SpecError(f"walls: {walls!r} is neither {ALL} nor {WHAT_THERE_IS}")
         return cls(
             name=_text(raw, "name"),
             process=_text(raw, "process", ""),
@@ -100,6 +105,7 @@ class SpawnSpec:
             exec=command,
             stdio=_text(raw, "stdio", "") or None,
             network=bool(raw.get("net")),
+            lenient=walls == WHAT_THERE_IS,
             raw=raw,
         )
 

@@ -32,6 +32,7 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreError
+from hvsim.speak import note
 
 CONSOLE_DRAIN_TIMEOUT: Final = 1.0
 """Seconds that an ending domain waits for a slow console daemon to take its last words."""
@@ -113,7 +114,7 @@ def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
     try:
         domain = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=console)
     except Exception:  # nothing to report it with but the process's own output
-        traceback.print_exc()
+        note(traceback.format_exc())
         return 1
     try:
         program = _prepare(domain, main)

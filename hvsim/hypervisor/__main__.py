@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
+from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
 
 
@@ -47,13 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--notice-fd", "--ready-fd", type=int, help="where the msgpack ready notice is written"
     )
+    parser.add_argument("--lock-fd", type=int, help="a file that is locked as long as we live")
     options = parser.parse_args(argv)
     if options.notice_fd is not None:
         os.set_inheritable(options.notice_fd, False)
+    if options.lock_fd is not None:
+        # By it the kernel tells which process is the hypervisor of this lab (F_GETLK).
+        os.set_inheritable(options.lock_fd, False)
+        fcntl.lockf(options.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         config = _read_config(options.config_fd)
     except ConfigError as error:
-        print(f"hypervisor: {error}", file=sys.stderr)
+        note(f"hypervisor: {error}")
         _notice(options.notice_fd, {"error": str(error)})
         return 1
     raise_descriptor_limit()

@@ -11,6 +11,7 @@ from typing import Final
 from hvsim.abi.hypercall import MESSAGE_MAX
 from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
+from hvsim.wire import rights
 
 _BUFFER: Final = bytearray(MESSAGE_MAX + 1)
 """Shared by all connections: a request is unpacked before the next one is received."""
@@ -127,9 +128,8 @@ class Connection:
         reply, objects = self._pending
         try:
             if objects:
-                fds = array.array("i", [thing.fd for thing in objects])
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
-                self._socket.sendmsg([reply], rights)
+                fds = [thing.fd for thing in objects]
+                rights.send(self._socket, [reply], fds, socket.MSG_DONTWAIT)
                 self._unread_fds = True
             else:
                 self._send(reply)

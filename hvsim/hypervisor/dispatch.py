@@ -4,7 +4,6 @@ Whatever a domain sends, it gets one answer, and it is the only one who notices:
 none gets -EINVAL, an unknown command -ENOSYS. Types are checked exactly, before the handler runs.
 """
 
-import sys
 import traceback
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from hvsim.hypervisor.host import Doorbell, Memory
 from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
+from hvsim.speak import note
 from hvsim.wire.packing import packer, unpack
 
 load_all()
@@ -79,7 +79,7 @@ class Dispatcher:
             return self._refuse(process, call, cmd, ENOMEM, f"the machine refuses: {error}")
         except Exception as error:
             # A bug of ours. It costs this caller its call, and nobody the machine.
-            traceback.print_exc(file=sys.stderr)
+            note(traceback.format_exc())
             return self._refuse(process, call, cmd, EFAULT, f"BUG: {error!r}")
         if len(reply) > MESSAGE_MAX:
             return self._refuse(process, call, cmd, E2BIG, "the answer is too large")

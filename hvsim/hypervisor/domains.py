@@ -30,6 +30,7 @@ class Process:
         main: its end is the domain's end.
         pid: 0 until it was spawned.
         missing: walls of its sandbox that this machine does not allow.
+        failure: why it could not be made, "" for one that was.
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
         stopped: SIGSTOP is in force.
@@ -43,6 +44,7 @@ class Process:
     upcall: Doorbell
     pid: int = 0
     missing: list[str] = field(default_factory=list)
+    failure: str = ""
     gone: bool = False
     stalled: bool = False
     stopped: bool = False

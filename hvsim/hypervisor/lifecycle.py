@@ -338,6 +338,7 @@ class Lifecycle:
     def process_failed(self, token: int, text: str) -> None:
         """A process could not be made."""
         process = self._machine.processes[token]
+        process.failure = text
         self._machine.ledger.record(
             "process.failed", process.domid, f"d{process.domid} {process.name}: {text}"
         )

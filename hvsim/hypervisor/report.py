@@ -51,6 +51,7 @@ def process_list(machine: Machine) -> Iterator[dict[str, Any]]:
             "process": process.name,
             "pid": process.pid,
             "missing": process.missing,
+            "failure": process.failure,
             "alive": bool(process.pid) and not process.gone,
             "stalled": process.stalled,
         }

@@ -38,7 +38,10 @@ from hvsim.hypervisor.kernel import (
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
+from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.wire.endpoints import endpoint
+from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
@@ -76,6 +79,7 @@ class Server:
         self._dispatcher = Dispatcher(self.machine)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._stop_bell = EventFd()
@@ -90,8 +94,11 @@ class Server:
         """
         if self._config.events_endpoint:
             self._context = zmq.Context()
+            self._gate = Gate(self._context)
+            self._watch(self._gate.fd, select.EPOLLIN, lambda _: self._ask_peers())
             self._publisher = self._context.socket(zmq.PUB)
             self._publisher.setsockopt(zmq.LINGER, 0)
+            keep(self._publisher)
             self._publisher.bind(endpoint(self._config.events_endpoint))
         self._start_spawner()
         processes = self._config.processes
@@ -145,6 +152,8 @@ class Server:
         self._flush_records()
         if self._publisher is not None and self._context is not None:
             self._publisher.close()
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
         self._epoll.close()
         self._stop_bell.close()
@@ -278,7 +287,7 @@ class Server:
         if self._exit_status is None:
             self._exit_status, self._why = status, text
             self.ledger.record("machine.halt", -1, text)
-            print(f"hypervisor: {text}", file=sys.stderr, flush=True)
+            note(f"hypervisor: {text}")
         self._stop_bell.ring()
 
     def pids(self) -> dict[str, int]:
@@ -320,7 +329,8 @@ class Server:
         while self._spawns:
             data, (theirs, upcall) = self._spawns[0]
             try:
-                socket.send_fds(self._channel, [data], [theirs.fileno(), upcall.fd])
+                fds = (theirs.fileno(), upcall.fd)
+                rights.send(self._channel, [data], fds, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
                 return
@@ -338,10 +348,11 @@ class Server:
         if not events & ~select.EPOLLOUT:
             return
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._channel, _SPAWNER_MESSAGE, 4, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds = rights.receive(self._channel, _SPAWNER_MESSAGE, 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
+            return
+        except rights.Truncated as odd:
+            self.ledger.record("spawner.odd", -1, f"the spawner says {odd.strerror}")
             return
         except OSError:
             data, fds = b"", []
@@ -350,8 +361,8 @@ class Server:
             self.halt(1, "the spawner has died")
             return
         match unpack(data):
-            case ["spawned", int(token), int(pid), list(missing)] if len(fds) == 1:
-                pidfd = fds[0]
+            case ["spawned", int(token), int(pid), list(missing)] if fds:
+                pidfd = fds.pop()
                 self._pidfds[token] = pidfd
                 self.machine.life.process_spawned(token, pid, missing)
                 self._watch(pidfd, select.EPOLLIN, lambda _: self._gone(token))
@@ -363,8 +374,7 @@ class Server:
                 self._note_exit(pid, status)
             case other:
                 self.ledger.record("spawner.odd", -1, f"the spawner says {other!r}"[:200])
-                for fd in fds:
-                    os.close(fd)
+        rights.close(fds)
 
     def _spawn_failed(self, token: int, text: str) -> None:
         self._drop_connection(token)
@@ -398,6 +408,11 @@ class Server:
         self.signal(process.token, SIGKILL)
 
     # -- the ledger, published --------------------------------------------------------------------
+
+    def _ask_peers(self) -> None:
+        """Somebody wants to hear the ledger."""
+        if self._gate is not None:
+            self._gate.serve()
 
     def _publish(self, record: Record) -> None:
         if len(self._records) < UNSENT_RECORDS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from hvsim.lab.check_files import image_fault
 from hvsim.lab.check_images import Declared
 from hvsim.lab.model import Domain
 from hvsim.lab.near_miss import nearest
@@ -46,6 +47,9 @@ def _image(domain: Domain, declared: Declared, disk: DiskConfig) -> refusals.Ref
     if image is None and target in declared.spelled:
         return None
     path = image.path if image else domain.directory / target
+    fault = image_fault(path) if target and image is None else None
+    if fault is not None:
+        return refusals.Refusal(f"disk {disk.vdev}", *fault)
     if image is not None and (image.scratch or not path.is_file()):
         return None
     return refusals.image(disk, str(path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvsim.drivers.block import lock
+from hvsim.lab.check_files import image_fault
 from hvsim.lab.images import INSTALL, QEMU_IMG
 from hvsim.lab.model import Disk, Domain, Image
 from hvsim.lab.problems import Fault
@@ -84,8 +85,8 @@ def _duplicates(declared: Declared, line: Line) -> Iterator[Fault]:
 
 
 def _one(place: tuple[str | int, ...], image: Image) -> Iterator[Fault]:
-    there = os.path.lexists(image.path) and not image.scratch
-    if there:
+    there = os.path.lexists(image.path) or image_fault(image.path) is not None
+    if there and not image.scratch:
         yield from _existing(place, image)
         return
     if image.size is None:
@@ -112,12 +113,11 @@ def _one(place: tuple[str | int, ...], image: Image) -> Iterator[Fault]:
 
 
 def _existing(place: tuple[str | int, ...], image: Image) -> Iterator[Fault]:
-    if not image.path.exists():
+    fault = image_fault(image.path)
+    if fault is not None:
+        yield (place, *fault)
+    elif not image.path.exists():
         yield place, f"{image.path} is a link that leads nowhere", "mend or remove the link"
-    elif image.path.is_dir():
-        yield place, f"{image.path} is a directory", "name a file or block device"
-    elif not (image.path.is_file() or image.path.is_block_device()):
-        yield place, f"{image.path} is no file", "name a file or block device"
     elif not os.access(image.path, os.R_OK):
         yield (
             place,

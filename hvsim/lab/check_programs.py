@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hvsim.domain.sandbox.root import PATH
+from hvsim.lab.check_files import file_fault
 from hvsim.lab.model import Domain
 from hvsim.lab.near_miss import did_you_mean
 from hvsim.lab.problems import Fault
@@ -61,12 +62,9 @@ def _program(place: tuple[str | int, ...], domain: Domain, directory: Path) -> I
 
 
 def _file(place: tuple[str | int, ...], path: str, mode: str) -> Iterator[Fault]:
-    if not os.path.exists(path):
-        yield (
-            place,
-            f"{path} does not exist",
-            "correct the path (relative paths count from the lab file)",
-        )
+    fault = file_fault(path)
+    if fault is not None:
+        yield (place, *fault)
     elif not os.access(path, os.R_OK if mode == "r" else os.R_OK | os.W_OK):
         yield (
             place,

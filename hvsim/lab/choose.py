@@ -3,7 +3,7 @@
 import os
 
 from hvsim.lab.problems import HvsimError
-from hvsim.lab.rundir import RunDir, base_dir, find_all
+from hvsim.lab.rundir import RunDir, base_dir, survey
 
 
 class NoSuchLab(HvsimError):
@@ -17,13 +17,15 @@ def choose(name: str | None = None) -> RunDir:
     """
     asked = name or os.environ.get("HVSIM_LAB")
     source = "--lab" if name else "HVSIM_LAB"
-    labs = find_all()
+    labs, strange = survey()
     running = [lab for lab in labs if lab.running]
     names = ", ".join(lab.name for lab in running)
     if asked:
         for lab in labs:
             if lab.name == asked:
                 return _usable(lab)
+        if asked in strange:
+            raise NoSuchLab(strange[asked])
         raise NoSuchLab(
             f"{source} {asked}: no such lab in {base_dir()}; "
             + (f"running: {names}" if names else "none runs: start one with `hvsim up LAB.toml`")

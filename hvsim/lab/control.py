@@ -18,6 +18,8 @@ from hvsim.lab.problems import HvsimError
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
+MESSAGE_MAX = 4 << 20
+"""Bytes of a request; the toolstack hangs up on who sends more."""
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
 
@@ -40,6 +42,11 @@ class Answer:
     out: str
     err: str
     data: Any
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of what was said on standard error."""
+        return self.err.strip().split("\n") if self.err.strip() else []
 
 
 def _ignore(_: str) -> None:
@@ -85,8 +92,21 @@ class Control:
         return self._socket
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Send one map, without waiting for the answer."""
-        self._socket.send(pack(dict(request)))
+        """Send one map, without waiting for the answer.
+
+        Raises ControlError for one that cannot be sent: what no message holds, or too much.
+        """
+        try:
+            packed = pack(dict(request))
+        except (ValueError, TypeError, OverflowError) as error:
+            verb = request.get("verb")
+            raise ControlError(f"{verb}: a value that cannot be sent ({error})") from None
+        if len(packed) > MESSAGE_MAX:
+            raise ControlError(
+                f"{request.get('verb')}: a request of {len(packed)} bytes, and the toolstack "
+                f"takes {MESSAGE_MAX}: make its words or its config shorter"
+            )
+        self._socket.send(packed)
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
         """The next map within `timeout` seconds; None when none came."""
@@ -152,6 +172,5 @@ class Control:
         """The data of a request that must succeed. Raises ControlError with its error text."""
         answer = self.request(verb, patience=patience, **fields)
         if answer.exit:
-            text = answer.err.strip() or f"{verb} failed with exit code {answer.exit}"
-            raise ControlError(text)
+            raise ControlError(*(answer.errors or [f"{verb} failed with exit code {answer.exit}"]))
         return answer.data

@@ -1,36 +1,41 @@
-"""The near end of ``hvsim exec``: a person's descriptors, terminal and signals.
+"""The near end of ``hvsim exec``: a person's descriptors become a program's, a domain apart.
 
-When our standard input is a terminal, the program gets one of its own (pty(7)) and this process
-copies between the two; other descriptors it gets as they are.  The wire, and why, are described in
-``hvsim.domain.exec_process``.
+Which of them the program gets, and what it gets for the others: ``streams``.  What goes to and fro
+then: ``exec_session``.
 """
 
+from __future__ import annotations
+
 import contextlib
-import fcntl
 import os
-import select
-import signal
 import socket
-import sys
+import struct
 import tempfile
-import termios
-import tty
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from hvsim import surroundings
 from hvsim.lab.control import Control, ControlError
+from hvsim.lab.exec_session import Inflow, Outcome, Outflow, Session
+from hvsim.lab.keys import Keys
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
-from hvsim.wire.packing import pack, unpack
+from hvsim.lab.streams import Kind, Stream, look, plan
+from hvsim.lab.terminal import Port, Raw, window
+from hvsim.surroundings import working_directory
+from hvsim.wire import rights
+from hvsim.wire.execution import GIVEN, TERMINAL
+from hvsim.wire.packing import pack
 
 ACCEPT_TIMEOUT: Final = 10.0
 """Seconds for the process, which is there already, to connect."""
-PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-KILLED: Final = 128 + signal.SIGKILL
-_INHERITED: Final = ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES")
-_COPY: Final = 1 << 16
+_INHERITED: Final = ("TERM", "LANG", "LC_ALL")
+_WINDOW: Final = ("COLUMNS", "LINES")
+"""For a program without a terminal; one that has a terminal asks that, as its window may change."""
+_UCRED: Final = struct.Struct("3i")
+
+__all__ = ["ControlError", "ExecError", "Outcome", "execute"]
 
 
 class ExecError(HvsimError):
@@ -38,37 +43,57 @@ class ExecError(HvsimError):
 
 
 def execute(
-    lab: RunDir, control: Control, domain: str, argv: Sequence[str], env: Mapping[str, str]
-) -> int:
-    """Run *argv* in *domain* with this process's descriptors; returns its exit status.
+    lab: RunDir,
+    control: Control,
+    domain: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    terminal: bool | None = None,
+) -> Outcome:
+    """Run *argv* in *domain* with this process's standard descriptors; returns how it ended.
 
-    Raises: ExecError; ControlError.
+    Args:
+        terminal: whether the program gets a terminal for those that are one; None: when a person
+            talks with it, see ``streams``.
+
+    Raises: StreamError, ExecError; ControlError.
     """
-    inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     with contextlib.ExitStack() as stack:
+        streams = [_stream(fd, stack) for fd in range(3)]
+        kinds = plan(streams, terminal)
+        taken = _INHERITED if Kind.TERMINAL in kinds else (*_INHERITED, *_WINDOW)
+        inherited = {key: os.environ[key] for key in taken if key in os.environ}
         folder = Path(stack.enter_context(_folder(lab)))
         listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         listener.bind(str(folder / "s"))
-        listener.listen(1)
-        listener.settimeout(ACCEPT_TIMEOUT)
+        listener.listen(8)
         answer = control.request(
             "exec",
             domain=domain,
             argv=list(argv),
             stdio=str(folder / "s"),
             env={**inherited, **env},
-            directory=surroundings.working_directory(),
+            directory=working_directory(),
         )
         if answer.exit:
-            raise ExecError(answer.err.strip() or f"exec failed with {answer.exit}")
-        try:
-            program = stack.enter_context(listener.accept()[0])
-        except TimeoutError:
-            raise ExecError(
-                f"the process of {domain} did not come for its descriptors within "
-                f"{ACCEPT_TIMEOUT:g} s; is the domain paused? `hvsim ps` tells"
-            ) from None
-        return _Session(program, domain).run()
+            raise ExecError(*(answer.errors or [f"exec failed with {answer.exit}"]))
+        pid = answer.data.get("pid") if isinstance(answer.data, dict) else None
+        program = stack.enter_context(_accept(listener, pid, domain))
+        hands = _Hands(streams, kinds, stack)
+        hands.give(program)
+        return Session(program, domain, hands.inflow, hands.outflows, hands.raw, hands.screen).run()
+
+
+def _stream(fd: int, stack: contextlib.ExitStack) -> Stream:
+    """What is at 0, 1 or 2; where nothing is, /dev/null is from now on."""
+    found = look(fd)
+    if found is None:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        if null != fd:
+            os.dup2(null, fd, inheritable=False)
+            os.close(null)
+        return Stream()
+    return found
 
 
 @contextlib.contextmanager
@@ -78,156 +103,102 @@ def _folder(lab: RunDir) -> Iterator[str]:
         yield folder
 
 
-class _Session:
-    """One program, from its descriptors to its end."""
+def _accept(listener: socket.socket, pid: object, domain: str) -> socket.socket:
+    """The connection of the process that the toolstack has told us of, and nobody else's.
 
-    def __init__(self, program: socket.socket, domain: str) -> None:
-        self._program = program
-        self._domain = domain
-        self._status: int | None = None
-        self._master = -1
-
-    def run(self) -> int:
-        """See the program through; returns its status."""
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    Raises: ExecError.
+    """
+    deadline = time.monotonic() + ACCEPT_TIMEOUT
+    while True:
+        listener.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            with _wakeups(writer), self._descriptors():
-                poll = select.poll()
-                poll.register(self._program, select.POLLIN)
-                poll.register(reader, select.POLLIN)
-                if self._master >= 0:
-                    poll.register(self._master, select.POLLIN)
-                    poll.register(0, select.POLLIN)
-                while self._status is None:
-                    for fd, _ in poll.poll():
-                        self._serve(fd, reader, poll)
-                self._drain_terminal()
-        finally:
-            os.close(reader)
-            os.close(writer)
-        return self._status
-
-    def _serve(self, fd: int, reader: int, poll: "select.poll") -> None:
-        if fd == self._program.fileno():
-            self._listen()
-        elif fd == reader:
-            for number in os.read(reader, 64):
-                self._pass_on(number)
-        elif fd == 0:
-            data = os.read(0, _COPY)
-            if data:
-                _write_all(self._master, data)
-            else:
-                poll.unregister(0)
-        elif not self._copy_out():
-            poll.unregister(fd)
-
-    def _listen(self) -> None:
-        try:
-            data = self._program.recv(4096)
-        except OSError:
-            data = b""
-        match unpack(data) if data else None:
-            case ["exit", int(status)]:
-                self._status = status
-            case ["failed", int(status), str(text)]:
-                print(f"hvsim exec: {text}", file=sys.stderr, flush=True)
-                self._status = status
-            case _:
-                print(
-                    f"hvsim exec: {self._domain} has ended, and the program with it",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                self._status = KILLED
-
-    def _pass_on(self, number: int) -> None:
-        if number == signal.SIGWINCH:
-            if self._master >= 0:
-                _copy_size(0, self._master)
-            return
-        with contextlib.suppress(OSError):
-            self._program.send(pack(["signal", number]))
-
-    def _copy_out(self) -> bool:
-        """From the program's terminal to ours; False when nobody holds its other end."""
-        try:
-            data = os.read(self._master, _COPY)
-        except OSError:  # EIO: closed
-            return False
-        if data:
-            surroundings.write_all(1, data)
-        return bool(data)
-
-    def _drain_terminal(self) -> None:
-        """The last words, which its terminal still holds."""
-        if self._master >= 0:
-            os.set_blocking(self._master, False)
-            while self._copy_out():
-                pass
-
-    @contextlib.contextmanager
-    def _descriptors(self) -> Iterator[None]:
-        """Hand the program its descriptors; our terminal is raw meanwhile."""
-        if not os.isatty(0):
-            self._hand_over((0, 1, 2), terminal=False)
-            yield
-            return
-        with open(os.devnull, "rb") as null:
-            self._hand_over((null.fileno(),) * 3, terminal=True)
-        self._master = self._receive_terminal()
-        _copy_size(0, self._master)
-        saved = termios.tcgetattr(0)
-        try:
-            tty.setraw(0)
-            yield
-        finally:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
-            os.close(self._master)
-
-    def _receive_terminal(self) -> int:
-        self._program.settimeout(ACCEPT_TIMEOUT)
-        try:
-            data, fds, _, _ = socket.recv_fds(self._program, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+            program = listener.accept()[0]
         except TimeoutError:
-            data, fds = b"", []
-        self._program.settimeout(None)
-        if len(fds) == 1:
-            return fds[0]
-        said = unpack(data) if data else ["failed", 1, "it has gone"]
-        raise ExecError(f"no terminal for the program in {self._domain}: {said[-1]}")
-
-    def _hand_over(self, fds: Sequence[int], *, terminal: bool) -> None:
-        socket.send_fds(self._program, [pack({"terminal": terminal})], list(fds))
-
-
-@contextlib.contextmanager
-def _wakeups(writer: int) -> Iterator[None]:
-    """Signals to pass on become bytes of a pipe (signal.set_wakeup_fd)."""
-    chosen = (*PASSED_ON, signal.SIGWINCH)
-    before = {number: signal.signal(number, _nothing) for number in chosen}
-    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            raise ExecError(
+                f"the process of {domain} did not come for its descriptors within "
+                f"{ACCEPT_TIMEOUT:g} s; is the domain paused? `hvsim ps` tells"
+            ) from None
+        peer = program.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        if _UCRED.unpack(peer)[0] == pid:
+            return program
+        program.close()
 
 
-def _nothing(number: int, frame: Any) -> None:
-    """The byte in the pipe says it."""
+class _Hands:
+    """What is given away of the person's descriptors, and what stands for the rest.
 
+    Attributes:
+        inflow, outflows, raw, screen: for the Session.
+    """
 
-def _copy_size(source: int, target: int) -> None:
-    with contextlib.suppress(OSError):
-        size = fcntl.ioctl(source, termios.TIOCGWINSZ, bytes(8))
-        fcntl.ioctl(target, termios.TIOCSWINSZ, size)
+    def __init__(
+        self, streams: Sequence[Stream], kinds: Sequence[Kind], stack: contextlib.ExitStack
+    ) -> None:
+        self.inflow: Inflow | None = None
+        self.outflows: list[Outflow] = []
+        self.raw: Raw | None = None
+        self.screen = -1
+        self._kinds = kinds
+        self._stack = stack
+        self._given: list[int] = []
+        self._theirs: list[int] = []
+        """Ends of pipes that are the program's alone; closed here when they were given."""
+        if Kind.TERMINAL in kinds:
+            self._terminal()
+        pipes: dict[int | None, int] = {}
+        for fd, kind in enumerate(kinds):
+            if kind is Kind.GIVEN:
+                self._given.append(fd)
+            elif kind is Kind.PIPE:
+                # One pipe for all that is shown on one terminal: in the order of the writing.
+                end = self._typed_pipe() if fd == 0 else pipes.get(streams[fd].device)
+                if end is None:
+                    end = pipes[streams[fd].device] = self._shown_pipe(fd)
+                self._given.append(end)
 
+    def give(self, program: socket.socket) -> None:
+        """Send the first message.  Raises: ExecError."""
+        message = {
+            "streams": [TERMINAL if kind is Kind.TERMINAL else GIVEN for kind in self._kinds],
+            "modes": self.raw.modes if self.raw is not None else None,
+            "size": list(window(self.screen)) if self.screen >= 0 else None,
+        }
+        try:
+            rights.send(program, [pack(message)], self._given, socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise ExecError(f"the program's descriptors cannot be sent: {error.strerror}") from None
+        finally:
+            rights.close(self._theirs)
+            self._theirs.clear()
 
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    def _terminal(self) -> None:
+        """The program's terminal is shown on the first of 1, 2, 0 that it stands for, and typed
+        into from the first of 0, 1, 2."""
+        terminals = [fd for fd, kind in enumerate(self._kinds) if kind is Kind.TERMINAL]
+        keyboard = terminals[0]
+        self.screen = next((fd for fd in terminals if fd), keyboard)
+        self.raw = Raw(keyboard)
+        self.inflow = Inflow(self._port(keyboard, os.O_RDONLY), keyboard, keys=Keys())
+        self.outflows.append(Outflow(self._port(self.screen, os.O_WRONLY)))
 
+    def _typed_pipe(self) -> int:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(writer, False)
+        self.inflow = Inflow(self._port(0, os.O_RDONLY), 0, sink=writer)
+        self._stack.callback(self.inflow.end)
+        self._theirs.append(reader)
+        return reader
 
-__all__ = ["ControlError", "ExecError", "execute"]
+    def _shown_pipe(self, fd: int) -> int:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        out = Outflow(self._port(fd, os.O_WRONLY), source=reader)
+        self.outflows.append(out)
+        self._stack.callback(out.end)
+        self._theirs.append(writer)
+        return writer
+
+    def _port(self, fd: int, flags: int) -> Port:
+        port = Port(fd, flags)
+        self._stack.callback(port.close)
+        return port

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any, Final
 
+from hvsim.lab import logs, trust
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
@@ -39,6 +40,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     packed = pack(config)
     config_read, config_write = os.pipe()
     notice_read, notice_write = os.pipe()
+    lock = trust.lock(run.lock)
     try:
         with open(run.log / "hypervisor.log", "ab") as log:
             process = subprocess.Popen(
@@ -51,23 +53,28 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
                     str(config_read),
                     "--notice-fd",
                     str(notice_write),
+                    "--lock-fd",
+                    str(lock),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(config_read, notice_write),
+                pass_fds=(config_read, notice_write, lock),
+                env={**os.environ, trust.MARK: str(run.record["mark"])},
             )
     except BaseException:
         for fd in (config_read, config_write, notice_read, notice_write):
             os.close(fd)
         raise
+    finally:
+        os.close(lock)
     os.close(config_read)
     os.close(notice_write)
     try:
         identity = Identity.of(process.pid)
         if identity is None:
-            raise LaunchError(f"the hypervisor ended at once{_log_end(run)}")
+            raise LaunchError("the hypervisor ended at once", *_ends(run))
         run.write(hypervisor=identity.record())
         _send(config_write, packed)
         os.close(config_write)
@@ -75,7 +82,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
         notice = _notice(notice_read, READY_TIMEOUT)
         if notice is None or not notice.get("ready"):
             said = f": {notice['error']}" if notice and notice.get("error") else ""
-            raise LaunchError(f"the hypervisor did not become ready{said}{_log_end(run)}")
+            raise LaunchError(f"the hypervisor did not become ready{said}", *_ends(run))
     except BaseException:
         process.kill()
         process.wait()
@@ -112,11 +119,6 @@ def _notice(fd: int, timeout: float) -> dict[str, Any] | None:
     return notice if isinstance(notice, dict) else None
 
 
-def _log_end(run: RunDir, lines: int = 12) -> str:
+def _ends(run: RunDir) -> list[str]:
     """The last lines of the logs, for an error text: the run directory is about to go."""
-    parts = []
-    for log in sorted(run.log.glob("*.log")):
-        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-        if text:
-            parts.append(f"\n--- {log.name}\n" + "\n".join(text))
-    return "".join(parts)
+    return logs.ends(sorted(run.log.glob("*.log")), 12)

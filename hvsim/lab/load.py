@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hvsim import textfile
+from hvsim.domain.sandbox.refusal import ALL
 from hvsim.lab.check import Checker
 from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
@@ -22,6 +24,7 @@ from hvsim.lab.model import (
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.rundir import base_dir, unfit_name
 from hvsim.lab.schema import place_of, schema_problems
+from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.builder import DRIVER_PROGRAM
 from hvsim.toolstack.config import DomainConfig
@@ -56,17 +59,14 @@ def load(
     file = Path(path)
     shown = str(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = textfile.read(file).replace("\r\n", "\n")
     except FileNotFoundError:
         missing = Problem(shown, 0, "", "there is no such file", _others(file))
         raise LabFileError([missing]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise LabFileError([Problem(shown, 0, "", f"cannot be read: {reason}")]) from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LabFileError([_syntax(shown, str(error))]) from None
+    except textfile.Unreadable as error:
+        problem = Problem(shown, 0, "", str(error), "give the path of a lab file")
+        raise LabFileError([problem]) from None
+    data = _parsed(text, shown)
     table = data.setdefault("lab", {})
     if isinstance(table, dict):
         given = {"store": store, "console": console}
@@ -82,6 +82,27 @@ def load_guest(path: str | Path) -> Lab:
     loader = _Loader(Path.cwd() / "-", str(file), "", data)
     loader.alone = True
     return loader.lab("guest")
+
+
+def _parsed(text: str, shown: str) -> dict[str, Any]:
+    """The tables of a lab file, whose values are fit to be looked at.  Raises LabFileError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LabFileError([_syntax(shown, str(error))]) from None
+    except RecursionError:
+        deep = Problem(shown, 0, "", "not TOML: nested too deeply", "take some levels out")
+        raise LabFileError([deep]) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise LabFileError([Problem(shown, 0, "", f"not TOML: {error}")]) from None
+    locator = Locator(text)
+    problems = [
+        Problem(shown, locator.line(path), place_of(path, data), said, remedy)
+        for path, said, remedy in faults(data)
+    ]
+    if problems:
+        raise LabFileError(problems)
+    return data
 
 
 def _args(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +172,7 @@ class _Loader:
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
             warnings=tuple(sorted(self.warnings)),
+            walls=table.get("walls", ALL),
         )
 
     def _name(self, name: str | None, table: object) -> str:
@@ -231,9 +253,9 @@ class _Loader:
         path = self.file.parent / Path(table["config"]).expanduser()
         try:
             # Line ends as they are: those of DOS are none to xl.
-            text = path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            text = textfile.read(path)
+        except (FileNotFoundError, textfile.Unreadable) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             self._wrong(
                 ("domain", index, "config"),
                 f"{path}: {reason}",
@@ -308,6 +330,7 @@ class _Loader:
             vifs=vifs_of(parsed),
             memory=parsed.memory,
             guest=parsed,
+            walls=table.get("walls", self.data.get("lab", {}).get("walls", ALL)),
         )
 
     def _file(self, entry: str) -> tuple[str, str]:

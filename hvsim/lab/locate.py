@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*(\]\]?)\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(?:\.[^=]*)?=""")
+_LOOKED_AT = 2000
+"""Characters of a line; the expressions above take their time with more."""
 _TRIPLE = re.compile(r"\"\"\"|'''")
 
 Path = tuple[str | int, ...]
@@ -25,7 +27,8 @@ class Locator:
         table: Path = ()
         inside_text = ""
         depth = 0
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, whole in enumerate(text.split("\n"), 1):
+            line = whole[:_LOOKED_AT]
             if inside_text:
                 if inside_text in line:
                     inside_text = ""

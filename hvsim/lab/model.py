@@ -1,10 +1,11 @@
 """A lab file as frozen values: what `hvsim validate` has approved and `hvsim up` carries out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hvsim.domain.sandbox.refusal import WHAT_THERE_IS
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.toolstack.config import DomainConfig
@@ -83,6 +84,8 @@ class Domain:
     """MiB, as parsed from the config."""
     guest: DomainConfig | None = None
     """The config as parsed."""
+    walls: str = "all"
+    """"all": it starts with all of its walls or not at all; "what-there-is"."""
 
     @property
     def is_driver(self) -> bool:
@@ -114,6 +117,14 @@ class Lab:
     """BUILTIN, or "xenconsoled": the real daemon that serves the consoles."""
     warnings: tuple[Problem, ...] = ()
     """What was said of the file and the guests' configs, and does not forbid them."""
+
+    walls: str = "all"
+    """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
+
+    def with_what_there_is(self) -> "Lab":
+        """The same, whose domains start with the walls that this machine allows."""
+        domains = tuple(replace(domain, walls=WHAT_THERE_IS) for domain in self.domains)
+        return replace(self, walls=WHAT_THERE_IS, domains=domains)
 
     @property
     def creation_order(self) -> tuple[Domain, ...]:

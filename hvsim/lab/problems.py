@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+SHOWN: Final = 100
+"""Problems that are told of one lab file; the rest is counted."""
 
 Fault = tuple[tuple[str | int, ...], str, str]
 """Path in the lab file, what is wrong there, the remedy."""
@@ -24,9 +28,17 @@ class Problem:
 
 
 class HvsimError(Exception):
-    """A refusal that a user can act on: its text names the place and the remedy."""
+    """A refusal that a user can act on: its text names the place and the remedy.
+
+    Attributes:
+        lines: of the text.  A line break within one is somebody else's and shown as such.
+    """
 
     exit_code = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class LabFileError(HvsimError):
@@ -34,4 +46,7 @@ class LabFileError(HvsimError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        shown = list(map(str, self.problems[:SHOWN]))
+        if len(self.problems) > SHOWN:
+            shown.append(f"... and {len(self.problems) - SHOWN} more")
+        super().__init__(*shown)

@@ -2,6 +2,7 @@
 
     $HVSIM_RUN_DIR, or $XDG_RUNTIME_DIR/hvsim, or /tmp/hvsim-<uid>
       <lab>/lab.json            the record: who runs here, since when
+      <lab>/hypervisor.lock     held by the hypervisor as long as it lives
       <lab>/control             toolstack (ZeroMQ ROUTER)
       <lab>/events              hypervisor's ledger (ZeroMQ PUB)
       <lab>/xenstored/socket    the store, for xenstore tools
@@ -10,7 +11,9 @@
       <lab>/images/             scratch images
 
 A lab is its hypervisor process. The record names it by pid, start time and boot, so that a
-stale record is told from a running lab and a reused pid is never taken for it.
+stale record is told from a running lab and a reused pid is never taken for it. A record is read
+only where nobody else could have written it (`trust`), and the process that it names is the lab's
+hypervisor only if the kernel says so: it holds the lock.
 """
 
 import contextlib
@@ -19,6 +22,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import time
@@ -27,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hvsim.lab import trust
 from hvsim.lab.model import BUILTIN
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
@@ -108,6 +113,17 @@ class RunDir:
         return self.path / "images"
 
     @property
+    def lock(self) -> Path:
+        """The file whose lock the hypervisor holds."""
+        return self.path / "hypervisor.lock"
+
+    @property
+    def proven(self) -> bool:
+        """Is the recorded hypervisor one, and this lab's?  The kernel says so."""
+        hypervisor = self.hypervisor
+        return hypervisor is not None and trust.holder(self.lock) == hypervisor.pid
+
+    @property
     def hypervisor(self) -> Identity | None:
         """The lab's hypervisor, as recorded."""
         return Identity.from_record(self.record.get("hypervisor"))
@@ -144,14 +160,19 @@ class RunDir:
         self.record.update(changes)
         text = json.dumps(self.record, indent=2, sort_keys=True) + "\n"
         temporary = self.path / f".{_RECORD}.{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
         os.replace(temporary, self.path / _RECORD)
 
     def read(self) -> "RunDir":
-        """Read the record again; an unreadable record is an empty one."""
+        """Read the record again; an unreadable record is an empty one.
+
+        Raises: Untrusted: somebody else made it, or could have.
+        """
         try:
-            loaded = json.loads((self.path / _RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            loaded = json.loads(trust.read(self.path, _RECORD) or b"{}")
+        except (OSError, ValueError, RecursionError):
             loaded = {}
         self.record = loaded if isinstance(loaded, dict) else {}
         return self
@@ -194,6 +215,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
         run.write(
             format=1,
             name=name,
+            mark=secrets.token_hex(16),
             lab_file=lab_file,
             state="starting",
             created=time.time(),
@@ -233,13 +255,41 @@ def release(run: RunDir) -> None:
 
 
 def find_all(base: Path | None = None) -> list[RunDir]:
-    """Every lab with a record, by name; also those whose processes are gone."""
-    base = base or base_dir()
+    """Every lab with a record, by name; also those whose processes are gone.
+
+    What is not of this user alone is passed over (`untrusted` tells).  Raises Untrusted when the
+    directory of all labs is somebody else's, and nobody asked for it.
+    """
+    return survey(base)[0]
+
+
+def untrusted(base: Path | None = None) -> dict[str, str]:
+    """Names that look like labs and are not believed -> why."""
+    return survey(base)[1]
+
+
+def survey(base: Path | None = None) -> tuple[list[RunDir], dict[str, str]]:
+    """Both of the above."""
+    if base is None:
+        base = base_dir()
+        if "HVSIM_RUN_DIR" not in os.environ and os.path.lexists(base):
+            trust.check(base, os.lstat(base), directory=True)
+    labs: list[RunDir] = []
+    strange: dict[str, str] = {}
     try:
         entries = sorted(base.iterdir())
     except OSError:
-        return []
-    return [RunDir(entry).read() for entry in entries if (entry / _RECORD).is_file()]
+        return [], {}
+    for entry in entries:
+        try:
+            if trust.read(entry, _RECORD) is not None:
+                labs.append(RunDir(entry).read())
+        except trust.Untrusted as why:
+            if LAB_NAME.fullmatch(entry.name):
+                strange[entry.name] = str(why)
+        except OSError:
+            continue
+    return labs, strange
 
 
 @contextlib.contextmanager

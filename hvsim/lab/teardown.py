@@ -1,13 +1,17 @@
 """The end of a lab: orderly if it can be, complete in any case, and only of this lab.
 
-What may be signalled is the recorded hypervisor (pid, start time, boot) and the processes that
-descend from it, each through a pidfd. Nothing is found by name or pattern.
+What may be signalled is the recorded hypervisor (pid, start time, boot), if the kernel says that
+it is one (`RunDir.proven`), and the processes that descend from it, each through a pidfd.  Of a
+lab whose hypervisor is gone, those that the record names and that carry the lab's mark.  Nothing
+is found by name or pattern.
 """
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 
+from hvsim.lab import trust
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
@@ -17,6 +21,8 @@ GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""
 HYPERVISOR_TIMEOUT = 5.0
 """Seconds that the hypervisor has to end after SIGTERM; then it is killed."""
+PROOF_TIMEOUT = 2.0
+"""Seconds that a hypervisor which is just being started has to take its lock."""
 KILL_TIMEOUT = 10.0
 """Seconds after which a killed process that is still there is reported."""
 
@@ -44,7 +50,7 @@ def take_down(
     """
     run.read()
     hypervisor = run.hypervisor
-    if hypervisor is not None and hypervisor.alive():
+    if hypervisor is not None and _alive_and_proven(run, hypervisor):
         if not now:
             _ask_guests(run, guests_timeout, say)
         # The family is listed while the hypervisor lives: afterwards nobody's parent tells.
@@ -54,11 +60,29 @@ def take_down(
     release(run)
 
 
+def _alive_and_proven(run: RunDir, hypervisor: Identity) -> bool:
+    """Whether the recorded process lives and is a hypervisor; one that has just been started has
+    a moment to say so.  Raises: TeardownError: it lives, and is none."""
+    deadline = time.monotonic() + PROOF_TIMEOUT
+    while hypervisor.alive():
+        if run.proven:
+            return True
+        if time.monotonic() > deadline:
+            raise TeardownError(
+                f"process {hypervisor.pid}, which {run.path} names, is no hypervisor of this lab "
+                f"(it does not hold {run.lock.name}), and is left alone; if the lab is dead, "
+                f"remove {run.path}"
+            )
+        time.sleep(0.02)
+    return False
+
+
 def recorded(run: RunDir) -> list[Identity]:
-    """The processes that the record names beside the hypervisor."""
+    """The processes that the record names beside the hypervisor, as far as they are the lab's."""
     listed = run.record.get("processes")
     found = map(Identity.from_record, listed if isinstance(listed, list) else [])
-    return [identity for identity in found if identity is not None]
+    mark = str(run.record.get("mark") or "")
+    return [one for one in found if one is not None and mark and trust.carries(one.pid, mark)]
 
 
 def end_processes(members: list[Identity]) -> None:

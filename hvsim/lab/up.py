@@ -1,6 +1,7 @@
 """A lab file becomes a running lab; or nothing is left of the attempt."""
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim.domain.xenbus.requests import StoreError
+from hvsim.lab import logs
 from hvsim.lab.boot import boot_config
-from hvsim.lab.control import Control
+from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
 from hvsim.lab.launch import launch
 from hvsim.lab.model import BUILTIN, Domain, Lab
@@ -30,6 +32,11 @@ class UpError(HvsimError):
     """A domain could not be created, or the lab did not become ready."""
 
 
+class NotStarted(UpError):
+    """A domain does not start on this machine.  The text is one sentence with the remedy; no log
+    knows more."""
+
+
 @dataclass(slots=True)
 class Running:
     """A lab that has come up."""
@@ -38,6 +45,8 @@ class Running:
     run: RunDir
     seconds: float
     domids: dict[str, int] = field(default_factory=dict)
+    walls: dict[str, list[str]] = field(default_factory=dict)
+    """Domain -> the walls that this machine does not allow it; only those that lack some."""
     _process: "subprocess.Popen[bytes] | None" = None
 
     def control(self) -> Control:
@@ -86,6 +95,7 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
+                _check(control.request("started", patience=TOOLSTACK_TIMEOUT))
                 wait_ready(
                     store,
                     progress,
@@ -93,6 +103,7 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     alive=lambda: run.running,
                     ended=lambda: _ended(control, domids),
                 )
+            walls = _walls(control)
         hypervisor = run.hypervisor
         run.write(
             state="running",
@@ -100,7 +111,7 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
             domains=domids,
             processes=[one.record() for one in family(hypervisor)] if hypervisor else [],
         )
-    return Running(lab, run, time.monotonic() - begun, domids, process)
+    return Running(lab, run, time.monotonic() - begun, domids, walls, process)
 
 
 @contextlib.contextmanager
@@ -114,15 +125,17 @@ def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
         yield started
     except BaseException as error:
         # Of Ctrl-C and of faults of ours the logs say nothing.
-        tail = _logs(run) if isinstance(error, HvsimError | StoreError | OSError) else None
+        told = isinstance(error, HvsimError | StoreError | OSError)
+        tail = _logs(run) if told and not isinstance(error, NotStarted) else []
         with contextlib.suppress(KeyboardInterrupt):
             take_down(run, now=True)
         if run.path.exists():  # a second Ctrl-C came in the middle of it
             take_down(run, now=True)
         for process in started:
             process.wait()
-        if tail is not None:
-            raise UpError(f"{error}{tail}") from error
+        if told:
+            lines = error.lines if isinstance(error, HvsimError) else (str(error),)
+            raise UpError(*lines, *tail) from error
         raise
 
 
@@ -131,14 +144,9 @@ def _named(role: str, program: str) -> str:
     return role if program == BUILTIN else f"{role} ({find(program)})"
 
 
-def _logs(run: RunDir, lines: int = 8) -> str:
+def _logs(run: RunDir) -> list[str]:
     """The last lines of consoles and logs that may tell why: they are about to go."""
-    parts = []
-    for log in (*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))):
-        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-        if text:
-            parts.append(f"\n--- {log.parent.name}/{log.name}\n" + "\n".join(text))
-    return "".join(parts)
+    return logs.ends((*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))), 8)
 
 
 def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
@@ -149,6 +157,7 @@ def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
         "files": [],
         "path": [str(lab.file.parent)],
         "shared": [str(image.location(run.images)) for image in lab.images if image.shared],
+        "walls": lab.walls,
     }
 
 
@@ -171,6 +180,7 @@ def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
         "files": files,
         "path": list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),
         "restart": domain.restart,
+        "walls": domain.walls,
         "paused": False,
     }
 
@@ -180,18 +190,31 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[
     for guest in lab.domains:
         for disk in guest.disks:
             if disk.backend == driver.name and disk.target and disk.target not in images:
-                path = (guest.directory / disk.target).resolve()
-                yield str(path), "r" if disk.readonly else "rw"
+                # By the name that the backend is told, whatever links are on its way.
+                path = os.path.abspath(guest.directory / disk.target)
+                yield path, "r" if disk.readonly else "rw"
 
 
 def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
     answer = control.request(
         "create", patience=TOOLSTACK_TIMEOUT, **create_request(lab, run, domain)
     )
+    _check(answer)
     if answer.exit or not isinstance(answer.data, dict):
-        text = answer.err.strip() or f"exit code {answer.exit}"
-        raise UpError(f"domain {domain.name!r} could not be created: {text}")
+        first, *more = answer.errors or [f"exit code {answer.exit}"]
+        raise UpError(f"domain {domain.name!r} could not be created: {first}", *more)
     return int(answer.data["domid"])
+
+
+def _walls(control: Control) -> dict[str, list[str]]:
+    rows = (control.data("ps") or {}).get("domains", [])
+    return {str(row.get("name")): list(row["walls"]) for row in rows if row.get("walls")}
+
+
+def _check(answer: Answer) -> None:
+    """Raises: NotStarted: a domain of the lab could not be started; one sentence says why."""
+    if answer.exit and isinstance(answer.data, dict) and "not_started" in answer.data:
+        raise NotStarted(str(answer.data["not_started"]))
 
 
 def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:

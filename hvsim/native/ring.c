@@ -6,9 +6,7 @@
  */
 #include "module.h"
 
-#include <sched.h>
 #include <string.h>
-#include <time.h>
 
 static int Ring_init_common(Ring *ring, PyObject *page, unsigned request, unsigned response,
                             unsigned start)
@@ -120,38 +118,20 @@ static PyObject *store_slot(Ring *ring, PyObject *data, uint32_t wanted)
     Py_RETURN_NONE;
 }
 
-/*
- * Look for a change of `index` for at most `nanoseconds`, without the GIL and without asking to be
- * woken.  A peer on another processor answers sooner than a sleeper wakes up; one that waits for
- * this very processor gets it by the yield, and need not ring.  Where the processor went to
- * somebody else meanwhile, so that the change is found late, it counts as not found: looking did
- * not pay.
- */
+/* ring_spin without the GIL. */
 static PyObject *spin(Ring *ring, const uint32_t *index, PyObject *nanoseconds)
 {
-    struct timespec now;
     long limit = PyLong_AsLong(nanoseconds);
-    int64_t deadline, reading;
-    int found = 0, look;
+    int found;
 
     if (PyErr_Occurred())
         return NULL;
     ring->busy = 1;
     Py_BEGIN_ALLOW_THREADS;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    deadline = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + limit;
-    for (;;) {
-        for (look = 0; look < 64 && !found; look++)
-            found = ring_load(index) != ring->cons;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        reading = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-        if (found || reading >= deadline)
-            break;
-        sched_yield();
-    }
+    found = ring_spin(index, ring->cons, limit);
     Py_END_ALLOW_THREADS;
     ring->busy = 0;
-    return PyBool_FromLong(found && reading < deadline);
+    return PyBool_FromLong(found);
 }
 
 /* --- front ------------------------------------------------------------------------------- */

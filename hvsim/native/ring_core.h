@@ -10,8 +10,10 @@
 #ifndef HVSIM_RING_CORE_H
 #define HVSIM_RING_CORE_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* struct blkif_sring and its kin: four indices, 48 bytes of padding, then the slots. */
 struct ring_indices {
@@ -77,6 +79,36 @@ static inline uint32_t ring_rearm(uint32_t *event, const uint32_t *prod, uint32_
     ring_store(event, cons + 1);
     ring_fence();
     return ring_load(prod);
+}
+
+static inline int64_t ring_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/*
+ * Look for at most `nanoseconds` whether the producer index `prod` has left `cons`, without asking
+ * to be woken.  A peer on another processor answers sooner than a sleeper wakes up; one that waits
+ * for this very processor gets it by the yield, and need not ring.  Where the processor went to
+ * somebody else meanwhile, so that the change is found late, it counts as not found: looking did
+ * not pay.
+ */
+static inline int ring_spin(const uint32_t *prod, uint32_t cons, long nanoseconds)
+{
+    int64_t deadline = ring_clock() + nanoseconds, now;
+    int found = 0, look;
+
+    for (;;) {
+        for (look = 0; look < 64 && !found; look++)
+            found = ring_load(prod) != cons;
+        now = ring_clock();
+        if (found || now >= deadline)
+            return found && now < deadline;
+        sched_yield();
+    }
 }
 
 #endif

@@ -12,6 +12,7 @@ from hvsim.lab.control import Control
 from hvsim.names import mac as mac_names
 from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload
+from hvsim.printable import printable
 
 
 @dataclass(slots=True)
@@ -141,13 +142,14 @@ class Capture:
         about = self.about
         whose = f"interface {about['devid']} of {about['guest']} (domain {about['guest_domid']})"
         where = tapped if tapped == f"domain {domid}" else f"{tapped} (domain {domid})"
-        return f"{whose}, {about['side']} half in {where}"
+        # It is written into the file as well, and tshark shows that as it is.
+        return printable(f"{whose}, {about['side']} half in {where}")
 
     def _begin(self, domid: int, tapped: str) -> None:
         """Another domain is tapped from now on."""
         self.out.write(
             pcapng.interface(
-                str(self.about["vif"]),
+                printable(str(self.about["vif"])),
                 self._words(tapped, domid),
                 snaplen=self.snaplen,
                 mac=_mac(self.about.get("mac")),

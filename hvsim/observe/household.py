@@ -12,7 +12,8 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     """{lab, processes, domains, waits} of the lab at `run`, asked from its toolstack.
 
     `processes` has the hypervisor and every program of dom0 with role and pid; `domains` has
-    one row for each domain with domid, name, role, pid, state and devices; `waits` says which
+    one row for each domain with domid, name, role, pid, state, devices and `walls`, those that
+    this machine does not allow (the trusted have none to be missed); `waits` says which
     device waits for whom; `lost`, when it says something, why there is no store any more.
     """
     data = control.data("ps") or {}
@@ -25,7 +26,7 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
             "role": "hypervisor",
             "domid": None,
             "pid": hypervisor.pid if hypervisor else None,
-            "missing": [],
+            "walls": [],
         }
     ]
     processes += [
@@ -34,7 +35,7 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
             "role": "dom0",
             "domid": 0,
             "pid": row.get("pid"),
-            "missing": row.get("missing") or [],
+            "walls": [],
         }
         for row in listed
         if row.get("domid") == 0 and row.get("alive", True)

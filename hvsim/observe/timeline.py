@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hvsim.observe.timeline_words import name_of, removed, step, thing, waiting
+from hvsim.printable import printable
 
 Record = Mapping[str, Any]
 
@@ -114,7 +115,7 @@ def _domain(device: Record, half: str, number: bool = True) -> str:
     return f"{name} (domain {domid})" if number else str(name)
 
 
-def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> str:
+def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> list[str]:
     """A line or two for each device."""
     lines = []
     for device in devices:
@@ -130,11 +131,11 @@ def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> str:
         front, back = (_domain(device, half, False) for half in ("frontend", "backend"))
         if not device["gone"]:
             lines.append("    " + waiting(device, front, back, {}, plight)[0])
-    return "\n".join(lines)
+    return lines
 
 
-def render(device: Record, records: Sequence[Record], plight: Mapping[int, str]) -> str:
-    """The whole timeline of one device, for a person.
+def render(device: Record, records: Sequence[Record], plight: Mapping[int, str]) -> list[str]:
+    """The whole timeline of one device, for a person, line by line.
 
     `device` is a row of ``CONTROL handshake`` with `vdev` added; `records` are its records and
     those of :func:`hypervisor_view`; `plight` says which domains cannot act, and why.
@@ -185,13 +186,15 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
     )
     lines.append(f"Now: {both}")
     for sentence in said:
-        lines += textwrap.wrap(sentence, 95, initial_indent="     ", subsequent_indent="     ")
+        lines += textwrap.wrap(
+            printable(sentence), 95, initial_indent="     ", subsequent_indent="     "
+        )
     if device["breaches"]:
         lines += [
             "",
             f"{device['breaches']} times a rule of the handshake was broken; look for !! above.",
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def _entry(
@@ -208,7 +211,8 @@ def _entry(
         by = "" if own else f"  [by {_who(record, device)}]"
         if record["kind"] in ("state", "refused"):
             arrow = own and record["kind"] == "state"
-            head = name_of(record["new"]) if record["new"] else f"state {record['value']!r}"
+            odd = f"state '{printable(str(record['value']))}'"[: COLUMN // 2]
+            head = name_of(record["new"]) if record["new"] else odd
             if record["kind"] == "refused":
                 head = f"REFUSED: {head}"
             cell.append(f"{head}{by}")
@@ -234,7 +238,7 @@ def _entry(
         lines.append(f"{time}{left:<{COLUMN}}{sign}{right}".rstrip())
     for breach in record.get("breaches", ()):
         lines += textwrap.wrap(
-            f"!! {breach['rule']}: {breach['what']}.",
+            printable(f"!! {breach['rule']}: {breach['what']}."),
             97,
             initial_indent=" " * _TIME,
             subsequent_indent=" " * (_TIME + 3),
@@ -280,6 +284,11 @@ def _tells(key: str) -> bool:
 
 
 def _wrap(text: str, later: str, first: str = "") -> list[str]:
+    # First: what is escaped is longer, and a line break is no place to wrap at.
     return textwrap.wrap(
-        text, COLUMN, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+        printable(text),
+        COLUMN,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
     )

@@ -105,6 +105,7 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         "files": [list(entry) for entry in request.files],
         "stdout": str(toolstack.run_dir / "log" / f"{guest.name}.log"),
         "args": args,
+        "walls": request.walls,
         "lab": toolstack.lab,
         **extra,
     }

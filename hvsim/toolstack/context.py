@@ -2,7 +2,7 @@
 
 import time
 import uuid as uuids
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
+from hvsim.names.domain import number
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
@@ -31,12 +32,14 @@ class Defaults:
         files: files that driver domains may open.
         path: where programs are looked for.
         shared: images that several disks may have at a time.
+        walls: "all", or "what-there-is".
     """
 
     images: dict[str, str] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    walls: str = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class CreateRequest:
         files: what the domain's process may open, with "r" or "rw".
         path: where its program is looked for.
         restart: "always" or "never".
+        walls: "all": it starts with all of its walls or not at all; "what-there-is".
     """
 
     config: str
@@ -67,6 +71,7 @@ class CreateRequest:
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
     restart: str = "never"
+    walls: str = "all"
     paused: bool = False
 
 
@@ -116,6 +121,7 @@ class Guest:
         restarts: how often it was rebuilt after a death.
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
+        started: set when its first process runs, or could not be made; then *failure* says why.
         actions: on_* of the config, which a stopping lab overrides.
     """
 
@@ -130,6 +136,8 @@ class Guest:
     failures: int = 0
     born: float = field(default_factory=time.monotonic)
     handled: bool = False
+    started: anyio.Event = field(default_factory=anyio.Event)
+    failure: str = ""
 
     @property
     def devices(self) -> list[Disk | Nic]:
@@ -153,6 +161,7 @@ class Toolstack:
         our_store: the store is that of hvsim, not one of Xen's own daemons.
         tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
+        look: act upon domains that have stopped meanwhile.
     """
 
     def __init__(self, dom: Domain) -> None:
@@ -172,6 +181,7 @@ class Toolstack:
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()
         self.tasks: TaskGroup
+        self.look: Callable[[], None] = _look_at_nothing
         self._transactions: Final = anyio.Lock()
 
     @asynccontextmanager
@@ -198,8 +208,9 @@ class Toolstack:
 
     def known(self, text: str) -> int | None:
         """The number of the domain that *text* names, without asking the store."""
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         named = {guest.name: guest.domid for guest in self.guests.values()}
         return {"Domain-0": 0, **named}.get(text)
 
@@ -212,8 +223,9 @@ class Toolstack:
 
         As in xl a number stands for itself, whether there is such a domain or not.
         """
-        if text.isascii() and text.isdigit():
-            return int(text)
+        domid = number(text)
+        if domid is not None:
+            return domid
         infos = self.hypervisor.domains()
         for info, name in zip(infos, await self.names(store, infos), strict=True):
             if name == text:
@@ -227,6 +239,10 @@ class Toolstack:
             return images[target]
         path = Path(target)
         return str(path if path.is_absolute() else Path(request.directory) / path)
+
+
+def _look_at_nothing() -> None:
+    """Until somebody watches the domains."""
 
 
 def new_uuid() -> str:

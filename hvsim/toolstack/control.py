@@ -19,6 +19,8 @@ from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.reply import Reply
+from hvsim.toolstack.starting import NotStartedError
+from hvsim.wire import gate
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
@@ -47,8 +49,13 @@ class ControlServer:
     async def serve(self, tasks: TaskGroup) -> None:
         """Answer until cancelled."""
         context = zmq.asyncio.Context()
+        door: zmq.asyncio.Socket = context.socket(zmq.REP)
+        door.setsockopt(zmq.LINGER, 0)
+        door.bind(gate.ENDPOINT)
+        tasks.start_soon(_ask_peers, door)
         socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.ZAP_DOMAIN, gate.DOMAIN)
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MAX)
         socket.bind(endpoint(self._endpoint))
         try:
@@ -57,6 +64,7 @@ class ControlServer:
                 self._receive(tasks, socket, parts)
         finally:
             socket.close()
+            door.close()
             context.term()
 
     def _receive(self, tasks: TaskGroup, socket: zmq.asyncio.Socket, parts: list[bytes]) -> None:
@@ -104,6 +112,8 @@ class ControlServer:
         try:
             return await self._verbs[verb](request, reply)
         except (ToolstackError, ConfigError) as failure:
+            if isinstance(failure, NotStartedError):
+                reply.data = {"not_started": str(failure)}
             await reply.err(*failure.lines)
             return failure.code
         except (StoreError, HypercallError, OSError) as failure:
@@ -114,6 +124,12 @@ class ControlServer:
             self._log(f"{verb}: {text}")
             await reply.err(f"{verb}: {type(bug).__name__}: {bug} (see log/toolstack.log)")
             return 1
+
+
+async def _ask_peers(door: zmq.asyncio.Socket) -> None:
+    """Let nobody in who is not one of the lab's own people."""
+    while True:
+        await door.send_multipart(gate.answer(await door.recv_multipart()))
 
 
 async def _refuse(reply: Reply, text: str) -> None:

@@ -15,7 +15,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, device_model, layout, nic, refusals
+from hvsim.toolstack import builder, device, device_model, layout, nic, refusals, starting
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -46,7 +46,12 @@ def config_of(request: CreateRequest) -> DomainConfig:
 
 
 async def create(
-    toolstack: Toolstack, request: CreateRequest, *, uuid: str | None = None, hasty: bool = False
+    toolstack: Toolstack,
+    request: CreateRequest,
+    *,
+    uuid: str | None = None,
+    hasty: bool = False,
+    wait: bool = True,
 ) -> Guest:
     """Make a domain and, unless it is to stay paused, let it run.
 
@@ -54,11 +59,12 @@ async def create(
         uuid: of the virtual machine that this is another life of.
         hasty: let it run as soon as it can, before its disks and its console are in place: for a
             backend that others wait for.
+        wait: until its process runs; else ``guest.started`` and ``guest.failure`` tell later.
 
     Raises: ConfigError; ToolstackError in xl's words with its exit code.
     """
     config = config_of(request)
-    return await create_parsed(toolstack, request, config, uuid=uuid, hasty=hasty)
+    return await create_parsed(toolstack, request, config, uuid=uuid, hasty=hasty, wait=wait)
 
 
 async def create_parsed(
@@ -68,6 +74,7 @@ async def create_parsed(
     *,
     uuid: str | None = None,
     hasty: bool = False,
+    wait: bool = True,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
     uuid = uuid or config.uuid or new_uuid()
@@ -84,9 +91,13 @@ async def create_parsed(
     try:
         async with toolstack.store() as store:
             await _make(toolstack, store, guest, hasty)
+        if wait:
+            await starting.settle(toolstack, guest)
     except BaseException as failure:
         with anyio.CancelScope(shield=True):
             await _undo(toolstack, guest)
+        if isinstance(failure, starting.NotStartedError):
+            raise starting.NotStartedError(*failure.lines, code=3) from None
         if isinstance(failure, ToolstackError):
             raise ToolstackError(*failure.lines, *absent(domid), code=3) from None
         if isinstance(failure, HypercallError | StoreError | OSError):
@@ -114,7 +125,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
-        toolstack.hypervisor.unpause(domid)
+        _let_run(toolstack, guest)
     await store.batch([dm_version])
     for disk in disks:
         guest.disks[disk.device.devid] = disk
@@ -142,8 +153,15 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             ) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
-    if not request.paused and not hasty:
-        toolstack.hypervisor.unpause(domid)
+    if request.paused:
+        guest.started.set()
+    elif not hasty:
+        _let_run(toolstack, guest)
+
+
+def _let_run(toolstack: Toolstack, guest: Guest) -> None:
+    toolstack.hypervisor.unpause(guest.domid)
+    toolstack.tasks.start_soon(starting.follow, toolstack, guest)
 
 
 async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
@@ -294,5 +312,6 @@ def request_from(raw: dict[str, object], toolstack: Toolstack) -> CreateRequest:
         files=tuple(files) or (defaults.files if profile == "driver" else ()),
         path=tuple(str(path) for path in rows("path")) or defaults.path,
         restart=restart,
+        walls=text("walls", defaults.walls),
         paused=bool(raw.get("paused")),
     )

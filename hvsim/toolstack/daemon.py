@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, execute, lifecycle, processes
+from hvsim.toolstack import create, execute, lifecycle, processes, starting
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -41,16 +41,25 @@ class Verbs:
             name: getattr(self, f"verb_{name}")
             for name in (
                 *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop"),
-                *("exec", "capture"),
+                *("exec", "capture", "started"),
             )
         }
 
     async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
         """Make a domain of a lab; returns as ``xl create`` does."""
+        for guest in self._toolstack.guests.values():
+            starting.check(guest)  # of those before: nobody has waited for them
         made = create.request_from(request, self._toolstack)
-        guest = await create.create(self._toolstack, made)
+        others_wait = made.profile == "driver" or made.restart == "always"
+        guest = await create.create(self._toolstack, made, wait=others_wait)
         await reply.err(*guest.config.warnings)
         reply.data = {"domid": guest.domid, "name": guest.name}
+        return 0
+
+    async def verb_started(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once every domain made so far runs; fails when one could not be started."""
+        for guest in list(self._toolstack.guests.values()):
+            await starting.settle(self._toolstack, guest)
         return 0
 
     async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
@@ -63,12 +72,22 @@ class Verbs:
 
     async def verb_lab(self, request: dict[str, Any], reply: Reply) -> int:
         """What the lab declares for domains that are made by hand."""
-        images, files, path = (request.get(key) for key in ("images", "files", "path"))
+        images, files, path = (request.get(key) or () for key in ("images", "files", "path"))
+        rows = files if isinstance(files, list | tuple) else (None,)
+        if (
+            not isinstance(images or {}, dict)
+            or not isinstance(path, list | tuple)
+            or not all(isinstance(row, list) and len(row) == 2 for row in rows)
+        ):
+            raise ToolstackError(
+                "lab: images must be a table, files a list of [path, mode], path a list", code=2
+            )
         self._toolstack.defaults = Defaults(
-            images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
-            files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
-            path=tuple(str(entry) for entry in path or ()),
+            images={str(k): str(v) for k, v in dict(images).items()},
+            files=tuple((str(row[0]), str(row[1])) for row in rows),
+            path=tuple(str(entry) for entry in path),
             shared=tuple(str(entry) for entry in request.get("shared") or ()),
+            walls=str(request.get("walls") or "all"),
         )
         return 0
 

@@ -137,10 +137,7 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
     if guest is not None:
         guest.handled = True  # nobody starts it again
     parent = alive_pid(toolstack, process_name(domid))
-    qemu = _child(parent)
-    if qemu:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(qemu, signal.SIGHUP)
+    _tell_child(parent, signal.SIGHUP)
     with anyio.move_on_after(STOP_TIMEOUT):
         await end_of(parent)
     _kill(toolstack, domid)
@@ -158,6 +155,21 @@ def _child(pid: int) -> int:
     except OSError:
         return 0
     return int(next(iter(text.split()), "0"))
+
+
+def _tell_child(parent: int, number: signal.Signals) -> None:
+    """Send a signal to the one child of a process, or to nobody: a number that was read from /proc
+    may be somebody else's by now, but not if it is the child's still when we hold it."""
+    child = _child(parent)
+    if not child:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(child)
+        try:
+            if _child(parent) == child:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
 
 
 def _kill(toolstack: Toolstack, domid: int) -> None:

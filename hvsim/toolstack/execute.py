@@ -1,18 +1,19 @@
 """``hvsim exec``: one more process, a program of the machine, in a domain that runs."""
 
-from typing import Any, Final
-
-import anyio
+import os
+from typing import Any, Final, TypeGuard
 
 from hvsim.abi import errno
+from hvsim.abi.hypercall import MESSAGE_MAX
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.builder import outside
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.starting import wait_for_process
+from hvsim.wire.packing import pack
 
-START_TIMEOUT: Final = 15.0
-"""Seconds until the process has its walls; the spawner itself gives it ten."""
-_LOOK: Final = 0.003
+SPEC_MAX: Final = MESSAGE_MAX - 256
+"""Bytes of what the hypervisor is told of a process, in one call."""
 MAX_SESSIONS: Final = 32
 """Programs that run in one domain at a time; each has its part of the grant table."""
 
@@ -22,11 +23,7 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
 
     Raises: ToolstackError: no such domain, it does not run, the process could not be made.
     """
-    argv, stdio = request.get("argv"), request.get("stdio")
-    if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
-        raise ToolstackError("exec: argv must be a list of texts, and not empty", code=2)
-    if not isinstance(stdio, str):
-        raise ToolstackError("exec: stdio must be the path of a socket", code=2)
+    argv, env, stdio, directory = _wanted(request)
     domid = await _find(toolstack, str(request.get("domain", "")))
     process = f"exec-{_slot(toolstack, domid)}"
     spec = {
@@ -34,11 +31,17 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
         "exec": argv,
         "stdio": stdio,
         "process": process,
-        "env": request.get("env") or {},
-        "directory": str(request.get("directory") or "/") if domid == 0 else "/",
+        "env": env,
+        "directory": directory if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
-    before = toolstack.hypervisor.ledger_seq()
+    size = len(pack(spec))
+    if size > SPEC_MAX:
+        raise ToolstackError(
+            f"exec: command line and environment are {size} bytes, and {SPEC_MAX} fit; "
+            "put the words into a file that the program reads on its standard input",
+            code=2,
+        )
     try:
         toolstack.hypervisor.spawn(domid, spec)
     except HypercallError as failure:
@@ -47,8 +50,38 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
                 f"domain {domid} does not run; `hvsim xl list` shows its state"
             ) from None
         raise
-    pid = await _started(toolstack, domid, process, before)
+    pid = await wait_for_process(toolstack, domid, process)
     return {"domid": domid, "process": process, "pid": pid}
+
+
+def _wanted(request: dict[str, Any]) -> tuple[list[str], dict[str, str], str, str]:
+    """Command line, environment, socket and directory.  Raises ToolstackError for a part that is
+    none."""
+    argv, env, stdio, directory = (request.get(k) for k in ("argv", "env", "stdio", "directory"))
+    if not isinstance(argv, list) or not argv or not all(map(_is_word, argv)) or not argv[0]:
+        raise ToolstackError(
+            "exec: argv must be a list of texts without NUL, the first of which names a program",
+            code=2,
+        )
+    env = {} if env is None else env
+    if not isinstance(env, dict) or not all(
+        _is_word(key) and _is_word(value) and key and "=" not in key for key, value in env.items()
+    ):
+        raise ToolstackError(
+            "exec: env must be a table of texts without NUL; a variable's name is not empty and "
+            "has no '='",
+            code=2,
+        )
+    if not _is_word(stdio) or not stdio.startswith("/") or len(os.fsencode(stdio)) > 107:
+        raise ToolstackError("exec: stdio must be the path of a socket", code=2)
+    directory = "/" if directory is None else directory
+    if not _is_word(directory):
+        raise ToolstackError("exec: directory must be a path", code=2)
+    return argv, env, stdio, directory
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _slot(toolstack: Toolstack, domid: int) -> int:
@@ -90,32 +123,6 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
         "profile": guest.request.profile,
         "path": list(guest.request.path),
         "files": [list(entry) for entry in guest.request.files],
+        "walls": guest.request.walls,
         **outside(toolstack, domid, guest.request),
     }
-
-
-async def _started(toolstack: Toolstack, domid: int, process: str, before: int) -> int:
-    with anyio.move_on_after(START_TIMEOUT):
-        while True:
-            rows = toolstack.hypervisor.processes()
-            own = [row for row in rows if row["domid"] == domid and row["process"] == process]
-            if own and own[0]["pid"]:
-                return int(own[0]["pid"])
-            if not own or not any(row["alive"] or not row["pid"] for row in own):
-                break
-            failed = _failure(toolstack, process, before)
-            if failed:
-                raise ToolstackError(failed)
-            await anyio.sleep(_LOOK)
-        raise ToolstackError(
-            _failure(toolstack, process, before) or f"domain {domid} ended before the program began"
-        )
-    raise ToolstackError(f"no process was made in domain {domid} within {START_TIMEOUT:g} s")
-
-
-def _failure(toolstack: Toolstack, process: str, before: int) -> str | None:
-    """What the ledger says of a process that could not be made."""
-    for record in toolstack.hypervisor.ledger(before, 1000):
-        if record.get("kind") == "process.failed" and f" {process}: " in str(record.get("text")):
-            return str(record["text"]).partition(f" {process}: ")[2]
-    return None

@@ -40,6 +40,7 @@ async def watch_domains(toolstack: Toolstack, tasks: TaskGroup) -> None:
     """Act upon every domain that stops; runs until it is cancelled, or the store is lost."""
     try:
         async with toolstack.store() as store, store.watching("@releaseDomain") as watch:
+            toolstack.look = lambda: _look(toolstack, tasks)
             while True:
                 await watch.next()
                 _look(toolstack, tasks)
@@ -51,8 +52,10 @@ async def watch_domains(toolstack: Toolstack, tasks: TaskGroup) -> None:
 def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:
     infos = {info.domid: info for info in toolstack.hypervisor.domains()}
     for guest in list(toolstack.guests.values()):
-        if guest.handled:
-            continue
+        if guest.handled or guest.failure:
+            continue  # what cannot be started is not started again
+        if not guest.started.is_set():
+            continue  # whether it crashed or never ran is not known yet; then we look again
         info = infos.get(guest.domid)
         if info is not None and info.shutdown:
             guest.handled = True

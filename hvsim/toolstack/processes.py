@@ -219,7 +219,7 @@ def _domain(
         "memory_mb": info.mem_pages // 256,
         "vcpus": info.vcpus,
         "cpu_seconds": round(info.cpu_seconds, 3),
-        "missing": missing,
+        "walls": missing if info.domid else [],
         "uuid": info.uuid,
         "restart": guest.request.restart if guest is not None else "never",
         "restarts": guest.restarts if guest is not None else 0,

@@ -8,6 +8,7 @@ opened for long and nothing is changed.
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -83,11 +84,7 @@ def before_domain(config: DomainConfig) -> Iterator[Refusal]:
         )
     unfit = domain_names.unfit(config.name)
     if unfit is not None:
-        yield Refusal(
-            "name",
-            unfit,
-            f"use up to {domain_names.MAX} printable characters without '/'",
-        )
+        yield Refusal("name", *unfit)
     memory = config.settings.number("memory", quiet=True)
     if memory is not None and memory <= 0:
         yield Refusal("memory", f"{memory} MiB is no memory", "give it a number of MiB, as 64")
@@ -214,10 +211,10 @@ def backendtype(spec: DiskConfig) -> str | None:
 
 
 def missing(spec: DiskConfig, path: str) -> Refusal | None:
-    """Whether the image of a disk is not there."""
+    """Whether the image of a disk is not there, or is none that QEMU could serve."""
     place = f"disk {spec.vdev}"
     try:
-        os.stat(path)
+        mode = os.stat(path).st_mode
     except (OSError, ValueError) as failure:
         reason = os.strerror(getattr(failure, "errno", None) or 22)
         gone = getattr(failure, "errno", None) == errno.ENOENT
@@ -229,6 +226,20 @@ def missing(spec: DiskConfig, path: str) -> Refusal | None:
                 libxl(
                     "libxl_device.c:455:libxl__device_disk_set_backend: Disk "
                     f"vdev={spec.vdev} failed to stat: {path}: {reason}"
+                ),
+            ),
+        )
+    # What block scripts look at for phy nobody looks at for QEMU, which would wait for ever.
+    if backendtype(spec) == QDISK and not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        what = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a block device"
+        return Refusal(
+            place,
+            f"{path} is {what}",
+            "name a file or block device",
+            (
+                libxl(
+                    "libxl_device.c:455:libxl__device_disk_set_backend: Disk "
+                    f"vdev={spec.vdev}: {path} is {what}"
                 ),
             ),
         )

@@ -1,7 +1,9 @@
 """What a command says while it runs: text for stdout and stderr, bytes of a console, data."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
+
+from hvsim.printable import as_json, line
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -17,19 +19,25 @@ class Reply:
         self._send: Final = send
         self.data: Any = None
 
-    async def out(self, text: str) -> None:
-        """A line (or several) for stdout."""
-        await self._send({"out": text + "\n"})
+    async def out(self, *lines: str) -> None:
+        """Lines for stdout; what is no character to be shown is escaped, line breaks as well."""
+        if lines:
+            await self._send({"out": _text(lines)})
 
-    async def text(self, text: str) -> None:
-        """Text for stdout as it is."""
-        await self._send({"out": text})
+    async def json(self, value: Any) -> None:
+        """JSON for stdout, and the answer's data."""
+        self.data = value
+        await self._send({"out": as_json(value, 4) + "\n"})
 
     async def err(self, *lines: str) -> None:
-        """Lines for stderr."""
+        """Lines for stderr, as those of `out`."""
         if lines:
-            await self._send({"err": "".join(f"{line}\n" for line in lines)})
+            await self._send({"err": _text(lines)})
 
     async def finish(self, code: int) -> None:
         """The last frame."""
         await self._send({"exit": code, "data": self.data})
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line(one)}\n" for one in lines)

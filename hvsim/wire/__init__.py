@@ -1,1 +1,1 @@
-"""What our processes say to each other: how a message becomes bytes."""
+"""What our processes say to each other and who is at the other end; below all who say it."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from hvsim.domain.vcpu import VCPU
+from hvsim.speak import note
 from hvsim.surroundings import prepare
 from hvsim.xenstore.core import Store
 from hvsim.xenstore.daemon import open_trace
@@ -29,7 +30,7 @@ def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int
     try:
         server = SocketServer(path, Store(), vcpu, trace)
     except OSError as error:
-        print(f"xenstore: {error.filename}: {error.strerror}", file=sys.stderr)
+        note(f"xenstore: {error.filename}: {error.strerror}")
         return 1
     stop_read, stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     stopped: list[int] = []

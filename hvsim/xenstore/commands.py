@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import sys
@@ -17,6 +16,8 @@ from typing import Any, Final, NoReturn
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.client import StoreClient, Transaction
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError, StoreNotFound
+from hvsim.printable import as_json
+from hvsim.speak import Parser, say, say_json, warn
 from hvsim.xenstore import update_command
 from hvsim.xenstore.client import SocketStore, connect
 
@@ -28,12 +29,12 @@ _PLAIN_WIDTH: Final = 80
 Tree = dict[str, Any]
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Usage errors go to stderr with exit status 1, as the real tools do."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        warn(f"{self.prog}: {message}")
         raise SystemExit(1)
 
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str], socket_path: str, *, patience: float = 0.0) -> int
 
 
 def _fail(text: str) -> int:
-    print(text, file=sys.stderr)
+    warn(text)
     return 1
 
 
@@ -133,7 +134,7 @@ def _ls(store: SocketStore, options: argparse.Namespace) -> int:
     except StoreError as error:
         return _fail(f"xenstore-ls: xs_directory ({path}): {os.strerror(error.errno or 0)}")
     if options.json:
-        print(json.dumps(_collect(store, path, options.perms), indent=1))
+        say_json(_collect(store, path, options.perms), indent=1)
         return 0
     _show(store, path, names, 0, options)
     return 0
@@ -177,7 +178,7 @@ def _show(
                     "." if column & 1 else " " for column in range(len(line) + 1, room)
                 )
             line += f"  ({','.join(perms)})"
-        print(line)
+        say(line)
         if children:
             _show(store, child, children, depth + 1, options)
 
@@ -222,9 +223,9 @@ def _collect(store: StoreClient, path: str, perms: bool) -> dict[str, Tree]:
 # -- the others --------------------------------------------------------------------------------
 
 
-def _in_transaction(store: StoreClient, fn: Callable[[Transaction], str], what: str) -> int:
-    """Run *fn*, whose result is printed when the transaction has gone through."""
-    print(store.transaction(fn, what), end="")
+def _in_transaction(store: StoreClient, fn: Callable[[Transaction], list[str]], what: str) -> int:
+    """Run *fn*, whose lines are printed when the transaction has gone through."""
+    say(*store.transaction(fn, what))
     return 0
 
 
@@ -233,7 +234,7 @@ class _Stop(Exception):
 
 
 def _read(store: SocketStore, options: argparse.Namespace) -> int:
-    def body(tx: Transaction) -> str:
+    def body(tx: Transaction) -> list[str]:
         values: dict[str, bytes] = {}
         for key in options.keys:
             try:
@@ -241,12 +242,12 @@ def _read(store: SocketStore, options: argparse.Namespace) -> int:
             except StoreError as error:
                 raise _Stop(f"xenstore-read: couldn't read path {key}") from error
         if options.json:
-            return json.dumps({k: requests.decode(v) for k, v in values.items()}) + "\n"
+            return [as_json({k: requests.decode(v) for k, v in values.items()}, None)]
         lines = []
         for key in options.keys:
             prefix = f"{key}: " if options.prefix else ""
-            lines.append(f"{prefix}{escape(values[key])}\n")
-        return "".join(lines)
+            lines.append(f"{prefix}{escape(values[key])}")
+        return lines
 
     return _guarded(store, body, "read")
 
@@ -254,13 +255,13 @@ def _read(store: SocketStore, options: argparse.Namespace) -> int:
 def _write(store: SocketStore, options: argparse.Namespace) -> int:
     pairs = list(zip(options.pairs[::2], options.pairs[1::2], strict=True))
 
-    def body(tx: Transaction) -> str:
+    def body(tx: Transaction) -> list[str]:
         for key, value in pairs:
             try:
                 tx.write(key, unescape(value))
             except StoreError as error:
                 raise _Stop(f"xenstore-write: could not write path {key}") from error
-        return json.dumps({"written": [key for key, _ in pairs]}) + "\n" if options.json else ""
+        return [as_json({"written": [key for key, _ in pairs]}, None)] if options.json else []
 
     return _guarded(store, body, "write")
 
@@ -284,7 +285,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def _list(store: SocketStore, options: argparse.Namespace) -> int:
-    def body(tx: Transaction) -> str:
+    def body(tx: Transaction) -> list[str]:
         found: dict[str, list[str]] = {}
         for key in options.keys:
             try:
@@ -293,14 +294,14 @@ def _list(store: SocketStore, options: argparse.Namespace) -> int:
                 raise _Stop(f"xenstore-list: could not list path {key}") from error
             found[key] = [_join(key, name) for name in names] if options.prefix else names
         if options.json:
-            return json.dumps(found) + "\n"
-        return "".join(f"{name}\n" for key in options.keys for name in found[key])
+            return [as_json(found, None)]
+        return [name for key in options.keys for name in found[key]]
 
     return _guarded(store, body, "list")
 
 
 def _rm(store: SocketStore, options: argparse.Namespace) -> int:
-    def body(tx: Transaction) -> str:
+    def body(tx: Transaction) -> list[str]:
         for key in options.keys:
             try:
                 tx.rm(key)
@@ -308,7 +309,7 @@ def _rm(store: SocketStore, options: argparse.Namespace) -> int:
                 raise _Stop(f"xenstore-rm: could not remove path {key}") from error
             if options.tidy:
                 _tidy(tx, key)
-        return json.dumps({"removed": options.keys}) + "\n" if options.json else ""
+        return [as_json({"removed": options.keys}, None)] if options.json else []
 
     return _guarded(store, body, "rm")
 
@@ -325,7 +326,7 @@ def _tidy(tx: Transaction, path: str) -> None:
             tx.rm(path)
 
 
-def _guarded(store: StoreClient, body: Callable[[Transaction], str], what: str) -> int:
+def _guarded(store: StoreClient, body: Callable[[Transaction], list[str]], what: str) -> int:
     try:
         return _in_transaction(store, body, what)
     except _Stop as stop:
@@ -340,7 +341,7 @@ def _watch(store: SocketStore, options: argparse.Namespace) -> int:
         if left == 0:
             return
         left -= 1
-        print(json.dumps({"path": path}) if options.json else path, flush=True)
+        say(as_json({"path": path}, None) if options.json else path)
 
     for key in options.keys:
         try:
@@ -356,9 +357,9 @@ def _control(store: SocketStore, options: argparse.Namespace) -> int:
     try:
         text = store.control(*options.words)
     except StoreError as error:
-        print(f"Error {error.errno} when trying to execute command.", file=sys.stderr)
+        warn(f"Error {error.errno} when trying to execute command.")
         return 3
-    print(json.dumps({"answer": text}) if options.json else text)
+    say(*([as_json({"answer": text}, None)] if options.json else text.split("\n")))
     return 0
 
 

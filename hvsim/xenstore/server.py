@@ -1,9 +1,10 @@
 """The tools' Unix socket.
 
-Whoever may connect acts as dom0, or, on a domain's own socket (``doors``), as that domain: the
-socket is 0600, and the peer must be root or the user that runs the daemon.  A client may call
-itself something in the trace by binding its socket to the abstract address
-``hvsim-<lab>/<LABEL>/<unique>`` first.
+Whoever may connect acts as dom0, or, on a domain's own socket (``doors``), as that domain.  The
+peer must be root or the user that runs the daemon; at a domain's socket it may be the domain
+itself, which in a lab of root's is somebody else.  The directory of the sockets is closed to other
+users.  A client may call itself something in the trace by binding its socket to the abstract
+address ``hvsim-<lab>/<LABEL>/<unique>`` first.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import errno
 import os
 import re
 import socket
-import struct
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from hvsim.domain.sandbox.identity import is_a_domains
+from hvsim.wire.peer import credentials, is_trusted
 from hvsim.xenstore import handover
 from hvsim.xenstore.connection import OUTPUT_MAX, Connection, Tracer
 from hvsim.xenstore.core import Store
@@ -29,7 +30,6 @@ _BACKLOG: Final = 128
 _MAX_CLIENTS: Final = 4096
 DOMAIN_CLIENTS: Final = 64
 """Clients that act as one domain at a time."""
-_CREDENTIALS: Final = struct.Struct("3i")
 _LABEL: Final = re.compile(rb"\0hvsim-[^/]*/([A-Za-z0-9_.:-]{1,32})(?:/.*)?", re.DOTALL)
 
 
@@ -74,7 +74,7 @@ class SocketServer:
         self._count = 0
         self._clients: set[SocketClient] = set()
         if inherited is None:
-            self._listener = _listen(path)
+            self._listener = _listen(path, 0o666 if domid else 0o600)
         else:
             self._listener = _adopted(inherited["listener"])
             self._count = inherited["count"]
@@ -279,38 +279,23 @@ def _adopted(fd: int) -> socket.socket:
 
 
 def may_connect(sock: socket.socket, domid: int = 0) -> bool:
-    """Whether the peer may be served: root or the daemon's user, and in the daemon's own user
-    namespace; a domain's process has one of its own, and no business here.
+    """Whether the peer may be served: see :mod:`hvsim.wire.peer`.
 
-    At the door of a domain its own programs may come as well: of all the doors they see that one
-    alone, in a root directory of their own.
+    At the door of a domain its own programs may come as well, under an id of their own where it
+    has one: of all the doors they see that one alone, in a root directory of their own.
     """
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(data)
-    if uid not in (0, os.geteuid()):
-        return False
-    if pid == 0 or domid:
-        return True  # in a process namespace around ours: not one of our domains
-    try:
-        theirs = os.readlink(f"/proc/{pid}/ns/user")
-    except FileNotFoundError:
-        return True  # it has ended meanwhile, or there is no /proc to ask
-    except PermissionError:
-        return bool(uid == 0)  # root, which an ordinary user may not look at
-    return theirs == _own_namespace()
+    if not domid:
+        return is_trusted(credentials(sock))
+    uid = credentials(sock).uid
+    return uid in (0, os.geteuid()) or (os.geteuid() == 0 and is_a_domains(uid))
 
 
-@cache
-def _own_namespace() -> str:
-    return os.readlink("/proc/self/ns/user")
-
-
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, mode: int) -> socket.socket:
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         _remove_stale(path)
-        before = os.umask(0o177)
+        before = os.umask(0o777 ^ mode)
         try:
             sock.bind(path)
         finally:

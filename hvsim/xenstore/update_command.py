@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from typing import Final
 
 from hvsim.domain.xenbus.client import StoreError
+from hvsim.speak import say, say_json, warn
 from hvsim.xenstore.client import SocketStore
 
 _PATIENCE: Final = 10.0
@@ -43,15 +42,15 @@ def run(store: SocketStore, options: argparse.Namespace) -> int:
         deadline = began + options.timeout + _PATIENCE
         while (life := store.control("live-update")) == before:
             if time.monotonic() >= deadline:
-                print("live-update: the old program still serves the store", file=sys.stderr)
+                warn("live-update: the old program still serves the store")
                 return 1
             time.sleep(0.001)
     except StoreError as error:
-        print(f"live-update: {error.strerror}", file=sys.stderr)
+        warn(f"live-update: {error.strerror}")
         return 1
     taken = time.monotonic() - began
     if options.json:
-        print(json.dumps({"life": int(life), "seconds": round(taken, 4)}))
+        say_json({"life": int(life), "seconds": round(taken, 4)}, None)
     else:
-        print(f"the store was replaced in {taken * 1000:.0f} ms; every connection goes on")
+        say(f"the store was replaced in {taken * 1000:.0f} ms; every connection goes on")
     return 0

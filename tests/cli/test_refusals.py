@@ -105,7 +105,7 @@ def test_a_fault_of_ours_is_one_line_and_a_log(
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("hvsim.lab.rundir.find_all", broken)
+    monkeypatch.setattr("hvsim.lab.rundir.survey", broken)
     assert hvsim.cli.main(["labs"]) == 70
     said = capsys.readouterr().err
     assert said.count("\n") == 1

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 
+from hvsim.wire import rights
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TIMEOUT = 20.0
@@ -86,30 +88,41 @@ class Harness:
             assert gone(child.pidfd), f"process {child.pid} outlived its spawner"
             child.close()
 
-    def request(self, spec: dict[str, Any], extra: tuple[int, ...] = ()) -> Spawned:
-        """Send a spawn request; the pid is still unknown."""
+    def request(
+        self, spec: dict[str, Any], extra: tuple[int, ...] = (), join: int | None = None
+    ) -> Spawned:
+        """Send a spawn request, for a further process of the domain of process *join* if there is
+        one; the pid is still unknown."""
         conn, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         upcall = os.eventfd(7, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._token += 1
-        message = msgpack.packb(["spawn", self._token, spec])
-        socket.send_fds(self.channel, [message], [theirs.fileno(), upcall, *extra])
+        verb = ["spawn", self._token] if join is None else ["join", self._token, join]
+        message = msgpack.packb([*verb, spec])
+        rights.send(self.channel, [message], [theirs.fileno(), upcall, *extra])
         theirs.close()
         return Spawned(-1, -1, [], conn, upcall)
 
     def receive(self) -> tuple[list[Any], list[int]]:
         """The spawner's next message with its descriptors."""
-        data, fds, _, _ = socket.recv_fds(self.channel, 1 << 20, 4)
+        data, fds = rights.receive(self.channel, 1 << 20, 4)
         assert data, "the spawner has gone"
         return msgpack.unpackb(data), fds
 
-    def spawn(self, program: str, *, args: dict[str, Any] | None = None, **more: Any) -> Spawned:
+    def spawn(
+        self,
+        program: str,
+        *,
+        args: dict[str, Any] | None = None,
+        join: int | None = None,
+        **more: Any,
+    ) -> Spawned:
         """Make a child and wait until it runs.
 
         Raises:
             SpawnFailed: with the spawner's text.
         """
         spec = {"name": "du1", "domid": 1, "process": "main", "program": program, **more}
-        child = self.request({**spec, "args": args or {}})
+        child = self.request({**spec, "args": args or {}}, join=join)
         message, fds = self.receive()
         if message[0] != "spawned":
             child.conn.close()
@@ -120,6 +133,14 @@ class Harness:
         assert message[1] == self._token
         self.children.append(child)
         return child
+
+    def warden(self) -> int:
+        """The process that makes those with walls; fails where there is none."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "hvsim-warden":
+                return int(pid)
+        raise AssertionError("the spawner has no warden")
 
     def kill_spawner(self) -> None:
         """SIGKILL, as an out-of-memory killer would."""

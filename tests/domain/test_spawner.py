@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from hvsim.domain.sandbox import identity
 from tests.domain.spawner_harness import Harness, SpawnFailed, gone
 
 
@@ -51,7 +52,7 @@ def test_a_child_is_alone_in_its_namespaces(spawner: Harness) -> None:
     seen = child.receive()
     if not child.missing:
         assert (seen["pid"], seen["sid"]) == (1, 1)
-        assert seen["uid"] == 65534
+        assert seen["uid"] == 0  # of its own user namespace, and of nothing else
     assert seen["nofile"] <= 1024
     assert seen["core"] == 0
     assert seen["sigint"]
@@ -78,6 +79,9 @@ def test_the_kernel_confirms_the_walls(spawner: Harness) -> None:
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    # Root's domains are not root, and each is somebody else; all four ids of it.
+    own = identity.own_id(child.pid) if os.geteuid() == 0 else os.geteuid()
+    assert status["Uid"].split() == [str(own)] * 4
     assert status["Name"] == "a-name-that-is-"
 
 
@@ -180,9 +184,9 @@ def test_many_children_at_once_and_none_is_left(spawner: Harness) -> None:
     for child, (_, pidfd) in zip(pending, spawned.values(), strict=True):
         child.pidfd = pidfd
         child.close()
-    held = [os.readlink(f"/proc/{spawner.process.pid}/fd/{fd}")
-            for fd in os.listdir(f"/proc/{spawner.process.pid}/fd")]  # fmt: skip
-    assert sum("pidfd" in name for name in held) == 1  # its own
+    for maker, known in ((spawner.process.pid, 2), (spawner.warden(), 1)):
+        held = [os.readlink(f"/proc/{maker}/fd/{fd}") for fd in os.listdir(f"/proc/{maker}/fd")]
+        assert sum("pidfd" in name for name in held) == known  # its own, and the warden
 
 
 def test_messages_wait_while_the_hypervisor_does_not_read(spawner: Harness) -> None:
@@ -249,7 +253,7 @@ def test_a_child_that_hangs_before_it_runs_is_killed_and_told() -> None:
     with Harness("tests.domain.spawn_hang:run") as spawner:
         with pytest.raises(SpawnFailed, match="died while it built"):
             spawner.spawn("idle")
-        children = f"/proc/{spawner.process.pid}/task/{spawner.process.pid}/children"
+        children = f"/proc/{spawner.warden()}/task/{spawner.warden()}/children"
         deadline = time.monotonic() + 20
         while Path(children).read_text() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -117,6 +117,7 @@ class Loopback:
         image: Callable[[str, bool], Image] = Image,
         rings: tuple[Any, Any] = (FrontRing, BackRing),
         pool_pages: int = 384,
+        spins: bool = True,
     ) -> None:
         if not path.exists():
             path.write_bytes(bytes(sectors * 512))
@@ -138,7 +139,7 @@ class Loopback:
             cast(GrantMapper, self.table), 0, persistent=persistent, capacity=1056
         )
         self.log: list[str] = []
-        self.engine = Engine(self.back_ring, self.pages, self.image, self.log.append)
+        self.engine = Engine(self.back_ring, self.pages, self.image, self.log.append, spins=spins)
         self.bells = 0
 
     def ring_bell(self) -> None:

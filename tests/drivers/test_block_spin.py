@@ -17,7 +17,7 @@ import pytest
 from hvsim.domain import Domain
 from hvsim.domain.ring import FrontRing
 from hvsim.drivers.block.disk import Disk
-from hvsim.drivers.block.looks import Looks
+from hvsim.drivers.block.looks import Looks, wanted
 from hvsim.drivers.block.protocol import Features, pack_response
 from hvsim.drivers.block.request import READ, WRITE, Request
 from tests.drivers.loopback import Loopback
@@ -31,6 +31,7 @@ class Sleeper:
 
     def __init__(self, loop: Loopback) -> None:
         self.loop = loop
+        self.args: dict[str, object] = {}
         self.woken: Callable[[], None] = lambda: None
         self.events = self
         self.sleeps = 0
@@ -157,6 +158,22 @@ def test_looks_in_vain_become_rare(disk: Spun) -> None:
     sleeps = disk.dom.sleeps
     disk.read(8, PAGE)
     assert disk.dom.sleeps == sleeps, "a look that found its answer makes all the next ones worth"
+
+
+def test_a_disk_that_is_not_to_spin_always_sleeps(disk: Spun, tmp_path: Path) -> None:
+    """Both halves, with ``vbd = { spin = false }``.  Red when Looks forgets what it was told."""
+    assert wanted({})
+    assert wanted({"vbd": {"persistent": True}})
+    assert not wanted({"vbd": {"spin": False}})
+    disk._looks = Looks(wanted({"vbd": {"spin": False}}))
+    for _ in range(20):
+        disk.read(8, PAGE)
+    assert disk.dom.sleeps == 20
+    loop = Loopback(tmp_path / "other", sectors=SECTORS, spins=False)
+    loop.engine._spin = lambda _nanoseconds: pytest.fail("the backend was not to look")
+    assert loop.queue.submit(Request(READ, 8, PAGE))
+    assert not loop.back()
+    loop.close()
 
 
 def test_the_compiled_ring_sees_an_answer_and_gives_up_without_one(tmp_path: Path) -> None:

@@ -2,42 +2,17 @@
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.labs import Commands, commands
+from tests.support.labs import Commands
 
-LAB = """
-[lab]
-name = "exec"
-[[domain]]
-name = "one"
-memory = 16
-program = "domains.guests.idle:main"
-[[domain]]
-name = "two"
-memory = 16
-program = "domains.guests.idle:main"
-"""
 LIMIT = 30.0
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    file = tmp_path_factory.mktemp("lab") / "exec.toml"
-    file.write_text(LAB, encoding="utf-8")
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
-        yield made
-        assert "nothing of it is left" in made.ok("down")
 
 
 def start(lab: Commands, *words: str, **streams: Any) -> "subprocess.Popen[bytes]":
@@ -81,14 +56,9 @@ def test_input_reaches_it_whole_and_so_does_its_output(lab: Commands) -> None:
     assert out == data
 
 
-def test_it_holds_its_three_descriptors_and_the_door_alone(lab: Commands) -> None:
-    """Also what it leaves running must not keep the command's own pipes open."""
-    script = 'for fd in /proc/self/fd/*; do readlink "$fd" | sed "s/:.*//"; done | sort | uniq -c'
-    done = lab.run("exec", "one", "--", "sh", "-c", f"{script}; sleep 1000 >/dev/null 2>&1 &")
-    assert done.returncode == 0
-    assert "pipe" in done.stdout
-    held = lab.ok("exec", "one", "--", "sh", "-c", "ls /proc/$$/fd | wc -l")
-    assert int(held) <= 5
+def test_what_it_leaves_running_does_not_keep_the_commands_pipes_open(lab: Commands) -> None:
+    done = lab.run("exec", "one", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo begun")
+    assert (done.returncode, done.stdout) == (0, "begun\n")
 
 
 @pytest.mark.parametrize(
@@ -203,36 +173,6 @@ def test_a_domain_that_stands_still_does_so_with_its_programs(
     finally:
         process.kill()
         process.communicate()
-
-
-def test_a_terminal_of_its_own(lab: Commands) -> None:
-    """The program has a terminal, of the right size, and it is not ours."""
-    pid, master = pty.fork()
-    if pid == 0:
-        words = lab.argv("exec", "one", "--", "sh", "-c", "stty size; tty; read x; echo got $x")
-        os.execve(words[0], words, {**lab.environment, "COLUMNS": "100"})
-    try:
-        said = b""
-        typed = False
-        deadline = time.monotonic() + LIMIT
-        while time.monotonic() < deadline:
-            if not select.select([master], [], [], 0.2)[0]:
-                continue
-            try:
-                data = os.read(master, 4096)
-            except OSError:
-                break
-            said += data
-            if b"/dev/pts/" in said and not typed:
-                typed = True
-                os.write(master, b"hello\r")
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        lines = said.replace(b"\r", b"").split(b"\n")
-        assert lines[0].split() == [b"0", b"0"]  # that of the pty that the test made
-        assert lines[1] == b"/dev/pts/0"
-        assert b"got hello" in lines
-    finally:
-        os.close(master)
 
 
 def test_many_at_a_time(lab: Commands) -> None:

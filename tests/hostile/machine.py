@@ -103,8 +103,8 @@ def _wait_for_result(process: "subprocess.Popen[bytes]", notice: int, logs: Path
     builder = logs / "builder.log"
     while time.monotonic() < deadline:
         text = builder.read_text() if builder.exists() else ""
-        for line in text.splitlines():
-            if line.startswith('{"result"'):
+        for line in text.splitlines(keepends=True):
+            if line.startswith('{"result"') and line.endswith("\n"):  # it is long, and may be half
                 result: dict[str, Any] = json.loads(line)["result"]
                 return result
         if process.poll() is not None or "Traceback" in text:

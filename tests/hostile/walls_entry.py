@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from tests.hostile.programs import rogue_processes
+from tests.hostile.programs import rogue_files, rogue_processes
 from tests.hostile.programs.bystanders import SECRET
 from tests.hostile.programs.rogue import outcome
 
@@ -23,6 +23,6 @@ def run(conn_fd: int, _upcall_fd: int, spec: dict[str, Any]) -> None:
         return
     scene: Any = SimpleNamespace(facts=spec["args"])
     outcomes = {"inherited descriptors": rogue_processes.inherited(scene)}
-    for name, attempt in rogue_processes.ATTEMPTS.items():
+    for name, attempt in {**rogue_processes.ATTEMPTS, **rogue_files.ATTEMPTS}.items():
         outcomes[name] = outcome(attempt, scene)
     os.write(conn_fd, msgpack.packb(outcomes))

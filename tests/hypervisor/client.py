@@ -39,6 +39,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_grant_table_op,
     HYPERVISOR_memory_op,
 )
+from hvsim.wire import rights
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -83,7 +84,7 @@ class Dom:
 
     def receive(self) -> tuple[list[Any], list[int]]:
         """Read one answer: [rc, ...] and descriptors, which this object closes at its end."""
-        data, fds, _, _ = socket.recv_fds(self.sock, 1 << 17, 253)
+        data, fds = rights.receive(self.sock, 1 << 17, 253)
         assert data, "the hypervisor closed the connection"
         self._open += fds
         return msgpack.unpackb(data, strict_map_key=False), fds
@@ -203,7 +204,7 @@ class Lab:
 
     def adopt(self) -> Dom:
         """The next process that the hypervisor had made."""
-        data, fds, _, _ = socket.recv_fds(self._relay, 1 << 16, 2)
+        data, fds = rights.receive(self._relay, 1 << 16, 2)
         pid, spec = msgpack.unpackb(data)
         dom = Dom(self, spec, pid, fds)
         self.doms.append(dom)

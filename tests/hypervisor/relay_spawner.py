@@ -16,6 +16,8 @@ from typing import NoReturn
 
 import msgpack
 
+from hvsim.wire import rights
+
 
 def _live(program: str) -> NoReturn:
     """Wait to be killed; "count FILE": count in the first 8 bytes of FILE without rest."""
@@ -49,7 +51,7 @@ def main() -> None:
                     channel.send(msgpack.packb(["exited", pid, status]))
                 continue
             try:
-                data, fds, _, _ = socket.recv_fds(channel, 1 << 17, 2)
+                data, fds = rights.receive(channel, 1 << 17, 2)
             except ConnectionResetError:  # the hypervisor left with a message of ours unread
                 data, fds = b"", []
             if not data:
@@ -68,8 +70,8 @@ def main() -> None:
                 pidfd = os.pidfd_open(pid)
                 children[pidfd] = pid
                 poll.register(pidfd, select.POLLIN)
-                socket.send_fds(channel, [msgpack.packb(["spawned", token, pid, []])], [pidfd])
-                socket.send_fds(relay, [msgpack.packb([pid, spec])], fds)
+                rights.send(channel, [msgpack.packb(["spawned", token, pid, []])], [pidfd])
+                rights.send(relay, [msgpack.packb([pid, spec])], fds)
             for one in fds:
                 os.close(one)
 

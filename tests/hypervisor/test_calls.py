@@ -34,6 +34,7 @@ from hvsim.abi.hypercall import (
 from hvsim.abi.memory import XENMEM_current_reservation
 from hvsim.abi.sched import SCHEDOP_shutdown
 from hvsim.abi.vcpu import VCPUOP_get_runstate_info, unpack_runstate
+from hvsim.wire import rights
 from tests.hypervisor.client import Lab, readable
 
 MALFORMED = [
@@ -180,12 +181,11 @@ def test_descriptors_in_flight_are_bounded(lab: Lab) -> None:
 
 
 def test_sent_descriptors_are_dropped(lab: Lab) -> None:
-    import socket
 
     guest = lab.guest()
     before = len(os.listdir(f"/proc/{lab.process.pid}/fd"))
     for _ in range(20):
-        socket.send_fds(guest.sock, [msgpack.packb([17, 0])], [0, 1, 2])
+        rights.send(guest.sock, [msgpack.packb([17, 0])], [0, 1, 2])
         guest.receive()
     assert len(os.listdir(f"/proc/{lab.process.pid}/fd")) == before
 
@@ -258,8 +258,8 @@ def test_memory_is_accounted(lab: Lab) -> None:
 
 def test_dead_connection_kills_its_process(lab: Lab) -> None:
     guest = lab.guest()
-    guest.sock.close()
     pidfd = os.pidfd_open(guest.pid)
+    guest.sock.close()
     assert readable(pidfd, 20)
     os.close(pidfd)
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.lab.processes import descendants
 from hvsim.xenstore.client import connect
 from tests.support import optional
+from tests.support.held import relatives, shared
 from tests.support.labs import commands
 from tests.support.real_labs import STORES, RealLab, lab_file, need, running, wait
 
@@ -39,6 +41,14 @@ def lab(request: pytest.FixtureRequest) -> Iterator[RealLab]:
 def test_the_store_is_that_program(lab: RealLab) -> None:
     store = lab.run.name.removeprefix("real-")
     assert lab.executable("xenstored") == need(store)
+
+
+def test_the_daemons_hold_nothing_of_their_kernels(lab: RealLab) -> None:
+    """Nor of anybody else in the lab; see tests/exec/test_inherited.py."""
+    record = json.loads((lab.run / "lab.json").read_text())
+    for process in ("xenstored", "xenconsoled"):
+        [daemon] = descendants(lab.pid(process))
+        assert shared(daemon, relatives(record["hypervisor"]["pid"], daemon)) == []
 
 
 def test_the_database_commits(lab: RealLab) -> None:

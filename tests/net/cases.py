@@ -12,6 +12,7 @@ from typing import Any
 from hvsim.drivers.net.links import Links
 from hvsim.drivers.net.port import VNET_HEADER, Kind, NoPort, Port, open_port
 from hvsim.names.mac import bytes_of as mac_bytes
+from hvsim.wire import rights
 from tests.net.inside import own_network
 
 MAC = "00:16:3e:00:00:01"
@@ -100,7 +101,7 @@ def bulk(kind: Kind) -> dict[str, Any]:
     if client_pid == 0:
         _receive_all(server)
     tell.close()
-    _, fds, _, _ = socket.recv_fds(told, 16, 1)
+    _, fds = rights.receive(told, 16, 1)
     large = {near.fd: 0, fds[0]: 0}
     partial = dict(large)
     poll = select.poll()
@@ -134,7 +135,7 @@ def _far_side(kind: Kind, tell: socket.socket) -> None:
     own_network()
     links, port = opened(kind, "10.9.0.2/24")
     links.set("eth0", mac="00:16:3e:00:00:02")
-    socket.send_fds(tell, [b"x"], [port.fd])
+    rights.send(tell, [b"x"], [port.fd])
     with socket.create_connection(("10.9.0.1", 5001), timeout=GIVE_UP) as sock:
         pattern = bytes(range(256)) * 256
         for _ in range(BYTES // len(pattern)):
@@ -232,10 +233,10 @@ def refusals(kind: Kind) -> dict[str, str]:
 
 def no_port() -> str:
     """Without the right to make links."""
-    from hvsim.domain.sandbox import syscalls
+    from hvsim.domain.sandbox import capabilities
 
     links = Links()
-    syscalls.drop_capabilities()
+    capabilities.drop()
     try:
         open_port(links, "eth0")
     except NoPort as error:

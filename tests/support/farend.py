@@ -4,7 +4,6 @@ What the real hypervisor answers is tested with the real one (``hv.py``).  This 
 it never gives while all is well, and for parts that need a port and nothing else.
 """
 
-import array
 import os
 import socket
 from threading import Thread
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 import msgpack
 
 from hvsim.domain.hypercall import Hypercalls
+from hvsim.wire import rights
 
 
 class Gone(Exception):
@@ -42,9 +42,7 @@ class FarEnd:
 
         def serve() -> None:
             self.requests.append(msgpack.unpackb(self.socket.recv(1 << 17)))
-            rights = array.array("i", fds or [])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
-            self.socket.sendmsg([msgpack.packb(reply)], ancillary)
+            rights.send(self.socket, [msgpack.packb(reply)], fds or [])
 
         self._start(serve)
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from hvsim.domain.start import run
+from hvsim.wire import rights
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
                     status = os.waitpid(pid, 0)[1]
                     channel.send(msgpack.packb(["exited", pid, status]))
                     continue
-                data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+                data, fds = rights.receive(channel, 1 << 16, 4)
                 if not data:
                     return
                 _, token, spec = msgpack.unpackb(data)
@@ -46,11 +47,11 @@ def main() -> None:
                 children[pidfd] = pid
                 poll.register(pidfd, select.POLLIN)
                 if not runs:
-                    socket.send_fds(test, [msgpack.packb(spec)], fds)
+                    rights.send(test, [msgpack.packb(spec)], fds)
                 for fd in fds:
                     os.close(fd)
                 told = msgpack.packb(["spawned", token, pid, []])
-                socket.send_fds(channel, [told], [pidfd])
+                rights.send(channel, [told], [pidfd])
     except ConnectionError:
         return  # the hypervisor, or the test, was killed
     finally:

@@ -45,6 +45,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
+from hvsim.wire import rights
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
@@ -233,7 +234,7 @@ class Hypervisor:
         return [record for record in found if record["kind"].startswith(kind)]
 
     def _attach(self) -> Domain:
-        data, fds, _, _ = socket.recv_fds(self._channel, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+        data, fds = rights.receive(self._channel, 1 << 16, 4)
         spec = msgpack.unpackb(data)
         domain = Domain.attach(fds[0], fds[1], spec, store=False, console=False)
         domain.hypercall.on_gone = _gone

@@ -40,6 +40,7 @@ from hvsim.domain.nodes.wire import (
     Op,
     Request,
 )
+from hvsim.wire import rights
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -138,8 +139,8 @@ class NodeServer:
     def _knocked(self) -> None:
         """A process of the program sends one end of a pair of its own."""
         try:
-            data, fds, _, _ = socket.recv_fds(self._door, 16, 4, socket.MSG_CMSG_CLOEXEC)
-        except BlockingIOError:
+            data, fds = rights.receive(self._door, 16, 1, socket.MSG_DONTWAIT)
+        except (BlockingIOError, rights.Truncated):  # nothing, or nothing of the library's
             return
         except OSError:
             data, fds = b"", []
@@ -148,8 +149,7 @@ class NodeServer:
             if wire is not None:
                 self._processes.add(_Process(self, wire))
                 return
-        for fd in fds:
-            os.close(fd)
+        rights.close(fds)
         # The last process that holds the door has gone; or one has sent an empty message.
         if not data and node.hung_up(self._door):
             self._close_door()
@@ -197,7 +197,7 @@ class _Process:
 
     def _heard(self) -> None:
         try:
-            message = self._wire.recv(MAX_MESSAGE + 1)
+            message = self._wire.recv(MAX_MESSAGE + 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -235,15 +235,14 @@ class _Process:
         head = REPLY.pack(answer.result, answer.area, answer.address, answer.count)
         try:
             if answer.fds:
-                socket.send_fds(self._wire, [head, answer.data], answer.fds)
+                rights.send(self._wire, [head, answer.data], answer.fds, socket.MSG_DONTWAIT)
             else:
-                self._wire.send(head + answer.data)
+                self._wire.send(head + answer.data, socket.MSG_DONTWAIT)
         except OSError:
             # It has gone, or reads nothing: either way there is nobody to answer.
             self.close()
         finally:
-            for fd in answer.ours_no_more:
-                os.close(fd)
+            rights.close(answer.ours_no_more)
         self._unread_fds = bool(answer.fds)
 
     def _outstanding(self) -> bool:

@@ -1,162 +1,150 @@
 """The walls around one domain process, built from inside by the process itself.
 
-:func:`enter` is called once, in the child, after the clone into namespaces of its own
-(:mod:`~hvsim.domain.sandbox.namespaces`) and before any code of the domain runs.  Each wall
-stands without the others; what the machine does not allow is reported, not hidden.
+:func:`enter` is called once, in the child, before any code of the domain runs.
 
 ====================  =====================================================================
 wall                  keeps the domain from
 ====================  =====================================================================
-namespaces            seeing or signalling other processes, /proc, System V IPC, networks
+user-ns               being anybody on the machine: its rights end in its own namespace
+pid-ns                seeing, tracing or signalling other processes; outliving the lab
+ipc-ns, net-ns        System V IPC and abstract sockets; networks
+mount-ns, root        every path that is not its own, whatever the call: open, chmod, stat,
+                      connect, inotify (:mod:`~hvsim.domain.sandbox.root`)
+own-uid               in a lab that root runs: being root of the machine, and being the same
+                      user as another domain (:mod:`~hvsim.domain.sandbox.identity`)
+programs              as a program of the machine: seeing the process that is its kernel
+                      (:mod:`~hvsim.domain.sandbox.keeper`)
 descriptors           everything it was not given at birth
 capabilities          whatever root may do
 limits                exhausting descriptors, memory, disk
+seccomp               system calls that reach other processes, sockets with a path, modes and
+                      owners of files, flags of shared open files, and the rarely used parts
+                      of the kernel
 Landlock              opening paths that are not its own; abstract sockets and signals
-seccomp               system calls that reach other processes, sockets with a path, flags
-                      of shared open files, and the rarely used parts of the kernel
 ====================  =====================================================================
+
+**What cannot be confined does not start.**  All of these are mandatory but the last: a domain whose
+wall cannot be raised fails with a :class:`WallError`, one sentence with the remedy, unless its lab
+says ``walls = "what-there-is"``.  Landlock is an extra.  What it judges is out of sight already in
+a root directory of one's own, and an older kernel lacks it, or parts of it; so its absence is shown
+(``hvsim ps``, WALLS) and stops nobody.  Where there is no root directory it is what is left.
+
+What the machine does not allow is reported, never hidden: "all" is said of a process only when each
+of these stands.
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Literal
 
-from hvsim.domain.sandbox import landlock, limits, namespaces, root, seccomp, syscalls
+from hvsim.domain.sandbox import capabilities, landlock, limits, root, seccomp, syscalls
+from hvsim.domain.sandbox.apart import move_apart, stay
 from hvsim.domain.sandbox.namespaces import FLAGS as NAMESPACES
+from hvsim.domain.sandbox.place import Executables, Outcome, Place, Where
+from hvsim.domain.sandbox.refusal import WallError
 from hvsim.domain.sandbox.seccomp import Profile
+from hvsim.domain.sandbox.system_files import SYSTEM, TUN
+from hvsim.domain.sandbox.walls import WALLS, Walls
 
-#: What a test may leave out, to see that the hostile-guest test notices.
-WALLS: Final = ("namespaces", "dumpable", "limits", "capabilities", "landlock", "seccomp")
+__all__ = [
+    "NAMESPACES",
+    "WALLS",
+    "Executables",
+    "Outcome",
+    "Place",
+    "Profile",
+    "WallError",
+    "enter",
+]
 
-#: Directories that a domain with a mount namespace of its own sees empty.
-_HIDDEN: Final = ("/proc", "/sys")
-
-#: Where a network stack of our own gets links from.
-_TUN: Final[list[tuple[str, landlock.Mode]]] = [("/dev/net/tun", "rw")]
-
-__all__ = ["NAMESPACES", "WALLS", "Executables", "Profile", "enter"]
-
-
-@dataclass(frozen=True)
-class Executables:
-    """What a process gets in order to run programs of the machine.
-
-    Attributes:
-        ids: the effective user and group outside; inside, it is root.
-        store: the socket of the domain's own door to xenstored, None without one.
-        hosts: name -> address of the lab's guests.
-    """
-
-    ids: tuple[int, int] = (0, 0)
-    store: str | None = None
-    hosts: Mapping[str, str] = field(default_factory=dict)
+_TUN: Final[list[tuple[str, landlock.Mode]]] = [(TUN, "rw")]
 
 
 def enter(
     profile: Profile,
-    files: Iterable[tuple[str, landlock.Mode]],
-    readable: Iterable[str],
+    files: Iterable[tuple[str, Literal["r", "rw"]]],
+    path: Iterable[str],
     *,
+    readable: Sequence[str],
     landlock_abi: int,
+    place: Place | None = None,
     missing: Collection[str] = (),
     without: Collection[str] = (),
+    lenient: bool = False,
     executables: Executables | None = None,
     network: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Shut this process in.  There is no way back.
 
     Args:
         profile: "driver" may use threads and ``fallocate`` and holds more descriptors; "program"
             may start programs of the machine.
         files: the paths that the domain's configuration names, with their mode.
+        path: directories of the lab's own programs.
         readable: what the interpreter needs; a path that does not exist is passed over.
         landlock_abi: from :func:`landlock.probe_abi`.
-        missing: what is known to be missing already (namespaces).
+        place: from the spawner of walled domains; without it there are no namespaces but those
+            that the clone has made, and no root directory.
+        missing: the namespaces that the clone could not make.
         without: walls to leave out; for tests of the tests only.
+        lenient: start with what there is.
         executables: for profile "program" only.
         network: the domain has a network stack of its own: it stays its administrator, where it
             has namespaces of its own for it.
 
-    Returns:
-        ``missing`` and what this process could not get, one short text each.
-
     Raises:
-        OSError: a wall that the machine has could not be built; the caller must not go on.
+        WallError: one cannot be raised, and the process is not lenient; it must not go on.
+        OSError: a granted file is not there.
     """
-    report = list(missing)
-    files = list(files)
-    readable = list(readable)
-    report += [f"{wall}: left out for a test" for wall in WALLS if wall in without]
-    absent = {entry.partition(":")[0] for entry in report}
-    own_user_namespace = not absent & {"namespaces", "user-ns"}
-    mapped = executables is not None and own_user_namespace
-    own_network = own_user_namespace and "net-ns" not in absent
-    networked = network and own_network
-    if mapped:
-        assert executables is not None
-        namespaces.map_to_root(*executables.ids)
-    own_root = False
-    if own_user_namespace and "mount-ns" not in absent:
-        try:
-            if executables is None:
-                namespaces.hide(_HIDDEN)
-            else:
-                report += _new_root(executables, files, readable)
-                own_root = True
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            report.append(f"hidden-proc: {error.strerror}{where}")
-    if "dumpable" not in without and not own_user_namespace:
+    walls = Walls(lenient, without)
+    files, path = list(files), list(path)
+    if place is not None:
+        where = move_apart(walls, place, files, path, executables, network)
+    else:
+        where = stay(walls, missing, executables)
+    networked = network and where.own_user and where.own_network
+    if "dumpable" not in without and not where.own_user:
         # Siblings have our uid and are in our user namespace: the last thing between them
         # and our memory is this flag. With a namespace it would only keep the lab's owner
-        # from measuring us.
+        # from measuring and moving us.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if "limits" not in without:
-        writes = any(mode == "rw" for _, mode in files)
-        report += limits.apply(profile, writes)
+        for text in limits.apply(profile, any(mode == "rw" for _, mode in files)):
+            name, _, why = text.partition(": ")
+            walls.lost(name, why)
     if "capabilities" not in without:
-        syscalls.drop_capabilities(keep=_capabilities(mapped, networked))
+        keep = capabilities.KERNEL if executables is not None else capabilities.NETWORK
+        kept = where.own_user and (executables is not None or networked)
+        walls.build("capabilities", lambda: capabilities.drop(keep if kept else ()))
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if "landlock" not in without:
-        if executables is None:
-            report += landlock.restrict(
-                [*files, *(_TUN if networked and os.path.exists(_TUN[0][0]) else ())],
-                readable,
-                landlock_abi,
-                network=networked,
-            )
-        else:
-            report += landlock.restrict(
-                [*files, *((path, "all") for path in root.WRITABLE if own_root)],
-                readable,
-                landlock_abi,
-                executable=("/",) if own_root else root.SYSTEM,
-                network=own_network,
-                scoped=not own_network,
-            )
+        readable = ["/"] if where.own_root else [*readable, *map(os.path.abspath, path)]
+        walls.report += _landlock(where, files, readable, executables, networked, landlock_abi)
     # Last of the credentials' changes, first of what seccomp forbids.
     syscalls.set_death_signal(9)
     if "seccomp" not in without:
-        try:
-            seccomp.install(profile, os.getpid(), networked)
-        except OSError as error:
-            report.append(f"seccomp: {error.strerror}")
-    return report
+        walls.build("seccomp", lambda: seccomp.install(profile, os.getpid(), networked))
+    return Outcome(walls.report, where.lacking)
 
 
-def _capabilities(mapped: bool, networked: bool) -> tuple[int, ...]:
-    if mapped:
-        return syscalls.PROGRAM_CAPABILITIES
-    return syscalls.NETWORK_CAPABILITIES if networked else ()
-
-
-def _new_root(
-    executables: Executables, files: Iterable[tuple[str, landlock.Mode]], readable: Iterable[str]
+def _landlock(
+    where: Where,
+    files: Sequence[tuple[str, Literal["r", "rw"]]],
+    readable: Sequence[str],
+    executables: Executables | None,
+    networked: bool,
+    abi: int,
 ) -> list[str]:
-    return root.enter(
-        [path for path, _ in files],
+    """What Landlock could not refuse.  In a root directory of its own a process may read all."""
+    if executables is None:
+        tun = _TUN if networked and os.path.exists(TUN) else []
+        return landlock.restrict([*files, *tun], readable, abi, network=networked)
+    everything: list[tuple[str, landlock.Mode]] = [(path, "all") for path in root.WRITABLE]
+    return landlock.restrict(
+        [*files, *(everything if where.own_root else [])],
         readable,
-        store=executables.store,
-        hosts=executables.hosts or None,
+        abi,
+        executable=("/",) if where.own_root else SYSTEM,
+        network=where.own_network,
+        scoped=not where.own_network,
     )

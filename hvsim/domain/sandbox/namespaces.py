@@ -4,8 +4,7 @@
 does all at once (measured: 0.5 to 1.4 ms, as root and as an ordinary user).  The price is
 that CPython has to be told what happened, through the public ``PyOS_BeforeFork`` family.
 
-A user namespace without a ``uid_map`` is intended: the domain is nobody in it.  Files are
-still opened with the credentials that the kernel knows underneath.
+What each namespace is for stands in the table of :mod:`hvsim.domain.sandbox`.
 """
 
 import ctypes
@@ -31,8 +30,6 @@ FLAGS: Final[dict[str, int]] = {
     "mount-ns": 0x0002_0000,
     "net-ns": 0x4000_0000,
 }
-
-_HIDDEN: Final = 0x0F  # MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
 
 # Refusals that say "not here" (cached) or "no more of them" (asked again next time). Every
 # other errno (EAGAIN, ENOMEM) is a failure of clone itself and goes to the caller.
@@ -136,6 +133,24 @@ def clone_into(pidfd: int, names: Collection[str]) -> int:
     return pid
 
 
+def host_pid(proc: int, pidfd: int) -> int:
+    """The number of the process behind a pidfd, as it is in the /proc that *proc* is open on.
+
+    Raises:
+        OSError: ESRCH: it has ended.
+    """
+    fd = os.open(f"self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        text = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    for line in text.splitlines():
+        key, _, value = line.partition(b":")
+        if key == b"Pid" and int(value) > 0:
+            return int(value)
+    raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
 @dataclass(frozen=True)
 class Cloned:
     """What :meth:`Cloner.clone` did: the pid (0 in the child) and what it had to leave out."""
@@ -207,33 +222,6 @@ class Cloner:
         return None
 
 
-def map_to_root(uid: int, gid: int) -> None:
-    """Make id 0 in our user namespace mean *uid* and *gid* outside, unless it means something yet.
-
-    Without a map a program has no rights even over its own namespaces, as ``execve`` takes the
-    capabilities of whoever is not root (user_namespaces(7)).
-
-    Args:
-        uid, gid: the effective ids that the namespace was made with.
-
-    Raises:
-        OSError: the kernel refused the map.
-    """
-    with open("/proc/self/uid_map", "rb") as known:
-        if known.read(1):
-            return  # by another process of the domain
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {uid} 1"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-
-
 def own_network() -> None:
     """Move this process, a trusted one without walls, into a network namespace of its own.
 
@@ -246,26 +234,6 @@ def own_network() -> None:
     flags = FLAGS["net-ns"] | (FLAGS["user-ns"] if os.geteuid() else 0)
     syscalls.syscall("unshare", flags)
     syscalls.set_death_signal(signal.SIGKILL)
-
-
-def hide(paths: Iterable[str]) -> None:
-    """Put an empty, read-only filesystem over directories, in our own mount namespace.
-
-    Landlock does not judge what is reached through ``/proc/self/fd``: it lets memfds, pipes
-    and sockets pass (linux: ``is_nouser_or_private``), so a memfd that came read-only could be
-    opened anew for writing there.  Seals refuse the writing; this refuses the opening.
-
-    Only for a mount namespace that belongs to a user namespace of ours: there the kernel has
-    cut the propagation to the host's mounts.
-
-    Raises:
-        OSError: the machine forbids mounts even there.
-    """
-    kind = ctypes.create_string_buffer(b"tmpfs")
-    where = ctypes.addressof(kind)
-    for path in paths:
-        target = ctypes.create_string_buffer(os.fsencode(path))
-        syscalls.syscall("mount", where, ctypes.addressof(target), where, _HIDDEN, 0)
 
 
 def _flags(names: Iterable[str]) -> int:

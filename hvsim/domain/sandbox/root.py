@@ -1,186 +1,167 @@
-"""The file system that an executable sees: the machine's programs, and nothing else of it.
+"""A root directory of one's own: the wall that keeps the machine's files from a domain.
 
-A domain that runs programs of the machine (bash, ping, QEMU) needs their files, and must not
-reach the sockets that lie about in the file system: Landlock does not judge ``connect()`` before
-ABI 9.  So the process gets a root of its own, in its own mount namespace: the system's directories
-bound in, fresh and bounded ``/tmp``, ``/run`` and ``/dev``, a ``/proc`` of its own process
-namespace, the files that the domain's configuration names, and its own door to xenstored.
+Landlock judges the opening of files; chmod, stat, connect and a dozen other calls reach a file by
+its path without opening it.  What has no path cannot be reached by any of them.  So each process of
+a domain sees a tree in which nothing is but what it needs: the interpreter's files, or the
+machine's programs, read-only; the files that the lab grants it; and for programs fresh and bounded
+/tmp, /run, /dev/shm, a /proc of their own processes, and the domain's own door to xenstored.
+
+The mounts belong to the user namespace *around* the domain's own: whatever it becomes in its own,
+it cannot change one of them.
 
 Sources: pivot_root(2), mount_namespaces(7), user_namespaces(7).
 """
 
-import ctypes
 import os
-import stat
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from hvsim.domain.sandbox import syscalls
+from hvsim.domain.sandbox import granted, keeper, mounts, skeleton, syscalls
+from hvsim.domain.sandbox.granted import Mode
+from hvsim.domain.sandbox.namespaces import FLAGS
+from hvsim.domain.sandbox.skeleton import FRESH, Skeleton
 
-SYSTEM: Final = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt",
-)  # fmt: skip
-"""What a program of the machine is made of.  A symbolic link is made again as one."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for (environ(7))."""
-DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
-FRESH: Final = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/root")
-"""Directories that are empty at first and may be written to."""
 WRITABLE: Final = (*FRESH, "/dev", "/proc")
 """Where a program may do what the modes allow."""
 STORE_SOCKET: Final = "/run/xenstored/socket"
 """Where an executable finds the door of its own domain."""
 TMP_SIZE: Final = "size=256m,nr_inodes=65536"
-_ROOT_SIZE: Final = "size=16m,nr_inodes=16384,mode=755"
+_STATE_SIZE: Final = "size=16m,nr_inodes=16384"
+_HOSTS: Final = "/etc/hosts"
 
-_MS_NOSUID: Final = 2
-_MS_NODEV: Final = 4
-_MS_NOEXEC: Final = 8
-_MS_BIND: Final = 4096
-_MS_REC: Final = 16384
-_MS_PRIVATE: Final = 1 << 18
-_MNT_DETACH: Final = 2
+
+@dataclass(frozen=True)
+class Contents:
+    """What one process's root directory holds beside its skeleton.
+
+    Attributes:
+        path: directories of the lab's programs, shown read-only where they exist.
+        files: what the lab grants, which must exist.
+        store: the socket of the domain's door to xenstored, for programs.
+        hosts: name -> address, for their /etc/hosts.
+    """
+
+    path: tuple[str, ...] = ()
+    files: tuple[tuple[str, Mode], ...] = ()
+    store: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 def enter(
-    files: Iterable[str],
-    readable: Iterable[str],
+    common: Skeleton,
+    contents: Contents,
     *,
-    store: str | None = None,
-    hosts: Mapping[str, str] | None = None,
+    proc: int,
+    own: int | None,
+    below: int | None,
+    executables: bool,
+    nested: bool,
 ) -> list[str]:
-    """Make the new root and go there.  For a mount namespace of a user namespace of ours.
+    """Take a mount namespace of one's own, make the root directory there, and go into it.
+
+    For a process that still has the rights of the spawner of walled domains, and its mounts.
 
     Args:
-        files, readable: paths that are there under their own names, the first to be written to as
-            well, as far as their modes and Landlock let it.
-        store: the socket of the domain's door to xenstored.
-        hosts: name -> address, for ``/etc/hosts``.
+        common: what many have in common.
+        proc: descriptor of the machine's /proc.
+        own: the id that the domain will have; None: it stays that of who runs the lab.
+        below: descriptor of the process namespace of the domain's programs, when there is one.
+        executables: the process runs programs of the machine.
+        nested: its children are to live in such a namespace, which is made if need be.
 
     Returns:
-        What could not be had, in the words of the ``missing`` report.
+        What the programs have to do without, which is no wall: a text for each.
 
     Raises:
-        OSError: the machine forbids mounts even there, or a file does not exist.
+        OSError: it could not be made; names the path that stood in the way.
     """
-    missing: list[str] = []
+    fresh = FRESH if executables else ()
+    grants = None
+    if contents.path or contents.files:
+        grants = granted.plan(contents.path, contents.files, common, own)
+        common = grants.onto(common, fresh)
+    base = skeleton.shared(common)
+    syscalls.syscall("unshare", FLAGS["mount-ns"])
+    if base is None:
+        base = skeleton.private(common)
     umask = os.umask(0o022)
-    mount(None, "/", None, _MS_REC | _MS_PRIVATE)
-    # Over a directory that every system has and no program needs.
-    base = Path("/proc")
-    mount("tmpfs", base, "tmpfs", _MS_NOSUID | _MS_NODEV, _ROOT_SIZE)
-    own_proc = _mount_proc(base / "proc", missing)
-    for path in SYSTEM:
-        _system(base, path)
-    for path in FRESH:
-        target = base / path.lstrip("/")
-        target.mkdir(parents=True, exist_ok=True)
-        if path == "/tmp":
-            mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, TMP_SIZE + ",mode=1777")
-    # After those: an image may well lie in /tmp.
-    for path in sorted({*map(os.path.abspath, readable), *map(os.path.abspath, files)}):
-        if not _covered(path, SYSTEM) and os.path.exists(path):
-            bind(path, base / path.lstrip("/"))
-    _devices(base / "dev", own_proc, missing)
-    if store is not None:
-        _door(base, store, missing)
-    if hosts is not None:
-        _hosts(base, hosts)
-    os.chdir(base)
-    syscalls.syscall("pivot_root", *_addresses(b".", b"."))
-    syscalls.syscall("umount2", _addresses(b".")[0], _MNT_DETACH)
-    os.chdir("/")
+    if executables:
+        _fresh(base, own)
+        skeleton.add_late(common, base)
+    if grants is not None:
+        granted.lay(grants, base, proc, own, fresh)
+    lacking = _for_programs(base, contents) if executables else []
+    if executables:
+        refused = _proc(base, own, below, nested)
+        lacking += [f"/proc: {refused.strerror}"] if refused is not None else []
+    mounts.enter(base)
     os.umask(umask)
-    return missing
+    return lacking
 
 
-def mount(
-    source: object, target: object, kind: str | None, flags: int, data: str | None = None
-) -> None:
-    """``mount(2)``.  Raises OSError that names the target."""
-    words = [None if w is None else os.fsencode(str(w)) for w in (source, target, kind, data)]
-    buffers = [None if w is None else ctypes.create_string_buffer(w) for w in words]
-    at = [0 if b is None else ctypes.addressof(b) for b in buffers]
+def _fresh(base: str, own: int | None) -> None:
+    """The directories that are a program's own: /tmp, and parts of one small file system."""
+    owner = "" if own is None else f",uid={own},gid={own}"
+    flags = mounts.MS_NOSUID | mounts.MS_NODEV
+    mounts.mount("tmpfs", f"{base}/tmp", flags, f"{TMP_SIZE},mode=1777{owner}")
+    run = f"{base}/run"
+    mounts.mount("tmpfs", run, flags, f"{_STATE_SIZE},mode=755{owner}")
+    parts = [(path, path.strip("/").replace("/", "-")) for path in FRESH if path != "/tmp"]
+    for path, name in parts:
+        os.mkdir(f"{run}/{name}")
+        os.chmod(f"{run}/{name}", 0o700 if path == "/root" else 0o1777)
+        if own is not None:
+            os.chown(f"{run}/{name}", own, own)
+    for path, name in sorted(parts, key=lambda part: part[0] == "/run"):  # /run itself last
+        mounts.attach(f"{run}/{name}", base + path, mounts.NOSUID | mounts.NODEV)
+
+
+def _for_programs(base: str, contents: Contents) -> list[str]:
+    lacking: list[str] = []
+    quiet = mounts.MS_NOSUID | mounts.MS_NOEXEC
     try:
-        syscalls.syscall("mount", at[0], at[1], at[2], flags, at[3])
+        mounts.mount("devpts", f"{base}/dev/pts", quiet, "newinstance,ptmxmode=0666,mode=0620")
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from None
+        lacking.append(f"/dev/pts: {error.strerror}")
+    if contents.store is not None:
+        if os.path.exists(contents.store):
+            skeleton.spot(base + STORE_SOCKET, False)
+            mounts.attach(contents.store, base + STORE_SOCKET, mounts.NOSUID | mounts.NODEV)
+        else:
+            lacking.append("xenstored: the domain has no socket of its own")
+    _hosts(base, contents.hosts)
+    return lacking
 
 
-def bind(source: str, target: Path) -> None:
-    """Show *source*, a file or a directory with all below it, at *target* as well."""
-    if stat.S_ISDIR(os.stat(source).st_mode):
-        target.mkdir(parents=True, exist_ok=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch(exist_ok=True)
-    mount(source, target, None, _MS_BIND | _MS_REC)
+def _proc(base: str, own: int | None, below: int | None, nested: bool) -> OSError | None:
+    """Mount a /proc of the namespace that the programs live in, which somebody in it must do.
 
+    Returns why there is none: the machine forbids it where its own /proc is partly covered
+    (mount_too_revealing).  Raises: OSError: there is no such namespace.
+    """
 
-def _system(base: Path, path: str) -> None:
-    target = base / path.lstrip("/")
-    if os.path.islink(path):
-        target.symlink_to(os.readlink(path))
-    elif os.path.isdir(path):
-        bind(path, target)
+    def mount() -> None:
+        # Read-only: what a program changes there is the kernel's, /proc/sys first of all.
+        flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC | mounts.MS_RDONLY
+        mounts.mount("proc", f"{base}/proc", flags)
 
-
-def _covered(path: str, directories: Iterable[str]) -> bool:
-    return any(path == one or path.startswith(f"{one}/") for one in directories)
-
-
-def _mount_proc(target: Path, missing: list[str]) -> bool:
-    """A /proc of the own process namespace; the kernel forbids it where the machine's own is
-    partly covered (mount_too_revealing)."""
-    target.mkdir()
+    if nested:
+        return keeper.start(own, mount) if below is None else keeper.enter(below, mount)
     try:
-        mount("proc", target, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        mount()
     except OSError as error:
-        missing.append(f"proc: {error.strerror}")
-        return False
-    return True
+        return error
+    return None
 
 
-def _devices(dev: Path, own_proc: bool, missing: list[str]) -> None:
-    dev.mkdir(exist_ok=True)
-    for name in DEVICES:
-        source = f"/dev/{name}"
-        if os.path.exists(source):
-            bind(source, dev / name)
-    (dev / "pts").mkdir()
-    try:
-        options = "newinstance,ptmxmode=0666,mode=0620"
-        mount("devpts", dev / "pts", "devpts", _MS_NOSUID | _MS_NOEXEC, options)
-    except OSError as error:
-        missing.append(f"devpts: {error.strerror}")
-    (dev / "ptmx").symlink_to("pts/ptmx")
-    if own_proc:
-        for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
-            (dev / name).symlink_to(f"/proc/self/fd{target}")
-
-
-def _door(base: Path, store: str, missing: list[str]) -> None:
-    if not os.path.exists(store):
-        missing.append("xenstored: the domain has no socket of its own")
-        return
-    bind(store, base / STORE_SOCKET.lstrip("/"))
-
-
-def _hosts(base: Path, hosts: Mapping[str, str]) -> None:
+def _hosts(base: str, hosts: Mapping[str, str]) -> None:
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     lines += [f"{address.partition('/')[0]} {name}" for name, address in hosts.items()]
-    own = base / "run" / "hosts"
-    own.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
-    target = base / "etc" / "hosts"
-    if target.exists():
-        mount(own, target, None, _MS_BIND)
-
-
-def _addresses(*words: bytes) -> list[int]:
-    _KEPT[:] = [ctypes.create_string_buffer(word) for word in words]
-    return [ctypes.addressof(buffer) for buffer in _KEPT]
-
-
-_KEPT: list["ctypes.Array[ctypes.c_char]"] = []
-"""What the addresses above point to, until the next call."""
+    own = f"{base}/run/hosts"
+    with open(own, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write("\n".join(lines) + "\n")
+    os.chmod(own, 0o644)
+    mounts.attach(own, base + _HOSTS, mounts.RDONLY | mounts.NOSUID | mounts.NODEV)

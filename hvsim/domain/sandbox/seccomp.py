@@ -51,6 +51,14 @@ _REFUSED: Final = _words(
     "finit_module delete_module userfaultfd io_uring_setup io_uring_enter io_uring_register",
     "reboot syslog sethostname setdomainname settimeofday clock_settime clock_adjtime adjtimex",
     "iopl ioperm modify_ldt vhangup personality memfd_secret vmsplice",
+    # what hangs on a file beside its bytes, by path, by descriptor, by directory and name: a file
+    # that a peer or the lab's owner has as well must not change its mode or owner ...
+    "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat",
+    # ... its times, its attributes; nor tell when somebody touches it
+    "utime utimes futimesat utimensat setxattr lsetxattr fsetxattr setxattrat getxattr lgetxattr",
+    "fgetxattr getxattrat listxattr llistxattr flistxattr listxattrat removexattr lremovexattr",
+    "fremovexattr removexattrat inotify_init inotify_init1 inotify_add_watch inotify_rm_watch",
+    "fanotify_mark",
     # memory that the hypervisor does not account
     "memfd_create",
     # channels beside grants and event channels: SysV and POSIX IPC ...
@@ -85,7 +93,8 @@ _FCNTL_REFUSED: Final = {
     "F_NOTIFY": 1026,
     "F_ADD_SEALS": 1033,
 }
-#: ioctl commands that do the same by another door, and two that type into terminals.
+#: ioctl commands that do the same by another door, two that type into terminals, and those that
+#: change a file's flags, as chattr(1) does.
 _IOCTL_REFUSED: Final = {
     "TIOCSTI": 0x5412,
     "TIOCLINUX": 0x541C,
@@ -93,6 +102,9 @@ _IOCTL_REFUSED: Final = {
     "FIOASYNC": 0x5452,
     "FIOSETOWN": 0x8901,
     "SIOCSPGRP": 0x8902,
+    "FS_IOC_SETFLAGS": 0x4008_6602,
+    "FS_IOC_SETVERSION": 0x4008_7602,
+    "FS_IOC_FSSETXATTR": 0x401C_5820,
 }
 
 
@@ -106,6 +118,26 @@ _REFUSED_TO_PROGRAMS: Final = _words(
     "reboot syslog settimeofday clock_settime clock_adjtime adjtimex iopl ioperm modify_ldt",
     "vhangup memfd_secret vmsplice kcmp uselib",
 )
+
+
+#: S_ISUID and S_ISGID: whoever runs such a file becomes its owner, who in a granted directory may
+#: be the lab's.
+_SET_ID: Final = 0o6000
+#: call -> which argument is the mode.
+_MODES: Final = {
+    "chmod": 1,
+    "fchmod": 1,
+    "fchmodat": 2,
+    "fchmodat2": 2,
+    "creat": 1,
+    "mkdir": 1,
+    "mkdirat": 2,
+    "mknod": 1,
+    "mknodat": 2,
+}
+#: call -> which arguments are flags and mode; without O_CREAT or O_TMPFILE there is no mode.
+_OPENS: Final = {"open": (1, 2), "openat": (2, 3)}
+_CREATING: Final = (0o100, 0o20000000)
 
 
 def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
@@ -170,6 +202,14 @@ def _program_rules() -> list[Deny]:
     eperm = errno.EPERM
     result = [Deny(name, eperm) for name in _REFUSED_TO_PROGRAMS]
     result.append(Deny("clone3", errno.ENOSYS))  # glibc falls back to clone, which can be judged
+    # No file whose user becomes its owner. openat2's mode is out of a filter's sight.
+    result.append(Deny("openat2", errno.ENOSYS))
+    for name, mode in _MODES.items():
+        result.append(Deny(name, eperm, (Arg(mode, "!=", 0, mask=_SET_ID),)))
+    for name, (flags, mode) in _OPENS.items():
+        for bit in _CREATING:
+            created = (Arg(flags, "!=", 0, mask=bit), Arg(mode, "!=", 0, mask=_SET_ID))
+            result.append(Deny(name, eperm, created))
     result.append(Deny("clone", eperm, (Arg(0, "!=", 0, mask=_CLONE_NAMESPACES),)))
     # Its terminal may be that of who looks at it.
     result += [

@@ -12,8 +12,7 @@ import ctypes
 import errno
 import os
 import platform
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 #: Numbers that every architecture shares (all calls since Linux 5.1 do).
@@ -33,6 +32,7 @@ _COMMON: Final[Mapping[str, int]] = {
     "close_range": 436,
     "pidfd_getfd": 438,
     "process_madvise": 440,
+    "openat2": 437,
     "mount_setattr": 442,
     "quotactl_fd": 443,
     "landlock_create_ruleset": 444,
@@ -40,11 +40,17 @@ _COMMON: Final[Mapping[str, int]] = {
     "landlock_restrict_self": 446,
     "memfd_secret": 447,
     "process_mrelease": 448,
+    "fchmodat2": 452,
     "statmount": 457,
     "listmount": 458,
+    "setxattrat": 463,
+    "getxattrat": 464,
+    "listxattrat": 465,
+    "removexattrat": 466,
 }
 
 _X86_64: Final[Mapping[str, int]] = {
+    "open": 2,
     "ioctl": 16,
     "shmget": 29,
     "shmat": 30,
@@ -70,10 +76,19 @@ _X86_64: Final[Mapping[str, int]] = {
     "msgrcv": 70,
     "msgctl": 71,
     "fcntl": 72,
+    "mkdir": 83,
+    "creat": 85,
+    "chmod": 90,
+    "fchmod": 91,
+    "chown": 92,
+    "fchown": 93,
+    "lchown": 94,
     "ptrace": 101,
     "syslog": 103,
+    "capget": 125,
     "capset": 126,
     "rt_sigqueueinfo": 129,
+    "utime": 132,
     "mknod": 133,
     "uselib": 134,
     "personality": 135,
@@ -100,11 +115,24 @@ _X86_64: Final[Mapping[str, int]] = {
     "init_module": 175,
     "delete_module": 176,
     "quotactl": 179,
+    "setxattr": 188,
+    "lsetxattr": 189,
+    "fsetxattr": 190,
+    "getxattr": 191,
+    "lgetxattr": 192,
+    "fgetxattr": 193,
+    "listxattr": 194,
+    "llistxattr": 195,
+    "flistxattr": 196,
+    "removexattr": 197,
+    "lremovexattr": 198,
+    "fremovexattr": 199,
     "tkill": 200,
     "sched_setaffinity": 203,
     "semtimedop": 220,
     "clock_settime": 227,
     "tgkill": 234,
+    "utimes": 235,
     "mq_open": 240,
     "mq_unlink": 241,
     "kexec_load": 246,
@@ -112,16 +140,27 @@ _X86_64: Final[Mapping[str, int]] = {
     "request_key": 249,
     "keyctl": 250,
     "ioprio_set": 251,
+    "inotify_init": 253,
+    "inotify_add_watch": 254,
+    "inotify_rm_watch": 255,
     "migrate_pages": 256,
+    "openat": 257,
+    "mkdirat": 258,
     "mknodat": 259,
+    "fchownat": 260,
+    "futimesat": 261,
+    "fchmodat": 268,
     "unshare": 272,
     "vmsplice": 278,
     "move_pages": 279,
+    "utimensat": 280,
     "fallocate": 285,
     "accept4": 288,
+    "inotify_init1": 294,
     "rt_tgsigqueueinfo": 297,
     "perf_event_open": 298,
     "fanotify_init": 300,
+    "fanotify_mark": 301,
     "prlimit64": 302,
     "name_to_handle_at": 303,
     "open_by_handle_at": 304,
@@ -141,19 +180,42 @@ _X86_64: Final[Mapping[str, int]] = {
 }
 
 _AARCH64: Final[Mapping[str, int]] = {
+    "setxattr": 5,
+    "lsetxattr": 6,
+    "fsetxattr": 7,
+    "getxattr": 8,
+    "lgetxattr": 9,
+    "fgetxattr": 10,
+    "listxattr": 11,
+    "llistxattr": 12,
+    "flistxattr": 13,
+    "removexattr": 14,
+    "lremovexattr": 15,
+    "fremovexattr": 16,
     "fcntl": 25,
+    "inotify_init1": 26,
+    "inotify_add_watch": 27,
+    "inotify_rm_watch": 28,
     "ioctl": 29,
     "ioprio_set": 30,
     "mknodat": 33,
+    "mkdirat": 34,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,
     "fallocate": 47,
     "chroot": 51,
+    "fchmod": 52,
+    "fchmodat": 53,
+    "fchownat": 54,
+    "fchown": 55,
+    "openat": 56,
     "vhangup": 58,
     "quotactl": 60,
     "vmsplice": 75,
+    "utimensat": 88,
     "acct": 89,
+    "capget": 90,
     "capset": 91,
     "personality": 92,
     "unshare": 97,
@@ -212,6 +274,7 @@ _AARCH64: Final[Mapping[str, int]] = {
     "accept4": 242,
     "prlimit64": 261,
     "fanotify_init": 262,
+    "fanotify_mark": 263,
     "name_to_handle_at": 264,
     "open_by_handle_at": 265,
     "clock_adjtime": 266,
@@ -245,6 +308,7 @@ MACHINE: Final[str] = platform.machine()
 PR_SET_PDEATHSIG: Final = 1
 PR_GET_PDEATHSIG: Final = 2
 PR_SET_DUMPABLE: Final = 4
+PR_SET_KEEPCAPS: Final = 8
 PR_SET_NAME: Final = 15
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_GET_TID_ADDRESS: Final = 40
@@ -297,26 +361,3 @@ def set_name(name: str) -> None:
     """Set the name that ``ps -o comm`` shows (at most 15 bytes)."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
-
-
-#: CAP_* of linux/capability.h that a program of the machine keeps in its own user namespace: those
-#: over files, ids, its network and its processes; none over the kernel.
-PROGRAM_CAPABILITIES: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
-
-
-#: CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW: over the network of its own user namespace.
-NETWORK_CAPABILITIES: Final = (10, 12, 13)
-
-
-def drop_capabilities(keep: Iterable[int] = ()) -> None:
-    """Give up the capabilities of this process, but for *keep* (``capset(2)``, version 3).
-
-    The first process of a user namespace holds all capabilities *in it*; and where user
-    namespaces are refused, root's children would hold those of the host.
-    """
-    kept = sum(1 << capability for capability in keep)
-    header = ctypes.create_string_buffer(b"\x22\x05\x08\x20" + bytes(4), 8)
-    # struct __user_cap_data_struct[2]: effective, permitted, inheritable; the low words first
-    data = struct.pack("=6I", kept, kept, 0, 0, 0, 0)
-    buffer = ctypes.create_string_buffer(data, len(data))
-    syscall("capset", ctypes.addressof(header), ctypes.addressof(buffer))

@@ -32,6 +32,7 @@ from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.engine import Engine, EngineStatistics
 from hvsim.drivers.block.image import ForgetfulImage, Image
+from hvsim.drivers.block.looks import wanted
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import (
     MAX_INDIRECT_SEGMENTS,
@@ -325,7 +326,9 @@ class BlockBack:
         }
         device.write_many(keys, "publish the disk")
         device.switch_state(XenbusState.Connected)
-        self._engine = Engine(attachment.ring, attachment.pages, image, self._log)
+        self._engine = Engine(
+            attachment.ring, attachment.pages, image, self._log, spins=wanted(self._dom.args)
+        )
         # The frontend may have rung before there was an engine.
         self._dom.vcpu.call_later(0.0, self._event)
 

@@ -21,7 +21,7 @@ from hvsim.abi.blkif import (
     VDISK_READONLY,
 )
 from hvsim.domain.ring import RingBroken
-from hvsim.drivers.block.looks import Looks
+from hvsim.drivers.block.looks import Looks, wanted
 from hvsim.drivers.block.protocol import (
     BlockClosed,
     BlockError,
@@ -61,7 +61,7 @@ class Disk:
         self._notify = dom.events.notify
         self._connected = False
         self._armed = True
-        self._looks = Looks()
+        self._looks = Looks(wanted(dom.args))
         self._what = "the answer of a block backend"
 
     # -- what guest programs use -----------------------------------------------------------

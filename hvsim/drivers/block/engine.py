@@ -87,13 +87,15 @@ class Engine:
         pages: FrontendPages,
         image: Image,
         log: Callable[[str], None],
+        *,
+        spins: bool = True,
     ) -> None:
         self._ring = ring
         self._pages = pages
         self._image = image
         self._log = log
         self._counted = EngineStatistics()
-        self._looks = Looks()
+        self._looks = Looks(spins)
         self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
         self._serve = None
         if pages.cache is not None and image.direct:

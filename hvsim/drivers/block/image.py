@@ -41,7 +41,8 @@ class Image:
         self.path = path
         self.readonly = readonly
         flags = os.O_RDONLY if readonly else os.O_RDWR
-        self._fd = os.open(path, flags | os.O_CLOEXEC)
+        # Should a FIFO or a terminal be there, nobody waits for its other end, or gets hold of it.
+        self._fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             status = os.fstat(self._fd)
             self._is_block = stat.S_ISBLK(status.st_mode)

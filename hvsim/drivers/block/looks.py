@@ -7,18 +7,27 @@ processors, does not pay for it, and an idle one does not look at all.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 _RAREST: Final = 10
 """At worst one in 2**10 occasions is used."""
 
 
+def wanted(args: Mapping[str, Any]) -> bool:
+    """Whether the disks of a domain with these *args* look at all: not with
+    ``vbd = { spin = false }``, which always sleeps, as a real guest does."""
+    options = args.get("vbd")
+    return not isinstance(options, Mapping) or bool(options.get("spin", True))
+
+
 class Looks:
-    """Counts occasions; decides which of them are used."""
+    """Counts occasions; decides which of them are used: none unless *used*."""
 
-    __slots__ = ("_misses", "_pause")
+    __slots__ = ("_misses", "_pause", "_used")
 
-    def __init__(self) -> None:
+    def __init__(self, used: bool = True) -> None:
+        self._used = used
         self._pause = 0
         self._misses = 0
 
@@ -27,7 +36,7 @@ class Looks:
         if self._pause:
             self._pause -= 1
             return False
-        return True
+        return self._used
 
     def hit(self) -> None:
         """The look found something in time."""

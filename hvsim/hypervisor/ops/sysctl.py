@@ -91,6 +91,6 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)
 def processes(machine: Machine, caller: Process) -> Result:
-    """() -> list of {domid, process, pid, missing, alive, stalled}"""
+    """() -> list of {domid, process, pid, missing, failure, alive, stalled}"""
     machine.privileged(caller)
     return (list(process_list(machine)),)

@@ -157,19 +157,22 @@ void close_all(const struct answer *answer)
         RAW1(SYS_close, answer->fds[i]);
 }
 
-/* Take the descriptors of a message into an answer. */
+/* Take the descriptors of a message into an answer; what finds no place is closed. */
 static void adopt(struct msghdr *message, struct answer *answer)
 {
     for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
-        size_t size = head->cmsg_len - CMSG_LEN(0);
+        size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
         if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
             continue;
-        while (size >= sizeof(int) && answer->count < MAX_FDS) {
-            memcpy(&answer->fds[answer->count],
-                   CMSG_DATA(head) + (size_t)answer->count * sizeof(int), sizeof(int));
-            answer->count++;
-            size -= sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(int));
+            if (answer->count < MAX_FDS)
+                answer->fds[answer->count++] = fd;
+            else
+                RAW1(SYS_close, fd);
         }
     }
 }

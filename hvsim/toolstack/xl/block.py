@@ -38,7 +38,7 @@ async def block_list(call: Call) -> int:
             f"{row['event_channel']:<6d} {row['ring_ref']:<8d} {row['backend']:<30}"
         )
     call.reply.data = rows
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return 0
 
 

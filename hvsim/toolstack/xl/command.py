@@ -1,6 +1,5 @@
 """What every xl command gets, and the words that they share."""
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,8 +30,7 @@ class Call:
 
     async def data(self, rows: Any) -> int:
         """Answer with data: as JSON text, and as the answer's data."""
-        self.reply.data = rows
-        await self.reply.out(json.dumps(rows, indent=4))
+        await self.reply.json(rows)
         return 0
 
 

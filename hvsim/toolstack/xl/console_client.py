@@ -12,6 +12,8 @@ import tty
 from collections.abc import Iterator
 from typing import Final
 
+from hvsim.speak import warn
+
 ESCAPE: Final = 0x1D
 """Ctrl-]"""
 _CHUNK: Final = 4096
@@ -41,7 +43,7 @@ def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> in
     try:
         pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as failure:
-        print(f"Could not open tty `{path}': {failure.strerror}", file=sys.stderr)
+        warn(f"Could not open tty `{path}': {failure.strerror}")
         return 1
     try:
         # The pty is raw already, xenconsoled made it so.

@@ -1,15 +1,14 @@
 """xl create: a domain from a config file."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from hvsim import textfile
 from hvsim.toolstack.context import CreateRequest
 from hvsim.toolstack.create import config_of, create_parsed
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.xl.command import Call, Command, options
-
-CONFIG_MAX = 1 << 20
-"""Bytes of a config that are read."""
 
 
 async def run(call: Call) -> int:
@@ -31,10 +30,11 @@ async def run(call: Call) -> int:
         raise ToolstackError("Config file not specified and none in save file", code=6)
     path = Path(call.cwd) / name
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read(CONFIG_MAX)
-    except OSError as failure:
-        reason = os.strerror(failure.errno or 0)
+        # Comments of old configs are in other encodings; a value in one is no file's name here.
+        text = textfile.read(path, errors="backslashreplace")
+    except (FileNotFoundError, textfile.Unreadable) as failure:
+        said = str(failure).removeprefix("cannot be read: ")
+        reason = os.strerror(failure.errno or 0) if isinstance(failure, OSError) else said
         raise ToolstackError(f"Failed to read config file: {name}: {reason}", code=3) from None
     if not flags & {"q", "quiet"}:
         await call.reply.out(f"Parsing config from {name}")
@@ -46,6 +46,7 @@ async def run(call: Call) -> int:
         overrides=tuple(args),
         images=defaults.images,
         path=(*defaults.path, str(path.parent)),
+        walls=defaults.walls,
         paused="p" in flags,
     )
     config = config_of(request)
@@ -61,17 +62,7 @@ async def run(call: Call) -> int:
 
 def driver(request: CreateRequest, call: Call) -> CreateRequest:
     """A domain that serves devices may open what the lab declared for such."""
-    return CreateRequest(
-        config=request.config,
-        config_path=request.config_path,
-        directory=request.directory,
-        overrides=request.overrides,
-        images=request.images,
-        path=request.path,
-        paused=request.paused,
-        profile="driver",
-        files=call.toolstack.defaults.files,
-    )
+    return replace(request, profile="driver", files=call.toolstack.defaults.files)
 
 
 COMMAND = Command(

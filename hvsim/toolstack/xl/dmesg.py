@@ -8,8 +8,9 @@ async def run(call: Call) -> int:
     flags, _ = options(call.args, "c", ("clear",))
     text = call.toolstack.hypervisor.console(bool(flags & {"c", "clear"}))
     if call.json or "json" in flags:
-        return await call.data(text.splitlines())
-    await call.reply.text(text if not text or text.endswith("\n") else text + "\n")
+        return await call.data(text.removesuffix("\n").split("\n") if text else [])
+    if text:
+        await call.reply.out(*text.removesuffix("\n").split("\n"))
     return 0
 
 

@@ -1,5 +1,6 @@
 """xl domid, domname: from a domain's name to its number and back."""
 
+from hvsim.names.domain import number
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.xl.command import Call, Command, UsageError, options
@@ -29,9 +30,10 @@ async def domname(call: Call) -> int:
     if not args:
         raise UsageError("'xl domname' requires at least 1 argument.")
     name = None
-    if args[0].isdecimal():
+    domid = number(args[0])
+    if domid is not None:
         async with call.toolstack.store() as store:
-            name = await store.read(f"{domain_path(int(args[0]))}/name")
+            name = await store.read(f"{domain_path(domid)}/name")
     if not name:
         raise ToolstackError(
             f"Can't get domain name of domain id '{args[0]}', maybe this domain does not exist."

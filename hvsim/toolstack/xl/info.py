@@ -86,7 +86,7 @@ async def run(call: Call) -> int:
     if flags & {"n", "numa"}:
         place = list(found).index("xen_major")
         lines[place:place] = topology(call.toolstack.hypervisor.machine())
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return 0
 
 

@@ -1,6 +1,5 @@
 """xl list: which domains there are."""
 
-import json
 from typing import Any
 
 from hvsim.toolstack.context import Guest
@@ -102,9 +101,7 @@ async def run(call: Call) -> int:
     named = list(zip(names, infos, strict=True))
     if flags & {"l", "long"}:
         rows = [configuration(name, info, toolstack.guest(info.domid)) for name, info in named]
-        call.reply.data = rows
-        await call.reply.out(json.dumps(rows, indent=4))
-        return 0
+        return await call.data(rows)
     if call.json or "json" in flags:
         return await call.data([entry(name, info) for name, info in named])
     verbose = bool(flags & {"v", "verbose"})
@@ -113,7 +110,7 @@ async def run(call: Call) -> int:
     lines = [HEADER + (VERBOSE_HEADER if verbose else "") + (" NODE Affinity" if numa else "")]
     lines += [row(name, info, verbose=verbose) + (" all" if numa else "") for name, info in named]
     call.reply.data = [entry(name, info) for name, info in named]
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return 0
 
 

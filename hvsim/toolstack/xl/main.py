@@ -76,7 +76,7 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
             return 2
         force = force or "f" in flag
     if not words or words[0] in HELP_WORDS or words == ["help"]:
-        await reply.out(help_text())
+        await reply.out(*help_text().split("\n"))
         return 0 if words else 1
     if words[0] == "help":
         words = [words[1], "--help"]
@@ -85,7 +85,7 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
         await reply.err("command not implemented")
         return 1
     if any(word in HELP_WORDS for word in words[1:]):
-        await reply.out(_help(command))
+        await reply.out(*_help(command).split("\n"))
         return 0
     call = Call(toolstack, reply, words[1:], cwd, json, force)
     return await _guarded(command, call)

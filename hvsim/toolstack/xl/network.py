@@ -49,7 +49,7 @@ async def network_list(call: Call) -> int:
             lines.append(f"    frontend: {_figures(row['frontend'])}")
             lines.append(f"    backend:  {_figures(row['backend_half'])}")
     call.reply.data = rows
-    await call.reply.out("\n".join(lines))
+    await call.reply.out(*lines)
     return code
 
 

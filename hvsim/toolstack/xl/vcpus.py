@@ -64,7 +64,7 @@ async def run(call: Call) -> int:
     if call.json or "json" in flags:
         return await call.data(rows)
     call.reply.data = rows
-    await call.reply.out("\n".join([HEADER, *map(row, rows)]))
+    await call.reply.out(HEADER, *map(row, rows))
     return failed
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hvsim.domain import Domain
 from hvsim.domain.mapper import Mapping
-from tests.hostile.programs import rogue_hypercalls, rogue_memory, rogue_processes
+from tests.hostile.programs import rogue_files, rogue_hypercalls, rogue_memory, rogue_processes
 
 
 @dataclass
@@ -57,7 +57,7 @@ def main(dom: Domain) -> None:
         dom.mapper.map(victim, facts["rw_ref"]),
         dom.events.bind_interdomain(victim, facts["port"]),
     )
-    for module in (rogue_processes, rogue_memory, rogue_hypercalls):
+    for module in (rogue_processes, rogue_files, rogue_memory, rogue_hypercalls):
         for name, attempt in module.ATTEMPTS.items():
             print(json.dumps({"attempt": name, "outcome": outcome(attempt, scene)}), flush=True)
     print(json.dumps({"done": True}), flush=True)

@@ -1,0 +1,97 @@
+"""How long a person waits for a command, and a new lab for its first ping."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+
+from benchmarks.group import Group
+from benchmarks.lab import LABS, lab, pids
+from benchmarks.rounds import in_turn
+from benchmarks.rows import MILLISECONDS, Pair, Plan, Row
+from benchmarks.samples import Sample
+
+ROUNDS = 7
+TIMEOUT = 60.0
+PINGER = Path(__file__).parent / "net" / "first_ping.py"
+TWO_TIER = Path(__file__).parents[1] / "configs" / "two-tier.toml"
+PYTHON = "python -c pass"
+
+COMPARES = f"""\
+Wall time of a whole command, from fork to exit.  `ps` and `xl list` ask a lab with two quiet
+guests; `up two-tier` ends when the lab is ready (hypervisor, dom0, a storage domain, two guests
+with their disks and health checks), and has no reference; the others are compared with
+`{PYTHON}` of the same interpreter, which no command in Python can go below.  First ping: when `up`
+of a lab with two guests on a bridge has returned, a program is started at once in the network
+namespace of one, which pings the other every 10 ms; the figure is the time from its first
+ping to the first answer, the resolution of the address included.  Nothing is pinned."""
+
+
+def _command(name: str) -> Plan:
+    return Plan(name, PYTHON, MILLISECONDS)
+
+
+HELP, PS, XL = (_command(f"hvsim {words}") for words in ("--help", "ps", "xl list"))
+UP = Plan("hvsim up two-tier, to ready", unit=MILLISECONDS)
+FIRST_PING = Plan("first ping after up", unit=MILLISECONDS)
+PLANS = (HELP, PS, XL, UP, FIRST_PING)
+
+
+def measure(plans: Sequence[Plan]) -> Sequence[Row]:
+    """See `COMPARES`."""
+    with lab(LABS / "pair.toml") as running:
+        name = running.run.name
+        runs: dict[Plan, Callable[[], Sample]] = {
+            HELP: lambda: _hvsim("--help"),
+            PS: lambda: _hvsim("--lab", name, "ps"),
+            XL: lambda: _hvsim("--lab", name, "xl", "list"),
+            UP: _two_tier,
+            FIRST_PING: _first_ping,
+        }
+
+        def pair(plan: Plan) -> Pair:
+            theirs = _timed([sys.executable, "-c", "pass"]) if plan.against else None
+            return runs[plan](), theirs
+
+        return in_turn(plans, pair, rounds=ROUNDS)
+
+
+def _timed(words: Sequence[str]) -> Sample:
+    """Run a command.  Raises RuntimeError when it fails."""
+    usage = getrusage(RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    took = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+    after = getrusage(RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+    return Sample(took, cpu=spent)
+
+
+def _hvsim(*words: str) -> Sample:
+    return _timed([sys.executable, "-m", "hvsim.cli", *words])
+
+
+def _two_tier() -> Sample:
+    name = f"bench-two-tier-{os.getpid()}"
+    try:
+        return _hvsim("up", "--quiet", "--name", name, str(TWO_TIER))
+    finally:
+        _hvsim("down", "--now", name)
+
+
+def _first_ping() -> Sample:
+    """Raises RuntimeError when nobody answers."""
+    with lab(LABS / "net.toml") as running:
+        words = [sys.executable, "-S", str(PINGER), str(pids(running)["one"]), "10.0.0.2"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"first ping: {done.stderr.strip()}")
+    return Sample(float(done.stdout))
+
+
+GROUP = Group("commands", "what a person waits for", COMPARES, PLANS, measure)

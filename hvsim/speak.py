@@ -1,0 +1,111 @@
+"""The one door to a person's standard output and error.
+
+What goes through is lines, and each is made printable as a whole: a line break inside of one is
+escaped like every other control character.  So a text that holds what a domain wrote cannot become
+two lines, and who writes a listing hands over its lines and never joins them.  Only what is meant
+as it is goes past: a program's own output (``hvsim exec``, ``hvsim xl console``), captured frames.
+
+``tests/repository/test_speak.py`` finds whoever prints by himself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+
+from hvsim.printable import as_json, line, log_lines, printable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+LONGEST: Final = 2000
+"""Characters of a line on standard error."""
+CLEAR: Final = "\x1b[K"
+"""To the end of the line (ECMA-48 EL)."""
+
+
+def say(*lines: str) -> None:
+    """Lines for the reader, out at once."""
+    _write(sys.stdout, "".join(f"{line(one)}\n" for one in lines))
+
+
+def say_exactly(text: str) -> None:
+    """A line for a program, as it is, with bytes that are no text; a person's terminal gets it as
+    from :func:`say`.  For what the lab's owner has named, never for what a domain wrote."""
+    if is_terminal():
+        say(text)
+    else:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def warn(*lines: str) -> None:
+    """Lines on standard error.  Of one that somebody else's word makes too long the middle is left
+    out: place and remedy stand at its ends."""
+    _write(sys.stderr, "".join(f"{_shortened(line(one))}\n" for one in lines))
+
+
+def say_json(value: Any, indent: int | None = 2) -> None:
+    """*value* as JSON in ASCII."""
+    _write(sys.stdout, as_json(value, indent) + "\n")
+
+
+def note(text: str) -> None:
+    """An entry of this process's own log, which is its standard error.  A trace of calls or what
+    somebody else wrote may follow in further lines: those are indented."""
+    _write(sys.stderr, log_lines(text) + "\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of aligned columns with a head line."""
+    texts = [list(head), *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in texts
+    ]
+
+
+def counter(text: str) -> None:
+    """A line that replaces itself on a terminal; elsewhere it is left out.  "" ends it."""
+    if is_terminal():
+        _write(sys.stdout, f"\r{line(text)}{CLEAR}")
+
+
+def is_terminal() -> bool:
+    """Whether standard output is one."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help and complaints, which repeat what was typed, pass the door."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, on one line, and end with status 2."""
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if message:
+            shown = "\n".join(line(one) for one in message.split("\n"))
+            stream = sys.stdout
+            if file is not sys.stdout:
+                stream = sys.stderr
+            _write(stream, shown)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 4 :]}"
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """At once.  What the stream's encoding does not have, its own error handler shows
+    (``hvsim.surroundings``); a stream that was closed before the program began says nothing."""
+    if stream is None:
+        return
+    if getattr(stream, "errors", "strict") == "strict":
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(text)
+    stream.flush()

@@ -1,0 +1,55 @@
+"""Who is at the other end of a Unix socket, and whether that is one of the lab's own people.
+
+The socket's directory keeps other users away, and a domain's root directory hides the path from its
+processes.  This is the wall behind those: one of theirs that gets hold of the path all the same has
+the user of the lab, but it lives in namespaces of its own, and the kernel says so.
+
+Sources: unix(7), SO_PEERCRED; namespaces(7).
+"""
+
+import os
+import socket
+import struct
+from functools import cache
+from typing import Final, NamedTuple
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_KINDS: Final = ("user", "pid")
+
+
+class Credentials(NamedTuple):
+    """Of a peer, as it was when it connected; ids and number as this process sees them.
+
+    A number of 0 is that of a process which this one cannot see: in a namespace around its own.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def credentials(sock: socket.socket) -> Credentials:
+    """Those of the process that is connected to *sock*.  Raises: OSError."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return Credentials(*_CREDENTIALS.unpack(data))
+
+
+def is_trusted(peer: Credentials) -> bool:
+    """Whether the peer is root or this process's user, in this process's user and process
+    namespaces; a domain's process has its own, and no business here."""
+    if peer.uid not in (0, os.geteuid()):
+        return False
+    if peer.pid == 0:
+        return True  # in a process namespace around ours: not one of our domains
+    try:
+        theirs = tuple(os.readlink(f"/proc/{peer.pid}/ns/{kind}") for kind in _KINDS)
+    except FileNotFoundError:
+        return False  # it has ended; who holds its socket now, nobody knows
+    except PermissionError:
+        return bool(peer.uid == 0)  # root, which an ordinary user may not look at
+    return theirs == _own_namespaces()
+
+
+@cache
+def _own_namespaces() -> tuple[str, ...]:
+    return tuple(os.readlink(f"/proc/self/ns/{kind}") for kind in _KINDS)

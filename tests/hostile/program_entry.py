@@ -1,0 +1,35 @@
+"""The kernel of a hostile program as a bare child of the spawner: it starts the program as the
+product does, and passes on what that says."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from hvsim.domain.executable import start
+
+_SCRIPT = (Path(__file__).parent / "programs" / "escapee.py").read_text(encoding="utf-8")
+
+
+def run(conn_fd: int, _upcall_fd: int, spec: dict[str, Any]) -> None:
+    """The signature of ``hvsim.domain.start.run``; ``args`` has the program's words."""
+    if spec["args"]["words"] == ["idle"]:
+        os.read(conn_fd, 1)
+        return
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    words = [sys.executable, "-c", _SCRIPT, *spec["args"]["words"]]
+    environment = {"PATH": "/usr/bin:/bin"}
+    rights = "capabilities" not in spec.get("without", ())
+    pid = start(words, environment, (null, writer, writer), (), walled=rights)
+    os.close(writer)
+    said = b""
+    while b"\n" not in said:
+        piece = os.read(reader, 1 << 16)
+        if not piece:
+            break
+        said += piece
+    os.write(conn_fd, msgpack.packb([pid, said.decode(errors="replace")]))
+    os.read(conn_fd, 1)
