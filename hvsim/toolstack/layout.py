@@ -257,6 +257,7 @@ class Vif:
             ("ip", self.ip),
             ("gatewaydev", self.gatewaydev),
             ("rate", None if self.rate is None else f"{self.rate[0]},{self.rate[1]}"),
+            ("mtu", None if self.mtu == DEFAULT_MTU else str(self.mtu)),
             ("bridge", self.bridge),
             ("handle", str(device.devid)),
             ("type", "vif"),
@@ -299,7 +300,7 @@ def add_vif(device: Device, vif: Vif) -> list[Request]:
         ("trusted", "1"),
     ):
         batch += write(f"{device.frontend}/{key}", value, perms)
-    batch += write(f"{device.frontend}/mtu", vif.mtu, readable_by(device.domid))
+    batch += write(f"{device.frontend}/mtu", vif.mtu, device.back_perms)
     nodes = vif.backend_nodes(device)
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
@@ -352,10 +353,8 @@ def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
     batch += [
-        # The mtu of an interface is the toolstack's word, which the guest may only read.
-        requests.set_perms(
-            f"{new.frontend}/{key}", readable_by(new.domid) if key == "mtu" else perms
-        )
+        # The mtu of an interface is the backend's word, which the guest may only read.
+        requests.set_perms(f"{new.frontend}/{key}", new.back_perms if key == "mtu" else perms)
         for key in keys
     ]
     batch += write(f"{new.frontend}/backend-id", new.backend_domid)

@@ -161,16 +161,20 @@ def stack(guest: Guest) -> list[dict[str, object]]:
     gateway = guest.request.args.get("gateway")
     rows: list[dict[str, object]] = []
     for nic in guest.nics.values():
-        address = (nic.vif.ip or "").split(" ")[0] or None
-        if address is not None and "/" not in address:
-            address += "/64" if ":" in address else "/24"
         rows.append(
             {
                 "index": nic.device.devid,
                 "mac": nic.vif.mac,
                 "mtu": nic.vif.mtu,
-                "address": address,
+                "address": addresses(nic.vif.ip),
                 "gateway": gateway if not rows else None,
             }
         )
     return rows
+
+
+def addresses(ip: str | None) -> list[str]:
+    """Every address of ``ip=``, with the length of its prefix: /24 or /64 when it has none."""
+    return [
+        one if "/" in one else f"{one}/{64 if ':' in one else 24}" for one in (ip or "").split()
+    ]

@@ -238,7 +238,7 @@ class BlockBack:
                 # Both texts are on record: the map of the page, then what became of it.
                 device.fatal(
                     -(failed.status or GNTST_general_error),
-                    f"mapping in shared page {refs[0]} from domain {device.otherend_id}",
+                    f"mapping in shared page {failed.ref} from domain {device.otherend_id}",
                 )
                 raise _RingRefused(errno.ENOENT, f"mapping ring-ref port {port}") from failed
             except HypercallError as failed:
@@ -293,7 +293,9 @@ class BlockBack:
         discard = image.discard_granularity
         if discard:
             discard *= (device.read("discard-enable") or "1") != "0"
-        keys: dict[str, str | int] = {"feature-flush-cache": 1}
+        # Nobody writes to a read-only disk, so there is nothing to flush (recording 44).
+        writes = int(not image.readonly)
+        keys: dict[str, str | int] = {"feature-flush-cache": writes}
         if discard:
             keys |= {
                 "discard-granularity": discard,
@@ -305,7 +307,7 @@ class BlockBack:
         if self._is_cdrom:
             info |= VDISK_CDROM
         keys |= {
-            "feature-barrier": 1,
+            "feature-barrier": writes,
             "feature-persistent": 1,
             "sectors": image.sectors,
             "info": info,

@@ -19,6 +19,7 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from hvsim.abi.grant_table import GNTST_general_error
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
@@ -135,9 +136,8 @@ class NetBack:
             case XenbusState.Connected:
                 self._connect()
             case XenbusState.Closing:
-                if device.state != XenbusState.Closed:
-                    self._disconnect()
-                    device.switch_state(XenbusState.Closing)
+                self._disconnect()
+                device.switch_state(XenbusState.Closing)
             case XenbusState.Closed:
                 online = device.online()
                 self._close(device)
@@ -188,15 +188,15 @@ class NetBack:
 
     def _plug(self, device: BackendDevice) -> None:
         """Make the port; in a driver domain, say so as the hotplug script would."""
-        keys = ("frontend-id", "handle", "vifname", "mac", "bridge", "script", "rate")
-        domid, handle, name, mac, bridge, script, limit = device.read_many(keys)
+        keys = ("frontend-id", "handle", "vifname", "mac", "mtu", "bridge", "script", "rate")
+        domid, handle, name, mac, mtu, bridge, script, limit = device.read_many(keys)
         index = number(handle, device.device_id)
         info = VifInfo(
             domid=number(domid),
             index=index,
             name=name or f"vif{number(domid)}.{index}",
             mac=mac or "",
-            mtu=number(device.read_otherend("mtu"), 1500),
+            mtu=number(mtu),
             bridge=bridge or "",
             script=script or "",
             rate=rate.parse(limit),
@@ -211,6 +211,9 @@ class NetBack:
             device.write("hotplug-status", "error")
             return
         if self._dom.domid != 0:
+            found = info.mtu or getattr(self.port, "mtu", 0)
+            if found:
+                device.store.write(device.otherend_path("mtu"), str(found))
             device.write("hotplug-status", CONNECTED)
 
     # -- the rings -------------------------------------------------------------------------
@@ -226,9 +229,23 @@ class NetBack:
             self._take_queues(device)
         except Refused as refused:
             self._disconnect()
-            device.fatal(refused.number, str(refused))
+            self._refuse(device, refused)
             return
         self._connect_if_plugged()
+
+    def _refuse(self, device: BackendDevice, refused: Refused) -> None:
+        """Rings that cannot be used: the reasons on record, Closing, and then Connected.
+
+        Linux' netback calls itself connected whatever came of it (surprise 37 of a real host); so
+        the frontend sees both, and no frame passes.
+        """
+        for status, text in (*refused.before, (refused.number, str(refused))):
+            device.fatal(status, text)
+        try:
+            device.force_state(XenbusState.Connected)
+        except StoreError as strict:
+            if strict.errno != errno.EPERM:
+                raise
 
     def _take_queues(self, device: BackendDevice) -> None:
         info = self._info
@@ -265,13 +282,14 @@ class NetBack:
                     self._multicast.change,
                     self._posted,
                     self._break,
+                    longest_frame(self.port),
                 )
-            except (GrantError, HypercallError) as failed:
-                raise Refused(
-                    errno.EINVAL,
-                    f"mapping shared-frames {keys.tx_ref}/{keys.rx_ref} "
-                    f"port tx {keys.tx_port} rx {keys.rx_port}",
-                ) from failed
+            except GrantError as failed:
+                status = -(failed.status or GNTST_general_error)
+                page = f"mapping in shared page {failed.ref} from domain {device.otherend_id}"
+                raise Refused(errno.ENOENT, f"mapping {keys}", ((status, page),)) from failed
+            except HypercallError as failed:
+                raise Refused(failed.errno or errno.EINVAL, f"mapping {keys}") from failed
             self.queues.append(queue)
 
     def _connect_if_plugged(self) -> None:

@@ -22,7 +22,6 @@ DEFAULT_BRIDGE: Final = "xenbr0"
 BACKEND_MAC: Final = "fe:ff:ff:ff:ff:ff"
 BRIDGE_MAC: Final = "02:16:3e"
 """How the addresses of our bridges begin; locally administered."""
-DEFAULT_MTU: Final = 1500
 
 
 class Bridges:
@@ -74,7 +73,9 @@ class Bridges:
             if not self._make_all:
                 raise NoPort(f"could not find bridge device {bridge}")
             self.add(bridge)
-        port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=vif.mtu or DEFAULT_MTU)
+        # As vif-bridge: what the device says, else what its bridge has.
+        mtu = vif.mtu or self._links.get(bridge).mtu
+        port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=mtu)
         try:
             self._links.set(vif.name, autoconfigure=False, master=bridge, up=True)
         except BaseException:

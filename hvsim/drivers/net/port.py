@@ -84,6 +84,7 @@ class Port:
         fd: the descriptor; non-blocking.
         name: the link's name in the stack.
         kind: "tap" or "packet".
+        mtu: bytes of payload in a frame, as it was last set.
         announcements: frames, header included, by which the stack tells its neighbours where it
             is; a frontend sends them when it has connected to another backend.
     """
@@ -92,6 +93,7 @@ class Port:
         self.fd = fd
         self.name: Final = name
         self.kind: Final = kind
+        self.mtu = 0
         self.announcements: tuple[bytes, ...] = ()
         self._links = links
         self._far = far  # the socket's link, for kind "packet"
@@ -129,6 +131,7 @@ class Port:
         self._links.set(self.name, mtu=mtu)
         if self._far:
             self._links.set(self._far, mtu=mtu)
+        self.mtu = mtu
 
     def set_offloads(self, *, checksum: bool, tso4: bool, tso6: bool) -> None:
         """What the stack may leave to whoever reads the port: checksums, segmentation.
