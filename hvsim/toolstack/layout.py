@@ -352,11 +352,9 @@ def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list
     batch = [requests.rm(old.backend), *_backend(new, nodes)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
-    batch += [
-        # The mtu of an interface is the backend's word, which the guest may only read.
-        requests.set_perms(f"{new.frontend}/{key}", new.back_perms if key == "mtu" else perms)
-        for key in keys
-    ]
+    batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys if key != "mtu"]
+    if isinstance(half, Vif):  # the backend's word: it went with the domain that owned it
+        batch += write(f"{new.frontend}/mtu", half.mtu, new.back_perms)
     batch += write(f"{new.frontend}/backend-id", new.backend_domid)
     batch += write(f"{new.frontend}/state", 1)
     # Last, so that whoever is told of it finds the rest in place.

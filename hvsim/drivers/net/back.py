@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hvsim.abi.grant_table import GNTST_general_error
 from hvsim.abi.xenbus import XenbusState
@@ -27,16 +27,16 @@ from hvsim.domain.ring import RingBroken
 from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
-from hvsim.drivers.net import rate
+from hvsim.drivers.net import hotplug, rate
 from hvsim.drivers.net.features import (
     FRONT_KEYS,
     MAX_QUEUES,
     FrontFeatures,
     Refused,
     nr_queues,
-    number,
     queue_keys,
 )
+from hvsim.drivers.net.hotplug import CONNECTED, longest_frame, vif_info
 from hvsim.drivers.net.multicast import Multicast
 from hvsim.drivers.net.offload import HEADERS, flow
 from hvsim.drivers.net.protocol import VifInfo
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 MakePort = Callable[[VifInfo], Any]
 """Makes the port (see `port.py`) of a vif; None for a vif without a link.  May raise OSError or
 ValueError: the vif then stays in InitWait with ``hotplug-status = error``."""
-
-CONNECTED: Final = "connected"
 
 
 class NetBack:
@@ -119,8 +117,9 @@ class NetBack:
         device.write("feature-split-event-channels", 1)
         device.write("multi-queue-max-queues", MAX_QUEUES)
         device.write("feature-persistent", 1)
+        self._make_link(device)
         device.switch_state(XenbusState.InitWait)
-        self._plug(device)
+        self._run_script(device)
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The frontend's state was reported (netback's ``frontend_changed``)."""
@@ -186,35 +185,28 @@ class NetBack:
 
     # -- the port --------------------------------------------------------------------------
 
-    def _plug(self, device: BackendDevice) -> None:
-        """Make the port; in a driver domain, say so as the hotplug script would."""
-        keys = ("frontend-id", "handle", "vifname", "mac", "mtu", "bridge", "script", "rate")
-        domid, handle, name, mac, mtu, bridge, script, limit = device.read_many(keys)
-        index = number(handle, device.device_id)
-        info = VifInfo(
-            domid=number(domid),
-            index=index,
-            name=name or f"vif{number(domid)}.{index}",
-            mac=mac or "",
-            mtu=number(mtu),
-            bridge=bridge or "",
-            script=script or "",
-            rate=rate.parse(limit),
-        )
-        self._info = info
+    def _make_link(self, device: BackendDevice) -> None:
+        """Make the port; what is wrong with it stands in the store as from a hotplug script."""
+        info = self._info = vif_info(device)
         try:
             self.port = self._make_port(info)
         except (OSError, ValueError) as failed:
             text = f"{info.name}: {failed}"
             self._dom.log(text)
-            device.write("hotplug-error", text)
-            device.write("hotplug-status", "error")
+            hotplug.failed(device, text)
+
+    def _run_script(self, device: BackendDevice) -> None:
+        """In a driver domain we are the usual script; in dom0 the toolstack runs it."""
+        info = self._info
+        assert info is not None, "made with the link"
+        if self._dom.domid == 0 or self.port is None or not hotplug.usual(info):
             return
-        if self._dom.domid != 0:
-            found = info.mtu or getattr(self.port, "mtu", 0)
-            if found:
-                device.store.write(device.otherend_path("mtu"), str(found))
-            device.write("hotplug-status", CONNECTED)
+        try:
+            hotplug.online(device, self.port, info)
+        except (OSError, ValueError) as failed:
+            text = f"{info.name}: {failed}"
+            self._dom.log(text)
+            hotplug.failed(device, text)
 
     # -- the rings -------------------------------------------------------------------------
 
@@ -302,6 +294,8 @@ class NetBack:
                 self._watches_hotplug = True
                 device.watch("hotplug-status", self._connect_if_plugged)
             return
+        if self._info is not None and hotplug.usual(self._info):
+            hotplug.plug(self.port)
         device.switch_state(XenbusState.Connected)
         if self.port is not None:
             _carrier(self.port, True)

@@ -7,6 +7,7 @@ lies in the network namespace of the domain that serves; the machine's own links
 
 from __future__ import annotations
 
+import errno
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -64,8 +65,9 @@ class Bridges:
             self._links.add_address(bridge, address)
 
     def make_port(self, vif: VifInfo) -> Port:
-        """The link of a vif, on its bridge and switched on, without carrier.
+        """The link of a vif, switched off and on no bridge; its `plug` does what is left.
 
+        The bridge that it names is there afterwards.
         Raises: NoPort, OSError, ValueError: what hotplug failed with, for its error node.
         """
         bridge = vif.bridge or DEFAULT_BRIDGE
@@ -77,8 +79,22 @@ class Bridges:
         mtu = vif.mtu or self._links.get(bridge).mtu
         port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=mtu)
         try:
-            self._links.set(vif.name, autoconfigure=False, master=bridge, up=True)
+            self._links.set(vif.name, autoconfigure=False)
         except BaseException:
             port.close()
             raise
+        port.plug = lambda: self._plug(port, bridge, vif.wanted_name)
         return port
+
+    def _plug(self, port: Port, bridge: str, wanted_name: str) -> None:
+        """Unless somebody has: the name that the config wants, the bridge, switched on.
+
+        Raises: OSError that names the link.
+        """
+        link = self._links.get(port.name)
+        if wanted_name and link.name != wanted_name:
+            if self._links.find(wanted_name) is not None:
+                raise OSError(errno.EEXIST, f"{wanted_name}: there is such a link")
+            self._links.rename(link, wanted_name)
+        if not link.master:
+            self._links.set(port.name, master=bridge, up=True)

@@ -36,7 +36,7 @@ from hvsim.domain.start import ProgramError
 from hvsim.drivers.net.links import IFNAMSIZ, Links, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Kind = Literal["tap", "packet"]
 
@@ -82,7 +82,7 @@ class Port:
 
     Attributes:
         fd: the descriptor; non-blocking.
-        name: the link's name in the stack.
+        plug: puts the link where it belongs (`bridges.py`); None where there is nothing to do.
         kind: "tap" or "packet".
         mtu: bytes of payload in a frame, as it was last set.
         announcements: frames, header included, by which the stack tells its neighbours where it
@@ -91,15 +91,21 @@ class Port:
 
     def __init__(self, links: Links, name: str, kind: Kind, fd: int, far: str = "") -> None:
         self.fd = fd
-        self.name: Final = name
+        self.plug: Callable[[], None] | None = None
         self.kind: Final = kind
         self.mtu = 0
         self.announcements: tuple[bytes, ...] = ()
         self._links = links
+        self._index = links.get(name).index
         self._far = far  # the socket's link, for kind "packet"
 
     def __repr__(self) -> str:
-        return f"<Port {self.name} {self.kind} {self.fd}>"
+        return f"<Port link {self._index} {self.kind} {self.fd}>"
+
+    @property
+    def name(self) -> str:
+        """The link's name in the stack, which a script may have changed."""
+        return self._links.name_of(self._index)
 
     def fileno(self) -> int:
         """The descriptor, as ``select`` and the like want it; -1 when closed."""
