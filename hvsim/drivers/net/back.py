@@ -325,11 +325,17 @@ class NetBack:
         if self.port is not None and self.queues and not self._reading:
             self._reading = True
             self._dom.vcpu.add_fd(self.port.fd, self._readable)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.add_fd(tagged.fd, self._tagged_readable)
 
     def _stop_listening(self) -> None:
         if self._reading:
             self._reading = False
             self._dom.vcpu.remove_fd(self.port.fd)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.remove_fd(tagged.fd)
 
     def _posted(self) -> None:
         """A guest has posted pages: frames that waited for them can go on."""
@@ -337,12 +343,23 @@ class NetBack:
             self._readable()
 
     def _readable(self) -> None:
-        """Frames for the guest: into its RX rings, as much as one turn allows."""
-        queues = self.queues
-        if not queues:
+        """Frames for the guest."""
+        fd = self.port.fd if self.port is not None else -1
+        if len(self.queues) == 1:
+            self._receive(lambda: self._receive_one(self.queues[0]))
+        else:
+            self._receive(lambda: self._receive_many(lambda: read_whole(fd)))
+
+    def _tagged_readable(self) -> None:
+        """Those of a VLAN."""
+        self._receive(lambda: self._receive_many(self.port.tagged.read))
+
+    def _receive(self, read: Callable[[], bool]) -> None:
+        """Frames into the RX rings, as much as one turn allows; *read* says whether one is full."""
+        if not self.queues:
             return
         try:
-            full = self._receive_one(queues[0]) if len(queues) == 1 else self._receive_many()
+            full = read()
         except RingBroken as broken:
             self._break(str(broken))
             return
@@ -377,13 +394,12 @@ class NetBack:
                 queue.rx.hold(*found)
         return False
 
-    def _receive_many(self) -> bool:
+    def _receive_many(self, read: Callable[[], tuple[bytes, bytes] | None]) -> bool:
         """Several queues: a frame is looked at before it is known where it goes."""
-        fd = self.port.fd
         for _ in range(TURN):
             if not all(queue.ready() for queue in self.queues):
                 return True
-            found = read_whole(fd)
+            found = read()
             if found is None:
                 return False
             vnet, frame = found

@@ -40,10 +40,10 @@ async def network_list(call: Call) -> int:
         return await call.data(rows) or code
     lines = [HEADER]
     for row in rows:
-        refs = f"{row['tx_ring_ref']}/{row['rx_ring_ref']:<11}"
         lines.append(
-            f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17} {row['handle']:6d} "
-            f"{row['state']:5d} {row['event_channel']:6d} {refs:>17} {row['backend']:<30}"
+            f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17}{row['handle']:6d} "
+            f"{row['state']:5d} {row['event_channel']:6d} "
+            f"{row['tx_ring_ref']:5d}/{row['rx_ring_ref']:<11d} {row['backend']:<30}"
         )
         if "statistics" in flags:
             lines.append(f"    frontend: {_figures(row['frontend'])}")
