@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
-from hvsim.domain import exec_process, sandbox
+from hvsim.domain import backstage, exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 
@@ -97,6 +97,8 @@ def become_domain(
                 )
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
+                if spec.room:
+                    backstage.enter(spec.room)
         except Exception as error:
             _report(report_fd, False, f"{name}: {_describe(error)}")
             os._exit(1)

@@ -54,7 +54,7 @@ def _gateway(index: int, domain: Domain) -> Iterator[Fault]:
     if not first:
         yield place, "the domain has no address to reach it from", 'add vif = ["ip=10.0.0.2/24"]'
         return
-    # Without a length a guest takes /24, or /64 (hvsim.toolstack.nic.stack).
+    # Without a length a guest takes /24, or /64 (hvsim.toolstack.guest_network).
     length = "" if "/" in first[0] else "/64" if ":" in first[0] else "/24"
     network = ipaddress.ip_interface(first[0] + length).network
     if way not in network:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import nic
+from hvsim.toolstack import guest_network
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -122,7 +122,7 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
     if "exec" in args:
         extra = outside(toolstack, guest.domid, request)
     if guest.nics:
-        args["net"] = nic.stack(guest)
+        args["net"] = guest_network.stack(guest)
     if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
         extra["net"] = True
     return {

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from hvsim.toolstack import device_model, devids, hotplug, layout, quota_hint
+from hvsim.toolstack import device_model, devids, hotplug, layout, libxl_log, quota_hint, scripts
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -54,6 +54,7 @@ async def plan(
                 f"{disk.vdev}"
             )
         )
+    await log_choice(disk, backend, backendtype, "unknown")
     target = toolstack.resolve(disk.target, request)
     if backend == 0:
         _check_target(disk.vdev, target)
@@ -65,12 +66,27 @@ async def plan(
         readonly=disk.readonly,
         cdrom=disk.cdrom,
         discard=disk.discard,
-        script=disk.script or layout.BLOCK_SCRIPT,
+        script=scripts.absolute(disk.script) if disk.script else layout.BLOCK_SCRIPT,
+        named=disk.script is not None,
         backendtype=backendtype,
         format=disk.format,
     )
     kind = QDISK if backendtype == QDISK else ""
     return Disk(Device(domid, "vbd", number, backend, kind), vbd)
+
+
+async def log_choice(disk: DiskConfig, backend: int, kind: str, asked: str) -> None:
+    """What is to serve a disk."""
+    where, start = "libxl__device_disk_set_backend", f"Disk vdev={disk.vdev}"
+    await libxl_log.debug(
+        f"libxl_device.c:433:{where}", f"{start} spec.backend={asked} specification=xen"
+    )
+    if backend:
+        await libxl_log.debug(
+            "libxl_device.c:330:disk_try_backend",
+            f"{start}, is using a storage driver domain, skipping physical device check",
+        )
+    await libxl_log.debug(f"libxl_device.c:470:{where}", f"{start}, using backend {kind}")
 
 
 def _backendtype(disk: DiskConfig) -> str | None:
@@ -107,7 +123,7 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
     try:
-        await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
+        await wait_state(store, device, (INIT_WAIT,), INIT_TIMEOUT)
     except TimeoutError:
         raise ToolstackError(
             libxl(
@@ -116,8 +132,46 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
             ),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
+    await libxl_log.unregistered(device)
     if hotplug.needed(device):
-        await hotplug.add(toolstack, device)
+        await hotplug.add(toolstack, device, disk.vbd)
+    else:
+        await hotplug.elsewhere(toolstack, device, disk.vbd)
+
+
+async def wait_state(
+    store: Store, device: Device, wanted: tuple[str | None, ...], timeout: float
+) -> None:
+    """Wait until the backend is in one of the *wanted* states; None: its directory has gone.
+
+    Raises: TimeoutError.
+    """
+    path = f"{device.backend}/state"
+    log = libxl_log.WatchLog(path)
+    number = next(state for state in wanted if state is not None)
+    last: list[str] = []
+
+    def reached(state: str | None) -> bool:
+        last.append(state or "0")
+        return state in wanted
+
+    await log.register()
+    await store.wait_for(path, reached, timeout)
+    for state in last:
+        await log.event()
+        here = state in wanted or (state == "0" and None in wanted)
+        what = "ok" if here else f"still waiting state {state}"
+        place = 1051 if here else 1054
+        await libxl_log.debug(
+            f"libxl_event.c:{place}:devstate_callback",
+            f"backend {path} wanted state {number} {what}",
+        )
+    await log.deregister()
+    await libxl_log.debug(
+        "libxl_device.c:1168:device_backend_callback",
+        "calling device_backend_cleanup",
+        device.domid,
+    )
 
 
 async def attach(
@@ -229,8 +283,11 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
             ),
             failed,
         ) from None
-    if hotplug.needed(device):
-        await hotplug.remove(toolstack, device)
+    try:
+        if device.backend_kind != QDISK:
+            await hotplug.remove(toolstack, device)
+    except ToolstackError as error:
+        raise ToolstackError(*error.lines, failed) from None
     await forget(store, device)
     return []
 
@@ -251,9 +308,7 @@ async def begin_close(store: Store, device: Device, *, frontend_first: bool = Fa
 
 async def wait_closed(store: Store, device: Device) -> None:
     """Wait for the backend to be Closed, or gone.  Raises: TimeoutError after 10 s."""
-    await store.wait_for(
-        f"{device.backend}/state", lambda state: state in (None, CLOSED), DESTROY_TIMEOUT
-    )
+    await wait_state(store, device, (CLOSED, None), DESTROY_TIMEOUT)
 
 
 async def forget(store: Store, device: Device) -> None:

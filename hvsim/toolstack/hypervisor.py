@@ -133,6 +133,10 @@ class Hypervisor:
         """What runs in it from its first unpause on."""
         self._domctl(HVSIM_DOMCTL_load, domid, dict(spec))
 
+    def max_mem(self, domid: int, pages: int) -> None:
+        """What it may have at most."""
+        self._domctl(domctl.XEN_DOMCTL_max_mem, domid, pages)
+
     def pause(self, domid: int) -> None:
         """Stop it; counted."""
         self._domctl(domctl.XEN_DOMCTL_pausedomain, domid)

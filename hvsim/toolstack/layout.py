@@ -174,6 +174,11 @@ class Device:
         return f"{domain_path(self.backend_domid)}/backend/{kind}/{self.domid}/{self.devid}"
 
     @property
+    def relative_backend(self) -> str:
+        """The same as the serving domain itself calls it."""
+        return self.backend.removeprefix(f"{domain_path(self.backend_domid)}/")
+
+    @property
     def libxl(self) -> str:
         """libxl's own copy, which no guest can touch."""
         return f"{libxl_path(self.domid)}/device/{self.kind}/{self.devid}"
@@ -197,6 +202,7 @@ class Vbd:
         params: the image; for QEMU its format as well ("qcow2:/images/a.qcow2").
         vdev: its name in the guest.
         backendtype: "phy", or "qdisk", which has no hotplug script.
+        named: the config names the script, so that the program itself is run.
     """
 
     params: str
@@ -207,6 +213,7 @@ class Vbd:
     discard: bool = True
     backendtype: str = "phy"
     format: str = "raw"
+    named: bool = False
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""
@@ -234,6 +241,7 @@ class Vif:
 
     Attributes:
         rate: bytes in an interval, and the interval in microseconds.
+        named: the config names the script, so that the program itself is run.
     """
 
     mac: str
@@ -244,6 +252,7 @@ class Vif:
     gatewaydev: str | None = None
     rate: tuple[int, int] | None = None
     mtu: int = DEFAULT_MTU
+    named: bool = False
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""

@@ -1,15 +1,14 @@
 """Attaching and detaching network interfaces, with libxl's steps, waits and words (libxl_nic.c)."""
 
-import errno
 import hashlib
 from typing import Final
 
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import layout, quota_hint
+from hvsim.toolstack import hotplug, layout, libxl_log, quota_hint, scripts
 from hvsim.toolstack.config.vif import VifConfig
 from hvsim.toolstack.context import Guest, Nic, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path, write
+from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path
 from hvsim.toolstack.store import Store
 
 OUI: Final = "00:16:3e"
@@ -38,7 +37,8 @@ async def plan(
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
         bridge=config.bridge,
-        script=config.script or layout.VIF_SCRIPT,
+        script=scripts.absolute(config.script) if config.script else layout.VIF_SCRIPT,
+        named=config.script is not None,
         ifname=config.ifname,
         ip=config.ip,
         gatewaydev=config.gatewaydev,
@@ -57,9 +57,7 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
     await store.commit(layout.add_vif(device, nic.vif), what)
     try:
-        await store.wait_for(
-            f"{device.backend}/state", lambda s: s == devices.INIT_WAIT, devices.INIT_TIMEOUT
-        )
+        await devices.wait_state(store, device, (devices.INIT_WAIT,), devices.INIT_TIMEOUT)
     except TimeoutError:
         raise ToolstackError(
             libxl(
@@ -68,22 +66,11 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
             ),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    if device.backend_domid == 0:  # in a driver domain the script runs there
-        await _script_online(toolstack, device)
-
-
-async def _script_online(toolstack: Toolstack, device: Device) -> None:
-    """What /etc/xen/scripts/vif-bridge leaves in the store; dom0's backend has plugged the link."""
-    base = device.backend
-    async with toolstack.store("SCRIPT") as store:
-        _, _, _, mtu = await store.read_many(
-            f"{base}/{key}" for key in ("vifname", "ip", "bridge", "mtu")
-        )
-        batch = write(f"{device.frontend}/mtu", mtu or DEFAULT_MTU)
-        batch += write(f"{base}/hotplug-status", "connected")
-        for result in await store.batch(batch):
-            if isinstance(result, OSError) and result.errno != errno.ENOENT:
-                raise result
+    await libxl_log.unregistered(device)
+    if hotplug.needed(device):
+        await hotplug.add(toolstack, device, nic.vif)
+    else:
+        await hotplug.elsewhere(toolstack, device, nic.vif)
 
 
 async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifConfig) -> Nic:
@@ -154,27 +141,3 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
     if guest is not None:
         guest.nics.pop(device.devid, None)
     return said
-
-
-def stack(guest: Guest) -> list[dict[str, object]]:
-    """What a guest's own network stack is told of its interfaces (``args["net"]``)."""
-    gateway = guest.request.args.get("gateway")
-    rows: list[dict[str, object]] = []
-    for nic in guest.nics.values():
-        rows.append(
-            {
-                "index": nic.device.devid,
-                "mac": nic.vif.mac,
-                "mtu": nic.vif.mtu,
-                "address": addresses(nic.vif.ip),
-                "gateway": gateway if not rows else None,
-            }
-        )
-    return rows
-
-
-def addresses(ip: str | None) -> list[str]:
-    """Every address of ``ip=``, with the length of its prefix: /24 or /64 when it has none."""
-    return [
-        one if "/" in one else f"{one}/{64 if ':' in one else 24}" for one in (ip or "").split()
-    ]

@@ -91,7 +91,7 @@ def parse_config(
     name = settings.text("name")
     if not name:
         raise ConfigError("Domain name must be specified.")
-    _check_name(name)
+    check_name(name)
     uuid = _uuid(settings)
     vcpus, maxvcpus = _vcpus(settings)
     memory = settings.number("memory")
@@ -135,7 +135,7 @@ def _type(settings: Settings) -> str:
     return kind
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Names end up in store paths' values, file names and messages: keep them printable."""
     if len(name) > NAME_MAX or not name.isprintable() or "/" in name or name in (".", ".."):
         raise ConfigError(

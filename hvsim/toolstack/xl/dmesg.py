@@ -1,13 +1,13 @@
 """xl dmesg: what the hypervisor has to say."""
 
-from hvsim.toolstack.xl.command import Call, Command, options
+from hvsim.toolstack.xl.command import Call, Command
 
 
 async def run(call: Call) -> int:
     """xl dmesg [-c]."""
-    flags, _ = options(call.args, "c", ("clear",))
-    text = call.toolstack.hypervisor.console(bool(flags & {"c", "clear"}))
-    if call.json or "json" in flags:
+    words = COMMAND.parse(call)
+    text = call.toolstack.hypervisor.console(words.any("c", "clear"))
+    if call.json or "json" in words:
         return await call.data(text.splitlines())
     await call.reply.text(text if not text or text.endswith("\n") else text + "\n")
     return 0
@@ -15,9 +15,10 @@ async def run(call: Call) -> int:
 
 COMMAND = Command(
     "dmesg",
-    "Read and/or clear dmesg buffer",
-    "[-c]",
     run,
-    "-c                      Clear dmesg buffer as well as printing it",
+    "c",
+    ("clear",),
+    options="  -c                        Clear dmesg buffer as well as printing it",
     example="xl dmesg",
 )
+COMMANDS = (COMMAND,)
