@@ -1,7 +1,7 @@
 """Verbs for what this host does not have: xl's own checks and words, and then what is missing.
 
-A host without Flask, pass-through, VNC or migration refuses them in these words; for the rest of
-xl's verbs there is "command not implemented", and what to do instead.
+A host without Flask, pass-through, VNC or migration refuses them in these words; unbuilt.py has
+those for which nobody has words.
 """
 
 import errno
@@ -14,11 +14,6 @@ from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.table import VERBS
 
 SAVE_MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
-_INSTEAD: Final = {
-    "devd": "a driver domain's own program does what xl devd does in a real one",
-    "top": "run Xen's own: `hvsim exec Domain-0 -- xentop`",
-    "migrate-receive": "a domain cannot move to another host",
-}
 _CLASSES: Final = {
     "channel-list": f"Idx BE state evt-ch ring-ref {'connection':<41}",
     "vtpm-list": f"Idx BE {'Uuid':<36} handle state evt-ch ring-ref BE-path   ",
@@ -31,12 +26,8 @@ _CLASSES: Final = {
 """Classes of devices that no guest has, and the heads of their lists."""
 
 
-def instead(name: str) -> list[str]:
-    """What to do in place of a verb that is not built."""
-    return [f"({_INSTEAD[name]})"] if name in _INSTEAD else []
-
-
-async def _domain(call: Call, text: str) -> int:
+async def domain(call: Call, text: str) -> int:
+    """The domain of that name.  Raises: ToolstackError in xl's words."""
     async with call.toolstack.store() as store:
         return await find_domain(call, store, text)
 
@@ -46,7 +37,7 @@ def _list(name: str) -> Command:
 
     async def run(call: Call) -> int:
         for text in command.parse(call).rest:
-            await _domain(call, text)
+            await domain(call, text)
         if _CLASSES[name]:
             await call.reply.out(_CLASSES[name])
         return 0
@@ -55,21 +46,21 @@ def _list(name: str) -> Command:
     return command
 
 
-def _refused(
+def refused(
     name: str,
     check: Callable[[Call, list[str]], Awaitable[None]],
     *,
     wanted: int = 1,
     short: str = "",
     long: tuple[str, ...] = (),
-    options: str = "",
+    options: str | None = None,
 ) -> Command:
     """A verb that *check* ends with a ToolstackError, whatever is asked."""
 
     async def run(call: Call) -> int:
         words = command.parse(call)
         await check(call, words.rest)
-        raise ToolstackError("command not implemented", *instead(name))
+        raise ToolstackError("command not implemented")
 
     command = Command(name, run, short, long, wanted=wanted, options=options)
     return command
@@ -105,14 +96,14 @@ async def _psr(call: Call, words: list[str]) -> None:
 
 
 async def _vnc(call: Call, words: list[str]) -> None:
-    domid = await _domain(call, words[0])
+    domid = await domain(call, words[0])
     raise ToolstackError(
         libxl(f"libxl_console.c:201:libxl_vncviewer_exec: Domain {domid}:Cannot get vnc-port")
     )
 
 
 async def _qmp(call: Call, words: list[str]) -> None:
-    domid = await _domain(call, words[0])
+    domid = await domain(call, words[0])
     raise ToolstackError(
         libxl(
             f"libxl_qmp.c:1334:qmp_ev_lock_aquired: Domain {domid}:Failed to connect to QMP socket "
@@ -122,7 +113,7 @@ async def _qmp(call: Call, words: list[str]) -> None:
 
 
 async def _cdrom(call: Call, words: list[str]) -> None:
-    domid = await _domain(call, words[0])
+    domid = await domain(call, words[0])
     if len(words) > 2 and not os.path.exists(words[2]):
         raise ToolstackError(f"Cannot stat file: {words[2]}")
     raise ToolstackError(
@@ -134,7 +125,7 @@ async def _cdrom(call: Call, words: list[str]) -> None:
 
 
 async def _pci(call: Call, words: list[str]) -> None:
-    await _domain(call, words[0])
+    await domain(call, words[0])
     raise ToolstackError(
         libxl(
             "libxl_pci.c:444:libxl_device_pci_assignable_list: Looks like pciback driver not loaded"
@@ -155,7 +146,7 @@ async def _pci_list(call: Call) -> int:
 
 
 async def _save(call: Call, words: list[str]) -> None:
-    domid = await _domain(call, words[0])
+    domid = await domain(call, words[0])
     folder = os.path.dirname(os.path.join(call.cwd, words[1]))
     if not os.access(folder, os.W_OK):
         raise ToolstackError(f"Failed to open temp file {words[1]} for writing")
@@ -182,7 +173,7 @@ async def _restore(call: Call, words: list[str]) -> None:
 
 
 async def _domain_only(call: Call, words: list[str]) -> None:
-    await _domain(call, words[0])
+    await domain(call, words[0])
 
 
 _RESTORE: Final = (
@@ -234,37 +225,37 @@ _REMUS: Final = (
 _PSR: Final = (
     "-m, --cmt       Show Cache Monitoring Technology (CMT) hardware info\n"
     "-a, --cat       Show Cache Allocation Technology (CAT) hardware info\n"
-    "-b, --mba       Show Memory Bandwidth Allocation (MBA) hardware info"
+    "-b, --mba       Show Memory Bandwidth Allocation (MBA) hardware info\n"
 )
-_VNC: Final = (
-    "--autopass               Pass VNC password to viewer via stdin and\n"
-    "                         -autopass\n"
-    "--vncviewer-autopass     (consistency alias for --autopass)"
+_PCI_LIST: Final = (
+    "-h                      Print this help.\n"
+    "-n, --show-names        Display assignable device names where\n"
+    "                        supplied.\n"
 )
 
 COMMANDS = (
     *(_list(name) for name in _CLASSES),
-    Command("pci-assignable-list", _pci_list, "n", ("show-names",)),
-    _refused("getenforce", _getenforce, wanted=0),
-    _refused("setenforce", _setenforce),
-    _refused("loadpolicy", _loadpolicy),
-    _refused("psr-hwinfo", _psr, wanted=0, short="mab", long=("cmt", "cat", "mba"), options=_PSR),
-    _refused("vncviewer", _vnc, long=("autopass", "vncviewer-autopass"), options=_VNC),
-    _refused("qemu-monitor-command", _qmp, wanted=2),
-    _refused("cd-insert", _cdrom, wanted=3),
-    _refused("cd-eject", _cdrom, wanted=2),
-    _refused("pci-attach", _pci, wanted=2),
-    _refused("pci-detach", _pci, wanted=2),
-    _refused("save", _save, wanted=2, short="cpD", options=_SAVE),
-    _refused(
+    Command("pci-assignable-list", _pci_list, "n", ("show-names",), options=_PCI_LIST),
+    refused("getenforce", _getenforce, wanted=0),
+    refused("setenforce", _setenforce),
+    refused("loadpolicy", _loadpolicy),
+    refused("psr-hwinfo", _psr, wanted=0, short="mab", long=("cmt", "cat", "mba"), options=_PSR),
+    refused("vncviewer", _vnc, long=("autopass", "vncviewer-autopass")),
+    refused("qemu-monitor-command", _qmp, wanted=2),
+    refused("cd-insert", _cdrom, wanted=3),
+    refused("cd-eject", _cdrom, wanted=2),
+    refused("pci-attach", _pci, wanted=2),
+    refused("pci-detach", _pci, wanted=2),
+    refused("save", _save, wanted=2, short="cpD", options=_SAVE),
+    refused(
         "restore",
         _restore,
         short="FcpdeVA",
         long=("vncviewer", "vncviewer-autopass"),
         options=_RESTORE,
     ),
-    _refused("dump-core", _domain_only, wanted=2),
-    _refused(
+    refused("dump-core", _domain_only, wanted=2),
+    refused(
         "migrate",
         _domain_only,
         wanted=2,
@@ -272,7 +263,7 @@ COMMANDS = (
         long=("debug", "live"),
         options=_MIGRATE,
     ),
-    _refused("remus", _domain_only, wanted=2, short="Fi:us:eN:bndcp", options=_REMUS),
+    refused("remus", _domain_only, wanted=2, short="Fi:us:eN:bndcp", options=_REMUS),
 )
 """Verbs of the kind; the others of VERBS are not built."""
 

@@ -120,7 +120,7 @@ DETACH = Command(
     "f",
     ("force",),
     wanted=2,
-    options="-f, --force        do not wait for the domain to release the device\n",
+    options="-f, --force        do not wait for the domain to release the device",
     example="xl block-detach guest xvdb",
 )
 COMMANDS = (LIST, ATTACH, DETACH)

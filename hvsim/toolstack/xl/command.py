@@ -44,7 +44,7 @@ class Command:
     """A verb of xl that is built.
 
     Attributes:
-        options: as ``xl help`` prints them.
+        options: as ``xl help`` prints them; None: there are none.
         wanted: words that it needs at least, besides options.
         short, long: its options, as getopt_long has them ("ab:", ("all", "config=")).
         example: for ``hvsim xl VERB --help``.
@@ -55,7 +55,7 @@ class Command:
     short: str = ""
     long: tuple[str, ...] = ()
     wanted: int = 0
-    options: str = ""
+    options: str | None = None
     example: str = ""
 
     def parse(self, call: Call) -> "Words":
@@ -66,17 +66,18 @@ class Command:
             raise UsageError(f"'xl {self.name}' requires at least {count}.", usage=True)
         return words
 
-    def help(self) -> str:
-        """What ``xl help VERB`` prints, and an example."""
+    def help(self, *, example: bool = False) -> str:
+        """What ``xl help VERB`` and ``-h`` print; and an *example*, as ``--help`` shows."""
         text = usage(self.name, self.options)
-        return f"{text}\nExample:\n\n    {self.example}\n" if self.example else text
+        shown = example and self.example
+        return f"{text}\nExample:\n\n    {self.example}\n" if shown else text
 
 
-def usage(name: str, options: str = "") -> str:
+def usage(name: str, options: str | None = None) -> str:
     """What xl prints of a verb."""
     verb = VERBS[name]
     text = f"Usage: xl [-vtT{verb.flags}] {name} {verb.usage}\n\n{verb.summary}.\n\n"
-    return f"{text}Options:\n\n{options}\n" if options else text
+    return text if options is None else f"{text}Options:\n\n{options}\n"
 
 
 class UsageError(ToolstackError):
@@ -92,7 +93,11 @@ class UsageError(ToolstackError):
 
 
 class Help(Exception):
-    """``-h`` or ``--help`` is among the words."""
+    """``-h`` or ``--help`` is among the words; the long one shows an example too."""
+
+    def __init__(self, *, long: bool = False) -> None:
+        super().__init__()
+        self.long = long
 
 
 @dataclass(slots=True)
@@ -149,7 +154,7 @@ def _long(found: Words, word: str, words: list[str], long: Sequence[str]) -> Non
         raise UsageError("option `' not supported.")
     name = exact[0]
     if name == "help":
-        raise Help
+        raise Help(long=True)
     if names[name]:
         if not equals:
             if not words:

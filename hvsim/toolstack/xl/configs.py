@@ -5,7 +5,7 @@ from dataclasses import replace
 from hvsim.toolstack.context import CreateRequest
 from hvsim.toolstack.create import config_of
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain
+from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, usage
 from hvsim.toolstack.xl.create import config_file, read_config
 
 WARNING = (
@@ -20,7 +20,8 @@ async def run(call: Call) -> int:
     """xl config-update domain file [key=value...]."""
     words = COMMAND.parse(call)
     if not words.rest:
-        raise UsageError("xl config-update requires a domain argument", usage=True, code=1)
+        lines = usage(COMMAND.name, COMMAND.options).rstrip("\n").split("\n")
+        raise UsageError("xl config-update requires a domain argument", *lines, "", code=1)
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, words.rest[0])
     await call.reply.err(WARNING)

@@ -27,6 +27,7 @@ from hvsim.toolstack.xl import (
     power,
     requests,
     summaries,
+    unbuilt,
     vcpus,
 )
 from hvsim.toolstack.xl.command import Call, Command, Help, UsageError, usage
@@ -34,10 +35,10 @@ from hvsim.toolstack.xl.table import VERBS, find
 
 _MODULES: Final = (
     absent, block, configs, console, create, dmesg, identify, info, listing, memory, network,
-    pausing, pools, power, requests, summaries, vcpus,
+    pausing, pools, power, requests, summaries, unbuilt, vcpus,
 )  # fmt: skip
 COMMANDS: Final = {command.name: command for module in _MODULES for command in module.COMMANDS}
-"""The verbs that are built, by name."""
+"""Every verb of xl, by name."""
 GLOBAL_FLAGS: Final = "vfNtT"
 _NARROW: Final = 20
 """Letters of a verb's name beside its summary."""
@@ -60,8 +61,9 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
     flags = ""
     while words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
         flags += words.pop(0)[1:]
-    if any(letter not in GLOBAL_FLAGS for letter in flags):
-        await reply.err("unknown global option")
+    wrong = [letter for letter in flags if letter not in GLOBAL_FLAGS]
+    if wrong:
+        await reply.err(f"xl: invalid option -- '{wrong[0]}'", "unknown global option")
         return 1
     reply.stamped = "T" in flags
     if not words or words[0] in ("-h", "--help"):
@@ -77,10 +79,7 @@ async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str,
     if dryrun and "N" not in verb.flags:
         await reply.err("command does not implement -N (dryrun) option")
         return 1
-    command = COMMANDS.get(verb.name)
-    if command is None:
-        await reply.err("command not implemented", *absent.instead(verb.name))
-        return 1
+    command = COMMANDS[verb.name]
     libxl_log.begin(flags.count("v"), reply.err)
     call = Call(toolstack, reply, words[1:], cwd, json, "f" in flags, dryrun)
     return await _guarded(command, call)
@@ -93,10 +92,8 @@ async def _help(reply: Reply, words: Sequence[str]) -> int:
     verb = find(words[0])
     if verb is None:
         await reply.out(f'command "{words[0]}" not implemented')
-    elif verb.name in COMMANDS:
-        await reply.text(COMMANDS[verb.name].help())
     else:
-        await reply.text(usage(verb.name))
+        await reply.text(COMMANDS[verb.name].help())
     return 0
 
 
@@ -104,13 +101,13 @@ async def _guarded(command: Command, call: Call) -> int:
     """Run a command; whatever goes wrong becomes text and an exit code."""
     try:
         return await command.run(call)
-    except Help:
-        await call.reply.text(command.help())
+    except Help as wanted:
+        await call.reply.text(command.help(example=wanted.long))
         return 0
     except UsageError as wrong:
         lines = list(wrong.lines)
         if wrong.usage:
-            lines += ["", *usage(command.name, command.options).rstrip("\n").split("\n"), ""]
+            lines += ["", *usage(command.name, command.options).split("\n")[:-1]]
         await call.reply.err(*lines)
         return wrong.code
     except (ToolstackError, ConfigError) as failure:

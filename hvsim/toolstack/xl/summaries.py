@@ -100,6 +100,6 @@ async def _all(call: Call) -> Sequence[tuple[str | None, DomainInfo]]:
 
 UPTIME = Command("uptime", uptime, "s", ("short",), example="xl uptime")
 VM_LIST = Command("vm-list", vm_list, example="xl vm-list")
-CLAIMS = Command("claims", claims, example="xl claims")
+CLAIMS = Command("claims", claims, options="", example="xl claims")
 SHARING = Command("sharing", sharing, example="xl sharing")
 COMMANDS = (UPTIME, VM_LIST, CLAIMS, SHARING)
