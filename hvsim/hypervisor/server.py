@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgpack
 import zmq
 
+from hvsim.hypervisor import boot_text
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -96,10 +97,12 @@ class Server:
         processes = self._config.processes
         names = [spec.get("process") for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""
-        self.machine.say(
-            f"hvsim hypervisor, {self._config.memory_pages} pages, "
-            f"{self._config.cpus} CPUs, lab {self._config.lab}"
-        )
+        compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
+        for line in (
+            *boot_text.machine_lines(self._config, compiler),
+            *boot_text.dom0_lines(self._config),
+        ):
+            self.machine.say(line)
         dom0 = self.machine.create_dom0(self._config.dom0_pages, self._config.dom0_vcpus, str(main))
         for spec in processes:
             self.machine.life.spawn(dom0, spec, spec.get("process") == main)
