@@ -1,6 +1,7 @@
 """Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
 
 import os
+from enum import Enum
 from typing import Final
 
 from hvsim.toolstack import device_model, devids, hotplug, layout, libxl_log, quota_hint, scripts
@@ -241,20 +242,37 @@ def of_backend(domid: int, kind: str, devid: int, path: str | None) -> Device | 
     return Device(domid, kind, devid, int(parts[3]), parts[5] if parts[5] != kind else "")
 
 
-async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
+async def detach(
+    toolstack: Toolstack, store: Store, device: Device, *, force: bool = False
+) -> list[str]:
     """``xl block-detach``; returns what libxl has to say about it.
+
+    Args:
+        force: its domain is not asked.
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
-    said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
+    how = Force.ON if force else Force.OFF
+    failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
+    said = await remove(toolstack, store, device, failed, how)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
     return said
 
 
-async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str) -> list[str]:
-    """The orderly end of a device of a guest that runs; returns what libxl says about it.
+class Force(Enum):
+    """Whether a device is taken from a domain that does not let go of it (libxl__force)."""
+
+    OFF = "no"
+    AUTO = "when it did not within ten seconds"
+    ON = "at once"
+
+
+async def remove(
+    toolstack: Toolstack, store: Store, device: Device, failed: str, force: Force
+) -> list[str]:
+    """The end of a device of a guest that runs; returns what libxl says about it.
 
     Raises: ToolstackError, which ends with *failed*, when the backend does not close in time.
     """
@@ -267,9 +285,17 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
                 "info",
             )
         ]
-    await begin_close(store, device)
+    await begin_close(store, device, frontend_first=force is Force.ON)
     try:
-        await wait_closed(store, device)
+        try:
+            await wait_closed(store, device)
+        except TimeoutError:
+            if force is not Force.AUTO:
+                raise
+            where = "libxl_device.c:1174:device_backend_callback"
+            await libxl_log.debug(where, "Timeout reached, initiating forced remove", device.domid)
+            await begin_close(store, device, frontend_first=True)
+            await wait_closed(store, device)
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(

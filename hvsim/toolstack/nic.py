@@ -134,9 +134,12 @@ async def lookup(store: Store, domid: int, text: str) -> Device:
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
     """``xl network-detach``; returns what libxl has to say about it.
 
-    Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
+    A guest that does not let go of it in time is not asked any more.
+
+    Raises: ToolstackError in xl's words, exit code 1, when the backend does not close even so.
     """
-    said = await devices.remove(toolstack, store, device, "libxl_device_nic_del failed.")
+    failed = "libxl_device_nic_del failed."
+    said = await devices.remove(toolstack, store, device, failed, devices.Force.AUTO)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.nics.pop(device.devid, None)

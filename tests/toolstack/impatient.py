@@ -1,10 +1,11 @@
-"""The toolstack with a guest's time to acknowledge cut short, for tests of what happens then."""
+"""The toolstack with the times cut short that a guest has to do something."""
 
 from hvsim.domain.domain import Domain
-from hvsim.toolstack import daemon
+from hvsim.toolstack import daemon, device
 from hvsim.toolstack.xl import power
 
 
 def main(dom: Domain) -> None:
     power.ACK_TIMEOUT = 0.3  # type: ignore[misc]
+    device.DESTROY_TIMEOUT = 0.3  # type: ignore[misc]
     daemon.main(dom)

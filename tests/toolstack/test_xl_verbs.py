@@ -219,7 +219,7 @@ def test_in_the_foreground_create_follows_its_domain_to_the_end(
     host.wait(lambda: sum("Waiting" in line for line in create.lines) == 2, "the second")
     second = host.xl("domid", "made").out.strip()
     host.wait_node(f"/local/domain/{second}/data/health", "ok")
-    assert create.answer is None
+    assert create.thread.is_alive()
     assert host.xl("shutdown", "made").exit == 0
     create.close()
     assert create.answer is not None
@@ -246,6 +246,39 @@ def test_a_domain_that_nobody_waits_for_stays_when_it_ends(host: LabHost, config
     assert host.xl("shutdown", "-w", "made").exit == 0
     time.sleep(0.2)
     assert "---s--" in host.xl("list", "made").out
+
+
+# -- devices of a guest that does not let go -----------------------------------------------------
+
+
+def test_a_vif_is_taken_from_a_guest_that_does_not_let_go(host: LabHost, guest: int) -> None:
+    """libxl_device_nic_remove is patient once (LIBXL__FORCE_AUTO)."""
+    attached = host.xl("network-attach", "g")
+    answer = host.xl("network-detach", "g", "0")
+    assert (answer.exit, answer.err) == (0, "")
+    with host.store() as store:
+        assert not store.exists(attached.data["backend"])
+        assert not store.exists(f"/libxl/{guest}/device/vif")
+
+
+def test_a_disk_is_not_unless_it_is_to_be(host: LabHost, guest: int, tmp_path: Path) -> None:
+    """libxl_device_disk_safe_remove gives up; ``-f`` is libxl_device_disk_destroy."""
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(1 << 20))
+    attached = host.xl("block-attach", "g", f"{image},raw,xvda,w")
+    host.wait_node(f"{attached.data['backend']}/state", "4")
+    assert host.xl("pause", "g").exit == 0
+    answer = host.xl("block-detach", "g", "xvda")
+    assert answer.exit == 1
+    assert answer.err.endswith(
+        f"unable to remove device with path {attached.data['backend']}\n"
+        f"libxl: error: libxl_device.c:1481:device_addrm_aocomplete: Domain {guest}:Unable to "
+        "remove vbd with id 51712\nlibxl_device_disk_safe_remove failed.\n"
+    )
+    answer = host.xl("block-detach", "-f", "g", "xvda")
+    assert (answer.exit, answer.err) == (0, "")
+    with host.store() as store:
+        assert not store.exists(attached.data["backend"])
 
 
 # -- words ---------------------------------------------------------------------------------------

@@ -97,13 +97,15 @@ async def block_attach(call: Call) -> int:
 
 
 async def block_detach(call: Call) -> int:
-    """xl block-detach domain vdev."""
+    """xl block-detach [-f] domain vdev."""
     words = DETACH.parse(call)
     args = words.rest
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await devices.lookup(store, domid, args[1])
-        await call.reply.err(*await devices.detach(call.toolstack, store, device))
+        force = words.any("f", "force")
+        said = await devices.detach(call.toolstack, store, device, force=force)
+        await call.reply.err(*said)
     return 0
 
 
