@@ -38,8 +38,8 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
         "directory": str(request.get("directory") or "/") if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
-    if request.get("room"):
-        spec["room"] = request["room"]
+    spec |= {key: request[key] for key in ("room", "store_socket") if key in request}
+    spec["files"] = [*spec.get("files", ()), *request.get("files", ())]
     before = toolstack.hypervisor.ledger_seq()
     try:
         toolstack.hypervisor.spawn(domid, spec)

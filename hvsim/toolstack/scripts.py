@@ -9,6 +9,7 @@ Source: tools/libs/light/libxl_linux.c, libxl_device.c; docs/misc/block-scripts.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -16,6 +17,7 @@ import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,9 +25,10 @@ import anyio
 import msgpack
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import execute
+from hvsim.toolstack import execute, store_relay
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import write
+from hvsim.xenstore.client import open_socket
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
@@ -154,23 +157,28 @@ async def _run(toolstack: Toolstack, script: Script, domid: int, device: Device)
             "domain": str(domid),
             "argv": [script.path, script.action, *script.words],
             "stdio": f"{folder}/s",
+            # The domain sees its own files, and this one.
+            "files": [[script.path, "r"]] if domid else [],
             # No device node is of use to a script, and it starts many programs.
             "env": {**script.environment, "LD_PRELOAD": ""},
         }
-        if domid == 0:
-            request["room"] = _room(toolstack, device)
-        pid = int((await execute.execute(toolstack, request))["pid"])
-        try:
-            with anyio.fail_after(TIMEOUT):
-                return pid, await _see_through(listener, nothing.fileno(), output.fileno())
-        except TimeoutError:
-            raise ToolstackError(
-                libxl(
-                    f"libxl_aoutils.c:539:async_exec_timeout: killing execution of "
-                    f"{script.command} because of timeout"
-                ),
-                *failed(script.command, pid, 9, ""),
-            ) from None
+        async with contextlib.AsyncExitStack() as stack:
+            if domid == 0:
+                request |= {"room": _room(toolstack, device), "store_socket": f"{folder}/x"}
+                connect = partial(open_socket, str(toolstack.store_path), "SCRIPT", toolstack.lab)
+                await stack.enter_async_context(store_relay.door(f"{folder}/x", connect))
+            pid = int((await execute.execute(toolstack, request))["pid"])
+            try:
+                with anyio.fail_after(TIMEOUT):
+                    return pid, await _see_through(listener, nothing.fileno(), output.fileno())
+            except TimeoutError:
+                raise ToolstackError(
+                    libxl(
+                        f"libxl_aoutils.c:539:async_exec_timeout: killing execution of "
+                        f"{script.command} because of timeout"
+                    ),
+                    *failed(script.command, pid, 9, ""),
+                ) from None
 
 
 async def _see_through(listener: socket.socket, nothing: int, output: int) -> int:

@@ -281,6 +281,20 @@ def test_a_disk_is_not_unless_it_is_to_be(host: LabHost, guest: int, tmp_path: P
         assert not store.exists(attached.data["backend"])
 
 
+def test_a_script_that_does_not_end_is_ended(host: LabHost, guest: int, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    script.chmod(0o755)
+    answer = host.xl("network-attach", "g", f"script={script}")
+    assert answer.exit == 1
+    assert answer.err.startswith(
+        "libxl: error: libxl_aoutils.c:539:async_exec_timeout: killing execution of "
+        f"{script} online because of timeout\n"
+    )
+    pid = (tmp_path / "pid").read_text().strip()
+    host.wait(lambda: not Path(f"/proc/{pid}").exists(), "the script to be killed")
+
+
 # -- words ---------------------------------------------------------------------------------------
 
 

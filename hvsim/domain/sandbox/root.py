@@ -25,8 +25,10 @@ SYSTEM: Final = (
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for (environ(7))."""
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
-FRESH: Final = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/root")
+FRESH: Final = ("/tmp", "/var/tmp", "/var/log/xen", "/run", "/run/lock", "/dev/shm", "/root")
 """Directories that are empty at first and may be written to."""
+LINKS: Final = {"/var/run": "/run", "/var/lock": "/run/lock"}
+"""Symbolic links, as every distribution has them."""
 WRITABLE: Final = (*FRESH, "/dev", "/proc")
 """Where a program may do what the modes allow."""
 STORE_SOCKET: Final = "/run/xenstored/socket"
@@ -78,6 +80,8 @@ def enter(
         target.mkdir(parents=True, exist_ok=True)
         if path == "/tmp":
             mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, TMP_SIZE + ",mode=1777")
+    for path, goal in LINKS.items():
+        os.symlink(goal, base / path.lstrip("/"))
     # After those: an image may well lie in /tmp.
     for path in sorted({*map(os.path.abspath, readable), *map(os.path.abspath, files)}):
         if not _covered(path, SYSTEM) and os.path.exists(path):
