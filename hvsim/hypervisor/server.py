@@ -30,6 +30,7 @@ from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.kernel import (
     EventFd,
+    OpenFile,
     SharedMemory,
     cpu_time,
     descendants,
@@ -206,6 +207,10 @@ class Server:
     def make_doorbell(self) -> EventFd:
         """An eventfd."""
         return EventFd()
+
+    def open_file(self, path: str, writable: bool) -> OpenFile:
+        """Whatever dom0 may open."""
+        return OpenFile(path, writable)
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""

@@ -16,9 +16,11 @@ from hvsim.xenstore.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
+_NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
-DRIVER_PROGRAM: Final = "domains.storage:main"
+DRIVER_PROGRAM: Final = "domains.driver:main"
+"""A driver domain's that names none: it serves disks and interfaces."""
 
 _STORE_DOMID: Final = 0
 _CONSOLE_DOMID: Final = 0
@@ -123,7 +125,7 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         extra = outside(toolstack, guest.domid, request)
     if guest.nics:
         args["net"] = guest_network.stack(guest)
-    if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
+    if guest.nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
         extra["net"] = True
     return {
         "name": guest.name,

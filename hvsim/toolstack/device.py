@@ -4,7 +4,16 @@ import os
 from enum import Enum
 from typing import Final
 
-from hvsim.toolstack import device_model, devids, hotplug, layout, libxl_log, quota_hint, scripts
+from hvsim.toolstack import (
+    device_model,
+    devids,
+    hotplug,
+    layout,
+    lending,
+    libxl_log,
+    quota_hint,
+    scripts,
+)
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -120,6 +129,7 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     """
     device = disk.device
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
+    lending.lend(toolstack, device, disk.vbd)
     await store.commit(layout.add_vbd(device, disk.vbd), what)
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either

@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from hvsim.drivers.block.hotplug import HotplugError, prepare
-from hvsim.toolstack import libxl_log, scripts
+from hvsim.toolstack import lending, libxl_log, scripts
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import (
@@ -63,6 +63,10 @@ async def remove(toolstack: Toolstack, device: Device) -> None:
     """
     script = await _known(toolstack, device)
     if not needed(device):
+        guest = toolstack.guest(device.domid)
+        attached = None if guest is None else guest.attached(device)
+        if attached is not None:
+            lending.take_back(toolstack, device, attached.half)
         if _theirs(script, device):
             await scripts.run_for_driver(toolstack, script, device)
         return

@@ -29,7 +29,7 @@ from hvsim.domain.ring import BackRing, RingBroken
 from hvsim.domain.xenbus.device import DeviceError
 from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
 from hvsim.drivers.block.engine import Engine, EngineStatistics
-from hvsim.drivers.block.image import ForgetfulImage, Image
+from hvsim.drivers.block.image import Medium
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import (
     MAX_INDIRECT_SEGMENTS,
@@ -38,6 +38,7 @@ from hvsim.drivers.block.protocol import (
     RESPONSE_BYTES,
     sabotages,
 )
+from hvsim.drivers.block.sources import open_medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ class BlockBack:
     """
 
     def __init__(self, dom: Domain) -> None:
-        self.image: Image | None = None
+        self.image: Medium | None = None
         self._dom = dom
         self._device: BackendDevice | None = None
         self._attachment: Attachment | None = None
@@ -209,17 +210,12 @@ class BlockBack:
         readonly = not mode.startswith("w")
         self._is_cdrom = device.read_otherend("device-type") == "cdrom"
         try:
-            image = (ForgetfulImage if self._forgetful else Image)(path, readonly)
+            self.image = open_medium(self._dom, path, number, readonly, forgetful=self._forgetful)
         except OSError as failed:
             raise DeviceError(
-                failed.errno or errno.EIO, f"creating vbd structure: {path}: {failed.strerror}"
+                failed.errno or errno.EIO,
+                f"creating vbd structure: {path} {failed.strerror or failed}",
             ) from failed
-        if image.device != number:
-            image.close()
-            raise DeviceError(
-                errno.ENODEV, f"creating vbd structure: {path} is not on device {wanted}"
-            )
-        self.image = image
         self._connect_if_ready()
 
     # -- the ring --------------------------------------------------------------------------

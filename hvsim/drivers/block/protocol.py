@@ -6,6 +6,7 @@ blkback as recorded on a real host.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ class Features:
     max_indirect_segments: int = 0
 
 
+XENVBD_MAJOR: Final = 202
 _XVD = re.compile(r"(?:/dev/)?xvd([a-z]+)([1-9][0-9]{0,2})?")
 
 
@@ -133,10 +135,17 @@ def vdev_number(vdev: str | int) -> int:
     disk -= 1
     partition = int(match[2] or 0)
     if disk < 16 and partition < 16:
-        return 202 << 8 | disk << 4 | partition
+        return XENVBD_MAJOR << 8 | disk << 4 | partition
     if disk >= 1 << 20 or partition >= 256:
         raise ValueError(f"{vdev!r} is beyond the last virtual disk")
     return 1 << 28 | disk << 8 | partition
+
+
+def device_number(vdev: int) -> int:
+    """Linux' device number of a virtual device in the domain that has it: 202:16 for xvdb."""
+    if vdev >> 28:
+        return os.makedev(XENVBD_MAJOR, vdev & 0xFFFFFFF)
+    return os.makedev(vdev >> 8, vdev & 0xFF)
 
 
 def op_name(operation: int) -> str:

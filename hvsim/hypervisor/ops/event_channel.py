@@ -25,14 +25,14 @@ from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
 from hvsim.hypervisor.domains import ALIVE, Domain
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Held
 
 _OP: Final = HYPERVISOR_event_channel_op
 PORTS_PER_FETCH: Final = 126
 """Two descriptors each, and a message carries 253."""
 
 
-def _bells(port: Port) -> list[Memory | Doorbell]:
+def _bells(port: Port) -> list[Held]:
     tx = port.given_tx
     return [port.rx] if tx is None else [port.rx, tx]
 
@@ -134,7 +134,7 @@ def fetch(machine: Machine, caller: Process) -> Result:
     """() -> [[port, status], ...], with [rx, tx] for each; call again while the upcall rings."""
     caller.upcall.drain()
     rows: list[list[int]] = []
-    bells: list[Memory | Doorbell] = []
+    bells: list[Held] = []
     for port in caller.domain.events.of_process(caller.token):
         if port.delivered or port.tx is None:
             continue

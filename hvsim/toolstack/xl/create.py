@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hvsim.toolstack import monitor
+from hvsim.toolstack import builder, monitor
 from hvsim.toolstack.context import CreateRequest
 from hvsim.toolstack.create import config_of, create_parsed
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -37,7 +37,12 @@ async def run(call: Call) -> int:
     if "d" in words:
         await call.reply.err(to_json(understood(config)))
     if config.driver_domain:
-        request = replace(request, profile="driver", files=call.toolstack.defaults.files)
+        request = replace(
+            request,
+            profile="driver",
+            files=call.toolstack.defaults.files,
+            program=config.program or builder.DRIVER_PROGRAM,
+        )
     # A console is to be there before the first word is written to it.
     attach = "c" in words
     guest = await create_parsed(call.toolstack, request, config)
