@@ -106,7 +106,7 @@ def test_a_disk_that_hotplug_cannot_find_waits_for_its_number(
     host.wait_node(f"{back}/hotplug-status", "error")
     with host.store() as store:
         assert store.read(f"{back}/state") == "2"
-        assert "cannot be opened" in store.read(f"{back}/hotplug-error")
+        assert "does not exist in domain" in store.read(f"{back}/hotplug-error")
         store.write(f"{back}/physical-device", "ca:10")
     host.wait_node(f"{back}/state", "4")
     host.wait_node(f"/local/domain/{domid}/device/vbd/51712/state", "4")

@@ -8,6 +8,7 @@ on (or is), so that blkback can see that it opens what hotplug looked at.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -109,9 +110,8 @@ def prepare_inside(dom: Domain, params: str, mode: str) -> Attached:
         try:
             real, fd = path, borrow(dom, path, readonly)
         except OSError:
-            raise HotplugError(
-                f"{path} cannot be opened in domain {dom.domid} ({hidden.strerror})."
-            ) from hidden
+            what = "does not exist" if hidden.errno == errno.ENOENT else "cannot be opened"
+            raise HotplugError(f"{path} {what} in domain {dom.domid} ({hidden.strerror}).") from None
     try:
         return _attached(real, _number(real, os.fstat(fd)))
     finally:
