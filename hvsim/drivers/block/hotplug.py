@@ -111,7 +111,8 @@ def prepare_inside(dom: Domain, params: str, mode: str) -> Attached:
             real, fd = path, borrow(dom, path, readonly)
         except OSError:
             what = "does not exist" if hidden.errno == errno.ENOENT else "cannot be opened"
-            raise HotplugError(f"{path} {what} in domain {dom.domid} ({hidden.strerror}).") from None
+            where = f"in domain {dom.domid}"
+            raise HotplugError(f"{path} {what} {where} ({hidden.strerror}).") from None
     try:
         return _attached(real, _number(real, os.fstat(fd)))
     finally:
