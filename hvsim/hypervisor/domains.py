@@ -9,7 +9,7 @@ from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.host import Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
 
 MAX_DOMAINS: Final = 1024
@@ -94,6 +94,8 @@ class Domain:
     cpu_time: int = 0
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
+    lent: dict[tuple[str, bool], File] = field(default_factory=dict)
+    """Files that dom0 lends it, by path and whether it may write to them."""
     killers: list[int] = field(default_factory=list)
     """Tokens of the processes whose destroydomain waits for its end."""
 

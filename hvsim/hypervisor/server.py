@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import zmq
 
+from hvsim.hypervisor import boot_text
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -28,6 +29,7 @@ from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.kernel import (
     EventFd,
+    OpenFile,
     SharedMemory,
     cpu_time,
     descendants,
@@ -104,10 +106,12 @@ class Server:
         processes = self._config.processes
         names = [spec.get("process") for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""
-        self.machine.say(
-            f"hvsim hypervisor, {self._config.memory_pages} pages, "
-            f"{self._config.cpus} CPUs, lab {self._config.lab}"
-        )
+        compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
+        for line in (
+            *boot_text.machine_lines(self._config, compiler),
+            *boot_text.dom0_lines(self._config),
+        ):
+            self.machine.say(line)
         dom0 = self.machine.create_dom0(self._config.dom0_pages, self._config.dom0_vcpus, str(main))
         for spec in processes:
             self.machine.life.spawn(dom0, spec, spec.get("process") == main)
@@ -213,6 +217,10 @@ class Server:
     def make_doorbell(self) -> EventFd:
         """An eventfd."""
         return EventFd()
+
+    def open_file(self, path: str, writable: bool) -> OpenFile:
+        """Whatever dom0 may open."""
+        return OpenFile(path, writable)
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""

@@ -8,6 +8,7 @@
 Source: xen-vbd-interface(7), and what the installed libxl makes of each (xvda0 and d0 are none).
 """
 
+import os
 import re
 from typing import Final
 
@@ -72,6 +73,13 @@ def name(number: int) -> str:
         disk, digit = divmod(disk - 1, 26)
         letters = chr(ord("a") + digit) + letters
     return f"xvd{letters}{partition or ''}"
+
+
+def device_number(number: int) -> int:
+    """Linux' device number of a virtual disk in the domain that has it: 202:16 for xvdb."""
+    if number & _EXTENDED:
+        return os.makedev(_XVD_MAJOR, number & (_EXTENDED - 1))
+    return os.makedev(number >> 8, number & 0xFF)
 
 
 def _xvd(disk: int, partition: int) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import nic
+from hvsim.toolstack import guest_network
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -15,9 +15,11 @@ from hvsim.xenstore.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
+_NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
-DRIVER_PROGRAM: Final = "domains.storage:main"
+DRIVER_PROGRAM: Final = "domains.driver:main"
+"""A driver domain's that names none: it serves disks and interfaces."""
 
 _STORE_DOMID: Final = 0
 _CONSOLE_DOMID: Final = 0
@@ -92,8 +94,8 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
     if "exec" in args:
         extra = outside(toolstack, guest.domid, request)
     if guest.nics:
-        args["net"] = nic.stack(guest)
-    if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
+        args["net"] = guest_network.stack(guest)
+    if guest.nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
         extra["net"] = True
     return {
         "name": guest.name,

@@ -18,6 +18,7 @@ from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.images import Images
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.monitor import Monitor
 from hvsim.toolstack.store import PATIENCE, Store, open_store
 
 PAGES_PER_MIB: Final = 256
@@ -123,6 +124,8 @@ class Guest:
         handled: its shutdown was acted upon, or it is being destroyed.
         started: set when its first process runs, or could not be made; then *failure* says why.
         actions: on_* of the config, which a stopping lab overrides.
+        monitored: somebody acts upon its end (``xl create -e``: nobody).
+        monitor: who wants to hear what is done then.
     """
 
     domid: int
@@ -138,11 +141,19 @@ class Guest:
     handled: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     failure: str = ""
+    monitored: bool = True
+    monitor: Monitor | None = None
 
     @property
     def devices(self) -> list[Disk | Nic]:
         """All that other domains serve it."""
         return [*self.disks.values(), *self.nics.values()]
+
+    def attached(self, device: Device) -> Disk | Nic | None:
+        """What this toolstack attached there."""
+        known = self.nics if device.kind == "vif" else self.disks
+        found = known.get(device.devid)
+        return found if found is not None and found.device == device else None
 
     @property
     def driver(self) -> bool:
@@ -183,6 +194,7 @@ class Toolstack:
         self.tasks: TaskGroup
         self.look: Callable[[], None] = _look_at_nothing
         self._transactions: Final = anyio.Lock()
+        self._script_locks: Final[dict[int, anyio.Lock]] = {}
 
     @asynccontextmanager
     async def store(self, label: str = "XL") -> AsyncIterator[Store]:
@@ -196,6 +208,13 @@ class Toolstack:
             self.store_path, label, self.lab, self._transactions, self._patience
         ) as store:
             yield store
+
+    def script_lock(self, domid: int) -> anyio.Lock:
+        """Held while a hotplug script runs in a driver domain."""
+        for gone in self._script_locks.keys() - self.guests.keys():
+            if not self._script_locks[gone].locked():
+                del self._script_locks[gone]
+        return self._script_locks.setdefault(domid, anyio.Lock())
 
     def guest(self, domid: int) -> Guest | None:
         """The record of a domain, None for dom0 and for one that is not ours."""

@@ -7,6 +7,7 @@ could not be made leaves nothing behind but its number, which is not used again 
 import contextlib
 import time
 import uuid as uuids
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,16 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import builder, device, device_model, layout, nic, refusals, starting
+from hvsim.toolstack import (
+    builder,
+    device,
+    device_model,
+    layout,
+    libxl_log,
+    nic,
+    refusals,
+    starting,
+)
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -36,13 +46,23 @@ CONSOLE_TIMEOUT: Final = 10.0
 """Seconds that xenconsoled has to serve a new console."""
 
 
+def understood(request: CreateRequest) -> DomainConfig:
+    """What a request's config means, whether it can be had here or not.  Raises: ConfigError."""
+    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
+    return parse_config(request.config, request.config_path, request.overrides, program=program)
+
+
 def config_of(request: CreateRequest) -> DomainConfig:
     """The config of a request.  Raises: ConfigError, ToolstackError in xl's words."""
-    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
-    config = parse_config(request.config, request.config_path, request.overrides, program=program)
+    config = understood(request)
+    check(config)
+    return config
+
+
+def check(config: DomainConfig) -> None:
+    """Refuse what cannot be had here.  Raises: ToolstackError in xl's words."""
     for refusal in refusals.before_domain(config):
         raise refusal.error()
-    return config
 
 
 async def create(
@@ -77,6 +97,28 @@ async def create_parsed(
     wait: bool = True,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
+    begun, waits = "libxl_create.c:2081:do_domain_create", "libxl_create.c:2120:do_domain_create"
+    async with libxl_log.operation(begun, waits):
+        guest = await _create(toolstack, request, config, uuid, hasty)
+    if request.paused:
+        guest.started.set()
+    elif not hasty:
+        await _unpause(toolstack, guest)
+    toolstack.notice()
+    if wait:
+        async with _undone_if_it_fails(toolstack, guest):
+            await starting.settle(toolstack, guest)
+    return guest
+
+
+async def _create(
+    toolstack: Toolstack,
+    request: CreateRequest,
+    config: DomainConfig,
+    uuid: str | None,
+    hasty: bool,
+) -> Guest:
+    """A domain that is complete, and does not run yet unless *hasty*."""
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
@@ -87,12 +129,29 @@ async def create_parsed(
             libxl("libxl_create.c:1296:initiate_domain_create: cannot make domain: -3"),
             code=3,
         ) from None
+    await libxl_log.detail("libxl_create.c:662:libxl__domain_make", "passthrough: disabled")
     guest = Guest(domid, config.name, uuid, request, config)
+    async with _undone_if_it_fails(toolstack, guest), toolstack.store() as store:
+        await _make(toolstack, store, guest, hasty)
+    return guest
+
+
+async def _unpause(toolstack: Toolstack, guest: Guest) -> None:
+    domid = guest.domid
+    begun, waits = "libxl_domain.c:704:libxl_domain_unpause", "libxl_domain.c:712"
+    async with (
+        _undone_if_it_fails(toolstack, guest),
+        libxl_log.operation(begun, f"{waits}:libxl_domain_unpause", domid),
+    ):
+        _let_run(toolstack, guest)
+
+
+@contextlib.asynccontextmanager
+async def _undone_if_it_fails(toolstack: Toolstack, guest: Guest) -> AsyncIterator[None]:
+    """Nothing is left of a domain when the block fails; the failure is told in libxl's words."""
+    domid = guest.domid
     try:
-        async with toolstack.store() as store:
-            await _make(toolstack, store, guest, hasty)
-        if wait:
-            await starting.settle(toolstack, guest)
+        yield
     except BaseException as failure:
         with anyio.CancelScope(shield=True):
             await _undo(toolstack, guest)
@@ -104,12 +163,10 @@ async def create_parsed(
             line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:{failure}")
             raise ToolstackError(line, *absent(domid), code=3) from failure
         raise
-    toolstack.notice()
-    return guest
 
 
 async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -> None:
-    domid, config, request = guest.domid, guest.config, guest.request
+    domid = guest.domid
     await _check_name(toolstack, store, guest)
     toolstack.guests[domid] = guest
     skeleton = layout.domain_skeleton(domid, guest.uuid, guest.name, guest.driver)
@@ -118,10 +175,12 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.batch([dm_version])
     disks = await _plan_disks(toolstack, store, guest)
     await _plan_nics(toolstack, store, guest)
-    for refusal in (refusals.kernel(config), *refusals.device_numbers(config)):
+    await _say_what_is_built(guest)
+    for refusal in (refusals.kernel(guest.config), *refusals.device_numbers(guest.config)):
         if refusal is not None:
             raise refusal.error(domid)
     wires = builder.build(toolstack, guest)
+    await _say_what_was_built(guest, wires)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
@@ -153,15 +212,40 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             ) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
-    if request.paused:
-        guest.started.set()
-    elif not hasty:
-        _let_run(toolstack, guest)
 
 
 def _let_run(toolstack: Toolstack, guest: Guest) -> None:
     toolstack.hypervisor.unpause(guest.domid)
     toolstack.tasks.start_soon(starting.follow, toolstack, guest)
+
+
+async def _say_what_is_built(guest: Guest) -> None:
+    config, domid = guest.config, guest.domid
+    await libxl_log.debug("libxl_create.c:1342:initiate_domain_create", "running bootloader", domid)
+    await libxl_log.debug(
+        "libxl_bootloader.c:417:libxl__bootloader_run",
+        "no bootloader configured, using user supplied kernel",
+        domid,
+    )
+    await libxl_log.unregistered(guest)
+    await libxl_log.builder(f'xc_dom_allocate: cmdline="{config.cmdline}", features=""')
+    kernel = config.kernel or builder.program_of(config, guest.request)
+    await libxl_log.debug("libxl_dom.c:633:libxl__build_pv", f"pv kernel mapped 0 path {kernel}")
+    await libxl_log.builder(f'xc_dom_kernel_file: filename="{kernel}"')
+    if config.ramdisk is not None:
+        await libxl_log.builder(f'xc_dom_module_file: filename="{config.ramdisk}"')
+    pages = config.memory * PAGES_PER_MIB
+    await libxl_log.builder(
+        f"xc_dom_mem_init: mem {config.memory} MB, pages {pages:#x} pages, 4k each"
+    )
+
+
+async def _say_what_was_built(guest: Guest, wires: Wires) -> None:
+    for ref, gfn in ((0, wires.console_gfn), (1, wires.store_gfn)):
+        await libxl_log.builder(
+            f"xc_dom_set_gnttab_entry: d{guest.domid} gnt[{ref}] -> d0 {gfn:#x}"
+        )
+    await libxl_log.builder("xc_dom_release: called")
 
 
 async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
@@ -240,8 +324,13 @@ async def _add_console(store: Store, guest: Guest, wires: Wires, *, wait: bool) 
     if not wait:
         return
     tty = f"{console.frontend}/tty"
+    log = libxl_log.WatchLog(tty)
     try:
+        await log.register()
         await store.wait_for(tty, bool, CONSOLE_TIMEOUT)
+        await log.event()
+        await log.deregister()
+        await libxl_log.unregistered(log)
     except TimeoutError:
         raise ToolstackError(
             f"xl: {tty} was not written within {CONSOLE_TIMEOUT:g} s: is xenconsoled running? "

@@ -12,7 +12,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import device_model, hotplug
+from hvsim.toolstack import device_model, hotplug, libxl_log
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, absent
 from hvsim.toolstack.layout import Device, domain_path, libxl_path
@@ -106,8 +106,11 @@ async def _closed(store: Store, device: Device) -> None:
 
 
 async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
-    if hotplug.needed(device):
-        await hotplug.remove(toolstack, device)
+    if device.backend_kind != devices.QDISK:
+        try:
+            await hotplug.remove(toolstack, device)
+        except ToolstackError as failure:  # said, and the device goes all the same
+            await libxl_log.error(*failure.lines)
     await devices.forget(store, device)
 
 

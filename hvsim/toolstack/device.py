@@ -1,10 +1,20 @@
 """Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
 
+from enum import Enum
 from typing import Final
 
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
-from hvsim.toolstack import device_model, hotplug, layout, quota_hint, refusals
+from hvsim.toolstack import (
+    device_model,
+    hotplug,
+    layout,
+    lending,
+    libxl_log,
+    quota_hint,
+    refusals,
+    scripts,
+)
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -44,6 +54,7 @@ async def plan(
         if found is None or toolstack.hypervisor.info(found) is None:
             raise ToolstackError()  # libxl has no words of its own for it
         backend = found
+    await log_choice(disk, backend, backendtype or "phy", "unknown")
     target = toolstack.resolve(disk.target, request)
     if backend == 0 and (refusal := refusals.missing(disk, target)) is not None:
         raise refusal.error(domid)
@@ -57,12 +68,27 @@ async def plan(
         cdrom=disk.cdrom,
         discard=disk.discard is not False,
         shared=disk.shared or path in toolstack.defaults.shared,
-        script=disk.script or layout.BLOCK_SCRIPT,
+        script=scripts.absolute(disk.script) if disk.script else layout.BLOCK_SCRIPT,
+        named=disk.script is not None,
         backendtype=backendtype or "phy",
         format=disk.format,
     )
     kind = QDISK if backendtype == QDISK else ""
     return Disk(Device(domid, "vbd", number, backend, kind), vbd)
+
+
+async def log_choice(disk: DiskConfig, backend: int, kind: str, asked: str) -> None:
+    """What is to serve a disk."""
+    where, start = "libxl__device_disk_set_backend", f"Disk vdev={disk.vdev}"
+    await libxl_log.debug(
+        f"libxl_device.c:433:{where}", f"{start} spec.backend={asked} specification=xen"
+    )
+    if backend:
+        await libxl_log.debug(
+            "libxl_device.c:330:disk_try_backend",
+            f"{start}, is using a storage driver domain, skipping physical device check",
+        )
+    await libxl_log.debug(f"libxl_device.c:470:{where}", f"{start}, using backend {kind}")
 
 
 async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
@@ -87,11 +113,12 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
 async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     device = disk.device
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
+    lending.lend(toolstack, device, disk.vbd)
     await store.commit(layout.add_vbd(device, disk.vbd), what)
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
     try:
-        await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
+        await wait_state(store, device, (INIT_WAIT,), INIT_TIMEOUT)
     except TimeoutError:
         raise ToolstackError(
             libxl(
@@ -100,8 +127,46 @@ async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
             ),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
+    await libxl_log.unregistered(device)
     if hotplug.needed(device):
-        await hotplug.add(toolstack, device)
+        await hotplug.add(toolstack, device, disk.vbd)
+    else:
+        await hotplug.elsewhere(toolstack, device, disk.vbd)
+
+
+async def wait_state(
+    store: Store, device: Device, wanted: tuple[str | None, ...], timeout: float
+) -> None:
+    """Wait until the backend is in one of the *wanted* states; None: its directory has gone.
+
+    Raises: TimeoutError.
+    """
+    path = f"{device.backend}/state"
+    log = libxl_log.WatchLog(path)
+    number = next(state for state in wanted if state is not None)
+    last: list[str] = []
+
+    def reached(state: str | None) -> bool:
+        last.append(state or "0")
+        return state in wanted
+
+    await log.register()
+    await store.wait_for(path, reached, timeout)
+    for state in last:
+        await log.event()
+        here = state in wanted or (state == "0" and None in wanted)
+        what = "ok" if here else f"still waiting state {state}"
+        place = 1051 if here else 1054
+        await libxl_log.debug(
+            f"libxl_event.c:{place}:devstate_callback",
+            f"backend {path} wanted state {number} {what}",
+        )
+    await log.deregister()
+    await libxl_log.debug(
+        "libxl_device.c:1168:device_backend_callback",
+        "calling device_backend_cleanup",
+        device.domid,
+    )
 
 
 async def attach(
@@ -171,12 +236,19 @@ def of_backend(domid: int, kind: str, devid: int, path: str | None) -> Device | 
     return Device(domid, kind, devid, number, parts[5] if parts[5] != kind else "")
 
 
-async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
+async def detach(
+    toolstack: Toolstack, store: Store, device: Device, *, force: bool = False
+) -> list[str]:
     """``xl block-detach``; returns what libxl has to say about it.
+
+    Args:
+        force: its domain is not asked.
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
-    said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
+    how = Force.ON if force else Force.OFF
+    failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
+    said = await remove(toolstack, store, device, failed, how)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
@@ -184,8 +256,18 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
     return said
 
 
-async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str) -> list[str]:
-    """The orderly end of a device of a guest that runs; returns what libxl says about it.
+class Force(Enum):
+    """Whether a device is taken from a domain that does not let go of it (libxl__force)."""
+
+    OFF = "no"
+    AUTO = "when it did not within ten seconds"
+    ON = "at once"
+
+
+async def remove(
+    toolstack: Toolstack, store: Store, device: Device, failed: str, force: Force
+) -> list[str]:
+    """The end of a device of a guest that runs; returns what libxl says about it.
 
     Raises: ToolstackError, which ends with *failed*, when the backend does not close in time.
     """
@@ -198,9 +280,17 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
                 "info",
             )
         ]
-    await begin_close(store, device)
+    await begin_close(store, device, frontend_first=force is Force.ON)
     try:
-        await wait_closed(store, device)
+        try:
+            await wait_closed(store, device)
+        except TimeoutError:
+            if force is not Force.AUTO:
+                raise
+            where = "libxl_device.c:1174:device_backend_callback"
+            await libxl_log.debug(where, "Timeout reached, initiating forced remove", device.domid)
+            await begin_close(store, device, frontend_first=True)
+            await wait_closed(store, device)
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
@@ -214,8 +304,11 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
             ),
             failed,
         ) from None
-    if hotplug.needed(device):
-        await hotplug.remove(toolstack, device)
+    try:
+        if device.backend_kind != QDISK:
+            await hotplug.remove(toolstack, device)
+    except ToolstackError as error:
+        raise ToolstackError(*error.lines, failed) from None
     await forget(store, device)
     return []
 
@@ -236,9 +329,7 @@ async def begin_close(store: Store, device: Device, *, frontend_first: bool = Fa
 
 async def wait_closed(store: Store, device: Device) -> None:
     """Wait for the backend to be Closed, or gone.  Raises: TimeoutError after 10 s."""
-    await store.wait_for(
-        f"{device.backend}/state", lambda state: state in (None, CLOSED), DESTROY_TIMEOUT
-    )
+    await wait_state(store, device, (CLOSED, None), DESTROY_TIMEOUT)
 
 
 async def forget(store: Store, device: Device) -> None:

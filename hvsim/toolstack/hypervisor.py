@@ -11,6 +11,7 @@ from hvsim.abi import domctl, errno
 from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault,
     HVSIM_DOMCTL_gnttab_seed,
+    HVSIM_DOMCTL_lend,
     HVSIM_DOMCTL_load,
     HVSIM_DOMCTL_peek,
     HVSIM_DOMCTL_populate,
@@ -133,6 +134,10 @@ class Hypervisor:
         """What runs in it from its first unpause on."""
         self._domctl(HVSIM_DOMCTL_load, domid, dict(spec))
 
+    def max_mem(self, domid: int, pages: int) -> None:
+        """What it may have at most."""
+        self._domctl(domctl.XEN_DOMCTL_max_mem, domid, pages)
+
     def pause(self, domid: int) -> None:
         """Stop it; counted."""
         self._domctl(domctl.XEN_DOMCTL_pausedomain, domid)
@@ -201,6 +206,10 @@ class Hypervisor:
     def spawn(self, domid: int, spec: dict[str, Any]) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""
         self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
+
+    def lend(self, domid: int, path: str, mode: str) -> None:
+        """A file of the machine for a domain, to read ("r") or also to write ("w"); "": no more."""
+        self._domctl(HVSIM_DOMCTL_lend, domid, path, mode)
 
     def note(self, kind: str, domid: int, text: str) -> None:
         """A line for the ledger and the console; *kind* is e.g. ``store.lost``."""

@@ -174,6 +174,11 @@ class Device:
         return f"{domain_path(self.backend_domid)}/backend/{kind}/{self.domid}/{self.devid}"
 
     @property
+    def relative_backend(self) -> str:
+        """The same as the serving domain itself calls it."""
+        return self.backend.removeprefix(f"{domain_path(self.backend_domid)}/")
+
+    @property
     def libxl(self) -> str:
         """libxl's own copy, which no guest can touch."""
         return f"{libxl_path(self.domid)}/device/{self.kind}/{self.devid}"
@@ -198,6 +203,7 @@ class Vbd:
         vdev: its name in the guest.
         shared: whether others may have the image as well.
         backendtype: "phy", or "qdisk", which has no hotplug script.
+        named: the config names the script, so that the program itself is run.
     """
 
     params: str
@@ -209,6 +215,7 @@ class Vbd:
     discard: bool = True
     backendtype: str = "phy"
     format: str = "raw"
+    named: bool = False
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""
@@ -236,6 +243,7 @@ class Vif:
 
     Attributes:
         rate: bytes in an interval, and the interval in microseconds.
+        named: the config names the script, so that the program itself is run.
     """
 
     mac: str
@@ -246,6 +254,7 @@ class Vif:
     gatewaydev: str | None = None
     rate: tuple[int, int] | None = None
     mtu: int = DEFAULT_MTU
+    named: bool = False
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""
@@ -259,6 +268,7 @@ class Vif:
             ("ip", self.ip),
             ("gatewaydev", self.gatewaydev),
             ("rate", None if self.rate is None else f"{self.rate[0]},{self.rate[1]}"),
+            ("mtu", None if self.mtu == DEFAULT_MTU else str(self.mtu)),
             ("bridge", self.bridge),
             ("handle", str(device.devid)),
             ("type", "vif"),
@@ -301,7 +311,7 @@ def add_vif(device: Device, vif: Vif) -> list[Request]:
         ("trusted", "1"),
     ):
         batch += write(f"{device.frontend}/{key}", value, perms)
-    batch += write(f"{device.frontend}/mtu", vif.mtu, readable_by(device.domid))
+    batch += write(f"{device.frontend}/mtu", vif.mtu, device.back_perms)
     nodes = vif.backend_nodes(device)
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
@@ -353,13 +363,9 @@ def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list
     batch = [requests.rm(old.backend), *_backend(new, nodes)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
-    batch += [
-        # The mtu of an interface is the toolstack's word, which the guest may only read.
-        requests.set_perms(
-            f"{new.frontend}/{key}", readable_by(new.domid) if key == "mtu" else perms
-        )
-        for key in keys
-    ]
+    batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys if key != "mtu"]
+    if isinstance(half, Vif):  # the backend's word: it went with the domain that owned it
+        batch += write(f"{new.frontend}/mtu", half.mtu, new.back_perms)
     batch += write(f"{new.frontend}/backend-id", new.backend_domid)
     batch += write(f"{new.frontend}/state", 1)
     # Last, so that whoever is told of it finds the rest in place.

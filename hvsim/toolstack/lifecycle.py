@@ -4,6 +4,7 @@ One watch on @releaseDomain tells that some domain stopped or is gone; which one
 looking at all of them.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -26,6 +27,7 @@ from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
+from hvsim.toolstack.monitor import OVER, waits
 from hvsim.toolstack.recovery import rebuild_until_done
 
 _EVENTS: Final = {
@@ -58,6 +60,8 @@ def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:
             continue  # whether it crashed or never ran is not known yet; then we look again
         info = infos.get(guest.domid)
         if info is not None and info.shutdown:
+            if not guest.monitored and not toolstack.stopping:
+                continue  # it stays as it is, until somebody destroys it
             guest.handled = True
             tasks.start_soon(_act, toolstack, guest, info)
         elif info is None or info.dying:
@@ -67,7 +71,9 @@ def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:
 
 async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
     """Do what the config says about the reason that *guest* shut down for."""
-    log = toolstack.dom.log
+    log = _say(toolstack, guest)
+    if guest.monitor is not None:
+        guest.monitor.acting = True
     reason = info.shutdown_reason if info.shutdown_reason is not None else SHUTDOWN_crash
     log(f"Domain {guest.domid} has shut down, reason code {reason} {reason:#x}")
     try:
@@ -84,12 +90,26 @@ async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
     except (ToolstackError, ConfigError, StoreError, HypercallError, OSError) as failure:
         log(f"{guest.name}: acting on its shutdown: {failure}")
     finally:
+        if guest.monitor is not None:
+            guest.monitor.acting = False
         toolstack.notice()
 
 
+def _say(toolstack: Toolstack, guest: Guest) -> Callable[[str], None]:
+    """What tells of *guest*: to the toolstack's log, and to who waits for its end."""
+
+    def say(text: str) -> None:
+        toolstack.dom.log(text)
+        if guest.monitor is not None:
+            guest.monitor.lines.append(text)
+
+    return say
+
+
 async def _do(toolstack: Toolstack, guest: Guest, action: str) -> None:
-    log = toolstack.dom.log
+    log = _say(toolstack, guest)
     if action == "preserve":
+        log(OVER)
         return
     if action == "rename-restart":
         await _rename(toolstack, guest)
@@ -101,8 +121,10 @@ async def _do(toolstack: Toolstack, guest: Guest, action: str) -> None:
         log("Done. Rebooting now")
         again = await create(toolstack, guest.request, uuid=guest.uuid)
         again.restarts = guest.restarts + 1
+        again.monitor = guest.monitor
+        _say(toolstack, again)(waits(again))
     else:
-        log("Done. Exiting now")
+        log(OVER)
 
 
 async def _rename(toolstack: Toolstack, guest: Guest) -> None:

@@ -1,16 +1,15 @@
 """Attaching and detaching network interfaces, with libxl's steps, waits and words (libxl_nic.c)."""
 
-import errno
 import hashlib
 
-from hvsim.names import address, mac
+from hvsim.names import mac
 from hvsim.names.number import unsigned
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import layout, quota_hint, refusals
+from hvsim.toolstack import hotplug, layout, libxl_log, quota_hint, refusals, scripts
 from hvsim.toolstack.config.vif import DEFAULT_BRIDGE, VifConfig
 from hvsim.toolstack.context import Guest, Nic, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path, write
+from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path
 from hvsim.toolstack.store import Store
 
 
@@ -39,7 +38,8 @@ async def plan(
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
         bridge=config.bridge or DEFAULT_BRIDGE,
-        script=config.script or layout.VIF_SCRIPT,
+        script=scripts.absolute(config.script) if config.script else layout.VIF_SCRIPT,
+        named=config.script is not None,
         ifname=config.ifname,
         ip=config.ip,
         gatewaydev=config.gatewaydev,
@@ -58,9 +58,7 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
     what = f"adding {device.kind} {device.devid} to domain {device.domid}"
     await store.commit(layout.add_vif(device, nic.vif), what)
     try:
-        await store.wait_for(
-            f"{device.backend}/state", lambda s: s == devices.INIT_WAIT, devices.INIT_TIMEOUT
-        )
+        await devices.wait_state(store, device, (devices.INIT_WAIT,), devices.INIT_TIMEOUT)
     except TimeoutError:
         raise ToolstackError(
             libxl(
@@ -69,22 +67,11 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
             ),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    if device.backend_domid == 0:  # in a driver domain the script runs there
-        await _script_online(toolstack, device)
-
-
-async def _script_online(toolstack: Toolstack, device: Device) -> None:
-    """What /etc/xen/scripts/vif-bridge leaves in the store; dom0's backend has plugged the link."""
-    base = device.backend
-    async with toolstack.store("SCRIPT") as store:
-        _, _, _, mtu = await store.read_many(
-            f"{base}/{key}" for key in ("vifname", "ip", "bridge", "mtu")
-        )
-        batch = write(f"{device.frontend}/mtu", mtu or DEFAULT_MTU)
-        batch += write(f"{base}/hotplug-status", "connected")
-        for result in await store.batch(batch):
-            if isinstance(result, OSError) and result.errno != errno.ENOENT:
-                raise result
+    await libxl_log.unregistered(device)
+    if hotplug.needed(device):
+        await hotplug.add(toolstack, device, nic.vif)
+    else:
+        await hotplug.elsewhere(toolstack, device, nic.vif)
 
 
 async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifConfig) -> Nic:
@@ -159,27 +146,13 @@ async def _of_mac(store: Store, root: str, wanted: str | None) -> int | None:
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
     """``xl network-detach``; returns what libxl has to say about it.
 
-    Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
+    A guest that does not let go of it in time is not asked any more.
+
+    Raises: ToolstackError in xl's words, exit code 1, when the backend does not close even so.
     """
-    said = await devices.remove(toolstack, store, device, "libxl_device_nic_del failed.")
+    failed = "libxl_device_nic_del failed."
+    said = await devices.remove(toolstack, store, device, failed, devices.Force.AUTO)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.nics.pop(device.devid, None)
     return said
-
-
-def stack(guest: Guest) -> list[dict[str, object]]:
-    """What a guest's own network stack is told of its interfaces (``args["net"]``)."""
-    gateway = guest.request.args.get("gateway")
-    rows: list[dict[str, object]] = []
-    for nic in guest.nics.values():
-        rows.append(
-            {
-                "index": nic.device.devid,
-                "mac": nic.vif.mac,
-                "mtu": nic.vif.mtu,
-                "address": [str(address.interface(one)) for one in address.of_spec(nic.vif.ip)],
-                "gateway": gateway if not rows else None,
-            }
-        )
-    return rows

@@ -20,7 +20,7 @@ import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import layout
+from hvsim.toolstack import hotplug, layout, lending
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
@@ -53,7 +53,11 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
     async with toolstack.store() as store:
         for owner, attached in served:
             if toolstack.guests.get(owner.domid) is owner:
+                lending.lend(
+                    toolstack, replace(attached.device, backend_domid=guest.domid), attached.half
+                )
                 await move(store, owner, attached, guest.domid)
+                await hotplug.elsewhere(toolstack, attached.device, attached.half)
     toolstack.notice()
     return guest
 

@@ -123,5 +123,5 @@ def test_a_moved_interface_keeps_its_mtu_from_the_guest() -> None:
         for request in batch
         if request.name == "SET_PERMS"
     }
-    assert perms["/local/domain/3/device/vif/0/mtu"] == ["n0", "r3"]
+    assert perms["/local/domain/3/device/vif/0/mtu"] == ["n7", "r3"]
     assert perms["/local/domain/3/device/vif/0/state"] == ["n3", "r7"]

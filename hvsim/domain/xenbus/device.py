@@ -170,6 +170,11 @@ class Device:
                 f"{self.nodename}: a {self.half.value} may not go from "
                 f"{self.state.name} to {new.name}"
             )
+        self.force_state(new)
+
+    def force_state(self, new: XenbusState) -> None:
+        """As :meth:`switch_state`, also for a move that the state machine does not have: some
+        real drivers make one.  Raises StoreError (EPERM in a store that is strict about it)."""
         path = self.path("state")
 
         def body(tx: Transaction) -> bool:

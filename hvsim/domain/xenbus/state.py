@@ -66,11 +66,12 @@ BACKEND_NEXT: Final[dict[XenbusState, frozenset[XenbusState]]] = {
     Reconfiguring: frozenset({Reconfigured, Closing, Closed}),
     Reconfigured: frozenset({Connected, Closing, Closed}),
     Closing: frozenset({Closed}),
-    Closed: frozenset({InitWait}),
+    Closed: frozenset({InitWait, Closing}),
 }
 """Legal moves of a backend's own state.  Staying is always legal.
 
-Connected to InitWait is a backend driver that was bound anew under a living frontend."""
+Connected to InitWait is a backend driver that was bound anew under a living frontend; Closed to
+Closing is the answer to a frontend that closes once more (recording 74)."""
 
 TOOLSTACK_WRITES: Final[dict[Half, frozenset[XenbusState]]] = {
     Half.FRONTEND: frozenset({Initialising}),
@@ -147,7 +148,7 @@ def backend_reaction(own: XenbusState, frontend: XenbusState, online: bool) -> B
             return BackendReaction.NOTHING
         return BackendReaction.CONNECT
     if frontend == Closing:
-        return BackendReaction.NOTHING if own == Closed else BackendReaction.CLOSING
+        return BackendReaction.CLOSING
     if frontend == Closed:
         return BackendReaction.CLOSE if online else BackendReaction.CLOSE_AND_UNREGISTER
     if frontend == Unknown:

@@ -31,7 +31,7 @@ from hvsim.domain.xenbus.device import DeviceError
 from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.engine import Engine, EngineStatistics
-from hvsim.drivers.block.image import ForgetfulImage, Image
+from hvsim.drivers.block.image import Medium
 from hvsim.drivers.block.looks import wanted
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import (
@@ -41,6 +41,7 @@ from hvsim.drivers.block.protocol import (
     RESPONSE_BYTES,
     sabotages,
 )
+from hvsim.drivers.block.sources import open_medium
 from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class BlockBack:
     """
 
     def __init__(self, dom: Domain) -> None:
-        self.image: Image | None = None
+        self.image: Medium | None = None
         self._dom = dom
         self._device: BackendDevice | None = None
         self._attachment: Attachment | None = None
@@ -214,25 +215,21 @@ class BlockBack:
         readonly = not mode.startswith("w")
         self._is_cdrom = device.read_otherend("device-type") == "cdrom"
         try:
-            image = (ForgetfulImage if self._forgetful else Image)(path, readonly)
+            self.image = open_medium(self._dom, path, number, readonly, forgetful=self._forgetful)
         except OSError as failed:
             raise DeviceError(
-                failed.errno or errno.EIO, f"creating vbd structure: {path}: {failed.strerror}"
+                failed.errno or errno.EIO,
+                f"creating vbd structure: {path} {failed.strerror or failed}",
             ) from failed
-        if image.device != number:
-            image.close()
-            raise DeviceError(
-                errno.ENODEV, f"creating vbd structure: {path} is not on device {wanted}"
-            )
-        self._lock(image)
-        self.image = image
+        self._lock(self.image)
         self._connect_if_ready()
 
-    def _lock(self, image: Image) -> None:
+    def _lock(self, image: Medium) -> None:
         """Hold the image for our lab beside the toolstack, which has asked whether we may."""
-        if self._owner is not None:
+        fd = image.fileno()  # none of a disk that is a disk of our own
+        if self._owner is not None and fd >= 0:
             with contextlib.suppress(OSError):  # a file system without locks
-                lock.take(image.fileno(), self._owner, image.readonly)
+                lock.take(fd, self._owner, image.readonly)
 
     # -- the ring --------------------------------------------------------------------------
 
@@ -250,7 +247,7 @@ class BlockBack:
                 # Both texts are on record: the map of the page, then what became of it.
                 device.fatal(
                     -(failed.status or GNTST_general_error),
-                    f"mapping in shared page {refs[0]} from domain {device.otherend_id}",
+                    f"mapping in shared page {failed.ref} from domain {device.otherend_id}",
                 )
                 raise _RingRefused(errno.ENOENT, f"mapping ring-ref port {port}") from failed
             except HypercallError as failed:
@@ -305,7 +302,9 @@ class BlockBack:
         discard = image.discard_granularity
         if discard:
             discard *= (device.read("discard-enable") or "1") != "0"
-        keys: dict[str, str | int] = {"feature-flush-cache": 1}
+        # Nobody writes to a read-only disk, so there is nothing to flush (recording 44).
+        writes = int(not image.readonly)
+        keys: dict[str, str | int] = {"feature-flush-cache": writes}
         if discard:
             keys |= {
                 "discard-granularity": discard,
@@ -317,7 +316,7 @@ class BlockBack:
         if self._is_cdrom:
             info |= VDISK_CDROM
         keys |= {
-            "feature-barrier": 1,
+            "feature-barrier": writes,
             "feature-persistent": 1,
             "sectors": image.sectors,
             "info": info,

@@ -80,6 +80,12 @@ class BlockFront(Disk):
             dom.frontends.register("vbd", lambda: BlockFront(dom, known))
         return disks
 
+    @staticmethod
+    def known(dom: Domain) -> list[BlockFront]:
+        """Those of a domain's own disks that are connected, by number."""
+        disks = _DISKS.get(dom, {})
+        return [disks[number] for number in sorted(disks) if disks[number]._connected]
+
     @classmethod
     def open(cls, dom: Domain, vdev: str | int, timeout: float = 30.0) -> BlockFront:
         """The disk `vdev` (`"xvda"`, `"/dev/xvda"` or 51712), once it is Connected.

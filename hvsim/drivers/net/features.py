@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,11 +26,16 @@ FRONT_KEYS: Final = (
 
 
 class Refused(Exception):
-    """What the frontend published cannot be used: `number` (errno) and text of the error node."""
+    """What the frontend published cannot be used: `number` (errno) and text of the error node.
 
-    def __init__(self, number: int, text: str) -> None:
+    Attributes:
+        before: (number, text) of what the error node says before that.
+    """
+
+    def __init__(self, number: int, text: str, before: Sequence[tuple[int, str]] = ()) -> None:
         super().__init__(text)
         self.number = number
+        self.before = tuple(before)
 
 
 def number(text: str | None, default: int = 0) -> int:

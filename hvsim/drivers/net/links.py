@@ -142,6 +142,11 @@ class Links:
             raise OSError(errno.ENODEV, f"{name}: there is no such link")
         return link
 
+    def name_of(self, index: int) -> str:
+        """What the link of that number is called now.  Raises OSError(ENODEV) without one."""
+        found = self._netlink.get(RTM_GETLINK, _info(index), what=f"link {index}")
+        return _link(found[0]).name
+
     def all(self) -> list[Link]:
         """Every link, in the order of their numbers."""
         return [_link(body) for body in self._netlink.get(RTM_GETLINK, _info(), NLM_F_DUMP)]
@@ -233,6 +238,12 @@ class Links:
         self._netlink.do(
             RTM_NEWLINK, _info(flags=flags, change=change) + pack(attributes), what=f"{name}: set"
         )
+
+    def rename(self, link: Link, name: str) -> None:
+        """Call a link, which is switched off, by another name."""
+        check_name(name)
+        body = _info(link.index) + pack([(_IFLA_IFNAME, text(name))])
+        self._netlink.do(RTM_NEWLINK, body, what=f"{link.name}: rename to {name}")
 
     def add_address(self, name: str, address: str) -> None:
         """Give a link an address with its prefix, ``10.0.0.2/24``; again is no error.

@@ -15,7 +15,7 @@ from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.keys import BY_NAME, KEYS, Key
 from hvsim.toolstack.config.libxl_json import Tree, put, skeleton
 from hvsim.toolstack.config.settings import Settings
-from hvsim.toolstack.config.vif import ParsedVif, parse_vif, words_of
+from hvsim.toolstack.config.vif import ParsedVif, VifConfig, parse_vif, words_of
 
 ACTIONS: Final = {
     "destroy": "destroy",
@@ -265,7 +265,7 @@ class Meaning:
             self.settings.warn(*parsed.said)
             self.vifs.append(parsed)
         if self.vifs:
-            self.put("nics", [vif_tree(one, number) for number, one in enumerate(self.vifs)])
+            self.put("nics", [vif_tree(one.vif, number) for number, one in enumerate(self.vifs)])
 
     def device(self, key: str) -> None:
         member, reader = devices.READERS[key]
@@ -319,9 +319,8 @@ def disk_tree(disk: DiskConfig) -> Tree:
     return {name: value for name, value in tree.items() if value not in (None, 0) or value == ""}
 
 
-def vif_tree(parsed: ParsedVif, number: int) -> Tree:
-    """An interface as libxl keeps it."""
-    vif = parsed.vif
+def vif_tree(vif: VifConfig, number: int | None = None) -> Tree:
+    """An interface as libxl keeps it; *number*: its own, unless it says one."""
     rate = vif.rate or (None, None)
     tree: Tree = {
         "backend_domname": vif.backend,
