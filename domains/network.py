@@ -17,6 +17,7 @@ from __future__ import annotations
 from domains.guests.options import option, words
 from hvsim.domain import Domain
 from hvsim.domain.start import ProgramError
+from hvsim.drivers import devd
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
 
@@ -50,6 +51,7 @@ def main(dom: Domain) -> None:
         except (OSError, ValueError) as failure:
             raise BadOption(f"bridge {name}: {failure}") from None
     NetBack.register(dom, bridges.make_port)
+    devd.serve(dom)
     dom.ready(f"network on {', '.join(names)}")
     dom.serve()
     dom.backends.stop()

@@ -26,6 +26,7 @@ from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.drivers import devd
 from hvsim.drivers.block import lock
 
 ROOT: Final = "backend/qdisk"
@@ -45,6 +46,7 @@ def main(dom: Domain) -> None:
     dom.starting()
     service = Service(dom, [str(word) for word in dom.args["exec"]])
     dom.store.watch(ROOT, service.look)
+    devd.serve(dom)
     dom.ready()
     dom.wait(
         lambda: dom.shutdown_requested is not None or bool(service.failure),

@@ -8,6 +8,7 @@ its own (`target=/dev/xvdb`), until it is told to shut down.
 from __future__ import annotations
 
 from hvsim.domain import Domain
+from hvsim.drivers import devd
 from hvsim.drivers.block.hotplug import HotplugBlockBack, own_disks
 
 
@@ -16,6 +17,7 @@ def main(dom: Domain) -> None:
     dom.starting()
     own_disks(dom)
     HotplugBlockBack.register(dom)
+    devd.serve(dom)
     dom.ready()
     dom.serve()
     # Frontends have been told by the toolstack or find out; images are closed in order, so that

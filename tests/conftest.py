@@ -3,7 +3,12 @@ that fails because the machine is busy."""
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.leftovers", "tests.support.left_out", "tests.support.optional"]
+pytest_plugins = [
+    "tests.support.leftovers",
+    "tests.support.left_out",
+    "tests.support.optional",
+    "tests.support.dom0_lab",
+]
 
 settings.register_profile(
     "busy", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -28,6 +28,23 @@ XEN_DOMCTL_set_target: Final = 46
 XEN_DOMCTL_getnodeaffinity: Final = 69
 XEN_DOMCTL_soft_reset: Final = 79
 
+XEN_DOMCTL_get_cpu_policy: Final = 82
+
+XEN_DOMCTL_SENDTRIGGER_NMI: Final = 0
+XEN_DOMCTL_SENDTRIGGER_RESET: Final = 1
+XEN_DOMCTL_SENDTRIGGER_INIT: Final = 2
+XEN_DOMCTL_SENDTRIGGER_POWER: Final = 3
+XEN_DOMCTL_SENDTRIGGER_SLEEP: Final = 4
+
+XEN_VCPUAFFINITY_HARD: Final = 1
+XEN_VCPUAFFINITY_SOFT: Final = 2
+XEN_VCPUAFFINITY_FORCE: Final = 4
+
+XEN_DOMCTL_SCHEDOP_putinfo: Final = 0
+XEN_DOMCTL_SCHEDOP_getinfo: Final = 1
+XEN_DOMCTL_SCHEDOP_putvcpuinfo: Final = 2
+XEN_DOMCTL_SCHEDOP_getvcpuinfo: Final = 3
+
 XEN_SYSCTL_readconsole: Final = 1
 XEN_SYSCTL_physinfo: Final = 3
 XEN_SYSCTL_sched_id: Final = 4
@@ -35,10 +52,19 @@ XEN_SYSCTL_getdomaininfolist: Final = 6
 XEN_SYSCTL_debug_keys: Final = 7
 XEN_SYSCTL_getcpuinfo: Final = 8
 XEN_SYSCTL_availheap: Final = 9
+XEN_SYSCTL_get_pmstat: Final = 10
+XEN_SYSCTL_cpu_hotplug: Final = 11
+XEN_SYSCTL_pm_op: Final = 12
 XEN_SYSCTL_cputopoinfo: Final = 16
 XEN_SYSCTL_numainfo: Final = 17
 XEN_SYSCTL_cpupool_op: Final = 18
 XEN_SYSCTL_scheduler_op: Final = 19
+XEN_SYSCTL_coverage_op: Final = 20
+XEN_SYSCTL_pcitopoinfo: Final = 22
+XEN_SYSCTL_get_cpu_levelling_caps: Final = 25
+XEN_SYSCTL_get_cpu_featureset: Final = 26
+XEN_SYSCTL_livepatch_op: Final = 27
+XEN_SYSCTL_get_cpu_policy: Final = 29
 
 # ---- flags of xen_domctl_getdomaininfo ----
 

@@ -19,6 +19,9 @@ SYSCTL: Final = Layout("head of struct xen_sysctl", [("cmd", "I"), ("interface_v
 """Its head only; the whole is SYSCTL_SIZE."""
 SYSCTL_SIZE: Final = 136
 
+MULTICALL_ENTRY: Final = Layout(
+    "struct multicall_entry", [("op", "Q"), ("result", "Q"), ("args", "6Q")]
+)
 GETDOMAININFOLIST: Final = Layout(
     "struct xen_sysctl_getdomaininfolist",
     [("first_domain", "H"), ("max_domains", "I"), ("buffer", "Q"), ("num_domains", "I")],
@@ -60,6 +63,33 @@ READCONSOLE: Final = Layout(
         ("count", "I"),
     ],
 )
+SCHEDULER_OP: Final = Layout(
+    "head of struct xen_sysctl_scheduler_op",
+    [("cpupool_id", "I"), ("sched_id", "I"), ("cmd", "I"), ("u", "Q")],
+)
+"""What credit2 has in the union is its lower half: how often it switches at most, in us."""
+XEN_SYSCTL_SCHEDOP_putinfo: Final = 0
+XEN_SYSCTL_SCHEDOP_getinfo: Final = 1
+DEBUG_KEYS: Final = Layout("struct xen_sysctl_debug_keys", [("keys", "Q"), ("nr_keys", "I")])
+AVAILHEAP: Final = Layout(
+    "struct xen_sysctl_availheap",
+    [("min_bitwidth", "I"), ("max_bitwidth", "I"), ("node", "i"), ("avail_bytes", "Q")],
+)
+CPU_POLICY: Final = Layout(
+    "struct xen_sysctl_cpu_policy",
+    [
+        ("index", "I"),
+        ("nr_leaves", "I"),
+        ("nr_msrs", "I"),
+        ("_rsvd", "I"),
+        ("leaves", "Q"),
+        ("msrs", "Q"),
+    ],
+)
+CPU_FEATURESET: Final = Layout(
+    "struct xen_sysctl_cpu_featureset",
+    [("index", "I"), ("nr_features", "I"), ("features", "Q")],
+)
 BITMAP: Final = Layout("struct xenctl_bitmap", [("bitmap", "Q"), ("nr_bits", "I")])
 CPUTOPO: Final = Layout(
     "struct xen_sysctl_cputopo", [("core", "I"), ("socket", "I"), ("node", "I")]
@@ -69,6 +99,10 @@ MEMINFO: Final = Layout("struct xen_sysctl_meminfo", [("memsize", "Q"), ("memfre
 NUMAINFO: Final = Layout(
     "struct xen_sysctl_numainfo", [("num_nodes", "I"), ("meminfo", "Q"), ("distance", "Q")]
 )
+PCITOPOINFO: Final = Layout(
+    "struct xen_sysctl_pcitopoinfo", [("num_devs", "I"), ("devs", "Q"), ("nodes", "Q")]
+)
+XEN_INVALID_DEV: Final = 0xFFFF_FFFE
 CPUPOOL_OP: Final = Layout(
     "struct xen_sysctl_cpupool_op",
     [
@@ -108,8 +142,26 @@ VCPUAFFINITY: Final = Layout(
         ("cpumap_soft.nr_bits", "I"),
     ],
 )
-XEN_VCPUAFFINITY_HARD: Final = 1
-XEN_VCPUAFFINITY_SOFT: Final = 2
+
+MAX_MEM: Final = Layout("struct xen_domctl_max_mem", [("max_memkb", "Q")])
+SENDTRIGGER: Final = Layout("struct xen_domctl_sendtrigger", [("trigger", "I"), ("vcpu", "I")])
+DOMAIN_SCHEDULER_OP: Final = Layout(
+    "head of struct xen_domctl_scheduler_op",
+    [("sched_id", "I"), ("cmd", "I"), ("u.credit2.weight", "H"), ("u.credit2.cap", "H")],
+)
+SCHED_CAP_UNCHANGED: Final = 0xFFFF
+DOMAIN_CPU_POLICY: Final = Layout(
+    "struct xen_domctl_cpu_policy",
+    [
+        ("nr_leaves", "I"),
+        ("nr_msrs", "I"),
+        ("leaves", "Q"),
+        ("msrs", "Q"),
+        ("err_leaf", "I"),
+        ("err_subleaf", "I"),
+        ("err_msr", "I"),
+    ],
+)
 
 COMPILE_INFO: Final = Layout(
     "xen_compile_info_t",
@@ -122,7 +174,6 @@ COMPILE_INFO: Final = Layout(
 )
 XENVER_compile_info: Final = 2
 XENVER_platform_parameters: Final = 5
-XENVER_guest_handle: Final = 8
 XENVER_build_id: Final = 10
 EXTRAVERSION_SIZE: Final = 16
 CAPABILITIES_SIZE: Final = 1024

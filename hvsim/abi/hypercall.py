@@ -11,12 +11,14 @@ numbers start at 0x100, where no Xen command lies.
 from types import MappingProxyType
 from typing import Final
 
+HYPERVISOR_platform_op: Final = 7
 HYPERVISOR_memory_op: Final = 12
 HYPERVISOR_multicall: Final = 13
 HYPERVISOR_xen_version: Final = 17
 HYPERVISOR_console_io: Final = 18
 HYPERVISOR_grant_table_op: Final = 20
 HYPERVISOR_vcpu_op: Final = 24
+HYPERVISOR_xsm_op: Final = 27
 HYPERVISOR_sched_op: Final = 29
 HYPERVISOR_event_channel_op: Final = 32
 HYPERVISOR_physdev_op: Final = 33
@@ -68,6 +70,7 @@ XENVER_capabilities: Final = 3
 XENVER_changeset: Final = 4
 XENVER_get_features: Final = 6
 XENVER_pagesize: Final = 7
+XENVER_guest_handle: Final = 8
 XENVER_commandline: Final = 9
 
 # ---- ours: event_channel_op ----

@@ -33,6 +33,10 @@ SHUTDOWN_NAMES: Final = MappingProxyType(
     }
 )
 
+NMI_SIGNAL: Final = 44
+"""Ours: the signal of a domain's main process that stands for an NMI of its vCPU.  A real-time
+one, which no program of a guest is likely to use, and which is ignored until one listens."""
+
 SHUTDOWN: Final = Layout("sched_shutdown_t", [("reason", "I")])
 POLL: Final = Layout("sched_poll_t", [("ports", "Q"), ("nr_ports", "I"), ("timeout", "Q")])
 REMOTE_SHUTDOWN: Final = Layout("sched_remote_shutdown_t", [("domain_id", "H"), ("reason", "I")])

@@ -7,7 +7,8 @@ from hvsim.lab.choose import choose
 
 HELP = """Run a program of this machine in a domain: with the domain's network, its rights in
 xenstore, and Xen's device nodes. Its exit status is that of the program (128 + n after signal n;
-127: there is no such program). It ends with this command, with the domain, or with the lab.
+127: there is no such program). It ends with this command, with the domain, or with the lab; what
+a program of Domain-0 has put into the background ends with the lab.
 
 No program gets your terminal, Domain-0's no more than a guest's. When standard input and output
 are a terminal it has one of its own, as with ssh -t: every key goes there, and ~. at the beginning

@@ -6,14 +6,19 @@ No domain holds a person's terminal: whoever does reads what is typed there late
 into it.  A program that is to have one gets its own, made here, and only bytes go to and fro.
 
 When the command goes, the program goes: SIGHUP, and SIGKILL after a while.
+
+A program of Domain-0 may leave daemons behind (xenwatchdogd does), as on a real host: this process
+goes on being the kernel below them, until the last has ended, or the lab.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +27,7 @@ from typing import Any, Final, NoReturn
 from hvsim.domain.domain import Domain
 from hvsim.domain.exec_terminal import ProgramTerminal
 from hvsim.domain.executable import NOT_EXECUTABLE, CannotRun, Executable
+from hvsim.domain.sandbox import syscalls
 from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX, TERMINAL, WINDOW
@@ -29,6 +35,8 @@ from hvsim.wire.packing import MALFORMED, pack, unpack
 
 CONNECT_TIMEOUT: Final = 10
 """Seconds for the command's socket to take us, and for its descriptors to come."""
+LINGER_STEP: Final = 0.25
+"""Seconds between two looks at what a program of Domain-0 has left behind."""
 HANGUP_GRACE: Final = 2.0
 """Seconds that a program has to end after SIGHUP."""
 AT_A_TIME: Final = 16
@@ -73,6 +81,7 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) ->
         finally:
             rights.close(begin.fds)
         dom.wait(lambda: session.over, None, "the end of the program")
+        session.linger()
     raise SystemExit(0)
 
 
@@ -124,6 +133,9 @@ class _Session:
         self._finished = False
         self._last_words = 0
         self._terminal: ProgramTerminal | None = None
+        self._linger = dom.domid == 0
+        if self._linger:
+            self._watch_over()
         dom.vcpu.add_fd(command.fileno(), self._event)
         if TERMINAL in begin.streams:
             try:
@@ -151,6 +163,7 @@ class _Session:
             env={str(key): str(value) for key, value in (spec.get("env") or {}).items()},
             terminal=begin.streams.index(TERMINAL) if TERMINAL in begin.streams else None,
             directory=str(spec.get("directory") or "/"),
+            linger=self._linger,
         )
 
     # -- the program ---------------------------------------------------------------------------
@@ -218,6 +231,25 @@ class _Session:
         elif not self._outbox:
             self._pump()
 
+    def _watch_over(self) -> None:
+        """What is left behind is ours, and ends when the hypervisor has gone, and with it the lab.
+
+        The kernel's own signal for that would reach us and not them, so we do without it.
+        """
+        syscalls.adopt_orphans()
+        self._dom.hypercall.on_gone = _end_all
+        syscalls.set_death_signal(0)
+
+    def linger(self) -> None:
+        """Stay below the daemons that the program has left, if it has."""
+        if not self._linger:
+            return
+        while self._program.lingers:
+            self._dom.vcpu.block(LINGER_STEP)
+            self._dom.vcpu.dispatch()
+            _reap()
+        self._program.close()
+
     def _listen(self) -> None:
         """Take one message of the command, or note that it has gone."""
         try:
@@ -268,6 +300,35 @@ def _message(data: bytes) -> Any:
         return unpack(data)
     except MALFORMED as wrong:
         raise ValueError(f"no message ({wrong})") from None
+
+
+def _reap() -> bool:
+    """Take note of the ends of processes that were left to us; False when none is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end_all() -> NoReturn:
+    """The lab has ended: kill our children, and those of theirs that become ours by it."""
+    deadline = time.monotonic() + HANGUP_GRACE
+    while time.monotonic() < deadline and _reap():
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+    os._exit(1)
+
+
+def _children() -> list[int]:
+    """None where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    pid = os.getpid()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+        return [int(word) for word in file.read().split()]
+    return []
 
 
 def _tell(command: socket.socket, message: list[Any]) -> None:

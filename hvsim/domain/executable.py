@@ -56,6 +56,7 @@ class Executable:
         directory: where it starts, where that is to be had; else /.
         ended: called from ``dispatch()`` with its status as a shell says it (128 + n after
             signal n).
+        linger: what it leaves running keeps its nodes; see :attr:`lingers` and :meth:`close`.
 
     Raises: CannotRun: no such program, or no right to run it; OSError.
     """
@@ -70,9 +71,11 @@ class Executable:
         env: Mapping[str, str] | None = None,
         terminal: int | None = None,
         directory: str = "/",
+        linger: bool = False,
     ) -> None:
         self._dom = dom
         self._ended = ended
+        self._linger = linger
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _DOOR)
@@ -85,7 +88,7 @@ class Executable:
             raise
         finally:
             os.close(door)
-        self._nodes = NodeServer(dom, ours)
+        self._nodes = NodeServer(dom, ours, variables.get("XENSTORED_PATH"))
         self._waited_for = False
         self._pidfd = os.pidfd_open(self.pid)
         dom.vcpu.add_fd(self._pidfd, self._over)
@@ -100,19 +103,30 @@ class Executable:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether something is left that the program started."""
+        return self._nodes.open_door
+
+    def close(self) -> None:
+        """Nothing of it is left, or nothing may be: its nodes are closed.  Idempotent."""
+        self._nodes.close()
+
     def _over(self) -> None:
         self._dom.vcpu.remove_fd(self._pidfd)
         os.close(self._pidfd)
         self._waited_for = True
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self._nodes.close()
+        if not self._linger:
+            self._nodes.close()
         self._ended(code if code >= 0 else 128 - code)
 
 
 def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program in a domain; *more* comes last.
 
-    ``HVSIM_DOOR`` is the descriptor through which the node library reaches its kernel.
+    ``HVSIM_DOOR`` is the descriptor through which the node library reaches its kernel,
+    ``HVSIM_DOM0`` where it finds what the machine has in /var/lib/xen and the like.
     """
     values = {
         "PATH": PATH,
@@ -131,6 +145,8 @@ def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, st
     if store is not None:
         values["XENSTORED_PATH"] = store
         values["XENSTORED_RUNDIR"] = os.path.dirname(store)
+    if dom.spec.get("place"):
+        values["HVSIM_DOM0"] = str(dom.spec["place"])
     library = node_library()
     if library is not None:
         values["LD_PRELOAD"] = str(library)

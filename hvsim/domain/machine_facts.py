@@ -5,6 +5,7 @@ Our own xl and the real one, which asks through /dev/xen/privcmd, answer from he
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -13,6 +14,11 @@ CAPABILITIES: Final = "xen-3.0-x86_64 "
 """XENVER_capabilities: the guests that run here are built as 64-bit PV ones; the blank is Xen's."""
 SCHEDULER: Final = "credit2"
 """By name; XEN_SCHEDULER_CREDIT2.  Linux's own scheduler runs the vCPUs."""
+SCHED_WEIGHT: Final = 256
+SCHED_CAP: Final = 0
+SCHED_RATELIMIT: Final = 0
+"""What credit2 has by default and what is true of Linux' scheduler as well: every domain counts the
+same, none is capped; and it has no time in which it does not switch."""
 COMPILED_BY: Final = "hvsim"
 
 
@@ -34,12 +40,29 @@ def cpu_khz() -> int:
     return 0
 
 
-def processor(pids: Iterable[int]) -> int:
-    """The CPU that the first of these processes was last on (proc(5)); 0 where none says so."""
+def hw_cap() -> list[int]:
+    """The first eight words of features of the CPU (``hw_caps`` in ``xl info``); zeros where the
+    CPU cannot be asked."""
+    from hvsim.domain import cpuid
+
+    try:
+        return cpuid.featureset()[:8]
+    except cpuid.NoCpuid:
+        return [0] * 8
+
+
+def processor(pids: Iterable[int], cpus: int) -> int:
+    """The CPU, of *cpus* of the lab, that the first of these processes was last on (proc(5)); 0
+    where none says so.
+
+    Those of the machine that we may use are counted through; see ``hypervisor/affinity.py``.
+    """
+    ours = sorted(os.sched_getaffinity(0))
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
-                return int(file.read().rpartition(b") ")[2].split()[36])
+                real = int(file.read().rpartition(b") ")[2].split()[36])
+            return ours.index(real) % cpus
         except (OSError, IndexError, ValueError):
             continue
     return 0

@@ -36,7 +36,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn
 
-from hvsim.domain import compact, spawn_child, warden
+from hvsim.domain import compact, nmi, spawn_child, warden
 from hvsim.domain.sandbox import NAMESPACES, landlock, refusal, seccomp, syscalls
 from hvsim.domain.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.domain.spawn_server import Request, Run, SpawnServer
@@ -187,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The hypervisor may have died before that: then the socket has ended, and we with it.
     syscalls.set_name("hvsim-spawner")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nmi.ignore()
     if os.getpid() != os.getpgrp():
         os.setsid()  # the terminal's signals are the hypervisor's business
     channel = socket.socket(fileno=options.fd)

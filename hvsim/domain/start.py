@@ -28,6 +28,7 @@ from hvsim.abi.sched import (
     SHUTDOWN_poweroff,
     SHUTDOWN_reboot,
 )
+from hvsim.domain import nmi
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.vcpu import WaitTimeout
@@ -116,6 +117,8 @@ def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
     except Exception:  # nothing to report it with but the process's own output
         note(traceback.format_exc())
         return 1
+    if main and domain.domid != 0:
+        nmi.listen(domain)
     try:
         program = _prepare(domain, main)
         program(domain)

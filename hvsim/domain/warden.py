@@ -28,6 +28,7 @@ from hvsim.domain.sandbox.refusal import WallError
 from hvsim.domain.sandbox.system_files import TUN
 from hvsim.domain.spawn_server import Child, Request, Run, SpawnServer
 from hvsim.domain.spawn_spec import SpecError
+from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack
 
@@ -149,7 +150,7 @@ def _be_warden(wire: socket.socket, answers: socket.socket, run: Run, parent: in
         Warden(wire, answers, run, place).serve()
         os._exit(0)
     except BaseException:
-        traceback.print_exc()
+        note(traceback.format_exc())
     finally:
         os._exit(1)
 

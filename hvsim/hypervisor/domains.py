@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from hvsim.abi.errno import ENOMEM
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
+from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
@@ -69,6 +70,8 @@ class Domain:
         dying: ALIVE, DYING or DEAD.
         spec: how its main process is made, once loaded.
         cpu_time: nanoseconds used by processes that are gone.
+        online_vcpus: how many of its vCPUs it has brought up.
+        affinity: where they may run.
     """
 
     domid: int
@@ -81,6 +84,8 @@ class Domain:
     grants: GrantTable
     maptrack: Maptrack
     events: EventTable
+    affinity: Affinity
+    online_vcpus: int
     privileged: bool = False
     target: int | None = None
     pause_count: int = 1

@@ -22,6 +22,7 @@ from hvsim.abi.errno import EEXIST, EINVAL, ENOSPC
 from hvsim.abi.event_channel import (
     EVTCHN_FIFO_NR_CHANNELS,
     NR_VIRQS,
+    EVTCHNSTAT_closed,
     EVTCHNSTAT_interdomain,
     EVTCHNSTAT_unbound,
     EVTCHNSTAT_virq,
@@ -33,6 +34,8 @@ MAX_PORTS: Final = 1023
 """Ports of a guest: xl's default for ``event_channels``."""
 MAX_PORTS_DOM0: Final = EVTCHN_FIFO_NR_CHANNELS - 1
 """Ports of dom0: all that there are, without port 0."""
+PER_BUCKET: Final = 64
+"""Ports that Xen makes room for at a time (EVTCHNS_PER_BUCKET)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +116,19 @@ class EventTable:
         if port is None:
             raise XenError(EINVAL)
         return port
+
+    def status(self, number: int) -> dict[str, Any]:
+        """The members of ``evtchn_status``: of a port that is not open, that it is closed.
+
+        Raises: XenError(EINVAL) for one past all that there is room for (``d->valid_evtchns``).
+        """
+        port = self.ports.get(number)
+        if port is not None:
+            return port.status()
+        if not 0 <= number < -(-self._next // PER_BUCKET) * PER_BUCKET:
+            raise XenError(EINVAL)
+        closed = {"status": EVTCHNSTAT_closed, "vcpu": 0}
+        return {**closed, "remote_dom": -1, "remote_port": -1, "virq": -1}
 
     def alloc_unbound(self, remote: int, token: int | None) -> Port:
         """A port that domain *remote* may bind to; it need not exist.

@@ -156,6 +156,10 @@ class GrantTable:
             )
         return gfn, readonly
 
+    def entry(self, ref: int) -> tuple[int, int, int] | None:
+        """(flags, domid, frame) of an entry as it is now; None before the table was set up."""
+        return self._copy(ref) if self.memory is not None else None
+
     def frame(self, ref: int) -> int | None:
         """The frame that an entry grants to anybody; None when it grants none."""
         if self.memory is None or not 0 <= ref < MAX_ENTRIES_V1:

@@ -101,6 +101,9 @@ class Host(Protocol):
     def cpu_time(self, token: int) -> int | None:
         """Nanoseconds of CPU time that a process has used; None when it cannot be told."""
 
+    def place(self, token: int, cpus: list[int], count: int) -> None:
+        """Let a process, and what it has started, run on *cpus* of the lab's *count* only."""
+
     def running(self, token: int) -> bool:
         """Whether a process is on a CPU or waits for one."""
 

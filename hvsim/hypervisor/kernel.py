@@ -150,6 +150,14 @@ def cpu_time(pid: int) -> int | None:
         return None
 
 
+def run_on(pid: int, cpus: list[int]) -> None:
+    """Let all threads of a process run on *cpus* only; one that is gone is no error."""
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread), cpus)
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is on a CPU or waits for one (state R in proc(5))."""
     try:

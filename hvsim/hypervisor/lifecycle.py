@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from hvsim.abi.cpumask import numbers
 from hvsim.abi.errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENOMEM
 from hvsim.abi.event_channel import VIRQ_DOM_EXC
-from hvsim.abi.sched import SHUTDOWN_NAMES, SHUTDOWN_crash
+from hvsim.abi.sched import SHUTDOWN_NAMES, SHUTDOWN_crash, SHUTDOWN_watchdog
 from hvsim.hypervisor.domains import ALIVE, DEAD, DYING, Domain, Process
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Doorbell
@@ -153,6 +154,16 @@ class Lifecycle:
         process.stalled = False
         self._apply_stop(process)
 
+    def place(self, domain: Domain) -> None:
+        """Let the processes of a domain run where the affinity of its vCPU 0 says."""
+        for process in domain.processes.values():
+            self._place(process)
+
+    def _place(self, process: Process) -> None:
+        if process.pid and not process.gone:
+            cpus = numbers(process.domain.affinity.hard[0])
+            self._machine.host.place(process.token, cpus, self._machine.cpus)
+
     def _stands_still(self, process: Process) -> bool:
         """Whether a process runs no instruction of its own. One that is being made will."""
         return process.gone or (bool(process.pid) and self._machine.host.stopped(process.token))
@@ -210,6 +221,8 @@ class Lifecycle:
         )
         if domain.privileged:
             text = f"Hardware Dom0 shutdown: {why}"
+            if code == SHUTDOWN_watchdog:
+                text += " rebooting machine"
             self._machine.say(text)
             self._machine.host.halt(0 if code != SHUTDOWN_crash else 1, text)
             return
@@ -306,6 +319,7 @@ class Lifecycle:
         del self._machine.domains[domid]
         self._machine.wires.forget(domid)
         self._machine.console.forget(domid)
+        self._machine.watchdogs.forget(domid)
         self._machine.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
         self._machine.ledger.forget(domid)
         self._machine.raise_virq(VIRQ_DOM_EXC)
@@ -336,6 +350,8 @@ class Lifecycle:
         if domain.dying != ALIVE or domain.shutdown_code is not None:
             self._machine.host.signal(token, SIGKILL)
         else:
+            if not domain.affinity.everywhere:
+                self._place(process)
             self._apply_stop(process)
 
     def process_failed(self, token: int, text: str) -> None:

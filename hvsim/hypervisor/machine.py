@@ -5,10 +5,13 @@ what happened to processes is told to its :class:`~hvsim.hypervisor.lifecycle.Li
 """
 
 from hvsim.abi.errno import EBUSY, EINVAL, ENOMEM, EPERM, ESRCH
-from hvsim.abi.event_channel import VIRQ_CON_RING
+from hvsim.abi.event_channel import VIRQ_CON_RING, VIRQ_ENOMEM
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_FRAMES
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
+from hvsim.abi.sched import SHUTDOWN_watchdog
+from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.console import ConsoleRing
+from hvsim.hypervisor.debug_keys import Dumps
 from hvsim.hypervisor.domains import ALIVE, MAX_DOMAINS, Domain, DomainIds, Process
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import MAX_PORTS, MAX_PORTS_DOM0, EventTable, Port
@@ -17,8 +20,10 @@ from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.lifecycle import Lifecycle
+from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
 from hvsim.hypervisor.transfer import Transfers
+from hvsim.hypervisor.watchdogs import Watchdogs
 from hvsim.hypervisor.wires import Wires
 
 
@@ -32,6 +37,8 @@ class Machine:
 
     Attributes:
         life: the start, stop and end of domains and their processes.
+        watchdogs: timers that end a domain which does not set them anew.
+        dumps: what debug keys print.
     """
 
     def __init__(
@@ -53,6 +60,9 @@ class Machine:
         self.wires = Wires(host, ledger, mediated)
         self.life = Lifecycle(self)
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
+        self.watchdogs = Watchdogs(host, self._watchdog_fired)
+        self.dumps = Dumps(self)
+        self._low_memory = LowMemory(self.heap.total)
         self._ids = DomainIds()
         self._next_extent = 1
 
@@ -129,6 +139,8 @@ class Machine:
             GrantTable(),
             Maptrack(),
             EventTable(domid, self.host.make_doorbell, ports),
+            Affinity(vcpus, self.cpus),
+            vcpus,
             privileged,
         )
         self.domains[domid] = domain
@@ -162,6 +174,7 @@ class Machine:
         store = self.make_extent(domain, 1, None)
         console = self.make_extent(domain, 1, None)
         self.ledger.record("domain.populated", domain.domid, f"d{domain.domid}: {pages} pages")
+        self.memory_taken()
         return {"store_gfn": store.base_gfn, "console_gfn": console.base_gfn}
 
     def make_extent(self, domain: Domain, nr_pages: int, token: int | None) -> Extent:
@@ -263,6 +276,18 @@ class Machine:
         dom0 = self.domains.get(0)
         if dom0 is not None:
             dom0.events.raise_virq(virq)
+
+    def memory_taken(self) -> None:
+        """Frames were lent: dom0 is told when few are left."""
+        if self._low_memory.taken(self.heap.free):
+            self.raise_virq(VIRQ_ENOMEM)
+
+    def _watchdog_fired(self, domid: int) -> None:
+        domain = self.domains.get(domid)
+        if domain is None or domain.dying != ALIVE or domain.shutdown_code is not None:
+            return
+        self.say(f"Watchdog timer fired for domain {domid}")
+        self.life.shutdown(domain, SHUTDOWN_watchdog, False)
 
     def say(self, text: str) -> None:
         """A line for ``xl dmesg``."""

@@ -22,6 +22,7 @@ from typing import Any, Final
 import zmq
 
 from hvsim.hypervisor import boot_text
+from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -35,6 +36,7 @@ from hvsim.hypervisor.kernel import (
     descendants,
     is_running,
     is_stopped,
+    run_on,
     signal_descendants,
 )
 from hvsim.hypervisor.ledger import Ledger, Record
@@ -60,6 +62,7 @@ class Server:
     def __init__(self, config: BootConfig) -> None:
         self._config = config
         self._dice = random.Random(config.seed)
+        self._cpus = sorted(os.sched_getaffinity(0))
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
@@ -261,16 +264,28 @@ class Server:
         """By pidfd, so it reaches that process or none.  A domain that stops or goes on does so
         with the programs that it has started."""
         pidfd = self._pidfds.get(token)
-        if pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-            if number in (SIGSTOP, SIGCONT):
-                signal_descendants(self.machine.processes[token].pid, number)
+        process = self.machine.processes.get(token)
+        if pidfd is None or process is None:
+            return
+        if number == SIGKILL and process.domain.privileged:  # else: the end of its namespace
+            signal_descendants(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+        if number in (SIGSTOP, SIGCONT):
+            signal_descendants(process.pid, number)
 
     def cpu_time(self, token: int) -> int | None:
         """From the process's CPU clock."""
         process = self.machine.processes.get(token)
         return cpu_time(process.pid) if process is not None and process.pid else None
+
+    def place(self, token: int, cpus: list[int], count: int) -> None:
+        """sched_setaffinity(2) of each thread; a CPU of the lab is one that we may use."""
+        process = self.machine.processes.get(token)
+        if process is not None and process.pid:
+            wanted = of_the_host(cpus, self._cpus, count)
+            for pid in (process.pid, *descendants(process.pid)):
+                run_on(pid, wanted)
 
     def running(self, token: int) -> bool:
         """From /proc."""

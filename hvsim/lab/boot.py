@@ -83,6 +83,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
             "path": [],
             "files": [],
             "args": {**common, **args, **_executable(program)},
+            "place": str(run.place),
             "stdout": str(run.log / f"{process}.log"),
         }
         for process, program, args in programs

@@ -9,6 +9,7 @@
       <lab>/console/<name>.log  what each domain said (guest-<name>.log from a real xenconsoled)
       <lab>/log/*.log           what each process said
       <lab>/images/             scratch images
+      <lab>/dom0/               /var/lib/xen and the like, for programs in Domain-0
 
 A lab is its hypervisor process. The record names it by pid, start time and boot, so that a
 stale record is told from a running lab and a reused pid is never taken for it. A record is read
@@ -33,6 +34,7 @@ from typing import Any
 
 from hvsim.lab import trust
 from hvsim.lab.model import BUILTIN
+from hvsim.lab.place import furnish
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 
@@ -124,6 +126,11 @@ class RunDir:
         return hypervisor is not None and trust.holder(self.lock) == hypervisor.pid
 
     @property
+    def place(self) -> Path:
+        """Where programs of Domain-0 find the lab's own /var/lib/xen and the like."""
+        return self.path / "dom0"
+
+    @property
     def hypervisor(self) -> Identity | None:
         """The lab's hypervisor, as recorded."""
         return Identity.from_record(self.record.get("hypervisor"))
@@ -212,6 +219,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
         run.path.mkdir(mode=0o700)
         for part in (run.xenstored.parent, run.console, run.log, run.images):
             part.mkdir(mode=0o700)
+        furnish(run.place, run.xenstored.parent)
         run.write(
             format=1,
             name=name,

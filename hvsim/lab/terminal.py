@@ -132,7 +132,7 @@ class Raw:
         self.leave()
         before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         try:
-            os.kill(os.getpid(), signal.SIGTSTP)
+            signal.raise_signal(signal.SIGTSTP)
         finally:
             signal.signal(signal.SIGTSTP, before)
         self.resume()

@@ -18,6 +18,7 @@ from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.images import Images
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.libxl_files import LibxlFiles
 from hvsim.toolstack.monitor import Monitor
 from hvsim.toolstack.store import PATIENCE, Store, open_store
 
@@ -123,6 +124,7 @@ class Guest:
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
         started: set when its first process runs, or could not be made; then *failure* says why.
+        complete: it is made, with all its devices; from here on the store says which it has.
         actions: on_* of the config, which a stopping lab overrides.
         monitored: somebody acts upon its end (``xl create -e``: nobody).
         monitor: who wants to hear what is done then.
@@ -143,6 +145,7 @@ class Guest:
     failure: str = ""
     monitored: bool = True
     monitor: Monitor | None = None
+    complete: bool = False
 
     @property
     def devices(self) -> list[Disk | Nic]:
@@ -170,6 +173,8 @@ class Toolstack:
         images: the images that their disks have.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
+        place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
+        libxl_files: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
         lost: why there is no store any more and will be none; "" while there is one.
         look: act upon domains that have stopped meanwhile.
@@ -188,6 +193,8 @@ class Toolstack:
         self.stopping = False
         self.lost = ""
         self.our_store: Final = not args.get("mourn")
+        self.place: Final = self.run_dir / "dom0"
+        self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
         self._patience: Final = PATIENCE if self.our_store else 0.0
         self.changed = anyio.Event()

@@ -17,6 +17,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack import (
+    attached,
     builder,
     device,
     device_model,
@@ -122,7 +123,9 @@ async def _create(
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
-        domid = toolstack.hypervisor.create_domain(uuids.UUID(uuid).bytes, config.maxvcpus, pages)
+        domid = toolstack.hypervisor.create_domain(
+            uuids.UUID(uuid).bytes, config.vcpus, config.maxvcpus, pages
+        )
     except HypercallError as failure:
         raise ToolstackError(
             libxl(f"libxl_create.c:695:libxl__domain_make: domain creation fail: {failure}"),
@@ -212,6 +215,8 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             ) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
+    guest.complete = True
+    await attached.keep(toolstack, guest, kernel_of(guest))
 
 
 def _let_run(toolstack: Toolstack, guest: Guest) -> None:
@@ -229,7 +234,7 @@ async def _say_what_is_built(guest: Guest) -> None:
     )
     await libxl_log.unregistered(guest)
     await libxl_log.builder(f'xc_dom_allocate: cmdline="{config.cmdline}", features=""')
-    kernel = config.kernel or builder.program_of(config, guest.request)
+    kernel = kernel_of(guest)
     await libxl_log.debug("libxl_dom.c:633:libxl__build_pv", f"pv kernel mapped 0 path {kernel}")
     await libxl_log.builder(f'xc_dom_kernel_file: filename="{kernel}"')
     if config.ramdisk is not None:
@@ -296,9 +301,13 @@ async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
         guest.nics[devid] = planned
 
 
+def kernel_of(guest: Guest) -> str:
+    """What the store and libxl's records call its kernel."""
+    return guest.config.kernel or builder.program_of(guest.config, guest.request)
+
+
 def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
     config = guest.config
-    kernel = config.kernel or builder.program_of(config, guest.request)
     return layout.built(
         Build(
             domid=guest.domid,
@@ -309,7 +318,7 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
             maxvcpus=config.maxvcpus,
             store_gfn=wires.store_gfn,
             store_port=wires.store_port,
-            kernel=kernel,
+            kernel=kernel_of(guest),
             ramdisk=config.ramdisk,
             cmdline=config.cmdline,
             start_time=time.time(),

@@ -9,7 +9,7 @@ import anyio
 from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import create, execute, lifecycle, processes, starting
+from hvsim.toolstack import attached, create, execute, lifecycle, processes, script, starting
 from hvsim.toolstack.capture import Captures
 from hvsim.toolstack.context import Defaults, Guest, Toolstack
 from hvsim.toolstack.control import ControlServer
@@ -41,7 +41,7 @@ class Verbs:
             name: getattr(self, f"verb_{name}")
             for name in (
                 *("create", "xl", "lab", "ps", "ready", "ledger", "fault", "stop"),
-                *("exec", "capture", "started"),
+                *("exec", "capture", "hotplug", "started"),
             )
         }
 
@@ -152,6 +152,11 @@ class Verbs:
         reply.data = await execute.execute(self._toolstack, request)
         return 0
 
+    async def verb_hotplug(self, request: dict[str, Any], reply: Reply) -> int:
+        """The usual hotplug script of a device, run by a real xl."""
+        await script.run(self._toolstack, request)
+        return 0
+
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
         """End every domain but dom0: guests first, then those that serve them."""
         timeout = request.get("timeout", 10.0)
@@ -224,6 +229,7 @@ async def _stand_up_dom0(toolstack: Toolstack) -> None:
                     await store.write(f"{dom0}/domid", "0")
                     await store.write(f"{dom0}/name", "Domain-0")
                     await store.write("/local/pool/0/name", "Pool-0")
+                    attached.keep_dom0(toolstack)
                     await store.wait_for(
                         f"{dom0}/control/feature-poweroff", lambda v: v == "1", READY_TIMEOUT
                     )

@@ -69,6 +69,7 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     batch += [requests.rm(dom), requests.rm(libxl_path(domid)), requests.rm(f"{dom}/hvmloader")]
     await store.batch(batch)
     toolstack.images.release(domid)
+    toolstack.libxl_files.destroy(domid, (vm or "").removeprefix("/vm/") or "*")
     await end(toolstack, domid)
 
 

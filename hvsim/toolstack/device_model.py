@@ -208,6 +208,7 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
         "path": [],
         "files": [],
         "store_socket": str(toolstack.store_path),
+        "place": str(toolstack.place),
         "args": {
             "lab": toolstack.lab,
             "run_dir": str(toolstack.run_dir),

@@ -126,6 +126,7 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
             "name": "Domain-0",
             "profile": "dom0",
             "store_socket": str(toolstack.store_path),
+            "place": str(toolstack.place),
             "path": [],
         }
     guest = toolstack.guest(domid)

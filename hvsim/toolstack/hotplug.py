@@ -75,9 +75,7 @@ async def remove(toolstack: Toolstack, device: Device) -> None:
         if script.named:
             await scripts.run(toolstack, script, device)
         else:
-            async with toolstack.store("SCRIPT") as store:
-                keys = _LOOKED_AT[device.kind]
-                await store.read_many(f"{device.backend}/{key}" for key in keys)
+            await _usual_gone(toolstack, device)
     finally:
         scripts.let_go(device)
     await _said(script, device)
@@ -97,6 +95,20 @@ async def elsewhere(toolstack: Toolstack, device: Device, half: Vbd | Vif) -> No
     script = _script(device, 0, half.script, half.named, getattr(half, "gatewaydev", None))
     if _theirs(script, device):
         toolstack.tasks.start_soon(scripts.run_for_driver, toolstack, script, device)
+
+
+async def usual(toolstack: Toolstack, device: Device, *, comes: bool) -> None:
+    """The usual script of a device that another toolstack, a real xl in Domain-0, has made or takes
+    away.
+
+    Raises: ToolstackError as `add`.
+    """
+    if not comes:
+        await _usual_gone(toolstack, device)
+    elif device.kind == "vbd":
+        await _block_add(toolstack, device)
+    else:
+        await _vif_online(toolstack, device)
 
 
 def _theirs(script: Script, device: Device) -> bool:
@@ -164,6 +176,12 @@ async def _said(script: Script, device: Device) -> None:
     where = "libxl_device.c:1254:device_hotplug"
     await libxl_log.debug(where, "No hotplug script to execute", device.domid)
     await libxl_log.unregistered(script)
+
+
+async def _usual_gone(toolstack: Toolstack, device: Device) -> None:
+    async with toolstack.store("SCRIPT") as store:
+        keys = _LOOKED_AT[device.kind]
+        await store.read_many(f"{device.backend}/{key}" for key in keys)
 
 
 async def _block_add(toolstack: Toolstack, device: Device) -> None:

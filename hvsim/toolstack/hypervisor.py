@@ -108,9 +108,15 @@ class Hypervisor:
     def _domctl(self, cmd: int, *args: Any) -> list[Any]:
         return self._call(HYPERVISOR_domctl, cmd, *args)
 
-    def create_domain(self, uuid: bytes, max_vcpus: int, max_pages: int) -> int:
-        """A new domain without memory, paused; returns its number."""
-        spec = {"handle": uuid, "max_vcpus": max_vcpus, "max_pages": max_pages, "flags": 0}
+    def create_domain(self, uuid: bytes, vcpus: int, max_vcpus: int, max_pages: int) -> int:
+        """A new domain without memory, paused, that brings up *vcpus*; returns its number."""
+        spec = {
+            "handle": uuid,
+            "max_vcpus": max_vcpus,
+            "online_vcpus": vcpus,
+            "max_pages": max_pages,
+            "flags": 0,
+        }
         return int(self._domctl(domctl.XEN_DOMCTL_createdomain, spec)[0])
 
     def populate(self, domid: int, pages: int) -> tuple[int, int]:
@@ -153,6 +159,18 @@ class Hypervisor:
     def shutdown(self, domid: int, reason: int) -> None:
         """Mark it as shut down for *reason* (SHUTDOWN_*) without asking it."""
         self._call(HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, domid, reason)
+
+    def affinity(self, domid: int, vcpu: int) -> tuple[list[int], list[int]]:
+        """The CPUs that a vCPU may run on, and those that it would like to."""
+        hard, soft = self._domctl(domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)[:2]
+        return list(hard), list(soft)
+
+    def pin(self, domid: int, vcpu: int, hard: list[int] | None, soft: list[int] | None) -> None:
+        """Set the CPUs that a vCPU may run on, those that it would like to, or both."""
+        flags = (hard is not None) * domctl.XEN_VCPUAFFINITY_HARD
+        flags |= (soft is not None) * domctl.XEN_VCPUAFFINITY_SOFT
+        number = domctl.XEN_DOMCTL_setvcpuaffinity
+        self._domctl(number, domid, vcpu, flags, hard or [], soft or [])
 
     def info(self, domid: int) -> DomainInfo | None:
         """One domain, None when there is none of that number."""

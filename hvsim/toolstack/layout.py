@@ -5,7 +5,7 @@ into one and sends them.  Every one is held against the recordings of a real hos
 tests/fidelity.  A request that removes what may not be there is meant to be able to fail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -217,6 +217,36 @@ class Vbd:
     format: str = "raw"
     named: bool = False
 
+    @classmethod
+    def of_nodes(cls, nodes: Mapping[str, str]) -> "Vbd":
+        """From the backend's half or libxl's copy of it; the opposite of :meth:`backend_nodes`."""
+        kind, params = nodes.get("type", "phy"), nodes.get("params", "")
+        mode = nodes.get("mode", "r")
+        readonly, script = not mode.startswith("w"), nodes.get("script", BLOCK_SCRIPT)
+        image, colon, _ = params.partition(":")
+        return cls(
+            params=params,
+            vdev=nodes.get("dev", ""),
+            script=script,
+            named=script != BLOCK_SCRIPT,
+            readonly=readonly,
+            shared=mode == "w!",
+            cdrom=nodes.get("device-type") == "cdrom",
+            discard=readonly or nodes.get("discard-enable", "1") == "1",
+            backendtype=kind,
+            format="raw" if kind == "phy" or not colon or image == "aio" else image,
+        )
+
+    @property
+    def target(self) -> str:
+        """The image alone."""
+        return self.params.partition(":")[2] if self.backendtype == "qdisk" else self.params
+
+    @property
+    def own_script(self) -> str | None:
+        """The script, when it is not the usual one."""
+        return None if self.script == BLOCK_SCRIPT else self.script
+
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""
         script = [("script", self.script)] if self.backendtype == "phy" else []
@@ -255,6 +285,29 @@ class Vif:
     rate: tuple[int, int] | None = None
     mtu: int = DEFAULT_MTU
     named: bool = False
+
+    @classmethod
+    def of_nodes(cls, nodes: Mapping[str, str]) -> "Vif":
+        """From the backend's half or libxl's copy of it; the opposite of :meth:`backend_nodes`."""
+        limit, comma, interval = nodes.get("rate", "").partition(",")
+        counted = comma and limit.isdecimal() and interval.isdecimal()
+        mtu, script = nodes.get("mtu", ""), nodes.get("script", VIF_SCRIPT)
+        return cls(
+            mac=nodes.get("mac", ""),
+            bridge=nodes.get("bridge", ""),
+            script=script,
+            named=script != VIF_SCRIPT,
+            ifname=nodes.get("vifname"),
+            ip=nodes.get("ip"),
+            gatewaydev=nodes.get("gatewaydev"),
+            rate=(int(limit), int(interval)) if counted else None,
+            mtu=int(mtu) if mtu.isdecimal() else DEFAULT_MTU,
+        )
+
+    @property
+    def own_script(self) -> str | None:
+        """The script, when it is not the usual one."""
+        return None if self.script == VIF_SCRIPT else self.script
 
     def backend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The backend's half in libxl's order."""

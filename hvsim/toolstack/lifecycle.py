@@ -20,9 +20,10 @@ from hvsim.abi.sched import (
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError
+from hvsim.toolstack.attached import config_now, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Guest, Toolstack
-from hvsim.toolstack.create import create
+from hvsim.toolstack.create import create, create_parsed
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
@@ -115,11 +116,14 @@ async def _do(toolstack: Toolstack, guest: Guest, action: str) -> None:
         await _rename(toolstack, guest)
         await create(toolstack, guest.request)
         return
+    async with toolstack.store() as store:
+        await refresh(toolstack, store, guest)
     log(f"Domain {guest.domid} needs to be cleaned up: destroying the domain")
     await destroy(toolstack, guest.domid)
     if action in ("restart", "coredump-restart", "soft-reset"):
         log("Done. Rebooting now")
-        again = await create(toolstack, guest.request, uuid=guest.uuid)
+        config = config_now(guest)
+        again = await create_parsed(toolstack, guest.request, config, uuid=guest.uuid)
         again.restarts = guest.restarts + 1
         again.monitor = guest.monitor
         _say(toolstack, again)(waits(again))

@@ -15,6 +15,7 @@ import anyio
 
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.attached import refresh
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
@@ -89,6 +90,7 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
     if toolstack.lost:
         return {**_without_store(toolstack, infos, processes), "lost": toolstack.lost}
     async with toolstack.store() as store:
+        await refresh(toolstack, store)
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
         looks = await _look(toolstack, store)

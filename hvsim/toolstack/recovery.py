@@ -21,6 +21,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack import hotplug, layout, lending
+from hvsim.toolstack.attached import keep_devices, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
@@ -39,6 +40,8 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
 
     Raises: ToolstackError, ConfigError when it cannot be built; its frontends wait on then.
     """
+    async with toolstack.store() as store:
+        await refresh(toolstack, store)
     served = list(served_by(toolstack, dead.domid))
     failures = await _failures(toolstack, dead)
     if toolstack.hypervisor.info(dead.domid) is not None:  # a former attempt came this far
@@ -58,6 +61,7 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
                 )
                 await move(store, owner, attached, guest.domid)
                 await hotplug.elsewhere(toolstack, attached.device, attached.half)
+                await keep_devices(toolstack, owner, [attached])
     toolstack.notice()
     return guest
 

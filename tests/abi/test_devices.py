@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.abi import devices, guest_calls
+from hvsim.abi import devices, guest_calls, hypfs
 from hvsim.abi.layout import Layout
 from hvsim.domain.nodes import node, wire
 from tests.support import optional
@@ -23,6 +23,7 @@ PREAMBLE = """
 #include <xen/domctl.h>
 #include <xen/sysctl.h>
 #include <xen/version.h>
+#include <xen/hypfs.h>
 #include <xen/sys/evtchn.h>
 #include <xen/sys/gntdev.h>
 #include <xen/sys/gntalloc.h>
@@ -45,7 +46,7 @@ def printed(folder: Path, preamble: str, expressions: dict[str, str]) -> dict[st
 
 
 def layouts() -> list[Layout]:
-    found = (*vars(devices).values(), *vars(guest_calls).values())
+    found = (*vars(devices).values(), *vars(guest_calls).values(), *vars(hypfs).values())
     return [one for one in found if isinstance(one, Layout)]
 
 
@@ -72,7 +73,9 @@ def test_every_member_lies_where_the_header_has_it(tmp_path: Path) -> None:
 def test_the_library_speaks_the_servers_wire(tmp_path: Path) -> None:
     """Red when an operation is numbered anew on one side only."""
     ours = {f"OP_{op.name}": int(op) for op in wire.Op}
-    ours |= {name: getattr(node, name) for name in ("EVTCHN", "GNTDEV", "GNTALLOC", "PRIVCMD")}
+    ours |= {
+        name: getattr(node, name) for name in ("EVTCHN", "GNTDEV", "GNTALLOC", "PRIVCMD", "XENBUS")
+    }
     ours |= {name: getattr(wire, name) for name in ("MAX_FDS", "MAX_ROWS", "NO_PAGE")}
     ours["BAD_ARGUMENT"] = wire.BAD_ARGUMENT
     expressions = {name: name for name in ours}

@@ -38,6 +38,7 @@ PREAMBLE = """
 #include <xen/grant_table.h>
 #include <xen/domctl.h>
 #include <xen/sysctl.h>
+#include <xen/hypfs.h>
 #include <xen/io/ring.h>
 #include <xen/io/blkif.h>
 #include <xen/io/console.h>

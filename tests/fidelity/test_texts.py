@@ -8,7 +8,6 @@ a table with its reason.
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.fidelity.recording import Command, commands
+from tests.support import optional
 from tests.support.lab_host import LabHost
 
 RECORDINGS = ("80-user-errors.txt", "81-user-errors-more.txt")
@@ -97,7 +97,8 @@ def shell(host: LabHost, command: Command) -> tuple[list[str], int]:
     if command.exit == 124:
         line = f"timeout 0.5 {line}"
     # Debian's wrappers ask /sys which Xen runs: the programs themselves, where they are at hand.
-    path = ":".join([*map(str, Path("/usr/lib").glob("xen-4.*/bin")), os.environ["PATH"]])
+    xl = optional.find_xen_program("xl")
+    path = ":".join([*([os.path.dirname(xl)] if xl else []), os.environ["PATH"]])
     done = subprocess.run(
         ["sh", "-c", line],
         env={**os.environ, "XENSTORED_PATH": host.store_path, "PATH": path},
@@ -148,10 +149,11 @@ def test_texts_and_exit_codes_are_those_of_a_real_xl(
     assert compared >= least
 
 
-@pytest.mark.skipif(shutil.which("xenstore-ls") is None, reason="xenstore-utils is not installed")
+@pytest.mark.interop
 def test_texts_and_exit_codes_of_debians_xenstore_tools(host: tuple[LabHost, Path]) -> None:
     """Debian's own programs on this store say what they said there.  Those that wait to the end of
     their time run side by side."""
+    optional.program("xenstore-ls")
     lab, _ = host
     lines = list(recorded(RECORDINGS[0], "xenstore"))
     if os.getuid() == 0:

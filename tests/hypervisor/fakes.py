@@ -66,6 +66,7 @@ class FakeHost:
         self.spawned: list[int] = []
         self.signals: list[tuple[int, int]] = []
         self.replies: list[tuple[int, list[Any]]] = []
+        self.placed: list[tuple[int, list[int], int]] = []
         self.halted: tuple[int, str] | None = None
         self.moving: set[int] = set()
 
@@ -116,6 +117,9 @@ class FakeHost:
 
     def cpu_time(self, token: int) -> int | None:
         return 5
+
+    def place(self, token: int, cpus: list[int], count: int) -> None:
+        self.placed.append((token, cpus, count))
 
     def running(self, token: int) -> bool:
         return False

@@ -36,6 +36,7 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
         "console",
         "log",
         "images",
+        "dom0",
     }
     release(run)
     assert list(base.iterdir()) == []

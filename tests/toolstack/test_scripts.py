@@ -6,7 +6,6 @@ device that nobody holds.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.lab.control import Answer
+from tests.support import optional
 from tests.support.lab_host import LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'
@@ -66,11 +66,16 @@ touch /run/xen-hotplug/lock /var/log/xen/log && echo written
 echo "mac: $(xenstore-read $XENBUS_PATH/mac)"
 xenstore-write $XENBUS_PATH/hotplug-status connected
 """
-needs_tools = pytest.mark.skipif(
-    shutil.which("xenstore-read") is None, reason="xenstore-utils is not installed"
-)
+needs_tools = pytest.mark.usefixtures("tools")
 
 
+@pytest.fixture
+def tools() -> None:
+    """Debian's tools for the store."""
+    optional.program("xenstore-read")
+
+
+@pytest.mark.interop
 @needs_tools
 def test_a_script_stands_among_the_links_of_dom0(
     host: LabHost, script: Write, tmp_path: Path
@@ -104,6 +109,7 @@ def test_a_script_stands_among_the_links_of_dom0(
     assert (tmp_path / "said").read_text().startswith("run: offline type_if=vif\n")
 
 
+@pytest.mark.interop
 @needs_tools
 def test_a_script_that_fails_fails_the_attach(host: LabHost, script: Write) -> None:
     """Recording 91a: its words, exit code 1, and what it left stays."""
@@ -230,6 +236,7 @@ def driver(host: LabHost) -> int:
     return domid
 
 
+@pytest.mark.interop
 @needs_tools
 def test_a_script_of_a_driver_domain_runs_in_it(host: LabHost, driver: int, tmp_path: Path) -> None:
     """Behind its walls, with its rights; the toolstack does not wait for it (xl devd)."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi import devices as abi
-from hvsim.abi.event_channel import EVTCHN_2L_NR_CHANNELS
+from hvsim.abi.event_channel import EVTCHN_2L_NR_CHANNELS, VIRQ_DEBUG, VIRQ_TIMER
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.domain.nodes.node import EVTCHN, Ioctl, NodeFile, Result
 from hvsim.domain.nodes.ports import Ports
@@ -64,6 +64,8 @@ class EvtchnFile(NodeFile):
     def _bind_virq(self, call: Ioctl) -> int:
         (virq,) = abi.EVTCHN_BIND_VIRQ.unpack(call.data)
         self._allow(None)
+        if virq in (VIRQ_TIMER, VIRQ_DEBUG):
+            raise OSError(errno.EEXIST, "the kernel's own")
         port = self._adopt(lambda rung: self.dom.events.bind_virq(virq, rung))
         self._virqs.add(port)
         return port

@@ -20,6 +20,7 @@ EVTCHN: Final = 1
 GNTDEV: Final = 2
 GNTALLOC: Final = 3
 PRIVCMD: Final = 4
+XENBUS: Final = 5
 """Which node a file is of."""
 
 
@@ -49,6 +50,25 @@ class Result:
     value: int = 0
     out: bytes = b""
     area: Area | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One call of write(2) on a node that answers for it.
+
+    Attributes:
+        who: the process; another one's writes wait until its own is over.
+        size: bytes of it, of which *data* has as many as there may be; None when they lie where
+            nothing is.
+        again: the program has been told to ask again for the end of this write.
+        answer: takes the answer when it comes later.
+    """
+
+    who: object
+    size: int
+    data: bytes | None
+    again: bool
+    answer: Callable[[int], None]
 
 
 class Area:
@@ -153,7 +173,7 @@ class NodeFile:
     def __init__(self, dom: Domain, on_closed: Callable[[], None]) -> None:
         self.dom = dom
         self._on_closed = on_closed
-        self.stream, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.stream, self.far = socket.socketpair(socket.AF_UNIX, self.socket_kind)
         self.stream.setblocking(False)
         (self.id,) = struct.unpack("=Q", self.far.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))
         if not self.readable:
@@ -169,18 +189,28 @@ class NodeFile:
         raise NotImplementedError
 
     unknown: int = errno.ENOTTY
+    socket_kind = socket.SOCK_SEQPACKET
     readable = False
-    """Whether there is something to read; if not, a read finds the end and does not wait."""
+    """Whether there is something to read; if not, a read that the library does not see finds the
+    end and does not wait."""
 
     def mmap(self, address: int, offset: int, count: int, writable: bool) -> Area:
         """Serve mmap(2) of *count* pages."""
         raise OSError(errno.ENODEV, "nothing to map")
 
     def written(self, data: bytes) -> None:
-        """The program wrote to it.  Only evtchn has a meaning for that."""
+        """The program wrote to it, which means something to evtchn and xenbus only."""
+
+    def write(self, write: Write) -> int | None:
+        """Serve write(2) for the nodes whose writes are answered; None when the answer comes
+        later, through ``write.answer``."""
+        raise OSError(errno.EINVAL, "nothing to be written here")
 
     def room(self) -> None:
         """The program has read, and there is room for more."""
+
+    def forget(self, who: object) -> None:
+        """A process has gone, whose write may not be over."""
 
     def release(self) -> None:
         """The last descriptor is closed; areas live on."""

@@ -22,10 +22,11 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.nodes import node, texts
 from hvsim.domain.nodes.caller import Caller
 from hvsim.domain.nodes.copying import Copier
+from hvsim.domain.nodes.dialogue import BUFFER as MAX_WRITE
 from hvsim.domain.nodes.evtchn import EvtchnFile
 from hvsim.domain.nodes.gntalloc import GntallocFile, GrefPool
 from hvsim.domain.nodes.gntdev import GntdevFile
-from hvsim.domain.nodes.node import Area, Areas, Ioctl, NodeFile
+from hvsim.domain.nodes.node import Area, Areas, Ioctl, NodeFile, Write
 from hvsim.domain.nodes.ports import Ports
 from hvsim.domain.nodes.privcmd import ForeignArea, PrivcmdFile
 from hvsim.domain.nodes.wire import (
@@ -40,6 +41,7 @@ from hvsim.domain.nodes.wire import (
     Op,
     Request,
 )
+from hvsim.domain.nodes.xenbus import XenbusFile
 from hvsim.wire import rights
 
 if TYPE_CHECKING:
@@ -77,10 +79,12 @@ class NodeServer:
         dom: the domain that the program is; its vCPU loop serves.
         door: our end of the ``SOCK_SEQPACKET`` pair whose other end the program inherits under
             the number in HVSIM_DOOR; owned from here on.
+        store: the socket of the domain's xenstored; without one there is no /dev/xen/xenbus.
     """
 
-    def __init__(self, dom: Domain, door: socket.socket) -> None:
+    def __init__(self, dom: Domain, door: socket.socket, store: str | None = None) -> None:
         self.dom = dom
+        self._store = store
         self.files: dict[int, NodeFile] = {}
         self._door = door
         door.setblocking(False)
@@ -89,6 +93,11 @@ class NodeServer:
         self._copier = Copier(dom)
         self._pool = GrefPool(dom, self._ports)
         dom.vcpu.add_fd(door.fileno(), self._knocked)
+
+    @property
+    def open_door(self) -> bool:
+        """Whether a process of the program is left."""
+        return self._door.fileno() >= 0 and not node.hung_up(self._door)
 
     def close(self) -> None:
         """The program has ended: what it left is taken back, and its peers are told."""
@@ -104,7 +113,10 @@ class NodeServer:
             self.dom.log(f"nodes: {error}")
 
     def open(self, kind: int) -> NodeFile:
-        """A new open file.  Raises OSError: EMFILE, ENODEV."""
+        """A new open file.
+
+        Raises: OSError: EMFILE, ENODEV, ENOENT; what the store's socket says.
+        """
         if len(self.files) >= MAX_FILES:
             raise OSError(errno.EMFILE, f"{MAX_FILES} open nodes is the limit")
         number: list[int] = []
@@ -121,6 +133,10 @@ class NodeServer:
             file = GntallocFile(self.dom, closed, self._pool)
         elif kind == node.PRIVCMD:
             file = PrivcmdFile(self.dom, closed)
+        elif kind == node.XENBUS:
+            if self._store is None:
+                raise OSError(errno.ENOENT, "the domain has no store")
+            file = XenbusFile(self.dom, closed, self._store)
         else:
             raise OSError(errno.ENODEV, f"node {kind}")
         number.append(file.id)
@@ -130,6 +146,8 @@ class NodeServer:
     def forget(self, process: _Process) -> None:
         """A process has gone."""
         self._processes.discard(process)
+        for file in list(self.files.values()):
+            file.forget(process)
 
     def _drop(self, number: int) -> None:
         file = self.files.pop(number, None)
@@ -185,6 +203,7 @@ class _Process:
         self._caller = Caller(_UCRED.unpack(raw)[0])
         self._areas = Areas()
         self._unread_fds = False
+        self._deferred = False
         self._dom.vcpu.add_fd(wire.fileno(), self._heard)
 
     def close(self) -> None:
@@ -205,7 +224,7 @@ class _Process:
         if not message:
             self.close()
             return
-        if self._unread_fds and self._outstanding():
+        if self._deferred or (self._unread_fds and self._outstanding()):
             # Descriptors in flight are counted by the kernel for all processes of the user.
             self.close()
             return
@@ -214,9 +233,12 @@ class _Process:
         except struct.error:
             self.close()
             return
-        self._send(self._serve(request))
+        answer = self._serve(request)
+        if answer is not None:
+            self._send(answer)
 
-    def _serve(self, request: Request) -> Answer:
+    def _serve(self, request: Request) -> Answer | None:
+        """None when the answer comes later."""
         handler = _HANDLERS.get(request.op)
         try:
             if handler is None:
@@ -332,6 +354,20 @@ class _Process:
         """1 when that was the last of the area."""
         return Answer(int(self._areas.unmap(request.a, request.b, request.c)))
 
+    def write(self, request: Request) -> Answer | None:
+        """write(2) of a node that answers for it."""
+        bad = bool(request.flags & BAD_ARGUMENT) or len(request.data) < request.c <= MAX_WRITE
+        data = None if bad else request.data
+        done = self._file(request.file).write(
+            Write(self, request.c, data, bool(request.a), self._answer_write)
+        )
+        self._deferred = done is None
+        return None if done is None else Answer(done)
+
+    def _answer_write(self, result: int) -> None:
+        self._deferred = False
+        self._send(Answer(result))
+
     def proc(self, request: Request) -> Answer:
         """A file of /proc/xen or /sys/hypervisor; see :mod:`~hvsim.domain.nodes.texts`."""
         answer = Answer()
@@ -339,7 +375,7 @@ class _Process:
         return answer
 
 
-_HANDLERS: Final[dict[int, Callable[[_Process, Request], Answer]]] = {
+_HANDLERS: Final[dict[int, Callable[[_Process, Request], Answer | None]]] = {
     Op.OPEN: _Process.open,
     Op.FIND: _Process.find,
     Op.IOCTL: _Process.ioctl,
@@ -347,4 +383,5 @@ _HANDLERS: Final[dict[int, Callable[[_Process, Request], Answer]]] = {
     Op.PAGES: _Process.pages,
     Op.MUNMAP: _Process.munmap,
     Op.PROC: _Process.proc,
+    Op.WRITE: _Process.write,
 }

@@ -53,6 +53,10 @@ class Op(IntEnum):
     """(area, first, count)"""
     PROC = 7
     """(which file of /proc/xen) -> its descriptor"""
+    WRITE = 8
+    """(file; whether it is asked again, -, bytes in all) and the bytes, unless they are more than
+    there may be -> bytes, or -EINPROGRESS: ask again for the end of it; -EAGAIN: try again, another
+    process's write is not over"""
 
 
 @dataclass(frozen=True, slots=True)

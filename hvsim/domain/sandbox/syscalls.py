@@ -306,6 +306,7 @@ MACHINE: Final[str] = platform.machine()
 
 # prctl options (linux/prctl.h)
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_GET_PDEATHSIG: Final = 2
 PR_SET_DUMPABLE: Final = 4
 PR_SET_KEEPCAPS: Final = 8
@@ -346,6 +347,11 @@ def syscall(name: str, *args: int) -> int:
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """``prctl(2)``; unused arguments are zero, as the newer options demand."""
     return syscall("prctl", option, arg2, arg3, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what our descendants leave behind (PR_SET_CHILD_SUBREAPER)."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_death_signal(signal_number: int) -> None:

@@ -57,7 +57,7 @@ class ImageBusy(Exception):
 def owner_of(run_dir: str) -> int:
     """The number of the lab with that run directory, of which there is one on a machine."""
     digest = hashlib.blake2b(os.path.abspath(run_dir).encode(errors="surrogateescape"))
-    return int.from_bytes(digest.digest()[:6], "big")
+    return int(digest.hexdigest()[:12], 16)
 
 
 def owner_in(args: Mapping[str, Any]) -> int | None:

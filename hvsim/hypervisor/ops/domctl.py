@@ -6,15 +6,24 @@ pause, unpause, look at and peek into that one.
 
 from typing import Any, Final
 
+from hvsim.abi.cpumask import numbers
 from hvsim.abi.domctl import (
+    XEN_DOMCTL_SENDTRIGGER_NMI,
+    XEN_DOMCTL_SENDTRIGGER_POWER,
+    XEN_DOMCTL_SENDTRIGGER_SLEEP,
+    XEN_VCPUAFFINITY_HARD,
+    XEN_VCPUAFFINITY_SOFT,
     XEN_DOMCTL_createdomain,
     XEN_DOMCTL_destroydomain,
     XEN_DOMCTL_getdomaininfo,
+    XEN_DOMCTL_getvcpuaffinity,
     XEN_DOMCTL_max_mem,
     XEN_DOMCTL_pausedomain,
+    XEN_DOMCTL_sendtrigger,
+    XEN_DOMCTL_setvcpuaffinity,
     XEN_DOMCTL_unpausedomain,
 )
-from hvsim.abi.errno import EBUSY, EINVAL, ENOENT, ESRCH
+from hvsim.abi.errno import EBUSY, EINVAL, ENOENT, ENOSYS, ESRCH
 from hvsim.abi.hypercall import (
     XEN_LEGACY_MAX_VCPUS,
     HVSIM_DOMCTL_fault,
@@ -28,6 +37,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_domctl,
 )
 from hvsim.abi.memory import PAGE_SIZE
+from hvsim.abi.sched import NMI_SIGNAL
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.errors import XenError
@@ -36,6 +46,8 @@ from hvsim.hypervisor.report import domain_info
 
 _OP: Final = HYPERVISOR_domctl
 MAX_PAGES: Final = 1 << 32
+MAX_CPUS: Final = 1024
+"""CPUs that a mask may name."""
 
 
 def _other(machine: Machine, caller: Process, dom: int) -> Domain:
@@ -46,7 +58,7 @@ def _other(machine: Machine, caller: Process, dom: int) -> Domain:
 
 @hypercall(_OP, XEN_DOMCTL_createdomain, dict)
 def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> Result:
-    """({handle: 16 bytes, max_vcpus, max_pages, flags}) -> domid"""
+    """({handle: 16 bytes, max_vcpus, online_vcpus, max_pages, flags}) -> domid"""
     machine.privileged(caller)
     handle = config.get("handle", bytes(16))
     vcpus, pages = config.get("max_vcpus", 1), config.get("max_pages", 0)
@@ -57,7 +69,12 @@ def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> R
         raise XenError(EINVAL, "createdomain: max_vcpus is out of range")
     if type(pages) is not int or not 0 <= pages < MAX_PAGES or type(flags) is not int:
         raise XenError(EINVAL, "createdomain: max_pages or flags")
-    return (machine.create_domain(handle, vcpus, pages, flags).domid,)
+    online = config.get("online_vcpus", vcpus)
+    if type(online) is not int or not 1 <= online <= vcpus:
+        raise XenError(EINVAL, "createdomain: online_vcpus is out of range")
+    domain = machine.create_domain(handle, vcpus, pages, flags)
+    domain.online_vcpus = online
+    return (domain.domid,)
 
 
 @hypercall(_OP, XEN_DOMCTL_destroydomain, int)
@@ -98,6 +115,61 @@ def max_mem(machine: Machine, caller: Process, dom: int, pages: int) -> Result:
     if not 0 <= pages < MAX_PAGES:
         raise XenError(EINVAL)
     domain.max_pages = pages
+    return ()
+
+
+@hypercall(_OP, XEN_DOMCTL_setvcpuaffinity, int, int, int, list, list)
+def setvcpuaffinity(
+    machine: Machine,
+    caller: Process,
+    dom: int,
+    vcpu: int,
+    flags: int,
+    hard: list[Any],
+    soft: list[Any],
+) -> Result:
+    """(dom, vcpu, XEN_VCPUAFFINITY_*, CPUs, CPUs) -> CPUs in effect, twice"""
+    domain = _other(machine, caller, dom)
+    wanted = [
+        _mask(cpus) if flags & flag else None
+        for flag, cpus in ((XEN_VCPUAFFINITY_HARD, hard), (XEN_VCPUAFFINITY_SOFT, soft))
+    ]
+    found = domain.affinity.set(vcpu, *wanted)
+    machine.life.place(domain)
+    return tuple(numbers(mask) for mask in found)
+
+
+@hypercall(_OP, XEN_DOMCTL_getvcpuaffinity, int, int)
+def getvcpuaffinity(machine: Machine, caller: Process, dom: int, vcpu: int) -> Result:
+    """(dom, vcpu) -> CPUs of the hard affinity, of the soft one"""
+    domain = machine.governed(dom, caller)
+    return tuple(numbers(mask) for mask in domain.affinity.get(vcpu))
+
+
+def _mask(cpus: list[Any]) -> int:
+    """Raises: XenError(EINVAL)."""
+    if len(cpus) > MAX_CPUS or any(type(cpu) is not int or not 0 <= cpu < MAX_CPUS for cpu in cpus):
+        raise XenError(EINVAL, "an affinity is a list of CPUs")
+    return sum(1 << cpu for cpu in set(cpus))
+
+
+@hypercall(_OP, XEN_DOMCTL_sendtrigger, int, int, int)
+def sendtrigger(machine: Machine, caller: Process, dom: int, trigger: int, vcpu: int) -> Result:
+    """(dom, XEN_DOMCTL_SENDTRIGGER_*, vcpu): what a PV guest knows is the NMI
+
+    The buttons of a machine are an HVM guest's: -EINVAL, as Xen says of a PV one.
+    """
+    domain = machine.governed(dom, caller)
+    if not 0 <= vcpu < domain.max_vcpus:
+        raise XenError(ESRCH)
+    if trigger in (XEN_DOMCTL_SENDTRIGGER_POWER, XEN_DOMCTL_SENDTRIGGER_SLEEP):
+        raise XenError(EINVAL)
+    if trigger != XEN_DOMCTL_SENDTRIGGER_NMI:
+        raise XenError(ENOSYS)
+    main = domain.main
+    if main is None or not main.pid or domain.privileged:
+        raise XenError(ESRCH, f"d{domain.domid} has no vCPU that takes an NMI")
+    machine.host.signal(main.token, NMI_SIGNAL)
     return ()
 
 

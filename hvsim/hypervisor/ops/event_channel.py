@@ -109,10 +109,11 @@ def send(machine: Machine, caller: Process, number: int) -> Result:
 
 @hypercall(_OP, EVTCHNOP_status, int, int)
 def status(machine: Machine, caller: Process, dom: int, number: int) -> Result:
-    """(dom, port) -> {status, vcpu, remote_dom, remote_port, virq}"""
+    """(dom, port) -> {status, vcpu, remote_dom, remote_port, virq}; a port that is not open is
+    closed, and -EINVAL only past the table's end, where a walk through all ports ends"""
     own = dom in (DOMID_SELF, caller.domid)
     domain = caller.domain if own else machine.governed(dom, caller)
-    return (domain.events.port(number).status(),)
+    return (domain.events.status(number),)
 
 
 @hypercall(_OP, EVTCHNOP_unmask, int)

@@ -17,11 +17,17 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_vcpu_op,
     HYPERVISOR_xen_version,
     XENVER_extraversion,
+    XENVER_guest_handle,
     XENVER_pagesize,
     XENVER_version,
 )
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.abi.sched import SHUTDOWN_MAX, SCHEDOP_remote_shutdown, SCHEDOP_shutdown
+from hvsim.abi.sched import (
+    SHUTDOWN_MAX,
+    SCHEDOP_remote_shutdown,
+    SCHEDOP_shutdown,
+    SCHEDOP_watchdog,
+)
 from hvsim.abi.vcpu import (
     RUNSTATE_blocked,
     RUNSTATE_offline,
@@ -59,6 +65,12 @@ def remote_shutdown(machine: Machine, caller: Process, dom: int, reason: int) ->
         raise XenError(EINVAL)
     machine.life.shutdown(domain, reason, False)
     return ()
+
+
+@hypercall(HYPERVISOR_sched_op, SCHEDOP_watchdog, int, int)
+def watchdog(machine: Machine, caller: Process, number: int, timeout: int) -> Result:
+    """(id, seconds) -> id of a new timer, or 0: the caller's domain ends when it runs out"""
+    return (machine.watchdogs.set(caller.domid, number, timeout),)
 
 
 @hypercall(HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, int)
@@ -102,6 +114,12 @@ def version(machine: Machine, caller: Process) -> Result:
 def extraversion(machine: Machine, caller: Process) -> Result:
     """() -> text"""
     return (XEN_EXTRAVERSION,)
+
+
+@hypercall(HYPERVISOR_xen_version, XENVER_guest_handle)
+def guest_handle(machine: Machine, caller: Process) -> Result:
+    """() -> 16 bytes: the caller's own uuid"""
+    return (caller.domain.handle,)
 
 
 @hypercall(HYPERVISOR_xen_version, XENVER_pagesize)

@@ -3,11 +3,12 @@
 from typing import Final
 
 from hvsim.abi.domctl import (
+    XEN_SYSCTL_debug_keys,
     XEN_SYSCTL_getdomaininfolist,
     XEN_SYSCTL_physinfo,
     XEN_SYSCTL_readconsole,
 )
-from hvsim.abi.errno import EINVAL
+from hvsim.abi.errno import EBUSY, EINVAL, EOPNOTSUPP
 from hvsim.abi.hypercall import (
     MESSAGE_MAX,
     HVSIM_SYSCTL_ledger,
@@ -15,8 +16,10 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.debug_keys import KEYS
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.ledger import Record
+from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.report import domain_info, process_list
 from hvsim.wire.packing import ERRORS, pack
 
@@ -24,6 +27,8 @@ _OP: Final = HYPERVISOR_sysctl
 MAX_LIST: Final = 200
 """Domains in one answer, so that it stays under 64 KiB."""
 MAX_RECORDS: Final = 1024
+MAX_KEYS: Final = 16
+"""Debug keys of one call."""
 _TEXT_MAX: Final = MESSAGE_MAX - 1024
 
 
@@ -71,6 +76,26 @@ def readconsole(machine: Machine, caller: Process, clear: bool) -> Result:
     if len(data) > _TEXT_MAX:
         text = data[-_TEXT_MAX:].decode("utf-8", "ignore").partition("\n")[2]
     return (text,)
+
+
+@hypercall(_OP, XEN_SYSCTL_debug_keys, str)
+def debug_keys(machine: Machine, caller: Process, keys: str) -> Result:
+    """(keys): print what each asks for; answered when it is on the console
+
+    -EOPNOTSUPP for a key of whose subject there is nothing here (Xen says success, and prints
+    nothing).
+    """
+    machine.privileged(caller)
+    if not 0 < len(keys) <= MAX_KEYS:
+        raise XenError(EINVAL)
+    for key in keys:
+        if key not in KEYS:
+            raise XenError(EOPNOTSUPP, f"debug key {key!r}; there are {''.join(sorted(KEYS))}")
+    if machine.dumps.full:
+        raise XenError(EBUSY)
+    token = caller.token
+    machine.dumps.start(keys, lambda: machine.host.reply(token, [0]))
+    return DEFERRED
 
 
 @hypercall(_OP, HVSIM_SYSCTL_ledger, int, int)

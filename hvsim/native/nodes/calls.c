@@ -129,7 +129,7 @@ static long node_mmap(void *address, size_t length, int prot, int flags, uint64_
         return -EINVAL;
     if (size < length || size > 1UL << 46)
         return -ENOMEM;
-    if (kind == EVTCHN)
+    if (kind == EVTCHN || kind == XENBUS)
         return -ENODEV;
     if (!shared && (kind == GNTALLOC || prot & PROT_WRITE))
         return -EINVAL;

@@ -1,7 +1,7 @@
 /*
  * The door and this process's connection are not the program's to close: a daemon that closes every
- * descriptor it did not open itself (or a shell that puts another over one) would be without nodes.
- * To the program they are numbers that are not open.
+ * descriptor it did not open itself (or a shell that puts another over one, see files.c) would be
+ * without nodes.  To the program they are numbers that are not open.
  */
 #define _GNU_SOURCE
 #include "nodes.h"
@@ -13,7 +13,7 @@
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-static int refused(void)
+int refused(void)
 {
     errno = EBADF;
     return -1;
@@ -28,16 +28,6 @@ EXPORT int close(int fd)
     if (!next)
         next = NEXT(close);
     return next(fd);
-}
-
-EXPORT int dup2(int from, int to)
-{
-    return is_hidden(to) ? refused() : NEXT(dup2)(from, to);
-}
-
-EXPORT int dup3(int from, int to, int flags)
-{
-    return is_hidden(to) ? refused() : NEXT(dup3)(from, to, flags);
 }
 
 /* Around what is hidden: the ranges between. */

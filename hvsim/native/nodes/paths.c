@@ -1,7 +1,6 @@
 /*
- * The paths: which node, or file of /proc/xen or /sys/hypervisor, a program means, and what stat
- * says of it.  /sys/bus/xen-backend is there and empty: backends of a lab are no devices of this
- * machine.
+ * The paths: which node, or file of /proc/xen or /sys/hypervisor, a program means.
+ * /sys/bus/xen-backend is there and empty: backends of a lab are no devices of this machine.
  *
  * Nothing below these directories is the machine's: on a machine that runs under a real Xen a program
  * in a lab must not reach that one.
@@ -18,18 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-#define MISC_MAJOR 10
 
 /* The function of that name below this library. */
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-enum what { NOT_OURS, MISSING, DIRECTORY, NODE, PROC, STORE };
 enum { EMPTY_DIRECTORY = 8 }; /* of hvsim/domain/nodes/texts.py */
 
 static const struct {
@@ -49,8 +42,8 @@ static const struct {
     {"/proc/xen/capabilities", PROC, 0},
     {"/proc/xen/xsd_port", PROC, 1},
     {"/proc/xen/xsd_kva", PROC, 2},
-    {"/dev/xen/xenbus", STORE, 0},
-    {"/proc/xen/xenbus", STORE, 0},
+    {"/dev/xen/xenbus", NODE, XENBUS},
+    {"/proc/xen/xenbus", NODE, XENBUS},
     {"/sys/bus/xen-backend", DIRECTORY, EMPTY_DIRECTORY},
     {"/sys/bus/xen-backend/devices", DIRECTORY, EMPTY_DIRECTORY},
     {"/sys/hypervisor", DIRECTORY, EMPTY_DIRECTORY},
@@ -78,8 +71,7 @@ static int below(const char *path)
     return 0;
 }
 
-/* What a path is, and which one of its kind. */
-static enum what look(const char *path, int *which)
+enum what look(const char *path, int *which)
 {
     if (!path || path[0] != '/' || !has_door() || !below(path))
         return NOT_OURS;
@@ -89,27 +81,6 @@ static enum what look(const char *path, int *which)
             return paths[i].what;
         }
     return MISSING;
-}
-
-/* A connection to the domain's store, which is what /dev/xen/xenbus is good for. */
-static int open_store(void)
-{
-    const char *path = getenv("XENSTORED_PATH");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    long fd, done;
-
-    if (!path || strlen(path) >= sizeof(address.sun_path))
-        return -ENOENT;
-    strcpy(address.sun_path, path);
-    fd = RAW3(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return (int)fd;
-    done = RAW3(SYS_connect, fd, &address, sizeof(address));
-    if (done < 0) {
-        RAW1(SYS_close, fd);
-        return (int)done;
-    }
-    return (int)fd;
 }
 
 static int open_node(enum what what, int which)
@@ -138,12 +109,13 @@ static int open_node(enum what what, int which)
 static int open_ours(enum what what, int which, int flags)
 {
     int fd = what == MISSING ? -ENOENT
-             : what == STORE ? open_store()
              : what == DIRECTORY && flags & O_ACCMODE ? -EISDIR
              : what != DIRECTORY && flags & O_DIRECTORY ? -ENOTDIR
                                                         : open_node(what, which);
 
     if (fd >= 0) {
+        if (what == NODE)
+            mark(fd);
         if (!(flags & O_CLOEXEC))
             RAW3(SYS_fcntl, fd, F_SETFD, 0);
         if (flags & O_NONBLOCK)
@@ -180,7 +152,9 @@ static int takes_mode(int flags)
         int which = 0;                                                                             \
         enum what what = look(path, &which);                                                       \
         MODE_OF(flags, flags)                                                                      \
-        return what ? finish(open_ours(what, which, flags)) : NEXT(name)(path, flags, mode);       \
+        PLACE(there, path);                                                                        \
+                                                                                                   \
+        return what ? finish(open_ours(what, which, flags)) : NEXT(name)(there, flags, mode);      \
     }
 
 #define OPENAT(name)                                                                               \
@@ -189,8 +163,10 @@ static int takes_mode(int flags)
         int which = 0;                                                                             \
         enum what what = look(path, &which);                                                       \
         MODE_OF(flags, flags)                                                                      \
+        PLACE(there, path);                                                                        \
+                                                                                                   \
         return what ? finish(open_ours(what, which, flags))                                        \
-                    : NEXT(name)(folder, path, flags, mode);                                       \
+                    : NEXT(name)(folder, there, flags, mode);                                      \
     }
 
 OPEN(open)
@@ -214,8 +190,11 @@ EXPORT int __openat64_2(int folder, const char *path, int flags)
         enum what what = look(path, &which);                                                       \
         FILE *file;                                                                                \
                                                                                                    \
-        if (!what)                                                                                 \
-            return NEXT(name)(path, mode);                                                         \
+        if (!what) {                                                                               \
+            PLACE(there, path);                                                                    \
+                                                                                                   \
+            return NEXT(name)(there, mode);                                                        \
+        }                                                                                          \
         fd = finish(open_ours(what, which, strchr(mode, 'e') ? O_CLOEXEC : 0));                    \
         file = fd < 0 ? NULL : fdopen(fd, mode);                                                   \
         if (fd >= 0 && !file)                                                                      \
@@ -233,99 +212,14 @@ EXPORT DIR *opendir(const char *path)
     enum what what = look(path, &which);
     DIR *folder;
 
-    if (!what)
-        return NEXT(opendir)(path);
+    if (!what) {
+        PLACE(there, path);
+
+        return NEXT(opendir)(there);
+    }
     fd = finish(open_ours(what, which, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     folder = fd < 0 ? NULL : fdopendir(fd);
     if (fd >= 0 && !folder)
         RAW1(SYS_close, fd);
     return folder;
-}
-
-/* ---- stat and access ---- */
-
-static int missing(enum what what)
-{
-    if (what != MISSING)
-        return 0;
-    errno = ENOENT;
-    return -1;
-}
-
-/* The type, mode and device number of a path of ours. */
-static mode_t mode_of(enum what what)
-{
-    return what == DIRECTORY ? S_IFDIR | 0755 : what == PROC ? S_IFREG | 0444 : S_IFCHR | 0600;
-}
-
-#define FILL(info, what, which)                                                                    \
-    memset(info, 0, sizeof(*(info)));                                                              \
-    (info)->st_mode = mode_of(what);                                                               \
-    (info)->st_nlink = 1;                                                                          \
-    (info)->st_uid = geteuid();                                                                    \
-    (info)->st_gid = getegid();                                                                    \
-    if (S_ISCHR((info)->st_mode))                                                                  \
-        (info)->st_rdev = makedev(MISC_MAJOR, (unsigned)(which) + 50);
-
-#define STAT(name, type)                                                                           \
-    EXPORT int name(const char *path, struct type *info)                                           \
-    {                                                                                              \
-        int which = 0;                                                                             \
-        enum what what = look(path, &which);                                                       \
-                                                                                                   \
-        if (!what)                                                                                 \
-            return NEXT(name)(path, info);                                                         \
-        if (missing(what))                                                                         \
-            return -1;                                                                             \
-        FILL(info, what, which)                                                                    \
-        return 0;                                                                                  \
-    }
-
-#define FSTATAT(name, type)                                                                        \
-    EXPORT int name(int folder, const char *path, struct type *info, int flags)                    \
-    {                                                                                              \
-        int which = 0;                                                                             \
-        enum what what = look(path, &which);                                                       \
-                                                                                                   \
-        if (!what)                                                                                 \
-            return NEXT(name)(folder, path, info, flags);                                          \
-        if (missing(what))                                                                         \
-            return -1;                                                                             \
-        FILL(info, what, which)                                                                    \
-        return 0;                                                                                  \
-    }
-
-STAT(stat, stat)
-STAT(lstat, stat)
-STAT(stat64, stat64)
-STAT(lstat64, stat64)
-FSTATAT(fstatat, stat)
-FSTATAT(fstatat64, stat64)
-
-/* Whether a path of ours allows what is asked: everything but to be executed. */
-static int may(enum what what, int mode)
-{
-    if (missing(what))
-        return -1;
-    if (mode & X_OK && what != DIRECTORY) {
-        errno = EACCES;
-        return -1;
-    }
-    return 0;
-}
-
-EXPORT int access(const char *path, int mode)
-{
-    int which = 0;
-    enum what what = look(path, &which);
-
-    return what ? may(what, mode) : NEXT(access)(path, mode);
-}
-
-EXPORT int faccessat(int folder, const char *path, int mode, int flags)
-{
-    int which = 0;
-    enum what what = look(path, &which);
-
-    return what ? may(what, mode) : NEXT(faccessat)(folder, path, mode, flags);
 }

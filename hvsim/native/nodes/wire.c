@@ -84,14 +84,22 @@ int next_hidden(int from)
     return is_hidden(wire) && wire >= from && (first < 0 || wire < first) ? wire : first;
 }
 
+/* The pid of who made a socket pair; 0 where the kernel does not say. */
+static pid_t maker(int fd)
+{
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+
+    return RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &size, 0) < 0 ? 0 : peer.pid;
+}
+
 /* Let the other side read our memory where only a debugger may (Yama). */
 static void allow_reading(void)
 {
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
+    pid_t kernel = maker(door);
 
-    if (RAW6(SYS_getsockopt, door, SOL_SOCKET, SO_PEERCRED, &peer, &size, 0) == 0 && peer.pid > 0)
-        RAW6(SYS_prctl, PR_SET_PTRACER, peer.pid, 0, 0, 0, 0);
+    if (kernel > 0)
+        RAW6(SYS_prctl, PR_SET_PTRACER, kernel, 0, 0, 0, 0);
 }
 
 /* Whether that errno of a send through the door says that nobody is behind it. */
@@ -262,11 +270,45 @@ int64_t ask(const struct request *request, const void *in, size_t in_size, void 
     return answer->reply.result;
 }
 
+void check_kernel(void)
+{
+    static struct answer answer;
+    struct request request = {.op = OP_FIND};
+    struct held held;
+
+    take(&held);
+    ask(&request, NULL, 0, NULL, 0, &answer); /* which ends us, if nobody is there */
+    give_back(&held);
+}
+
+/* Entries are read without the lock: one is complete when its number is there. */
 void know(uint64_t file, enum kind kind)
 {
-    known[next_known % KNOWN].file = file;
-    known[next_known % KNOWN].kind = kind;
-    next_known++;
+    unsigned at = next_known++ % KNOWN;
+
+    __atomic_store_n(&known[at].file, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&known[at].kind, kind, __ATOMIC_RELEASE);
+    __atomic_store_n(&known[at].file, file, __ATOMIC_RELEASE);
+}
+
+static int is_known(uint64_t file, enum kind *kind)
+{
+    for (unsigned i = 0; i < KNOWN; i++)
+        if (__atomic_load_n(&known[i].file, __ATOMIC_ACQUIRE) == file) {
+            *kind = __atomic_load_n(&known[i].kind, __ATOMIC_ACQUIRE);
+            return __atomic_load_n(&known[i].file, __ATOMIC_RELAXED) == file;
+        }
+    return 0;
+}
+
+int from_our_kernel(int fd)
+{
+    static pid_t kernel;
+    pid_t by = maker(fd);
+
+    if (!kernel)
+        kernel = maker(door);
+    return by && by == kernel && !is_hidden(fd);
 }
 
 uint64_t file_of(int fd, enum kind *kind)
@@ -274,26 +316,16 @@ uint64_t file_of(int fd, enum kind *kind)
     static struct answer answer;
     struct request request = {.op = OP_FIND};
     uint64_t cookie = 0;
-    int domain = 0, type = 0;
-    socklen_t size = sizeof(cookie), short_size = sizeof(int);
+    socklen_t size = sizeof(cookie);
     struct held held;
     int64_t found;
 
     if (!has_door()
         || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &size, 0) < 0)
         return 0;
-    take(&held);
-    for (unsigned i = 0; i < KNOWN; i++)
-        if (known[i].file == cookie) {
-            *kind = known[i].kind;
-            give_back(&held);
-            return cookie;
-        }
-    give_back(&held);
-    if (is_hidden(fd)
-        || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &short_size, 0) < 0
-        || RAW6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &short_size, 0) < 0
-        || domain != AF_UNIX || type != SOCK_SEQPACKET)
+    if (is_known(cookie, kind))
+        return cookie;
+    if (!from_our_kernel(fd))
         return 0;
     take(&held);
     request.file = cookie;
@@ -342,5 +374,6 @@ static void after_fork_child(void)
 __attribute__((constructor)) static void start(void)
 {
     has_door();
+    mark_inherited();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }

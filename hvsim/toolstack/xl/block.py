@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hvsim.toolstack import attached
 from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.config.libxl_json import render
@@ -92,8 +93,9 @@ async def block_attach(call: Call) -> int:
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
         request = CreateRequest("", "command line", call.cwd, images=guest.request.images)
-        attached = await devices.attach(toolstack, store, domid, disk, request)
-    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+        made = await devices.attach(toolstack, store, domid, disk, request)
+        await attached.keep_devices(toolstack, guest, [made])
+    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
     return 0
 
 
@@ -104,9 +106,14 @@ async def block_detach(call: Call) -> int:
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await devices.lookup(store, domid, args[1])
+        await attached.refresh(call.toolstack, store)
+        guest = call.toolstack.guest(domid)
+        gone = guest.disks.get(device.devid) if guest is not None else None
         force = words.any("f", "force")
         said = await devices.detach(call.toolstack, store, device, force=force)
         await call.reply.err(*said)
+        if guest is not None and gone is not None:
+            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
     return 0
 
 

@@ -27,7 +27,7 @@ def facts(toolstack: Toolstack) -> dict[str, Any]:
         "cores_per_socket": machine["cores_per_socket"],
         "threads_per_core": machine["threads_per_core"],
         "cpu_mhz": f"{machine_facts.cpu_khz() / 1000:.3f}",
-        "hw_caps": ":".join(["00000000"] * 8),
+        "hw_caps": ":".join(f"{word:08x}" for word in machine_facts.hw_cap()),
         "virt_caps": "pv gnttab-v1",
         "total_memory": machine["total_pages"] // PAGES_PER_MIB,
         "free_memory": free // PAGES_PER_MIB,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hvsim.toolstack import counters, nic
+from hvsim.toolstack import attached, counters, nic
 from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_vif, words_of
 from hvsim.toolstack.config.libxl_json import render
@@ -122,8 +122,9 @@ async def network_attach(call: Call) -> int:
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
-        attached = await nic.attach(toolstack, store, guest, parsed.vif)
-    call.reply.data = {"devid": attached.device.devid, "backend": attached.device.backend}
+        made = await nic.attach(toolstack, store, guest, parsed.vif)
+        await attached.keep_devices(toolstack, guest, [made])
+    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
     return 0
 
 
@@ -133,7 +134,12 @@ async def network_detach(call: Call) -> int:
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await nic.lookup(store, domid, args[1])
+        await attached.refresh(call.toolstack, store)
+        guest = call.toolstack.guest(domid)
+        gone = guest.nics.get(device.devid) if guest is not None else None
         await call.reply.err(*await nic.detach(call.toolstack, store, device))
+        if guest is not None and gone is not None:
+            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
     return 0
 
 

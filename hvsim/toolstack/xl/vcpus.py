@@ -3,7 +3,11 @@
 import re
 from typing import Any, Final
 
+from hvsim.abi.cpumask import ranges
 from hvsim.domain import machine_facts
+from hvsim.domain.hypercall import HypercallError
+from hvsim.names.number import unsigned
+from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path, write
@@ -13,17 +17,21 @@ from hvsim.toolstack.xl.listing import NO_NAME
 HEADER = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)"
 
 
-def vcpus(name: str | None, info: DomainInfo) -> list[dict[str, Any]]:
+def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[dict[str, Any]]:
     """The vCPUs of a domain as data.  All its work is on the first; the others wait."""
+    cpus = int(toolstack.hypervisor.machine()["nr_cpus"])
+    affinity = [toolstack.hypervisor.affinity(info.domid, number) for number in range(info.vcpus)]
     return [
         {
             "name": name,
             "domid": info.domid,
             "vcpu": number,
-            "cpu": machine_facts.processor(info.pids.values()) if number == 0 else 0,
+            "cpu": machine_facts.processor(info.pids.values(), cpus) if number == 0 else 0,
             "state": _state(info) if number == 0 else ("---" if info.shutdown else "-b-"),
             "running": number == 0 and info.running,
             "time": round(info.cpu_seconds, 1) if number == 0 else 0.0,
+            "hard": _bitmap(affinity[number][0], cpus),
+            "soft": _bitmap(affinity[number][1], cpus),
         }
         for number in range(info.vcpus)
     ]
@@ -36,11 +44,18 @@ def _state(info: DomainInfo) -> str:
     return "---" if info.shutdown or info.dying else "-b-"
 
 
+def _bitmap(cpus: list[int], count: int) -> str:
+    """As xl writes a set of CPUs (print_bitmap): "all", "none", "0-1,3"."""
+    if len(cpus) == count:
+        return "all"
+    return ranges(sum(1 << cpu for cpu in cpus)) or "none"
+
+
 def row(vcpu: dict[str, Any]) -> str:
     """One line of the list, in xl's columns."""
     return (
         f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {vcpu['cpu']:4d}   "
-        f"{vcpu['state']} {vcpu['time']:9.1f}  all / all"
+        f"{vcpu['state']} {vcpu['time']:9.1f}  {vcpu['hard']} / {vcpu['soft']}"
     )
 
 
@@ -70,7 +85,11 @@ async def vcpu_list(call: Call) -> int:
                 )
             )
         names = await toolstack.names(store, infos)
-    rows = [vcpu for name, info in zip(names, infos, strict=True) for vcpu in vcpus(name, info)]
+    rows = [
+        vcpu
+        for name, info in zip(names, infos, strict=True)
+        for vcpu in vcpus(toolstack, name, info)
+    ]
     if call.json or "json" in words:
         return await call.data(rows)
     call.reply.data = rows
@@ -84,9 +103,9 @@ async def vcpu_set(call: Call) -> int:
     text = words.rest[1]
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, words.rest[0])
-        if not text.isdecimal():
+        wanted = unsigned(text)
+        if wanted is None:
             raise ToolstackError("Error: Invalid argument.")
-        wanted = int(text)
         host = int(call.toolstack.hypervisor.machine()["nr_cpus"])
         if wanted > host and not words.any("i", "ignore-host"):
             raise ToolstackError(
@@ -120,51 +139,64 @@ async def vcpu_set(call: Call) -> int:
 
 
 async def vcpu_pin(call: Call) -> int:
-    """xl vcpu-pin domain VCPU|all CPUs: what may be said is checked; where a vCPU runs is decided
-    by the machine's own scheduler."""
+    """xl vcpu-pin domain VCPU|all CPUs [CPUs]: where its vCPUs may run, and would like to."""
     words = PIN.parse(call)
-    domain, vcpu, hard = words.rest[:3]
-    async with call.toolstack.store() as store:
+    domain, vcpu, *maps = words.rest[:4]
+    toolstack = call.toolstack
+    async with toolstack.store() as store:
         domid = await find_domain(call, store, domain)
-    if vcpu != "all" and not vcpu.isdecimal():
+    number = unsigned(vcpu)
+    if vcpu != "all" and number is None:
         raise ToolstackError(f"Error: Invalid argument {vcpu} as VCPU.")
-    host = int(call.toolstack.hypervisor.machine()["nr_cpus"])
-    cpus = _cpus(hard, host)
-    if cpus is not None and not cpus:
-        raise ToolstackError("vcpu hard affinity map is empty")
+    host = int(toolstack.hypervisor.machine()["nr_cpus"])
+    kinds = ("hard", "soft")
+    found = [_cpus(text, kind, host) for kind, text in zip(kinds, maps, strict=False)]
+    for kind, cpus in zip(kinds, found, strict=False):
+        if cpus is not None and not cpus:
+            raise ToolstackError(f"vcpu {kind} affinity map is empty")
     if call.dryrun:
-        shown = "any" if cpus is None else ",".join(map(str, sorted(cpus)))
+        shown = "any" if maps[0] in ("all", "-") else ",".join(map(str, found[0] or ()))
         await call.reply.out(f"cpumap: {shown}")
         return 0
-    if cpus is None or len(cpus) == host:
-        return 0  # where it may run already
-    raise ToolstackError(
-        libxl(
-            f"libxl_sched.c:62:libxl__set_vcpuaffinity: Domain {domid}:Setting vcpu affinity: "
-            "Function not implemented"
-        ),
-        f"Could not set affinity for vcpu `{vcpu}'."
-        if vcpu != "all"
-        else "Could not set affinity.",
-    )
+    info = toolstack.hypervisor.info(domid)
+    if info is None:
+        raise ToolstackError(f"Error: Domain '{domain}' does not exist.")
+    hard, soft = [*found, None][:2]
+    try:
+        for one in range(info.vcpus) if number is None else (number,):
+            if hard is not None or soft is not None:
+                toolstack.hypervisor.pin(domid, one, hard, soft)
+    except HypercallError as refused:
+        raise ToolstackError(
+            libxl(
+                f"libxl_sched.c:62:libxl__set_vcpuaffinity: Domain {domid}:Setting vcpu affinity: "
+                f"{refused}"
+            ),
+            "Could not set affinity."
+            if number is None
+            else f"Could not set affinity for vcpu `{number}'.",
+        ) from None
+    return 0
 
 
-def _cpus(text: str, host: int) -> set[int] | None:
-    """The CPUs of a list as ``0-2,^1``, those that there are; None for all of them.
+def _cpus(text: str, kind: str, host: int) -> list[int] | None:
+    """The CPUs of a list as ``0-2,^1``, those that there are; None for "-": as it is.
 
     Raises: ToolstackError for a text that is none.
     """
-    if text in ("all", "-"):
+    if text == "-":
         return None
+    if text == "all":
+        return list(range(host))
     found: set[int] = set()
     for part in text.split(","):
         match = _RANGE.fullmatch(part)
         if match is None:
-            raise ToolstackError(f"Error: Invalid hard affinity map {text}.")
+            raise ToolstackError(f"Error: Invalid {kind} affinity map {text}.")
         first = int(match[2])
         some = set(range(first, int(match[3] or first) + 1))
         found = found - some if match[1] else found | some
-    return {cpu for cpu in found if cpu < host}
+    return sorted(cpu for cpu in found if cpu < host)
 
 
 _RANGE: Final = re.compile(r"(\^?)([0-9]{1,5})(?:-([0-9]{1,5}))?")
