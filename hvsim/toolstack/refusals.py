@@ -115,7 +115,7 @@ def kernel(config: DomainConfig) -> Refusal | None:
         with open(config.kernel, "rb") as file:
             head = file.read(0x210)
     except (OSError, ValueError) as failure:
-        reason = os.strerror(getattr(failure, "errno", None) or 22)
+        reason = _reason(failure)
         return Refusal(
             "kernel",
             f"{config.kernel}: {reason}",
@@ -141,6 +141,11 @@ def kernel(config: DomainConfig) -> Refusal | None:
             failed,
         ),
     )
+
+
+def _reason(failure: OSError | ValueError) -> str:
+    """Why a path leads nowhere; a ValueError is one with a NUL character."""
+    return os.strerror(failure.errno or 0) if isinstance(failure, OSError) else str(failure)
 
 
 # ---- disks -----------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def missing(spec: DiskConfig, path: str) -> Refusal | None:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as failure:
-        reason = os.strerror(getattr(failure, "errno", None) or 22)
+        reason = _reason(failure)
         gone = getattr(failure, "errno", None) == errno.ENOENT
         return Refusal(
             place,

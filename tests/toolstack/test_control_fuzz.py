@@ -62,6 +62,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "capture": ("action", "vif", "side", "snaplen", "session"),
     "stop": ("timeout",),
     "cancel": (),
+    "started": (),
+    "hotplug": ("path", "action"),
 }  # fmt: skip
 
 
@@ -141,7 +143,7 @@ def test_a_request_that_is_too_large(run: RunDir) -> None:
     with wire(run) as control, pytest.raises(ControlError, match="takes 4194304: make its words"):
         control.request("xl", argv=["x" * (5 << 20)])
     with wire(run) as control, pytest.raises(ControlError, match="xl: a value that cannot be sent"):
-        control.request("xl", argv=["\udcff"])
+        control.request("xl", argv=["\ud800"])
 
 
 def test_words_that_do_not_fit(lab: Commands) -> None:
@@ -189,8 +191,16 @@ BAD_WORDS: list[tuple[tuple[str, ...], int, str]] = [
     (("xl", "create", "/dev/zero"), 3, "/dev/zero: is a device, and no file"),
     (("xl", "create", "/tmp"), 3, "/tmp: is a directory"),
     (("xl", "create", "/dev/null"), 1, "Domain name must be specified"),
-    (("xl", "create", "/dev/null", 'name="0"'), 1, "a number is a domid to every command"),
-    (("xl", "create", "/dev/null", 'name="toolstack"'), 1, "a part of dom0 is called so"),
+    (
+        ("xl", "create", "/dev/null", 'name="0"', 'kernel="k"'),
+        1,
+        "a number is a domid to every command",
+    ),
+    (
+        ("xl", "create", "/dev/null", 'name="toolstack"', 'kernel="/k"'),
+        1,
+        "a part of dom0 is called so",
+    ),
     (("demo", "--seconds", "nan"), 2, "a number of seconds above 0 is wanted"),
     (("demo", "--kills", "9" * 30), 2, "a number from 0 is wanted"),
 ]

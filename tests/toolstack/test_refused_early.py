@@ -24,7 +24,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "slash": (f'{HEAD}name = "a/b"\n', "'a/b' cannot be that of a file", "'a/b' cannot be"),
     "empty": (f'{HEAD}name = ""\n', "the name is empty", "the name is empty"),
     "bell": (f'{HEAD}name = "a\\a"\n', "cannot be printed", "cannot be printed"),
-    "long": (f'{HEAD}name = "{"n" * 129}"\n', "129 characters", "129 characters"),
+    "long": (f'{HEAD}name = "{"n" * 129}"\n', "129 bytes", "129 bytes"),
     "vcpus": (f"{HEAD}vcpus = 33\n", "domain creation fail", "33 virtual CPUs are more than"),
     "maxvcpus": (f"{HEAD}maxvcpus = 99\n", "domain creation fail", "99 virtual CPUs"),
     "less": (f"{HEAD}vcpus=4\nmaxvcpus=2\n", "maxvcpus < vcpus", "maxvcpus < vcpus"),

@@ -45,10 +45,6 @@ async def rename(call: Call) -> int:
     toolstack = call.toolstack
     async with toolstack.store() as store:
         found = await find_domain(call, store, old)
-        wrong = unfit(new)
-        if wrong is not None:
-            said = f"xl: name: {'; '.join(wrong)}"
-            raise ToolstackError(said, f"Can't rename domain '{old}'.")
         names = await toolstack.names(store, toolstack.hypervisor.domains())
         if new in names and new != await store.read(f"{domain_path(found)}/name"):
             raise ToolstackError(
@@ -58,6 +54,10 @@ async def rename(call: Call) -> int:
                 ),
                 f"Can't rename domain '{old}'.",
             )
+        wrong = unfit(new)
+        if wrong is not None:
+            said = f"xl: name: {'; '.join(wrong)}"
+            raise ToolstackError(said, f"Can't rename domain '{old}'.")
         vm = await store.read(f"{domain_path(found)}/vm")
         batch = write(f"{domain_path(found)}/name", new)
         if vm and vm.startswith("/vm/"):

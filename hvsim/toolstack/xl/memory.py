@@ -34,8 +34,9 @@ async def mem_set(call: Call) -> int:
             raise ToolstackError(
                 libxl(
                     f"libxl_mem.c:278:libxl_set_memory_target: Domain {domid}:memory_dynamic_max "
-                    "must be less than or equal to memory_static_max\n"
+                    "must be less than or equal to memory_static_max"
                 ),
+                "",
                 f"cannot set domid {domid} dynamic max memory to : {text}",
             )
         batch = write(f"{domain_path(domid)}/memory/target", wanted)
