@@ -136,7 +136,8 @@ def test_the_toolstack_and_validate_refuse_the_same(host: tuple[LabHost, Path], 
     answer = lab.request("create", config=text, config_path="g.cfg", directory="/")
     assert answer.exit != 0
     assert told in answer.err
-    assert lab.xl("list").out.count("\n") == 2, "something was left"
+    # Who has mapped a page of it, xenconsoled say, lets go a moment later.
+    lab.wait(lambda: lab.xl("list").out.count("\n") == 2, "nothing to be left")
     file = folder / "g.cfg"
     file.write_text(text)
     with pytest.raises(LabFileError) as refused:
