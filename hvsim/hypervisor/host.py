@@ -1,6 +1,6 @@
 """What the core asks of the world outside, and nothing more.
 
-The server hands in objects backed by memfds, eventfds and processes; tests hand in bytearrays.
+The server hands in objects backed by memfds, doorbells and processes; tests hand in bytearrays.
 """
 
 from collections.abc import Callable
@@ -33,17 +33,15 @@ class Memory(Protocol):
 
 
 class Doorbell(Protocol):
-    """An eventfd: ringing it never blocks; rings that nobody has seen yet merge."""
+    """What wakes a domain, and what a domain wakes the hypervisor with: ringing it never waits, and
+    rings that nobody has heard yet merge (``hvsim.wire.doorbell``)."""
 
     @property
     def fd(self) -> int:
         """The descriptor that a domain may be given."""
 
     def ring(self) -> None:
-        """Make it readable. A bell that stands at its maximum is rung all the same."""
-
-    def drain(self) -> int:
-        """Take all rings off; returns how many there were."""
+        """Be heard by whoever listens, whatever others that hold the bell have done to it."""
 
     def close(self) -> None:
         """Let go of the descriptor."""
@@ -68,7 +66,8 @@ class Host(Protocol):
         """A new bell. Raises OSError."""
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
-        """Call *rung* whenever *bell* is readable, until :meth:`unlisten`."""
+        """Call *rung* soon after *bell* was rung, until :meth:`unlisten`; perhaps once for several
+        rings, and once for those before. Nothing is taken off a bell by hearing it."""
 
     def unlisten(self, bell: Doorbell) -> None:
         """End :meth:`listen`."""

@@ -1,4 +1,4 @@
-"""What the hypervisor makes out of the Linux kernel: memfds, eventfds, a look at processes.
+"""What the hypervisor makes out of the Linux kernel: memfds, doorbells, a look at processes.
 
 Together with ``server`` the only module that does I/O; this one makes, that one waits.
 """
@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from hvsim.abi.memory import PAGE_SIZE
+from hvsim.wire import doorbell
 
 F_SEAL_FUTURE_WRITE: Final = 0x10
 """No new writable mapping and no write(2); mappings that exist stay writable (Linux 5.1)."""
@@ -92,29 +93,17 @@ def _punch(fd: int, size: int) -> None:
         whole.madvise(mmap.MADV_REMOVE)
 
 
-class EventFd:
+class Bell:
     """A doorbell."""
 
     __slots__ = ("fd",)
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fd = doorbell.make()
 
     def ring(self) -> None:
-        """Make it readable; one whose counter stands at its maximum is emptied first."""
-        try:
-            os.eventfd_write(self.fd, 1)
-        except BlockingIOError:
-            self.drain()
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(self.fd, 1)
-
-    def drain(self) -> int:
-        """Take all rings off."""
-        try:
-            return os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return 0
+        """Ring it, whatever others that hold it have done to it."""
+        doorbell.ring(self.fd)
 
     def close(self) -> None:
         """Let go of it."""

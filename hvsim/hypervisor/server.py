@@ -28,7 +28,7 @@ from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.kernel import (
-    EventFd,
+    Bell,
     SharedMemory,
     cpu_time,
     descendants,
@@ -41,7 +41,7 @@ from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
 from hvsim.speak import note
-from hvsim.wire import rights
+from hvsim.wire import doorbell, rights
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
@@ -85,8 +85,9 @@ class Server:
         self._gate: Gate | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._stop_bell = EventFd()
-        self._watch(self._stop_bell.fd, select.EPOLLIN, self._stop_rung)
+        self._stop_bell = Bell()
+        # Hearing it ends the wait of a round, and the main loop looks.
+        self._watch(self._stop_bell.fd, doorbell.LISTEN, lambda _: None)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -182,9 +183,6 @@ class Server:
         if self._records:
             self._flush_records()
 
-    def _stop_rung(self, _events: int) -> None:
-        self._stop_bell.drain()
-
     def _watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
@@ -213,13 +211,13 @@ class Server:
         """A memfd."""
         return SharedMemory(name, nr_pages)
 
-    def make_doorbell(self) -> EventFd:
-        """An eventfd."""
-        return EventFd()
+    def make_doorbell(self) -> Bell:
+        """A bell."""
+        return Bell()
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""
-        self._watch(bell.fd, select.EPOLLIN, lambda _: rung())
+        self._watch(bell.fd, doorbell.LISTEN, lambda _: rung())
 
     def unlisten(self, bell: Doorbell) -> None:
         """End that."""

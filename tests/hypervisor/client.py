@@ -1,6 +1,6 @@
 """A hypervisor for tests of its calls: one helper that sends a call and expects an errno.
 
-``Lab`` runs the real machine: the real server, dispatcher, memfds and eventfds, in a process of
+``Lab`` runs the real machine: the real server, dispatcher, memfds and doorbells, in a process of
 its own, with a spawner that only hands the descriptors back to the test (``relay_spawner``). So
 each domain of the lab is *this* process, holding that domain's connection, and a test says in
 three lines what a domain does and what it must get.
@@ -40,6 +40,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_memory_op,
 )
 from hvsim.wire import rights
+from tests.support import bells
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -244,11 +245,8 @@ def readable(fd: int, timeout: float = 0.0) -> bool:
 
 
 def rung(fd: int) -> bool:
-    """Wait (bounded) for a bell, and take the rings off it."""
-    if not readable(fd, PATIENCE):
-        return False
-    os.eventfd_read(fd)
-    return True
+    """Wait (bounded) for a bell, and silence it."""
+    return bells.heard(fd, PATIENCE) and bells.silence(fd) > 0
 
 
 def unread(sock: socket.socket) -> int:

@@ -166,8 +166,8 @@ def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
     for name, which in (("setpriority", 0), ("ioprio_set", 1)):
         result.append(Deny(name, eperm, (Arg(0, "!=", which),)))
         result.append(Deny(name, eperm, (Arg(1, "!=", 0), Arg(1, "!=", pid))))
-    # An eventfd's flags belong to both ends: without O_NONBLOCK a saturated counter would
-    # stop the peer for ever, and with O_ASYNC each event would cost it a signal.
+    # A file's flags belong to all that hold it. Nobody relies on them (hvsim/wire/doorbell.py);
+    # this is one wall more.
     flags = Arg(2, "!=", _O_NONBLOCK, mask=_O_NONBLOCK | _O_ASYNC)
     result.append(Deny("fcntl", eperm, (Arg(1, "==", _F_SETFL), flags)))
     result += [Deny("fcntl", eperm, (Arg(1, "==", n),)) for n in _FCNTL_REFUSED.values()]

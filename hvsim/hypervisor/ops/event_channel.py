@@ -133,7 +133,6 @@ def mask(machine: Machine, caller: Process, number: int) -> Result:
 @hypercall(_OP, HVSIM_EVTCHN_fetch)
 def fetch(machine: Machine, caller: Process) -> Result:
     """() -> [[port, status], ...], with [rx, tx] for each; call again while the upcall rings."""
-    caller.upcall.drain()
     rows: list[list[int]] = []
     bells: list[Memory | Doorbell] = []
     for port in caller.domain.events.of_process(caller.token):
