@@ -1,6 +1,7 @@
 """One hypercall connection: a process's end of the wire, as the server holds it."""
 
 import array
+import errno
 import fcntl
 import select
 import socket
@@ -18,6 +19,11 @@ _BUFFER: Final = bytearray(MESSAGE_MAX + 1)
 _VIEW: Final = memoryview(_BUFFER)
 RETRY: Final = 10_000_000
 """Nanoseconds between two looks at a peer that leaves an answer with descriptors unread."""
+PATIENCE: Final = 2_000_000_000
+"""Nanoseconds that an answer waits for descriptors that are not to be had."""
+_SHORTAGES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
+)
 
 
 class Connection:
@@ -53,6 +59,7 @@ class Connection:
         self._send = conn.send
         self._pending: tuple[bytes, Objects] | None = None
         self._unread_fds = False
+        self._starving = 0
         self.waiting = False
         """Whether a call was left open, to be answered later."""
         self.closed = False
@@ -79,7 +86,7 @@ class Connection:
                 return
             self._unread_fds = False
         try:
-            size = self._recv_into(_BUFFER)
+            size = self._recv_into(_BUFFER, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -101,18 +108,18 @@ class Connection:
             self._flush()
             return
         try:
-            self._send(reply)
+            self._send(reply, socket.MSG_DONTWAIT)
         except BlockingIOError:
             self._pending = answer
             self._arm(select.EPOLLOUT)
         except OSError:
             self._gone()
 
-    def answer(self, reply: bytes) -> None:
+    def answer(self, reply: bytes, objects: Objects) -> None:
         """Answer the call that was left open."""
         if self.waiting and not self.closed:
             self.waiting = False
-            self._pending = (reply, [])
+            self._pending = (reply, objects)
             self._flush()
 
     def close(self) -> None:
@@ -128,19 +135,45 @@ class Connection:
         reply, objects = self._pending
         try:
             if objects:
-                fds = [thing.fd for thing in objects]
-                rights.send(self._socket, [reply], fds, socket.MSG_DONTWAIT)
+                self._send_lent(reply, objects)
                 self._unread_fds = True
             else:
-                self._send(reply)
+                self._send(reply, socket.MSG_DONTWAIT)
         except BlockingIOError:
             self._arm(select.EPOLLOUT)
             return
-        except OSError:
-            self._gone()
+        except OSError as error:
+            if objects and error.errno in _SHORTAGES:
+                self._starved(error)
+            else:
+                self._gone()
             return
+        self._starving = 0
         self._pending = None
         self._arm(select.EPOLLIN)
+
+    def _starved(self, error: OSError) -> None:
+        """There are no descriptors to be had, here or on the way, and it is not this peer's fault:
+        try again, and give the call up after PATIENCE."""
+        self._arm(0)
+        self._starving += 1
+        if self._starving * RETRY > PATIENCE:
+            self._pending = self._dispatcher.starved(self._process, error)
+        self._later(RETRY, self._flush_again)
+
+    def _flush_again(self) -> None:
+        if not self.closed and self._pending is not None:
+            self._flush()
+
+    def _send_lent(self, reply: bytes, objects: Objects) -> None:
+        """Send a reply with a descriptor of each object, made for it and closed here."""
+        lent: list[int] = []
+        try:
+            for thing in objects:
+                lent.append(thing.lend())
+            rights.send(self._socket, [reply], lent, socket.MSG_DONTWAIT)
+        finally:
+            rights.close(lent)
 
     def _arm(self, events: int) -> None:
         """What epoll waits for (a hang-up always)."""

@@ -200,6 +200,11 @@ class Dumps:
         self._waiting: list[tuple[Lines, Callable[[], None]]] = []
 
     @property
+    def waiting(self) -> bool:
+        """Whether one is being printed."""
+        return bool(self._waiting)
+
+    @property
     def full(self) -> bool:
         """Whether too many wait already."""
         return len(self._waiting) >= MAX_WAITING

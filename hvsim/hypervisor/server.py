@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,20 +27,13 @@ from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
-from hvsim.hypervisor.host import Doorbell
-from hvsim.hypervisor.kernel import (
-    Bell,
-    SharedMemory,
-    cpu_time,
-    descendants,
-    is_running,
-    is_stopped,
-    run_on,
-    signal_descendants,
-)
+from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.kernel import Bell, SharedMemory
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.processes import Signals, cpu_time, is_running, run_on
+from hvsim.hypervisor.work import Job
 from hvsim.speak import note
 from hvsim.wire import doorbell, rights
 from hvsim.wire.endpoints import endpoint
@@ -48,6 +42,8 @@ from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
 """Events taken in one round; every connection gives at most one call a round."""
+MAX_TIMERS: Final = 64
+"""Timers that are run in one round."""
 STOP_TIMEOUT: Final = 5.0
 """Seconds that an orderly end waits for killed processes."""
 UNSENT_RECORDS: Final = 8192
@@ -80,6 +76,7 @@ class Server:
             self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
         )
         self._dispatcher = Dispatcher(self.machine)
+        self._signals = Signals(self.machine.work, self.call_later)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
@@ -167,7 +164,8 @@ class Server:
         if self._timers:
             until = max(0.0, (self._timers[0][0] - self.now()) / 1e9)
             timeout = until if timeout is None else min(timeout, until)
-        if self._failed:
+        work = self.machine.work
+        if self._failed or work.waiting:
             timeout = 0.0
         handlers = self._handlers
         for fd, events in self._epoll.poll(timeout, MAX_EVENTS):
@@ -178,8 +176,11 @@ class Server:
             failed, self._failed = self._failed, []
             for token, text in failed:
                 self._spawn_failed(token, text)
-        while self._timers and self._timers[0][0] <= self.now():
+        due = MAX_TIMERS
+        while due and self._timers and self._timers[0][0] <= self.now():
             heapq.heappop(self._timers)[2]()
+            due -= 1
+        work.turn()
         if self._records:
             self._flush_records()
 
@@ -258,24 +259,23 @@ class Server:
         if pidfd is None or process is None:
             return
         if number == SIGKILL and process.domain.privileged:  # else: the end of its namespace
-            signal_descendants(process.pid, number)
+            self._signals.kill(token, process.pid, pidfd)
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number in (SIGSTOP, SIGCONT):
-            signal_descendants(process.pid, number)
+            self._signals.tell(token, process.pid, number)
 
     def cpu_time(self, token: int) -> int | None:
         """From the process's CPU clock."""
         process = self.machine.processes.get(token)
         return cpu_time(process.pid) if process is not None and process.pid else None
 
-    def place(self, token: int, cpus: list[int], count: int) -> None:
+    def place(self, token: int, cpus: list[int], count: int) -> Job:
         """sched_setaffinity(2) of each thread; a CPU of the lab is one that we may use."""
         process = self.machine.processes.get(token)
         if process is not None and process.pid:
-            wanted = of_the_host(cpus, self._cpus, count)
-            for pid in (process.pid, *descendants(process.pid)):
-                run_on(pid, wanted)
+            yield from run_on(process.pid, of_the_host(cpus, self._cpus, count))
 
     def running(self, token: int) -> bool:
         """From /proc."""
@@ -283,17 +283,20 @@ class Server:
         return process is not None and bool(process.pid) and is_running(process.pid)
 
     def stopped(self, token: int) -> bool:
-        """From /proc."""
-        process = self.machine.processes.get(token)
-        if process is None:
-            return True
-        return all(is_stopped(pid) for pid in (process.pid, *descendants(process.pid)))
+        """As the last look has found it."""
+        return token not in self.machine.processes or self._signals.still(token)
 
-    def reply(self, token: int, message: list[Any]) -> None:
+    def reply(
+        self, token: int, message: list[Any], objects: Sequence[Memory | Doorbell] = ()
+    ) -> None:
         """Answer a call that was left open."""
         connection = self._connections.get(token)
         if connection is not None:
-            connection.answer(self._dispatcher.pack(message))
+            connection.answer(self._dispatcher.pack(message), list(objects))
+
+    def complain(self, error: Exception) -> None:
+        """To our log."""
+        note("".join(traceback.format_exception(error)))
 
     def halt(self, status: int, text: str) -> None:
         """The main loop ends after this round."""
@@ -403,6 +406,7 @@ class Server:
 
     def _gone(self, token: int) -> None:
         """A pidfd is readable: the process is really gone."""
+        self._signals.forget(token)
         self.machine.life.process_gone(token, None)
         pidfd = self._pidfds.pop(token)
         self._unwatch(pidfd)

@@ -74,6 +74,16 @@ class Dom:
             os.close(fd)
         self._open = []
 
+    def let_go(self, *fds: int) -> None:
+        """Close descriptors that the hypervisor gave; all but the upcall when none is named, as
+        the end of the process does."""
+        for fd in fds or self._open[1:]:
+            self._open.remove(fd)
+            os.close(fd)
+        if not fds and self.table is not None:
+            self.table.close()
+            self.table = None
+
     def raw(self, data: bytes) -> int:
         """Send bytes as they are; returns rc."""
         self.sock.send(data)
@@ -236,6 +246,10 @@ class Lab:
         return None
 
     def destroy(self, domid: int) -> None:
+        """Destroy a domain; what its processes held goes with them."""
+        for dom in self.doms:
+            if dom.domid == domid:
+                dom.let_go()
         self.dom0.domctl(domctl.XEN_DOMCTL_destroydomain, domid)
 
 

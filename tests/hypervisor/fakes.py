@@ -1,19 +1,33 @@
 """The world under the core without a kernel: bytearrays, counters and a clock that is set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.work import Job
 
 
 class FakeMemory:
-    fd = -1
-
     def __init__(self, nr_pages: int) -> None:
         self.data = bytearray(nr_pages * PAGE_SIZE)
         self.sealed: bool | None = None
         self.closed = False
+        self.holders = 0
+        self.shrinks = 0
+
+    def lend(self) -> int:
+        raise NotImplementedError
+
+    def held(self) -> bool:
+        assert not self.closed, "looked at after its end"
+        return self.holders > 0
+
+    def shrink(self, nr_pages: int) -> bool:
+        assert not self.closed, "freed after its end"
+        assert not self.holders, "somebody holds it"
+        self.shrinks += 1
+        return self.shrinks * nr_pages * PAGE_SIZE >= len(self.data)
 
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self.data[offset : offset + length])
@@ -35,6 +49,9 @@ class FakeMemory:
 
 class FakeBell:
     fd = -1
+
+    def lend(self) -> int:
+        raise NotImplementedError
 
     def __init__(self) -> None:
         self.rings = 0
@@ -113,8 +130,9 @@ class FakeHost:
     def cpu_time(self, token: int) -> int | None:
         return 5
 
-    def place(self, token: int, cpus: list[int], count: int) -> None:
+    def place(self, token: int, cpus: list[int], count: int) -> Job:
         self.placed.append((token, cpus, count))
+        yield from ()
 
     def running(self, token: int) -> bool:
         return False
@@ -122,7 +140,12 @@ class FakeHost:
     def stopped(self, token: int) -> bool:
         return token not in self.moving
 
-    def reply(self, token: int, message: list[Any]) -> None:
+    def complain(self, error: Exception) -> None:
+        raise error
+
+    def reply(
+        self, token: int, message: list[Any], objects: Sequence[Memory | Doorbell] = ()
+    ) -> None:
         self.replies.append((token, message))
 
     def halt(self, status: int, text: str) -> None:

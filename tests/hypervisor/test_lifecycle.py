@@ -150,7 +150,8 @@ def test_destroy_is_answered_when_all_is_released(lab: Lab) -> None:
 def share(front: Dom, back: Dom) -> list[int]:
     _, gfn, _ = front.extent(2)
     front.grant(8, back.domid, gfn)
-    rows, _ = back.map(front.domid, 8)
+    rows, fds = back.map(front.domid, 8)
+    back.let_go(*fds)
     return [row[1] for row in rows]
 
 

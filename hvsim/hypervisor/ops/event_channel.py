@@ -28,8 +28,8 @@ from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.host import Doorbell, Memory
 
 _OP: Final = HYPERVISOR_event_channel_op
-PORTS_PER_FETCH: Final = 126
-"""Two descriptors each, and a message carries 253."""
+PORTS_PER_FETCH: Final = 64
+"""Two descriptors each: half of what a message carries, since each is made for it."""
 
 
 def _bells(port: Port) -> list[Memory | Doorbell]:
@@ -135,7 +135,7 @@ def fetch(machine: Machine, caller: Process) -> Result:
     """() -> [[port, status], ...], with [rx, tx] for each; call again while the upcall rings."""
     rows: list[list[int]] = []
     bells: list[Memory | Doorbell] = []
-    for port in caller.domain.events.of_process(caller.token):
+    for port in caller.domain.events.of_process(caller.token).values():
         if port.delivered or port.tx is None:
             continue
         if len(rows) == PORTS_PER_FETCH:
