@@ -24,7 +24,8 @@ class SpawnSpec:
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
     that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
-    ``net``): it administers a network stack of its own.
+    ``net``): it administers a network stack of its own.  ``pages``: the domain's RAM; ``cgroup``:
+    the files through which the process enters the cgroups that count what it takes.
     """
 
     name: str
@@ -40,6 +41,8 @@ class SpawnSpec:
     exec: tuple[str, ...] = ()
     stdio: str | None = None
     network: bool = False
+    pages: int = 0
+    cgroup: tuple[str, ...] = ()
     lenient: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
 
@@ -105,6 +108,8 @@ class SpawnSpec:
             exec=command,
             stdio=_text(raw, "stdio", "") or None,
             network=bool(raw.get("net")),
+            pages=_number(raw, "pages"),
+            cgroup=_texts(raw, "cgroup"),
             lenient=walls == WHAT_THERE_IS,
             raw=raw,
         )
@@ -114,6 +119,13 @@ def _text(raw: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = raw.get(key, default)
     if not isinstance(value, str):
         raise SpecError(f"{key}: a text is wanted, not {value!r}")
+    return value
+
+
+def _number(raw: Mapping[str, Any], key: str) -> int:
+    value = raw.get(key, 0)
+    if type(value) is not int or value < 0:
+        raise SpecError(f"{key}: a number is wanted, not {value!r}")
     return value
 
 

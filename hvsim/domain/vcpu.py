@@ -81,6 +81,14 @@ class _Source:
         self.disarmed = False
 
 
+_prepared: list[select.epoll] = []
+
+
+def prepare() -> None:
+    """Make the epoll set of this process's VCPU now: behind its walls none can be made."""
+    _prepared.append(select.epoll())
+
+
 class VCPU:
     """The one wait of a domain.  Not thread-safe.
 
@@ -89,7 +97,7 @@ class VCPU:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._epoll = select.epoll()
+        self._epoll = _prepared.pop() if _prepared else select.epoll()
         self._poll = self._epoll.poll
         self._clock = clock
         self._sources: dict[int, _Source] = {}

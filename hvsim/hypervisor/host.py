@@ -88,6 +88,9 @@ class Host(Protocol):
         """Make a process. ``Machine.process_spawned`` or ``process_failed`` follows, and in the
         end ``process_gone``, only when the process is really gone."""
 
+    def forget(self, domid: int) -> None:
+        """A domain is no more, nor any process of it."""
+
     def signal(self, token: int, number: int) -> None:
         """Send a signal to a process, SIGSTOP and SIGCONT to all that it has started as well; one
         that is gone is no error."""

@@ -182,6 +182,7 @@ class Machine:
         self.watchdogs.forget(domid)
         self.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
         self.ledger.forget(domid)
+        self.host.forget(domid)
         self.raise_virq(VIRQ_DOM_EXC)
 
     def populate(self, domain: Domain, pages: int) -> Generator[None, None, dict[str, int]]:

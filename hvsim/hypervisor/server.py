@@ -23,6 +23,7 @@ from typing import Any, Final
 import zmq
 
 from hvsim.hypervisor.affinity import of_the_host
+from hvsim.hypervisor.cgroups import Cgroups
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -80,6 +81,7 @@ class Server:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
+        self._cgroups = Cgroups(config.cgroups) if config.cgroups else None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._stop_bell = Bell()
@@ -230,11 +232,28 @@ class Server:
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
         ours.setblocking(False)
+        if spec.get("profile") != "dom0":
+            self._bound(spec)
         join = spec.pop("join", None)
         request = ["spawn", token, spec] if join is None else ["join", token, join, spec]
         self._spawns.append((pack(request), [theirs, upcall]))
         # The core enters the process when this returns; the connection is looked at after that.
         self.call_later(0, partial(self._connect, token, ours))
+
+    def _bound(self, spec: dict[str, Any]) -> None:
+        """Say how much the process's domain may have, and where that is counted."""
+        domid = spec["domid"]
+        spec["pages"] = self.machine.domains[domid].memory.nr_pages
+        if self._cgroups is not None:
+            programs = spec.get("executables") or spec.get("exec")
+            driver = spec.get("profile") == "driver"
+            kind = "driver" if driver else "program" if programs else "guest"
+            spec["cgroup"] = self._cgroups.make(domid, kind, spec["pages"])
+
+    def forget(self, domid: int) -> None:
+        """Remove its cgroups; what the kernel still has of them is removed with the lab's."""
+        if self._cgroups is not None:
+            self._cgroups.remove(domid)
 
     def _connect(self, token: int, ours: socket.socket) -> None:
         process = self.machine.processes[token]

@@ -38,6 +38,10 @@ def test_without_walls_it_does(tmp_path: Path) -> None:
     succeeded = {name for name, outcome in result["outcomes"].items() if outcome == "ok"}
     assert SUCCEED_WITHOUT_WALLS - succeeded == set()
     assert result["outcomes"]["make a shared eventfd blocking"] == "ok"
+    # And the hypervisor takes no descriptors from a domain that may send some.
+    assert result["outcomes"]["descriptor flood"] == "answered"
+    start, end = result["descriptors"]
+    assert end - start < 60
     # Seals and access modes are the hypervisor's doing and stand without any wall.
     sealed = [name for name in MEMORY if "read-only" in name or "truncate" in name]
     assert [name for name in sealed if name in succeeded] == []

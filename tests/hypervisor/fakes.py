@@ -124,6 +124,9 @@ class FakeHost:
     def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
         self.spawned.append(token)
 
+    def forget(self, domid: int) -> None:
+        pass
+
     def signal(self, token: int, number: int) -> None:
         self.signals.append((token, number))
 
