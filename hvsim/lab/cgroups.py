@@ -71,10 +71,16 @@ def remove(recorded: object) -> list[str]:
     return []
 
 
-def places() -> Iterator[Directories]:
-    """Where to try: for each controller the directory to make a cgroup in, the nearest first."""
-    mounts = list(_mounts())
-    ours = _memberships()
+def places(proc: Path = Path("/proc/self")) -> Iterator[Directories]:
+    """Where to try: for each controller the directory to make a cgroup in, the nearest first.
+
+    *proc*: where a process's ``mountinfo`` and ``cgroup`` are; there may be none.
+    """
+    try:
+        mounts = list(_mounts(proc))
+        ours = _memberships(proc)
+    except OSError:
+        return
     if all(any(one in kinds for _, kinds, _ in mounts) for one in CONTROLLERS):
         found: Directories = {}
         for one in CONTROLLERS:
@@ -117,9 +123,9 @@ def _below(point: Path, root: str, membership: str) -> Path | None:
     return None
 
 
-def _mounts() -> Iterator[tuple[Path, frozenset[str], str]]:
+def _mounts(proc: Path) -> Iterator[tuple[Path, frozenset[str], str]]:
     """(mount point, controllers, shown root) of each tree; no controllers for version 2."""
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+    for line in (proc / "mountinfo").read_text(errors="surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _, options = [*rest.split(" ", 2), "", ""][:3]
         words = fields.split(" ")
@@ -129,10 +135,10 @@ def _mounts() -> Iterator[tuple[Path, frozenset[str], str]]:
             yield Path(words[4]), frozenset(options.split(",")), words[3]
 
 
-def _memberships() -> dict[str, str]:
+def _memberships(proc: Path) -> dict[str, str]:
     """Controller -> the cgroup that we are in; "" for version 2."""
     found: dict[str, str] = {}
-    for line in Path("/proc/self/cgroup").read_text(errors="surrogateescape").splitlines():
+    for line in (proc / "cgroup").read_text(errors="surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
         for one in controllers.split(","):
             found[one] = path
