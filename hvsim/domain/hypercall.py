@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import socket
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
@@ -20,6 +21,8 @@ from hvsim.wire.packing import packer, unpack
 
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
+
+Taken = TypeVar("Taken")
 
 
 class HypercallError(OSError):
@@ -83,8 +86,7 @@ class Hypercalls:
         if len(request) > abi.MESSAGE_MAX:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
         try:
-            self._socket.send(request)
-            size = self._socket.recv_into(self._buffer)
+            size = self._ask(request, lambda: self._socket.recv_into(self._buffer))
         except (BrokenPipeError, ConnectionResetError):
             size = 0
         if size == 0:
@@ -102,8 +104,9 @@ class Hypercalls:
         if len(request) > abi.MESSAGE_MAX:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
         try:
-            self._socket.send(request)
-            size, fds = rights.receive_into(self._socket, self._buffer, rights.MAX)
+            size, fds = self._ask(
+                request, lambda: rights.receive_into(self._socket, self._buffer, rights.MAX)
+            )
         except (BrokenPipeError, ConnectionResetError):
             self.on_gone()
         except rights.Truncated:  # this process has reached its limit
@@ -115,6 +118,22 @@ class Hypercalls:
         except BaseException:
             rights.close(fds)
             raise
+
+    def _ask(self, request: bytes, answer: Callable[[], Taken]) -> Taken:
+        """Send a call and take its answer.
+
+        The connection may not wait by itself: a program that took it, if only for a moment, may
+        have set its O_NONBLOCK, which both of us share.
+        """
+        sent = 0
+        while True:
+            try:
+                sent = sent or self._socket.send(request)
+                return answer()
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._socket.fileno(), select.POLLIN if sent else select.POLLOUT)
+                poll.poll()
 
     def _results(self, size: int, call: int, cmd: int) -> list[Any]:
         reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
