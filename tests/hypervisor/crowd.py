@@ -1,16 +1,22 @@
 """A machine that is as full as its limits allow, under the real core with real memfds and bells.
 
-Everything is in the test's own process, so the CPU time of what the core does can be read off the
-thread's clock, whatever else runs on the machine.
+Everything is in the test's own process, so what the core does can be counted, and its CPU time read
+off the thread's clock, whatever else runs on the machine.
 """
 
+import contextlib
+import gc
 import os
+import resource
 import select
+import sys
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import msgpack
+import pytest
 
 from hvsim.abi.grant_table import GNTMAP_host_map, GNTMAP_readonly, GNTST_okay
 from hvsim.abi.memory import PAGE_SIZE
@@ -19,7 +25,7 @@ from hvsim.hypervisor.debug_keys import PAUSE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Domain, Process
 from hvsim.hypervisor.host import Doorbell
-from hvsim.hypervisor.kernel import Bell, SharedMemory
+from hvsim.hypervisor.kernel import Bell, SharedMemory, raise_descriptor_limit
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.memory import MAX_SEALED_PAGES, Extent
@@ -35,16 +41,87 @@ FRAGMENTS = 4000
 """Runs that the free machine memory lies in."""
 
 
+LOOK = 120
+"""What a look at a process costs (files of /proc), in lines."""
+PAGE = 4
+"""What it costs to free or to copy a page, in lines."""
+
+Meter = Callable[[Callable[[], object]], int]
+"""Runs something and says what that cost."""
+
+
+def cpu_time(call: Callable[[], object]) -> int:
+    """Nanoseconds of CPU time of this thread."""
+    before = time.thread_time_ns()
+    call()
+    return time.thread_time_ns() - before
+
+
+class Count:
+    """Counts work: lines of Python, and what the kernel does for them in as many lines as take as
+    long (some 60 ns each)."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def __call__(self, call: Callable[[], object]) -> int:
+        before, tracer = self.done, sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            call()
+        finally:
+            sys.settrace(tracer)
+        return self.done - before
+
+    def did(self, amount: int) -> None:
+        """Something was done that no line shows."""
+        self.done += amount
+
+    def _trace(self, _frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "line":
+            self.done += 1
+        return self._trace
+
+
+class Counted(SharedMemory):
+    """Real memory that tells what the kernel does for it."""
+
+    def __init__(self, name: str, nr_pages: int, did: Callable[[int], None]) -> None:
+        super().__init__(name, nr_pages)
+        self._left = nr_pages
+        self._did = did
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._did(PAGE * length // PAGE_SIZE)
+        return super().read(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._did(PAGE * len(data) // PAGE_SIZE)
+        super().write(offset, data)
+
+    def shrink(self, nr_pages: int) -> bool:
+        over = super().shrink(nr_pages)
+        freed = self._left if over and nr_pages >= self._left else min(nr_pages, self._left)
+        self._left -= freed
+        self._did(PAGE * freed)
+        return over
+
+    def close(self) -> None:
+        self._did(PAGE * self._left)
+        super().close()
+
+
 class KernelHost(FakeHost):
     """Real memory, real bells and real looks at a process; spawns and replies are the fake's."""
 
-    def __init__(self) -> None:
+    def __init__(self, did: Callable[[int], None]) -> None:
         super().__init__()
+        self._did = did
         self._epoll = select.epoll()
         self.answered = 0
 
     def make_memory(self, name: str, nr_pages: int) -> Any:
-        return SharedMemory(name, nr_pages)
+        return Counted(name, nr_pages, self._did)
 
     def make_doorbell(self) -> Any:
         return Bell()
@@ -56,12 +133,15 @@ class KernelHost(FakeHost):
         self._epoll.unregister(bell.fd)
 
     def cpu_time(self, token: int) -> int | None:
+        self._did(LOOK)
         return processes.cpu_time(os.getpid())
 
     def place(self, token: int, cpus: list[int], count: int) -> Job:
+        self._did(LOOK)
         yield from processes.run_on(os.getpid(), sorted(os.sched_getaffinity(0)))
 
     def running(self, token: int) -> bool:
+        self._did(LOOK)
         return processes.is_running(os.getpid()) and False
 
     def reply(self, token: int, message: list[Any], objects: Any = ()) -> None:
@@ -76,8 +156,26 @@ class KernelHost(FakeHost):
 class Crowd:
     """The machine, dom0, a domain of every kind of much, and many small ones."""
 
-    def __init__(self) -> None:
-        self.host = KernelHost()
+    @classmethod
+    @contextlib.contextmanager
+    def full(cls, meter: Meter) -> Iterator["Crowd"]:
+        """One for a module of tests, which are skipped where too few descriptors may be open.  The
+        collector of cycles is off, as in the hypervisor."""
+        raise_descriptor_limit()
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < DESCRIPTORS:
+            pytest.skip(f"needs {DESCRIPTORS} open descriptors (ulimit -Hn)")
+        gc.collect()
+        gc.disable()
+        crowd = cls(meter)
+        try:
+            yield crowd
+        finally:
+            crowd.close()
+            gc.enable()
+
+    def __init__(self, meter: Meter) -> None:
+        self._cost = meter
+        self.host = KernelHost(meter.did if isinstance(meter, Count) else lambda _: None)
         self.machine = Machine(self.host, Ledger(self.host.now), 1 << 22, cpus=8)
         self.dispatcher = Dispatcher(self.machine)
         dom0 = self.machine.create_dom0(4096, 1, "p0")
@@ -182,7 +280,7 @@ class Crowd:
     # measuring
 
     def ask(self, process: Process, call: int, cmd: int, *args: Any) -> list[int]:
-        """Nanoseconds of CPU time of each piece of work that a call is."""
+        """What each piece of work that a call is has cost."""
         return self.ask_raw(process, msgpack.packb([call, cmd, *args]))
 
     def ask_raw(self, process: Process, message: bytes) -> list[int]:
@@ -193,24 +291,18 @@ class Crowd:
             if answer is not None:
                 _lend(answer[1])
 
-        return [_cost(serve), *self.rest()]
+        return [self._cost(serve), *self.rest()]
 
     def do(self, call: Callable[[], object]) -> list[int]:
         """The same for something that happens: a process is gone."""
-        return [_cost(call), *self.rest()]
+        return [self._cost(call), *self.rest()]
 
     def rest(self) -> Iterator[int]:
         """What has been left for later, until all is done."""
         while self.machine.work.waiting:
-            yield _cost(self.machine.work.turn)
+            yield self._cost(self.machine.work.turn)
         while self.machine.dumps.waiting:
-            yield _cost(lambda: self.host.advance(PAUSE))
-
-
-def _cost(call: Callable[[], object]) -> int:
-    before = time.thread_time_ns()
-    call()
-    return time.thread_time_ns() - before
+            yield self._cost(lambda: self.host.advance(PAUSE))
 
 
 def _lend(objects: Any) -> None:

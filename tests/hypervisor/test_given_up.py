@@ -129,16 +129,22 @@ def test_what_was_given_up_is_mapped_by_nobody(lab: Lab) -> None:
 
 
 def test_others_are_served_while_much_memory_is_freed(lab: Lab) -> None:
-    """Seen red with all of it freed at once (``work.PAGES`` of a million)."""
-    guest, other = lab.guest(8192), lab.guest()
-    _, _, fd = guest.extent(8000)
-    os.pwrite(fd, b"\1" * (8000 * PAGE), 0)
-    guest.let_go()
-    lab.dom0.send(HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, guest.domid)
+    """Seen red with all of it freed at once (``work.PAGES`` of a million).  On a busy machine the
+    other one may get no CPU meanwhile: then once more."""
+    other = lab.guest()
     served = 0
-    while not readable(lab.dom0.sock.fileno()):
-        other.call(HYPERVISOR_xen_version, XENVER_version)
-        served += 1
-    assert lab.dom0.receive()[0] == [0]
+    for _ in range(10):
+        guest = lab.guest(8192)
+        _, _, fd = guest.extent(8000)
+        os.pwrite(fd, b"\1" * (8000 * PAGE), 0)
+        guest.let_go()
+        lab.dom0.send(HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, guest.domid)
+        served = 0
+        while not readable(lab.dom0.sock.fileno()):
+            other.call(HYPERVISOR_xen_version, XENVER_version)
+            served += 1
+        assert lab.dom0.receive()[0] == [0]
+        assert lab.info(guest.domid) is None
+        if served >= 10:
+            break
     assert served >= 10
-    assert lab.info(guest.domid) is None
