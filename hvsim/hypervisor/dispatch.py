@@ -131,7 +131,7 @@ class Dispatcher:
                 return
             except Exception as error:
                 reply, _ = self._failed(process, call, cmd, error)
-                self._machine.host.reply(process.token, unpack(reply))
+                self._machine.host.reply(process.token, reply)
                 return
             yield
         steps.close()
@@ -143,11 +143,10 @@ class Dispatcher:
         else:
             assert isinstance(result, tuple)
             results = result
-        message = [0, *results]
-        if len(self._pack(message)) > MESSAGE_MAX:
-            self._refuse(process, call, cmd, E2BIG, "the answer is too large")
-            message = [-E2BIG]
-        self._machine.host.reply(process.token, message, objects)
+        reply = self._pack((0, *results))
+        if len(reply) > MESSAGE_MAX:
+            reply, objects = self._refuse(process, call, cmd, E2BIG, "the answer is too large")
+        self._machine.host.reply(process.token, reply, objects)
 
     def _failed(
         self, process: Process, call: int, cmd: int, error: Exception

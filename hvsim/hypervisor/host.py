@@ -110,10 +110,10 @@ class Host(Protocol):
         started; or is gone."""
 
     def reply(
-        self, token: int, message: list[Any], objects: Sequence[Memory | Doorbell] = ()
+        self, token: int, message: list[Any] | bytes, objects: Sequence[Memory | Doorbell] = ()
     ) -> None:
-        """Answer a call that was left open, with descriptors of *objects*. A caller that is gone is
-        no error."""
+        """Answer a call that was left open, with descriptors of *objects*; bytes are packed
+        already. A caller that is gone is no error."""
 
     def complain(self, error: Exception) -> None:
         """Write down an exception that is a bug of ours."""

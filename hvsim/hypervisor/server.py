@@ -306,12 +306,13 @@ class Server:
         return token not in self.machine.processes or self._signals.still(token)
 
     def reply(
-        self, token: int, message: list[Any], objects: Sequence[Memory | Doorbell] = ()
+        self, token: int, message: list[Any] | bytes, objects: Sequence[Memory | Doorbell] = ()
     ) -> None:
         """Answer a call that was left open."""
         connection = self._connections.get(token)
         if connection is not None:
-            connection.answer(self._dispatcher.pack(message), list(objects))
+            reply = message if isinstance(message, bytes) else self._dispatcher.pack(message)
+            connection.answer(reply, list(objects))
 
     def complain(self, error: Exception) -> None:
         """To our log."""

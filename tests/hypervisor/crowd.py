@@ -30,6 +30,7 @@ from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.memory import MAX_SEALED_PAGES, Extent
 from hvsim.hypervisor.work import Job
+from hvsim.wire.packing import pack
 from tests.hypervisor.fakes import FakeHost
 
 GIANT_PAGES = 32768
@@ -144,8 +145,9 @@ class KernelHost(FakeHost):
         self._did(LOOK)
         return processes.is_running(os.getpid()) and False
 
-    def reply(self, token: int, message: list[Any], objects: Any = ()) -> None:
-        msgpack.packb(message)
+    def reply(self, token: int, message: list[Any] | bytes, objects: Any = ()) -> None:
+        if not isinstance(message, bytes):
+            pack(message)
         self.answered += 1
         _lend(objects)
 

@@ -6,6 +6,7 @@ from typing import Any
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.hypervisor.host import Doorbell, Memory
 from hvsim.hypervisor.work import Job
+from hvsim.wire.packing import unpack
 
 
 class FakeMemory:
@@ -147,9 +148,10 @@ class FakeHost:
         raise error
 
     def reply(
-        self, token: int, message: list[Any], objects: Sequence[Memory | Doorbell] = ()
+        self, token: int, message: list[Any] | bytes, objects: Sequence[Memory | Doorbell] = ()
     ) -> None:
-        self.replies.append((token, message))
+        told = unpack(message) if isinstance(message, bytes) else message
+        self.replies.append((token, told))
 
     def halt(self, status: int, text: str) -> None:
         self.halted = status, text
