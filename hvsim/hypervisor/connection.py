@@ -6,6 +6,7 @@ import fcntl
 import select
 import socket
 import termios
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
 from hvsim.wire import rights
 
+_NOTHING: Final[Objects] = []
 _BUFFER: Final = bytearray(MESSAGE_MAX + 1)
 """Shared by all connections: a request is unpacked before the next one is received."""
 _VIEW: Final = memoryview(_BUFFER)
@@ -58,6 +60,7 @@ class Connection:
         self._recv_into = conn.recv_into
         self._send = conn.send
         self._pending: tuple[bytes, Objects] | None = None
+        self._late: deque[bytes] = deque()
         self._unread_fds = False
         self._starving = 0
         self.waiting = False
@@ -71,7 +74,7 @@ class Connection:
 
     def on_event(self, events: int) -> None:
         """epoll says that something can be done."""
-        if self._pending is not None:
+        if self._pending is not None or self._late:
             if events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
                 self._flush()
             return
@@ -122,23 +125,34 @@ class Connection:
             self._pending = (reply, objects)
             self._flush()
 
+    def answer_tagged(self, reply: bytes) -> None:
+        """Send the late answer to a call that had a tag, between those to others."""
+        if not self.closed:
+            self._process.later -= 1
+            self._late.append(reply)  # bounded: by the MAX_LATER calls that may be open
+            if self._pending is None:
+                self._flush()
+
     def close(self) -> None:
         """The process is gone, or the machine ends."""
         if not self.closed:
             self.closed = True
             self._pending = None
+            self._late.clear()
             self._socket.close()
 
     def _flush(self) -> None:
-        """Send the answer that waits."""
-        assert self._pending is not None
-        reply, objects = self._pending
+        """Send the answers that wait."""
+        reading, objects = self._armed == select.EPOLLIN, _NOTHING
         try:
-            if objects:
-                self._send_lent(reply, objects)
-                self._unread_fds = True
-            else:
-                self._send(reply, socket.MSG_DONTWAIT)
+            if self._pending is not None:
+                reply, objects = self._pending
+                self._send_answer(reply, objects)
+                self._pending, objects, reading = None, _NOTHING, True
+                self._starving = 0
+            while self._late:
+                self._send(self._late[0], socket.MSG_DONTWAIT)
+                self._late.popleft()
         except BlockingIOError:
             self._arm(select.EPOLLOUT)
             return
@@ -148,9 +162,21 @@ class Connection:
             else:
                 self._gone()
             return
-        self._starving = 0
-        self._pending = None
-        self._arm(select.EPOLLIN)
+        if reading or self._armed == select.EPOLLOUT:
+            self._arm(0 if self.waiting else select.EPOLLIN)
+
+    def _send_answer(self, reply: bytes, objects: Objects) -> None:
+        if not objects:
+            self._send(reply, socket.MSG_DONTWAIT)
+            return
+        lent: list[int] = []  # made for this, and closed here
+        try:
+            for thing in objects:
+                lent.append(thing.lend())
+            rights.send(self._socket, [reply], lent, socket.MSG_DONTWAIT)
+        finally:
+            rights.close(lent)
+        self._unread_fds = True
 
     def _starved(self, error: OSError) -> None:
         """There are no descriptors to be had, here or on the way, and it is not this peer's fault:
@@ -164,16 +190,6 @@ class Connection:
     def _flush_again(self) -> None:
         if not self.closed and self._pending is not None:
             self._flush()
-
-    def _send_lent(self, reply: bytes, objects: Objects) -> None:
-        """Send a reply with a descriptor of each object, made for it and closed here."""
-        lent: list[int] = []
-        try:
-            for thing in objects:
-                lent.append(thing.lend())
-            rights.send(self._socket, [reply], lent, socket.MSG_DONTWAIT)
-        finally:
-            rights.close(lent)
 
     def _arm(self, events: int) -> None:
         """What epoll waits for (a hang-up always)."""
@@ -191,8 +207,9 @@ class Connection:
         if not self.closed:
             if self._outstanding():
                 self._later(RETRY, self._look_again)
-            else:
-                self._unread_fds = False
+                return
+            self._unread_fds = False
+            if not self._late:
                 self._arm(select.EPOLLIN)
 
     def _gone(self) -> None:

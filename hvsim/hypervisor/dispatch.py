@@ -10,12 +10,12 @@ may have so many arrays and maps and no more (:data:`MAX_PARTS`), and none of ms
 from types import GeneratorType
 from typing import Any, Final
 
-from hvsim.abi.errno import E2BIG, EFAULT, EINVAL, ENOMEM, ENOSYS, name
-from hvsim.abi.hypercall import MESSAGE_MAX, NAMES
+from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSYS, name
+from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer, Result, Steps
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Address, Doorbell, Memory
 from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
@@ -74,6 +74,11 @@ class Dispatcher:
             message = unpack(request, ext_hook=_no_extension)
         except Exception as error:  # msgpack's own kinds, ValueError, RecursionError ...
             return self._malformed(process, f"no message: {type(error).__name__}")
+        if type(message) is list and message and type(message[0]) is list:
+            return self._tagged(process, message[0], message[1:])
+        return self._call(process, message)
+
+    def _call(self, process: Process, message: Any) -> tuple[bytes, Objects] | None:
         if type(message) is not list or len(message) < 2:
             return self._malformed(process, "no [call, cmd, ...]")
         call, cmd = message[0], message[1]
@@ -121,32 +126,41 @@ class Dispatcher:
 
     def _rest(self, process: Process, call: int, cmd: int, steps: Steps) -> Job:
         """The further pieces of a call, and its answer."""
+        address = process.address
         yield
         while not process.gone:
             try:
                 next(steps)
             except StopIteration as end:
-                if end.value is not DEFERRED:
-                    self._late(process, call, cmd, end.value)
+                self._late(process, address, call, cmd, end.value)
                 return
             except Exception as error:
                 reply, _ = self._failed(process, call, cmd, error)
-                self._machine.host.reply(process.token, reply)
+                self._machine.host.reply(address, unpack(reply))
                 return
             yield
         steps.close()
 
-    def _late(self, process: Process, call: int, cmd: int, result: Result) -> None:
+    def _late(
+        self, process: Process, address: Address, call: int, cmd: int, result: Result
+    ) -> None:
         objects: Objects = []
         if isinstance(result, Answer):
             results, objects = result.results, result.objects
         else:
             assert isinstance(result, tuple)
             results = result
-        reply = self._pack((0, *results))
+        _, tag = address
+        reply = self.pack([0, *results], tag)
+        refusal: tuple[int, str] | None = None
         if len(reply) > MESSAGE_MAX:
-            reply, objects = self._refuse(process, call, cmd, E2BIG, "the answer is too large")
-        self._machine.host.reply(process.token, reply, objects)
+            refusal = E2BIG, "the answer is too large"
+        elif tag and objects:
+            refusal = EINVAL, "a call with a tag brings no descriptors"
+        if refusal is not None:
+            self._refuse(process, call, cmd, *refusal)
+            reply, objects = self.pack([-refusal[0]], tag), _NONE
+        self._machine.host.reply(address, reply, objects)
 
     def _failed(
         self, process: Process, call: int, cmd: int, error: Exception
@@ -159,6 +173,26 @@ class Dispatcher:
         # A bug of ours. It costs this caller its call, and nobody the machine.
         self._machine.host.complain(error)
         return self._refuse(process, call, cmd, EFAULT, f"BUG: {error!r}")
+
+    def _tagged(
+        self, process: Process, tag: list[Any], message: list[Any]
+    ) -> tuple[bytes, Objects] | None:
+        """A call whose answer may come after those of others: at once, or LATER now."""
+        if len(tag) != 1 or type(tag[0]) is not int or not 0 < tag[0] <= MAX_TAG:
+            return self._malformed(process, "a tag is a list of one number")
+        if not message or type(message[0]) is not int:
+            return self._malformed(process, "no [[tag], call, cmd, ...]")
+        if process.later >= MAX_LATER:
+            return self._refuse(process, message[0], 0, EBUSY, f"{MAX_LATER} calls are open")
+        process.tag = tag[0]
+        try:
+            answer = self._call(process, message)
+        finally:
+            process.tag = 0
+        if answer is not None:
+            return answer
+        process.later += 1
+        return self._pack((LATER,)), _NONE
 
     def oversized(self, process: Process) -> tuple[bytes, Objects]:
         """The answer to a request over 64 KiB."""
@@ -178,9 +212,9 @@ class Dispatcher:
         )
         return self._pack((-ENOMEM,)), _NONE
 
-    def pack(self, message: list[Any]) -> bytes:
-        """The bytes of a deferred answer."""
-        packed: bytes = self._pack(message)
+    def pack(self, message: list[Any], tag: int = 0) -> bytes:
+        """The bytes of an answer that comes late, to a call with that *tag*."""
+        packed: bytes = self._pack([[tag], *message] if tag else message)
         return packed
 
     def _malformed(self, process: Process, text: str) -> tuple[bytes, Objects]:

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from hvsim.hypervisor.work import Job
 
+Address = tuple[int, int]
+"""Who gets a late answer: a process's token, and the tag of its call (0: it had none)."""
+
 
 class Memory(Protocol):
     """Shared memory of whole pages, zeroed at birth, whose size is sealed."""
@@ -110,10 +113,13 @@ class Host(Protocol):
         started; or is gone."""
 
     def reply(
-        self, token: int, message: list[Any] | bytes, objects: Sequence[Memory | Doorbell] = ()
+        self,
+        address: Address,
+        message: list[Any] | bytes,
+        objects: Sequence[Memory | Doorbell] = (),
     ) -> None:
-        """Answer a call that was left open, with descriptors of *objects*; bytes are packed
-        already. A caller that is gone is no error."""
+        """Answer a call that was left open, with descriptors of *objects* to one without a tag;
+        bytes are packed already. A caller that is gone is no error."""
 
     def complain(self, error: Exception) -> None:
         """Write down an exception that is a bug of ours."""

@@ -1,5 +1,6 @@
 """What the hypervisor tells of domains and processes: getdomaininfo, and the list of processes."""
 
+import os
 from collections.abc import Generator
 from typing import Any, Final
 
@@ -22,6 +23,21 @@ def usage(machine: Machine, domain: Domain) -> Generator[None, None, tuple[int, 
         used += sum(machine.host.cpu_time(token) or 0 for token in piece)
         running = running or any(machine.host.running(token) for token in piece)
     return used, running
+
+
+def how_it_ended(status: int) -> str:
+    """The end of a process in words, from waitpid's status."""
+    if os.WIFSIGNALED(status):
+        return f"killed by signal {os.WTERMSIG(status)}"
+    return f"exit status {os.waitstatus_to_exitcode(status)}"
+
+
+def obituary(why: str, fallen: Process | None) -> str:
+    """Why a machine has ended; *fallen*: the process of dom0 that took it along, if one did."""
+    if fallen is None:
+        return why
+    how = "it has ended" if fallen.status is None else how_it_ended(fallen.status)
+    return f"dom0's {fallen.name} (pid {fallen.pid}): {how}; {why}"
 
 
 def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[str, Any]]:
@@ -73,5 +89,8 @@ def _process(process: Process) -> dict[str, Any]:
         "missing": process.missing,
         "failure": process.failure,
         "alive": bool(process.pid) and not process.gone,
+        "gone": process.gone,
         "stalled": process.stalled,
+        "struck": process.struck,
+        "status": process.status,
     }

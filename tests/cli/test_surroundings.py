@@ -217,7 +217,7 @@ def test_the_unexpected_is_told_whatever_is_in_it(
         raise ZeroDivisionError(ODD)
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("hvsim.lab.rundir.find_all", broken)
+    monkeypatch.setattr("hvsim.lab.rundir.survey", broken)
     assert hvsim.cli.main(["--lab", ODD, "labs"]) == 70
     [log] = tmp_path.iterdir()
     assert "hvsim --lab äd\\udcff labs" in log.read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ from hvsim.hypervisor import processes
 from hvsim.hypervisor.debug_keys import PAUSE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Domain, Process
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.host import Address, Doorbell
 from hvsim.hypervisor.kernel import Bell, SharedMemory, raise_descriptor_limit
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
@@ -145,7 +145,7 @@ class KernelHost(FakeHost):
         self._did(LOOK)
         return processes.is_running(os.getpid()) and False
 
-    def reply(self, token: int, message: list[Any] | bytes, objects: Any = ()) -> None:
+    def reply(self, address: Address, message: list[Any] | bytes, objects: Any = ()) -> None:
         if not isinstance(message, bytes):
             pack(message)
         self.answered += 1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Address, Doorbell, Memory
 from hvsim.hypervisor.work import Job
 from hvsim.wire.packing import unpack
 
@@ -80,7 +80,7 @@ class FakeHost:
         self.heard: dict[int, tuple[Doorbell, Callable[[], None]]] = {}
         self.spawned: list[int] = []
         self.signals: list[tuple[int, int]] = []
-        self.replies: list[tuple[int, list[Any]]] = []
+        self.replies: list[tuple[Address, list[Any]]] = []
         self.placed: list[tuple[int, list[int], int]] = []
         self.halted: tuple[int, str] | None = None
         self.moving: set[int] = set()
@@ -148,10 +148,13 @@ class FakeHost:
         raise error
 
     def reply(
-        self, token: int, message: list[Any] | bytes, objects: Sequence[Memory | Doorbell] = ()
+        self,
+        address: Address,
+        message: list[Any] | bytes,
+        objects: Sequence[Memory | Doorbell] = (),
     ) -> None:
         told = unpack(message) if isinstance(message, bytes) else message
-        self.replies.append((token, told))
+        self.replies.append((address, told))
 
     def halt(self, status: int, text: str) -> None:
         self.halted = status, text

@@ -321,7 +321,7 @@ class World(RuleBasedStateMachine):
                 self.machine.life.process_gone(process.token, 9)
             self.settle()
             if result is DEFERRED:
-                assert self.host.replies.pop() == (self.root.token, [0])
+                assert self.host.replies.pop() == ((self.root.token, 0), [0])
             assert not domain.processes
 
     @invariant()
