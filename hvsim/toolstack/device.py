@@ -3,8 +3,11 @@
 from enum import Enum
 from typing import Final
 
+import anyio
+
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
+from hvsim.toolstack import backend as backends
 from hvsim.toolstack import (
     device_model,
     hotplug,
@@ -20,9 +23,8 @@ from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import Device, Vbd
 from hvsim.toolstack.store import Store, remove_with_empty_parents
+from hvsim.toolstack.waiting import Other, Party, Several
 
-INIT_TIMEOUT: Final = 10.0
-"""Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""
 HOTPLUG_TIMEOUT: Final = 40.0
 """Seconds that a hotplug script may take (LIBXL_HOTPLUG_TIMEOUT)."""
 DESTROY_TIMEOUT: Final = 10.0
@@ -32,8 +34,8 @@ QDISK: Final = refusals.QDISK
 _QEMU_FORMATS: Final = {"raw": "aio"}
 """Formats that have another name before the image's path (libxl__device_disk_string_of_format)."""
 
+INITIALISING: Final = "1"
 CLOSED: Final = "6"
-INIT_WAIT: Final = "2"
 
 
 async def plan(
@@ -52,7 +54,7 @@ async def plan(
     if disk.backend is not None:
         found = await toolstack.find(store, disk.backend)
         if found is None or toolstack.hypervisor.info(found) is None:
-            raise ToolstackError()  # libxl has no words of its own for it
+            raise ToolstackError(*backends.departed(toolstack, disk.backend))
         backend = found
     await log_choice(disk, backend, backendtype or "phy", "unknown")
     target = toolstack.resolve(disk.target, request)
@@ -112,61 +114,33 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
 
 async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     device = disk.device
-    what = f"adding {device.kind} {device.devid} to domain {device.domid}"
     lending.lend(toolstack, device, disk.vbd)
-    await store.commit(layout.add_vbd(device, disk.vbd), what)
+    await backends.make_nodes(toolstack, store, device, layout.add_vbd(device, disk.vbd))
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
+    log = libxl_log.StateLog(device.backend, device.domid, (backends.INIT_WAIT,))
+    await log.begin()
     try:
-        await wait_state(store, device, (INIT_WAIT,), INIT_TIMEOUT)
-    except TimeoutError:
-        raise ToolstackError(
+        await backends.init_wait(toolstack, store, device, log.reached)
+    except backends.NotServed as failed:
+        kind = ToolstackError
+        if failed.stranger:
+            await forget(store, device)  # nobody has touched it, nor ever will
+            kind = backends.Unserved
+        raise kind(
             libxl(
                 f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
                 f"device with path {device.backend}"
             ),
+            libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
+    await log.end()
     await libxl_log.unregistered(device)
     if hotplug.needed(device):
         await hotplug.add(toolstack, device, disk.vbd)
     else:
         await hotplug.elsewhere(toolstack, device, disk.vbd)
-
-
-async def wait_state(
-    store: Store, device: Device, wanted: tuple[str | None, ...], timeout: float
-) -> None:
-    """Wait until the backend is in one of the *wanted* states; None: its directory has gone.
-
-    Raises: TimeoutError.
-    """
-    path = f"{device.backend}/state"
-    log = libxl_log.WatchLog(path)
-    number = next(state for state in wanted if state is not None)
-    last: list[str] = []
-
-    def reached(state: str | None) -> bool:
-        last.append(state or "0")
-        return state in wanted
-
-    await log.register()
-    await store.wait_for(path, reached, timeout)
-    for state in last:
-        await log.event()
-        here = state in wanted or (state == "0" and None in wanted)
-        what = "ok" if here else f"still waiting state {state}"
-        place = 1051 if here else 1054
-        await libxl_log.debug(
-            f"libxl_event.c:{place}:devstate_callback",
-            f"backend {path} wanted state {number} {what}",
-        )
-    await log.deregister()
-    await libxl_log.debug(
-        "libxl_device.c:1168:device_backend_callback",
-        "calling device_backend_cleanup",
-        device.domid,
-    )
 
 
 async def attach(
@@ -194,7 +168,8 @@ async def attach(
         except ToolstackError as error:
             raise ToolstackError(*error.lines, early, failed) from None
     try:
-        await make(toolstack, store, disk)
+        with toolstack.changing(disk.device):
+            await make(toolstack, store, disk)
     except ToolstackError as error:
         late = libxl(
             f"libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to add "
@@ -246,9 +221,11 @@ async def detach(
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
+    # One that has begun is carried to its end: half of a device is of no use.
     how = Force.ON if force else Force.OFF
     failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
-    said = await remove(toolstack, store, device, failed, how)
+    with anyio.CancelScope(shield=True), toolstack.changing(device):
+        said = await remove(toolstack, store, device, failed, how)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
@@ -280,17 +257,21 @@ async def remove(
                 "info",
             )
         ]
+    if await backends.strange(store, device) is not None or await _not_begun(store, device):
+        await forget(store, device)
+        return []
+    both = Several((backends.party(device), Other(device.domid)))
     await begin_close(store, device, frontend_first=force is Force.ON)
     try:
         try:
-            await wait_closed(store, device)
+            await wait_closed(store, device, both)
         except TimeoutError:
             if force is not Force.AUTO:
                 raise
             where = "libxl_device.c:1174:device_backend_callback"
             await libxl_log.debug(where, "Timeout reached, initiating forced remove", device.domid)
             await begin_close(store, device, frontend_first=True)
-            await wait_closed(store, device)
+            await wait_closed(store, device, both)
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
@@ -302,6 +283,7 @@ async def remove(
                 f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove "
                 f"{device.kind} with id {device.devid}"
             ),
+            *backends.closing_trouble(toolstack, device),
             failed,
         ) from None
     try:
@@ -311,6 +293,22 @@ async def remove(
         raise ToolstackError(*error.lines, failed) from None
     await forget(store, device)
     return []
+
+
+async def _not_begun(store: Store, device: Device) -> bool:
+    """Take a device away whose backend has not seen it yet; whether that was so.
+
+    A backend that comes to it later would find it Closing, and leave it alone for ever, as Linux
+    does: only what is Initialising is a new device.
+    """
+
+    async def take(tx: int) -> bool:
+        if await store.read(f"{device.backend}/state", tx) != INITIALISING:
+            return False
+        await remove_with_empty_parents(store, tx, device.backend)
+        return True
+
+    return await store.transaction(take, f"taking {device.backend} away")
 
 
 async def begin_close(store: Store, device: Device, *, frontend_first: bool = False) -> None:
@@ -327,9 +325,21 @@ async def begin_close(store: Store, device: Device, *, frontend_first: bool = Fa
     await store.transaction(close, f"closing {device.backend}")
 
 
-async def wait_closed(store: Store, device: Device) -> None:
-    """Wait for the backend to be Closed, or gone.  Raises: TimeoutError after 10 s."""
-    await wait_state(store, device, (CLOSED, None), DESTROY_TIMEOUT)
+async def wait_closed(store: Store, device: Device, party: Party) -> None:
+    """Wait for the backend to be Closed, or gone; *party* is who has a part in that.
+
+    Raises: TimeoutError after 10 s.
+    """
+    log = libxl_log.StateLog(device.backend, device.domid, (CLOSED, None))
+    await log.begin()
+    await store.wait_for(
+        f"{device.backend}/state",
+        log.reached,
+        DESTROY_TIMEOUT,
+        f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed",
+        party,
+    )
+    await log.end()
 
 
 async def forget(store: Store, device: Device) -> None:

@@ -9,7 +9,7 @@ from hvsim.toolstack.xl.command import Call, Command, find_domain
 async def domid(call: Call) -> int:
     """xl domid name."""
     wanted = DOMID.parse(call).rest[0]
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         infos = call.toolstack.hypervisor.domains()
         names = await call.toolstack.names(store, infos)
     for info, name in zip(infos, names, strict=True):
@@ -28,7 +28,7 @@ async def domname(call: Call) -> int:
     domid = number(wanted)
     if domid is None:
         raise ToolstackError("Invalid domain id.")
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         name = await store.read(f"{domain_path(domid)}/name")
     if not name:
         raise ToolstackError(

@@ -75,7 +75,7 @@ async def run(call: Call) -> int:
 async def _named(call: Call, wanted: Sequence[str]) -> list[tuple[str | None, DomainInfo]]:
     """The domains that are meant, with their names.  Raises: ToolstackError in xl's words."""
     toolstack = call.toolstack
-    async with toolstack.store() as store:
+    async with toolstack.glance(call.reply) as store:
         if not wanted:
             infos = toolstack.hypervisor.domains()
         else:

@@ -9,7 +9,7 @@ from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.config.meaning import vif_tree
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
-from hvsim.toolstack.store import Store
+from hvsim.toolstack.store import Reader, Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (
@@ -26,7 +26,7 @@ async def network_list(call: Call) -> int:
     words = LIST.parse(call)
     rows: list[dict[str, Any]] = []
     code = 0
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         for text in words.rest:
             domid = await call.toolstack.find(store, text)
             if domid is None:
@@ -34,8 +34,9 @@ async def network_list(call: Call) -> int:
                 code = 1
                 continue
             rows += await interfaces(store, domid)
-        if call.json or words.any("json", "statistics"):
-            await _count(store, rows)
+        live = await store.live()
+        if (call.json or words.any("json", "statistics")) and live is not None:
+            await _count(live, rows)
     if call.json or "json" in words:
         return await call.data(rows) or code
     lines = [HEADER]
@@ -46,14 +47,14 @@ async def network_list(call: Call) -> int:
             f"{row['tx_ring_ref']:5d}/{row['rx_ring_ref']:<11d} {row['backend']:<30}"
         )
         if "statistics" in words:
-            lines.append(f"    frontend: {_figures(row['frontend'])}")
-            lines.append(f"    backend:  {_figures(row['backend_half'])}")
+            lines.append(f"    frontend: {_figures(row.get('frontend'))}")
+            lines.append(f"    backend:  {_figures(row.get('backend_half'))}")
     call.reply.data = rows
     await call.reply.out(*lines)
     return code
 
 
-async def interfaces(store: Store, domid: int) -> list[dict[str, Any]]:
+async def interfaces(store: Reader, domid: int) -> list[dict[str, Any]]:
     """The interfaces of a domain, as xl finds them: libxl's list, and the frontend's own words."""
     root = f"{libxl_path(domid)}/device/vif"
     rows = []

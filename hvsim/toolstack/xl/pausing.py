@@ -6,6 +6,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack import libxl_log
 from hvsim.toolstack.errors import libxl
+from hvsim.toolstack.waiting import Other, waiting
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 
@@ -15,7 +16,8 @@ async def pause(call: Call) -> int:
     try:
         if domid == 0:
             raise HypercallError(errno.EINVAL, 0, 0)
-        call.toolstack.hypervisor.pause(domid)
+        with waiting(f"domain {domid} to stand still", Other(domid)):
+            await call.toolstack.hypervisor.pause(domid)
     except HypercallError as failure:
         # libxl names the domain in this text, but only where there is one.
         where = "" if domid == 0 else f"Domain {domid}:"

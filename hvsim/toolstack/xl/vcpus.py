@@ -65,7 +65,7 @@ async def vcpu_list(call: Call) -> int:
     args = words.rest
     toolstack = call.toolstack
     failed = 0
-    async with toolstack.store() as store:
+    async with toolstack.glance(call.reply) as store:
         infos = [] if args else toolstack.hypervisor.domains()
         for text in args:
             try:

@@ -39,5 +39,5 @@ def write_bitmap(caller: Caller, where: int, nr_bits: int, ones: Sequence[int]) 
 def read_bitmap(caller: Caller, where: int, nr_bits: int, most: int) -> list[int]:
     """The first *most* bits that are set in a map of *nr_bits*.  Raises OSError(EFAULT)."""
     nr_bits = min(nr_bits, most)
-    octets = caller.read(where, -(-nr_bits // 8))
-    return [bit for bit in range(nr_bits) if octets[bit >> 3] >> (bit & 7) & 1]
+    bitmap = caller.read(where, -(-nr_bits // 8))
+    return [bit for bit in range(nr_bits) if bitmap[bit >> 3] >> (bit & 7) & 1]
