@@ -203,13 +203,6 @@ class Toolstack:
         ) as store:
             yield store
 
-    def script_lock(self, domid: int) -> anyio.Lock:
-        """Held while a hotplug script runs in a driver domain."""
-        for gone in self._script_locks.keys() - self.guests.keys():
-            if not self._script_locks[gone].locked():
-                del self._script_locks[gone]
-        return self._script_locks.setdefault(domid, anyio.Lock())
-
     def _store_trouble(self) -> str:
         trouble = STORE.trouble(self.census())
         return trouble.text if trouble is not None else self.lost
@@ -287,6 +280,13 @@ class Toolstack:
         self.departed[guest.name] = f"{guest.name} (domain {guest.domid}) {how}"
         while len(self.departed) > MAX_DEPARTED:
             del self.departed[next(iter(self.departed))]
+
+    def script_lock(self, domid: int) -> anyio.Lock:
+        """Held while a hotplug script runs in a driver domain."""
+        for gone in self._script_locks.keys() - self.guests.keys():
+            if not self._script_locks[gone].locked():
+                del self._script_locks[gone]
+        return self._script_locks.setdefault(domid, anyio.Lock())
 
     def begin(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do something beside the requests, as a task of that name.  What *work* raises is the

@@ -111,6 +111,7 @@ async def create_parsed(
         guest.started.set()
     elif not hasty:
         await _unpause(toolstack, guest)
+    toolstack.notice()
     if wait:
         async with _undone_if_it_fails(toolstack, guest):
             await starting.settle(toolstack, guest)
@@ -349,18 +350,18 @@ async def _add_console(
         return
     tty, daemon = f"{console.frontend}/tty", Dom0Process("xenconsoled")
     log = libxl_log.WatchLog(tty)
-    await log.register()
     try:
+        await log.register()
         await store.wait_for(
             tty, bool, CONSOLE_TIMEOUT, f"the console of domain {guest.domid} to be served", daemon
         )
+        await log.event()
+        await log.deregister()
+        await libxl_log.unregistered(log)
     except TimeoutError as late:
         trouble = daemon.trouble(toolstack.census())
         why = "xenconsoled runs; its log is log/xenconsoled.log in the lab's run directory"
         raise ToolstackError(f"xl: {late}: {why if trouble is None else trouble.text}") from None
-    await log.event()
-    await log.deregister()
-    await libxl_log.unregistered(log)
 
 
 async def _undo(toolstack: Toolstack, guest: Guest) -> None:

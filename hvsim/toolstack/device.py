@@ -118,10 +118,8 @@ async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     await backends.make_nodes(toolstack, store, device, layout.add_vbd(device, disk.vbd))
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
-    log = libxl_log.StateLog(device.backend, device.domid, (backends.INIT_WAIT,))
-    await log.begin()
     try:
-        await backends.init_wait(toolstack, store, device, log.reached)
+        await backends.init_wait(toolstack, store, device)
     except backends.NotServed as failed:
         kind = ToolstackError
         if failed.stranger:
@@ -135,7 +133,6 @@ async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
             libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    await log.end()
     await libxl_log.unregistered(device)
     if hotplug.needed(device):
         await hotplug.add(toolstack, device, disk.vbd)
@@ -221,9 +218,9 @@ async def detach(
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
-    # One that has begun is carried to its end: half of a device is of no use.
     how = Force.ON if force else Force.OFF
     failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
+    # One that has begun is carried to its end: half of a device is of no use.
     with anyio.CancelScope(shield=True), toolstack.changing(device):
         said = await remove(toolstack, store, device, failed, how)
     guest = toolstack.guest(device.domid)
@@ -271,7 +268,7 @@ async def remove(
             where = "libxl_device.c:1174:device_backend_callback"
             await libxl_log.debug(where, "Timeout reached, initiating forced remove", device.domid)
             await begin_close(store, device, frontend_first=True)
-            await wait_closed(store, device, both)
+            await wait_closed(store, device, backends.party(device))
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
@@ -330,16 +327,8 @@ async def wait_closed(store: Store, device: Device, party: Party) -> None:
 
     Raises: TimeoutError after 10 s.
     """
-    log = libxl_log.StateLog(device.backend, device.domid, (CLOSED, None))
-    await log.begin()
-    await store.wait_for(
-        f"{device.backend}/state",
-        log.reached,
-        DESTROY_TIMEOUT,
-        f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed",
-        party,
-    )
-    await log.end()
+    what = f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed"
+    await backends.wait_state(store, device, (CLOSED, None), DESTROY_TIMEOUT, what, party)
 
 
 async def forget(store: Store, device: Device) -> None:

@@ -165,42 +165,6 @@ class WatchLog:
         )
 
 
-class StateLog:
-    """What libxl says while it waits for a backend to come to one of the *wanted* states; None: its
-    directory has gone."""
-
-    def __init__(self, backend: str, domid: int, wanted: tuple[str | None, ...]) -> None:
-        self._path = f"{backend}/state"
-        self._domid = domid
-        self._wanted = wanted
-        self._seen: list[str | None] = []
-        self._log = WatchLog(self._path)
-
-    def reached(self, state: str | None) -> bool:
-        """Whether it is there, in *state*."""
-        self._seen.append(state)
-        return state in self._wanted
-
-    async def begin(self) -> None:
-        """It waits."""
-        await self._log.register()
-
-    async def end(self) -> None:
-        """It is there."""
-        number = next(state for state in self._wanted if state is not None)
-        for state in self._seen:
-            await self._log.event()
-            here = state in self._wanted
-            what = "ok" if here else f"still waiting state {state or 0}"
-            await debug(
-                f"libxl_event.c:{1051 if here else 1054}:devstate_callback",
-                f"backend {self._path} wanted state {number} {what}",
-            )
-        await self._log.deregister()
-        where = "libxl_device.c:1168:device_backend_callback"
-        await debug(where, "calling device_backend_cleanup", self._domid)
-
-
 async def unregistered(thing: object) -> None:
     """A watch that was never set is taken away all the same."""
     await debug(

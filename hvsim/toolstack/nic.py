@@ -59,10 +59,8 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
     """
     device = nic.device
     await backends.make_nodes(toolstack, store, device, layout.add_vif(device, nic.vif))
-    log = libxl_log.StateLog(device.backend, device.domid, (backends.INIT_WAIT,))
-    await log.begin()
     try:
-        await backends.init_wait(toolstack, store, device, log.reached)
+        await backends.init_wait(toolstack, store, device)
     except backends.NotServed as failed:
         kind = ToolstackError
         if failed.stranger:
@@ -76,7 +74,6 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
             libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    await log.end()
     await libxl_log.unregistered(device)
     if hotplug.needed(device):
         await hotplug.add(toolstack, device, nic.vif)
@@ -164,9 +161,9 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
 
     Raises: ToolstackError in xl's words, exit code 1, when the backend does not close even so.
     """
+    failed = "libxl_device_nic_del failed."
     # One that has begun is carried to its end: half of a device is of no use.
     with anyio.CancelScope(shield=True), toolstack.changing(device):
-        failed = "libxl_device_nic_del failed."
         said = await devices.remove(toolstack, store, device, failed, devices.Force.AUTO)
     guest = toolstack.guest(device.domid)
     if guest is not None:

@@ -28,11 +28,12 @@ class Defaults:
         if not isinstance(raw, dict):
             return cls()
         images, files, path = (raw.get(key) for key in ("images", "files", "path"))
+        shared = raw.get("shared")
         return cls(
             images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
             files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
             path=tuple(str(entry) for entry in path or ()),
-            shared=tuple(str(entry) for entry in raw.get("shared") or ()),
+            shared=tuple(str(entry) for entry in shared or ()),
             walls=str(raw.get("walls") or "all"),
         )
 

@@ -78,14 +78,11 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
     guest.replaces, guest.changing = record.replaces, set(record.changing)
     guest.complete = True
     await attached.refresh(toolstack, store, guest)
-    for devid, disk in guest.disks.items():
-        refusal = toolstack.images.claim(guest.domid, devid, guest.name, disk.vbd)
-        if refusal is not None:  # meanwhile its backend has held it, if that lives
-            toolstack.dom.log(f"{guest.name}: {refusal.place}: {refusal.text}")
     if guest.stage == "again" and toolstack.hypervisor.info(guest.domid) is None:
         guest.handled = True  # it is only remembered
     else:
         toolstack.guests[guest.domid] = guest
+        _claim_images(toolstack, guest)
     info = toolstack.hypervisor.info(guest.domid)
     if guest.stage == "built" and info is not None and not (info.paused or info.shutdown):
         toolstack.tasks.start_soon(starting.follow, toolstack, guest)  # it may not run yet
@@ -94,6 +91,14 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
     if guest.gave_up:
         toolstack.dead[guest.domid] = guest
     return guest
+
+
+def _claim_images(toolstack: Toolstack, guest: Guest) -> None:
+    """The locks of images went with the process that held them."""
+    for devid, disk in guest.disks.items():
+        refusal = toolstack.images.claim(guest.domid, devid, guest.name, disk.vbd)
+        if refusal is not None:
+            toolstack.dom.log(f"{guest.name}: {refusal.error(guest.domid)}")
 
 
 async def _end_captures(store: Store, guests: Iterable[Guest]) -> None:
@@ -163,8 +168,9 @@ async def _take_away(toolstack: Toolstack, store: Store, guest: Guest, entry: st
     attached = (guest.disks if kind == "vbd" else guest.nics).pop(int(number), None)
     if attached is not None:
         failed = f"{entry}: it does not close"
-        await devices.remove(toolstack, store, attached.device, failed, devices.Force.OFF)
-        toolstack.images.release(guest.domid, int(number))
+        await devices.remove(toolstack, store, attached.device, failed, devices.Force.AUTO)
+        if kind == "vbd":
+            toolstack.images.release(guest.domid, int(number))
 
 
 async def _make_again(toolstack: Toolstack, guest: Guest) -> None:
