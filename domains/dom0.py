@@ -3,14 +3,18 @@
 It is one of several processes of dom0 (xenstored, xenconsoled and the toolstack are others) and
 the one that a real host's dom0 kernel is: its store connection runs over dom0's own ring page.
 
+It is also dom0's init (``domains.init``).
+
 Its bridge lies in a network namespace of this process, made for the first vif: dom0 is trusted, but
 the machine's own links are not its business.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domains.init import Init
 from hvsim.domain.domain import Domain
 from hvsim.domain.sandbox import namespaces
 from hvsim.drivers.block.back import BlockBack
@@ -44,7 +48,19 @@ class LazyBridges:
 
 
 def main(dom: Domain) -> None:
-    """Serve block and network devices until dom0 ends."""
+    """Serve block and network devices, and look after dom0's daemons, until dom0 ends.
+
+    Args: ``daemons``, ``followers``, ``xenstored``, ``mourned`` and ``run_dir`` are those of Init.
+    """
+    folder = dom.args.get("run_dir")
+    Init(
+        dom,
+        dom.args.get("daemons") or (),
+        dom.args.get("followers") or (),
+        str(dom.args.get("xenstored") or ""),
+        str(dom.args.get("mourned") or ""),
+        Path(str(folder)) if folder else None,
+    ).start()
     BlockBack.register(dom)
     NetBack.register(dom, LazyBridges(dom).make_port)
     for command in ("poweroff", "reboot"):

@@ -24,6 +24,7 @@ from hvsim.domain import Domain
 from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
+from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers import devd
 
@@ -44,6 +45,7 @@ def main(dom: Domain) -> None:
     dom.starting()
     service = Service(dom, [str(word) for word in dom.args["exec"]])
     dom.store.watch(ROOT, service.look)
+    dom.store.write(SERVES_KEY, "qdisk")
     devd.serve(dom)
     dom.ready()
     dom.wait(

@@ -44,6 +44,14 @@ NAMES: Final = MappingProxyType(
 MESSAGE_MAX: Final = 64 * 1024
 """Largest hypercall message in bytes, request or reply; a larger request gets -E2BIG."""
 
+LATER: Final = 1
+"""What a tagged call, ``[[tag], call, cmd, *args]``, is answered with at once when its answer comes
+later, as ``[[tag], rc, *results]``. A call without a tag is answered late as well, and its
+connection serves no other call until then."""
+MAX_TAG: Final = (1 << 31) - 1
+MAX_LATER: Final = 256
+"""Tagged calls of one process that may be open at a time; a further one gets -EBUSY."""
+
 # ---- domain ids (xen/xen.h) ----
 
 DOMID_FIRST_RESERVED: Final = 0x7FF0

@@ -42,10 +42,11 @@ def run(options: argparse.Namespace) -> int:
     socket = lab.xenstored
     if options.who is not None:
         needs_our_store(lab, "hvsim env --as")
+        from hvsim.lab.inquiry import Inquiry
         from hvsim.xenstore.act_as import NoSuchDomain, socket_of
 
         try:
-            socket = socket_of(lab.xenstored, options.who)
+            socket = socket_of(lab.xenstored, options.who, Inquiry(lab).store_words)
         except NoSuchDomain as error:
             warn(f"hvsim env: {error} in lab {lab.name}")
             return 1

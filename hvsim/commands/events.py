@@ -2,7 +2,8 @@
 
 import argparse
 
-from hvsim.commands.common import control_of, json_option, lab_option, say
+from hvsim.commands.common import json_option, lab_option, say
+from hvsim.lab.problems import HvsimError
 from hvsim.speak import say_json
 
 HELP = """Print the hypervisor's ledger: what it decided, allowed, refused, and why.
@@ -24,21 +25,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0; 1 when no lab is meant."""
     from hvsim.lab.choose import choose
-    from hvsim.lab.control import ControlError
+    from hvsim.lab.door import DoorError
+    from hvsim.lab.inquiry import Inquiry
     from hvsim.observe.events import follow, line, snapshot
 
     lab = choose(options.lab)
-    with control_of(lab) as control:
-        records = follow(lab, control) if options.follow else snapshot(control)
-        try:
-            for record in records:
-                if options.domain is not None and record.get("domid") != options.domain:
-                    continue
-                if options.json:
-                    say_json(record, indent=None)
-                else:
-                    say(line(record))
-        except ControlError:
-            if lab.running:
-                raise
+    records = follow(lab) if options.follow else snapshot(lab)
+    try:
+        for record in records:
+            if options.domain is not None and record.get("domid") != options.domain:
+                continue
+            if options.json:
+                say_json(record, indent=None)
+            else:
+                say(line(record))
+    except DoorError:
+        still = Inquiry(lab).hypervisor()
+        if still is None:
+            raise
+        if still.what != "dead":
+            raise HvsimError(f"events: {still.text}") from None
     return 0

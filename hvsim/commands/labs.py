@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
                 "seconds": round(max(0.0, time.time() - _created(lab.record)), 1),
                 "lab_file": lab.record.get("lab_file"),
                 "run_dir": str(lab.path),
+                "ended": lab.why_ended() if lab.state == "dead" else None,
             }
         )
     if options.json:
@@ -59,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
                 ],
             )
         )
+        for row in rows:
+            if row["ended"]:
+                say(f"{row['name']} has ended: {row['ended']}")
     return 0
 
 

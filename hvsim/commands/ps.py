@@ -58,11 +58,11 @@ def text(found: dict[str, Any]) -> list[str]:
         rows.append(
             (
                 row.get("domid"),
-                row.get("name"),
+                row.get("name") or "-",
                 role,
                 state,
                 row.get("pid") or "-",
-                _devices(row),
+                _devices(row, known=not found["unknown"]),
                 _walls(row),
             )
         )
@@ -81,16 +81,24 @@ def text(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"{wait['domain']} {wait['device']} waits for {wait['on']}: {wait['why']}{asked}"
         )
+    lines += [trouble["text"] for trouble in found["troubles"]]
+    unknown = found["unknown"]
+    for trouble in found["troubles"]:
+        unknown = unknown.replace(trouble["text"], "").strip("; ")
+    if unknown:
+        lines.append(f"not everything could be told: {unknown}")
     if found["lost"]:
         lines.append(found["lost"])
     return lines
 
 
-def _devices(row: dict[str, Any]) -> str:
+def _devices(row: dict[str, Any], *, known: bool) -> str:
     words = []
     for device in row.get("devices") or []:
         front = device.get("frontend_state")
         state = state_name(None if front is None else str(front))
+        if front is None and not known:
+            state = "?"
         words.append(
             f"{device.get('vdev') or device.get('devid')}<-{device.get('backend_domid')}:{state}"
         )
@@ -100,5 +108,7 @@ def _devices(row: dict[str, Any]) -> str:
 def _walls(row: dict[str, Any]) -> str:
     if row["role"] in ("hypervisor", "dom0"):
         return "trusted"
+    if row["role"] == "process":
+        return "?"
     missing = row.get("walls")
     return "without " + ", ".join(missing) if missing else "all"

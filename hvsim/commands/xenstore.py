@@ -17,6 +17,7 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     from hvsim.commands.common import needs_our_store, say
     from hvsim.commands.raw import split_lab
     from hvsim.lab.choose import choose
+    from hvsim.lab.inquiry import Inquiry
     from hvsim.lab.model import BUILTIN
     from hvsim.xenstore.client import PATIENCE
     from hvsim.xenstore.commands import main
@@ -37,4 +38,5 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     if words[0] == "live-update":
         needs_our_store(run, "hvsim xenstore live-update")
     patience = PATIENCE if run.store == BUILTIN else 0.0  # a real store does not come back
-    return main(list(words), str(run.xenstored), patience=patience)
+    on_silence = Inquiry(run).store_words
+    return main(list(words), str(run.xenstored), patience=patience, on_silence=on_silence)

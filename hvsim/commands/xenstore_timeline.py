@@ -34,15 +34,15 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
     options = parser.parse_args(list(words))
 
     from hvsim.lab.choose import choose
+    from hvsim.lab.store import open_store
     from hvsim.observe.handshakes import choose_device, devices, history, plight
     from hvsim.observe.timeline import brief, render
-    from hvsim.xenstore.client import PATIENCE, connect
 
     run = choose(lab)
     needs_our_store(run, "hvsim xenstore timeline")
     try:
         with (
-            connect(str(run.xenstored), "CLI", patience=PATIENCE) as store,
+            open_store(run) as store,
             control_of(run) as control,
         ):
             rows = devices(store)
@@ -54,7 +54,7 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
                     say(*(brief(rows, troubles) or ["no device was seen yet"]))
                 return 0
             row = choose_device(rows, options.device)
-            records = history(control, store, row)
+            records = history(run, store, row)
     except OSError as error:
         warn(f"hvsim xenstore timeline: the store does not answer: {error}")
         return 1

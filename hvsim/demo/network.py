@@ -23,6 +23,7 @@ from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
 from hvsim.faults.now import inject
 from hvsim.lab.control import Control, ControlError
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
@@ -171,7 +172,7 @@ class _Story:
         outage = Outage(name)
         self.result.outages.append(outage)
         began = time.monotonic()
-        old = inject(self.control, "kill", name)
+        old = inject(self.running.run, "kill", name)
         while (now := time.monotonic() - began) < RECOVERY_TIMEOUT:
             if all(connected_elsewhere(self.store, one, before[one]) for one in devices):
                 outage.back_ms = now * 1000
@@ -216,7 +217,10 @@ class _Story:
     def _wait_commits(self, more: int) -> bool:
         if self.acks.wait_for(self.acks.read() + more, COMMIT_TIMEOUT, self._alive):
             return True
-        self.result.failure = f"{self.client.name} was told of no commit for {COMMIT_TIMEOUT:g} s"
+        why = "".join(f"; {one.text}" for one in Inquiry(self.running.run).everybody())
+        self.result.failure = (
+            f"{self.client.name} was told of no commit for {COMMIT_TIMEOUT:g} s{why}"
+        )
         return False
 
     def _alive(self) -> bool:

@@ -16,6 +16,7 @@ from hvsim.demo.watch import Recovery, Vbd, disks_of
 from hvsim.domain.xenbus.client import StoreError, StoreNotFound
 from hvsim.faults.now import inject
 from hvsim.lab.control import Control, ControlError
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
@@ -254,6 +255,7 @@ class _Story:
         if self.acks.wait_for(self.acks.read() + more, COMMIT_TIMEOUT, self.alive):
             return True
         why = "its domain is gone" if not self.alive() else f"none for {COMMIT_TIMEOUT:g} s"
+        why += "".join(f"; {one.text}" for one in Inquiry(self.running.run).everybody())
         self.result.failure = f"{self.database.name} commits no more ({why})"
         return False
 
@@ -278,7 +280,7 @@ class _Story:
         began = time.monotonic()
         recovery = Recovery(self.store, disks)
         kill = recovery.follow(
-            lambda: inject(self.control, "kill", self.storage.name),
+            lambda: inject(self.running.run, "kill", self.storage.name),
             timeout=RECOVERY_TIMEOUT,
             alive=self.alive,
         )

@@ -155,7 +155,7 @@ class Domain:
     def backends(self) -> BackendBus:
         """The bus of the devices that this domain serves; started at the first use."""
         if self._backends is None:
-            bus = BackendBus(self.store, self.vcpu, self.log)
+            bus = BackendBus(self.store, self.vcpu, self.log, announce=self.domid != 0)
             bus.start()
             self._backends = bus
         return self._backends

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from hvsim.abi import errno as xen_errno
@@ -20,6 +20,10 @@ from hvsim.wire.packing import packer, unpack
 
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
+
+_TAGGED: Final = 0x91
+"""msgpack's first byte of ``[tag]``, which is the second of a late answer: of any other it is the
+first byte of a number."""
 
 
 class HypercallError(OSError):
@@ -52,6 +56,10 @@ class Hypercalls:
         connection_fd: the SEQPACKET socket; owned from here on.
         on_gone: called when the hypervisor has closed the connection; must not return.  The
             default ends the process.
+
+    Attributes:
+        on_late: told of each late answer to a tagged call (:meth:`begin`): its tag, then what a
+            plain call would have been answered with.  It may come in the middle of another call.
     """
 
     def __init__(self, connection_fd: int, on_gone: Callable[[], NoReturn] = exit_process) -> None:
@@ -62,6 +70,7 @@ class Hypercalls:
         self._view = memoryview(self._buffer)
         self._pack: Final[Callable[[Any], bytes]] = packer()
         self.on_gone = on_gone
+        self.on_late: Callable[[int, Sequence[Any]], object] = _nobody_waits
 
     def fileno(self) -> int:
         """The connection's descriptor; the vCPU watches it for the hypervisor's death."""
@@ -91,6 +100,39 @@ class Hypercalls:
             self.on_gone()
         return self._results(size, call, cmd)
 
+    def begin(self, tag: int, call: int, cmd: int, *args: Any) -> list[Any] | None:
+        """Make a hypercall that may be answered late, and do not wait for that.
+
+        Args:
+            tag: its name, from 1; no other open call has it.
+
+        Returns the results, or None when they come through ``on_late``.
+
+        Raises: as :meth:`call`; HypercallError(EBUSY) when too many calls are open.
+        """
+        request = self._pack(([tag], call, cmd, *args))
+        if len(request) > abi.MESSAGE_MAX:
+            raise HypercallError(xen_errno.E2BIG, call, cmd)
+        self._send(request)
+        reply = self._receive()
+        if reply[0] == abi.LATER:
+            return None
+        return self._checked(reply, call, cmd)
+
+    def take_late(self) -> None:
+        """Hand the late answers that have come to ``on_late``; for who was told that the
+        connection is readable.  Never waits."""
+        while True:
+            try:
+                size = self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                size = 0
+            if size == 0:
+                self.on_gone()
+            self._put_late(unpack(self._view[:size], strict_map_key=False))
+
     def call_fds(self, call: int, cmd: int, *args: Any) -> tuple[list[Any], list[int]]:
         """Make one hypercall that may bring descriptors; returns (results, descriptors).
 
@@ -103,7 +145,12 @@ class Hypercalls:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
         try:
             self._socket.send(request)
-            size, fds = rights.receive_into(self._socket, self._buffer, rights.MAX)
+            while True:
+                size, fds = rights.receive_into(self._socket, self._buffer, rights.MAX)
+                if self._view[1] != _TAGGED or not size:
+                    break
+                # A late answer to another call, which never has descriptors, came first.
+                self._put_late(unpack(self._view[:size], strict_map_key=False))
         except (BrokenPipeError, ConnectionResetError):
             self.on_gone()
         except rights.Truncated:  # this process has reached its limit
@@ -120,6 +167,41 @@ class Hypercalls:
         reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
         rc = reply[0]
         if rc:
-            raise HypercallError(-rc, call, cmd)
+            if type(rc) is not list:
+                raise HypercallError(-rc, call, cmd)
+            self._put_late(reply)  # to another call, which was made before
+            return self._checked(self._receive(), call, cmd)
         del reply[0]
         return reply
+
+    def _checked(self, reply: list[Any], call: int, cmd: int) -> list[Any]:
+        if reply[0]:
+            raise HypercallError(-reply[0], call, cmd)
+        return reply[1:]
+
+    def _receive(self) -> list[Any]:
+        """The answer to the call that was sent, past late ones to others."""
+        while True:
+            try:
+                size = self._socket.recv_into(self._buffer)
+            except (BrokenPipeError, ConnectionResetError):
+                size = 0
+            if size == 0:
+                self.on_gone()
+            reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
+            if type(reply[0]) is not list:
+                return reply
+            self._put_late(reply)
+
+    def _put_late(self, reply: list[Any]) -> None:
+        self.on_late(reply[0][0], reply[1:])
+
+    def _send(self, request: bytes) -> None:
+        try:
+            self._socket.send(request)
+        except (BrokenPipeError, ConnectionResetError):
+            self.on_gone()
+
+
+def _nobody_waits(_tag: int, _reply: Sequence[Any]) -> None:
+    """Who gave up on a call does not want its answer."""

@@ -44,6 +44,7 @@ class Child:
     Attributes:
         number: its pid as we see it; *pid* as the hypervisor does.
         report: the reading end of its report while it has one.
+        hung: when that did not come in time.
     """
 
     token: int
@@ -52,6 +53,7 @@ class Child:
     pidfd: int
     report: int | None
     deadline: float
+    hung: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,10 @@ class SpawnServer:
         os.close(child.report)
         child.report = None
         if not data:
-            self._send(["failed", child.token, "the process died while it built its sandbox"])
+            text = "the process died while it built its sandbox"
+            if child.hung:
+                text = f"the process did not build its sandbox within {SETUP_TIMEOUT:g} s"
+            self._send(["failed", child.token, text])
             child.token = -1
             return
         ok, detail = unpack(data)
@@ -254,7 +259,7 @@ class SpawnServer:
             if child.deadline <= now:
                 # Its report then ends without a word, and "failed" is sent.
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                child.deadline = now + SETUP_TIMEOUT
+                child.deadline, child.hung = now + SETUP_TIMEOUT, True
 
     # answers
 

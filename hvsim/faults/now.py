@@ -1,25 +1,128 @@
-"""Faults that happen now: a domain's process is killed, stopped or continued.
+"""Faults that happen now: a process of a lab is killed, stopped or continued.
 
-The signal is sent by the hypervisor through the pidfd that it holds, never by a bare pid.
+Nobody of dom0 is asked: the hypervisor does it, at its owner's door, through the pidfd that it
+holds, and remembers that it was a fault. Where the hypervisor itself is meant, or stands still, the
+signal is sent from here: by a pidfd that was opened first and then found to be of this lab.
 """
 
-from typing import Any
+import signal
+import time
+from typing import Any, Final
 
-from hvsim.lab.control import Control
+from hvsim.abi import errno
+from hvsim.lab.door import Door, DoorError
+from hvsim.lab.inquiry import HYPERVISOR, Inquiry
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.rundir import RunDir
+from hvsim.toolstack.trouble import DOM0, stands_still
 
 ACTIONS = {
     "kill": "SIGKILL: the domain dies, as in a crash of its kernel",
     "stall": "SIGSTOP: the domain stops in the middle of whatever it does",
     "resume": "SIGCONT: a stalled domain goes on",
 }
+SIGNALS: Final = {
+    "kill": signal.SIGKILL,
+    "stall": signal.SIGSTOP,
+    "resume": signal.SIGCONT,
+}
+SPAWNER: Final = "spawner"
+STOP_TIMEOUT: Final = 5.0
+"""Seconds until a process that got SIGSTOP has stopped, or one that got SIGKILL is gone."""
+_LOOK: Final = 0.002
+_TITLE: Final = 15
+"""Bytes of a process's name that the kernel keeps."""
 
 
-def inject(control: Control, action: str, domain: str, process: str = "") -> dict[str, Any]:
-    """Do `action` to `domain` (a name or domid). Returns {"domid", "pid"}.
+class FaultError(HvsimError):
+    """Nothing was done; the text says whom nobody knows, or who did not stop."""
 
-    Raises ControlError with the toolstack's text, e.g. for an unknown domain.
+
+def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, Any]:
+    """Do `action` to `who`: a domain (name or domid; `process`: which of its processes), a process
+    of dom0, "hypervisor" or "spawner". Returns {"domid", "pid"}; the domid of the last two is None.
+
+    Raises FaultError.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
-    data = control.data("fault", domain=domain, process=process, action=action)
-    return dict(data or {})
+    inquiry = Inquiry(run)
+    if who == HYPERVISOR and not process:
+        return {"domid": None, "pid": _send(inquiry, _pid_of_hypervisor(run), action, who)}
+    if inquiry.hypervisor() is not None:
+        return {"domid": None, "pid": _send(inquiry, _by_name(inquiry, who), action, who)}
+    with Door(run.door) as door:
+        if who == SPAWNER and not process:
+            pid = int(door.machine()["pids"][SPAWNER])
+            return {"domid": None, "pid": _send(inquiry, pid, action, who)}
+        domid, process = _whom(inquiry, door, who, process)
+        try:
+            return {"domid": domid, "pid": door.fault(domid, process, action)}
+        except DoorError as refusal:
+            raise FaultError(_refused(refusal, who, process)) from None
+
+
+def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, str]:
+    """The domain and the process that a user names.  Raises FaultError."""
+    rows = door.processes()
+    living = {int(info["domid"]) for info in door.domains()}
+    if who.isascii() and who.isdigit():
+        if int(who) in living:
+            return int(who), process
+        raise FaultError(f"Error: Domain '{who}' does not exist.")
+    if who == DOM0:
+        return 0, process
+    names = {name: domid for domid, name in inquiry.names(inquiry.notes()).items()}
+    if names.get(who) in living:
+        return names[who], process
+    if not process and any(row["domid"] == 0 and row["process"] == who for row in rows):
+        return 0, who
+    raise FaultError(f"{who} is an invalid domain identifier (rc=-6)")
+
+
+def _refused(refusal: DoorError, who: str, process: str) -> str:
+    if refusal.errno in (errno.ENOENT, errno.ESRCH):
+        what = f"process {process!r}" if process and process != who else "process that runs"
+        return f"{who}: there is no {what}; `hvsim ps` shows those there are"
+    if refusal.errno == errno.EAGAIN:
+        return f"{who}: it has not stopped within {STOP_TIMEOUT:g} s (it sits in the kernel)"
+    return f"{who}: {refusal}"
+
+
+def _pid_of_hypervisor(run: RunDir) -> int:
+    hypervisor = run.hypervisor
+    if hypervisor is None or not hypervisor.alive():
+        raise FaultError(f"lab {run.name} has ended: {run.why_ended()}")
+    return hypervisor.pid
+
+
+def _by_name(inquiry: Inquiry, who: str) -> int:
+    """The process that calls itself *who*, among the lab's; the hypervisor cannot be asked."""
+    wanted = who.encode()[:_TITLE].decode(errors="ignore")
+    found = [row["pid"] for row in inquiry.family() if row["name"] == wanted]
+    if len(found) == 1:
+        return int(found[0])
+    still = inquiry.hypervisor()
+    why = still.text if still is not None else "the hypervisor does not answer"
+    many = f"{len(found)} processes are called so" if found else "no process of the lab is"
+    raise FaultError(f"{who}: {many} that, and {why}")
+
+
+def _send(inquiry: Inquiry, pid: int, action: str, who: str) -> int:
+    """Send the signal to the lab's own process *pid*, and wait until it has worked."""
+    identity = inquiry.member(pid)
+    handle = identity.open() if identity is not None else None
+    if handle is None:
+        raise FaultError(f"{who}: process {pid} is not of this lab any more")
+    with handle:
+        handle.signal(SIGNALS[action])
+        if action == "kill":
+            if not handle.wait(STOP_TIMEOUT):
+                raise FaultError(f"{who} (pid {pid}) is not gone after {STOP_TIMEOUT:g} s")
+            return pid
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while stands_still(pid) != (action == "stall"):
+            if time.monotonic() > deadline:
+                raise FaultError(f"{who} (pid {pid}): no effect within {STOP_TIMEOUT:g} s")
+            time.sleep(_LOOK)
+    return pid

@@ -22,6 +22,8 @@ class BootConfig:
         ledger_size: records kept.
         events_endpoint: where the ledger is published (ZeroMQ), None for nowhere.
         log_dir: where the spawner's output goes, None for where ours goes.
+        door: the socket of the owner's door, None for none.
+        obituary: the file that says why the machine has ended, None for none.
         spawner: the spawner's command; "--fd N" is added.
         dom0_pages, dom0_vcpus: its size.
         processes: the specs of dom0's processes, spawned in this order.
@@ -37,6 +39,8 @@ class BootConfig:
     ledger_size: int = DEFAULT_SIZE
     events_endpoint: str | None = None
     log_dir: str | None = None
+    door: str | None = None
+    obituary: str | None = None
     spawner: tuple[str, ...] | None = None
     preload: tuple[str, ...] = ()
     dom0_vcpus: int = 1
@@ -74,6 +78,8 @@ class BootConfig:
             ledger_size=_number(raw, "ledger_size", DEFAULT_SIZE, 1),
             events_endpoint=_optional(raw, "events_endpoint"),
             log_dir=_optional(raw, "log_dir"),
+            door=_optional(raw, "door"),
+            obituary=_optional(raw, "obituary"),
             spawner=_texts("spawner.argv", argv) if argv else None,
             preload=_texts("spawner.preload", spawner.get("preload") or []),
             dom0_vcpus=_number(dom0, "max_vcpus", 1, 1),

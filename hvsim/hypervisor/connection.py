@@ -5,6 +5,7 @@ import fcntl
 import select
 import socket
 import termios
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -52,6 +53,7 @@ class Connection:
         self._recv_into = conn.recv_into
         self._send = conn.send
         self._pending: tuple[bytes, Objects] | None = None
+        self._late: deque[bytes] = deque()
         self._unread_fds = False
         self.waiting = False
         """Whether a call was left open, to be answered later."""
@@ -64,7 +66,7 @@ class Connection:
 
     def on_event(self, events: int) -> None:
         """epoll says that something can be done."""
-        if self._pending is not None:
+        if self._pending is not None or self._late:
             if events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
                 self._flush()
             return
@@ -115,32 +117,48 @@ class Connection:
             self._pending = (reply, [])
             self._flush()
 
+    def answer_tagged(self, reply: bytes) -> None:
+        """Send the late answer to a call that had a tag, between those to others."""
+        if not self.closed:
+            self._process.later -= 1
+            self._late.append(reply)  # bounded: by the MAX_LATER calls that may be open
+            if self._pending is None:
+                self._flush()
+
     def close(self) -> None:
         """The process is gone, or the machine ends."""
         if not self.closed:
             self.closed = True
             self._pending = None
+            self._late.clear()
             self._socket.close()
 
     def _flush(self) -> None:
-        """Send the answer that waits."""
-        assert self._pending is not None
-        reply, objects = self._pending
+        """Send the answers that wait."""
+        reading = self._armed == select.EPOLLIN
         try:
-            if objects:
-                fds = [thing.fd for thing in objects]
-                rights.send(self._socket, [reply], fds, socket.MSG_DONTWAIT)
-                self._unread_fds = True
-            else:
-                self._send(reply)
+            if self._pending is not None:
+                self._send_answer(*self._pending)
+                self._pending, reading = None, True
+            while self._late:
+                self._send(self._late[0])
+                self._late.popleft()
         except BlockingIOError:
             self._arm(select.EPOLLOUT)
             return
         except OSError:
             self._gone()
             return
-        self._pending = None
-        self._arm(select.EPOLLIN)
+        if reading or self._armed == select.EPOLLOUT:
+            self._arm(0 if self.waiting else select.EPOLLIN)
+
+    def _send_answer(self, reply: bytes, objects: Objects) -> None:
+        if objects:
+            fds = [thing.fd for thing in objects]
+            rights.send(self._socket, [reply], fds, socket.MSG_DONTWAIT)
+            self._unread_fds = True
+        else:
+            self._send(reply)
 
     def _arm(self, events: int) -> None:
         """What epoll waits for (a hang-up always)."""
@@ -158,8 +176,9 @@ class Connection:
         if not self.closed:
             if self._outstanding():
                 self._later(RETRY, self._look_again)
-            else:
-                self._unread_fds = False
+                return
+            self._unread_fds = False
+            if not self._late:
                 self._arm(select.EPOLLIN)
 
     def _gone(self) -> None:

@@ -7,8 +7,8 @@ none gets -EINVAL, an unknown command -ENOSYS. Types are checked exactly, before
 import traceback
 from typing import Any, Final
 
-from hvsim.abi.errno import E2BIG, EFAULT, EINVAL, ENOMEM, ENOSYS, name
-from hvsim.abi.hypercall import MESSAGE_MAX, NAMES
+from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSYS, name
+from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
@@ -47,6 +47,8 @@ class Dispatcher:
             return self._malformed(process, "no [call, cmd, ...]")
         call, cmd = message[0], message[1]
         if type(call) is not int or type(cmd) is not int:
+            if type(call) is list:
+                return self._tagged(process, call, message[1:])
             return self._malformed(process, "call and cmd are no numbers")
         entry = TABLE.get((call, cmd))
         if entry is None:
@@ -85,6 +87,26 @@ class Dispatcher:
             return self._refuse(process, call, cmd, E2BIG, "the answer is too large")
         return reply, _NONE
 
+    def _tagged(
+        self, process: Process, tag: list[Any], message: list[Any]
+    ) -> tuple[bytes, Objects] | None:
+        """A call whose answer may come after those of others: at once, or LATER now."""
+        if len(tag) != 1 or type(tag[0]) is not int or not 0 < tag[0] <= MAX_TAG:
+            return self._malformed(process, "a tag is a list of one number")
+        if not message or type(message[0]) is not int:
+            return self._malformed(process, "no [[tag], call, cmd, ...]")
+        if process.later >= MAX_LATER:
+            return self._refuse(process, message[0], 0, EBUSY, f"{MAX_LATER} calls are open")
+        process.tag = tag[0]
+        try:
+            answer = self.serve(process, self._pack(message))
+        finally:
+            process.tag = 0
+        if answer is not None:
+            return answer
+        process.later += 1
+        return self._pack((LATER,)), _NONE
+
     def oversized(self, process: Process) -> tuple[bytes, Objects]:
         """The answer to a request over 64 KiB."""
         self._machine.ledger.refuse(
@@ -94,9 +116,9 @@ class Dispatcher:
         )
         return self._pack((-E2BIG,)), _NONE
 
-    def pack(self, message: list[Any]) -> bytes:
-        """The bytes of a deferred answer."""
-        packed: bytes = self._pack(message)
+    def pack(self, message: list[Any], tag: int = 0) -> bytes:
+        """The bytes of an answer that comes late, to a call with that *tag*."""
+        packed: bytes = self._pack([[tag], *message] if tag else message)
         return packed
 
     def _malformed(self, process: Process, text: str) -> tuple[bytes, Objects]:

@@ -10,7 +10,7 @@ from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.host import Address, Doorbell
 from hvsim.hypervisor.memory import DomainMemory
 
 MAX_DOMAINS: Final = 1024
@@ -35,6 +35,10 @@ class Process:
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
         stopped: SIGSTOP is in force.
+        struck: killed by a fault that somebody asked for: its end says nothing of its program.
+        status: how it ended, as from waitpid(2); None while nobody has told.
+        tag: of the call that is served now, 0 for a plain one.
+        later: its tagged calls whose answers are still to come.
         extents: extents of peers that it holds a descriptor of -> live mappings.
     """
 
@@ -49,12 +53,21 @@ class Process:
     gone: bool = False
     stalled: bool = False
     stopped: bool = False
+    struck: bool = False
+    status: int | None = None
+    tag: int = 0
+    later: int = 0
     extents: dict[int, int] = field(default_factory=dict)
 
     @property
     def domid(self) -> int:
         """The domain's number."""
         return self.domain.domid
+
+    @property
+    def address(self) -> Address:
+        """Where the answer to the call that is served now goes."""
+        return self.token, self.tag
 
 
 @dataclass(slots=True, eq=False)
@@ -99,8 +112,8 @@ class Domain:
     cpu_time: int = 0
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
-    killers: list[int] = field(default_factory=list)
-    """Tokens of the processes whose destroydomain waits for its end."""
+    killers: list[Address] = field(default_factory=list)
+    """The calls of destroydomain that wait for its end."""
 
     @property
     def main(self) -> Process | None:

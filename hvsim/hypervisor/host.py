@@ -6,6 +6,9 @@ The server hands in objects backed by memfds, eventfds and processes; tests hand
 from collections.abc import Callable
 from typing import Any, Protocol
 
+Address = tuple[int, int]
+"""Who gets a late answer: a process's token, and the tag of its call (0: it had none)."""
+
 
 class Memory(Protocol):
     """Shared memory of whole pages, zeroed at birth, whose size is sealed."""
@@ -92,7 +95,7 @@ class Host(Protocol):
     def stopped(self, token: int) -> bool:
         """Whether a process runs no instruction any more, be it stopped or gone."""
 
-    def reply(self, token: int, message: list[Any]) -> None:
+    def reply(self, address: Address, message: list[Any]) -> None:
         """Answer a call that was left open. A caller that is gone is no error."""
 
     def halt(self, status: int, text: str) -> None:

@@ -179,16 +179,16 @@ class Lifecycle:
         has, or -EAGAIN after STOP_TIMEOUT."""
         if stopped():
             return None
-        host = self._machine.host
+        host, address = self._machine.host, caller.address
         first, most = STOP_LOOKS
         deadline = host.now() + STOP_TIMEOUT
 
         def look(delay: int) -> None:
             if stopped():
-                host.reply(caller.token, answer)
+                host.reply(address, answer)
             elif host.now() >= deadline:
                 take_back()
-                host.reply(caller.token, [-EAGAIN])
+                host.reply(address, [-EAGAIN])
             else:
                 host.call_later(delay, lambda: look(min(2 * delay, most)))
 
@@ -255,12 +255,13 @@ class Lifecycle:
             self._advance(domain)
         if domain.dying != DYING:
             return None
-        domain.killers.append(caller.token)
+        address = caller.address
+        domain.killers.append(address)
 
         def give_up() -> None:
-            if domain.dying == DYING and caller.token in domain.killers:
-                domain.killers.remove(caller.token)
-                self._machine.host.reply(caller.token, [-EAGAIN])
+            if domain.dying == DYING and address in domain.killers:
+                domain.killers.remove(address)
+                self._machine.host.reply(address, [-EAGAIN])
 
         self._machine.host.call_later(DESTROY_TIMEOUT, give_up)
         return DEFERRED
@@ -301,8 +302,8 @@ class Lifecycle:
             )
         killers, domain.killers = domain.killers, []
         self._machine.raise_virq(VIRQ_DOM_EXC)
-        for token in killers:
-            self._machine.host.reply(token, [0])
+        for address in killers:
+            self._machine.host.reply(address, [0])
 
     def _release_frames(self, domain: Domain) -> None:
         self._machine.heap.release(domain.memory.relinquish())
@@ -387,10 +388,19 @@ class Lifecycle:
         )
         if domain.dying == ALIVE:
             if process.main and domain.shutdown_code is None:
+                if domain.privileged:
+                    self._machine.fallen = process
                 self.shutdown(domain, SHUTDOWN_crash, False)
             elif domain.shutdown_code is None:
                 self._orphan_extents(domain, token)
         self._advance(domain)
+
+    def process_exited(self, pid: int, status: int) -> None:
+        """How a process ended, which may be told before or after that it is gone."""
+        past = (process for domain in self._machine.domains.values() for process in domain.past)
+        for process in (*self._machine.processes.values(), *past):
+            if process.pid == pid and process.status is None:
+                process.status = status
 
     def _orphan_extents(self, domain: Domain, token: int) -> None:
         """A process of a living domain has gone: so do the extents made for it."""

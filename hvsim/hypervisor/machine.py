@@ -37,6 +37,7 @@ class Machine:
 
     Attributes:
         life: the start, stop and end of domains and their processes.
+        fallen: the main process of dom0, once its end has ended the machine.
         watchdogs: timers that end a domain which does not set them anew.
         dumps: what debug keys print.
     """
@@ -59,6 +60,7 @@ class Machine:
         self.processes: dict[int, Process] = {}
         self.wires = Wires(host, ledger, mediated)
         self.life = Lifecycle(self)
+        self.fallen: Process | None = None
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)

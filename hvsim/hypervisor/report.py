@@ -1,11 +1,27 @@
 """What the hypervisor tells of domains and processes: getdomaininfo, and the list of processes."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from hvsim.abi.sched import SHUTDOWN_crash
-from hvsim.hypervisor.domains import ALIVE, Domain
+from hvsim.hypervisor.domains import ALIVE, Domain, Process
 from hvsim.hypervisor.machine import Machine
+
+
+def how_it_ended(status: int) -> str:
+    """The end of a process in words, from waitpid's status."""
+    if os.WIFSIGNALED(status):
+        return f"killed by signal {os.WTERMSIG(status)}"
+    return f"exit status {os.waitstatus_to_exitcode(status)}"
+
+
+def obituary(why: str, fallen: Process | None) -> str:
+    """Why a machine has ended; *fallen*: the process of dom0 that took it along, if one did."""
+    if fallen is None:
+        return why
+    how = "it has ended" if fallen.status is None else how_it_ended(fallen.status)
+    return f"dom0's {fallen.name} (pid {fallen.pid}): {how}; {why}"
 
 
 def domain_cpu_time(machine: Machine, domain: Domain) -> int:
@@ -53,5 +69,8 @@ def process_list(machine: Machine) -> Iterator[dict[str, Any]]:
             "missing": process.missing,
             "failure": process.failure,
             "alive": bool(process.pid) and not process.gone,
+            "gone": process.gone,
             "stalled": process.stalled,
+            "struck": process.struck,
+            "status": process.status,
         }

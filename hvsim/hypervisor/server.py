@@ -26,7 +26,8 @@ from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.door import Door, Visits
+from hvsim.hypervisor.host import Address, Doorbell
 from hvsim.hypervisor.kernel import (
     EventFd,
     SharedMemory,
@@ -40,6 +41,7 @@ from hvsim.hypervisor.kernel import (
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.report import how_it_ended, obituary
 from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.endpoints import endpoint
@@ -50,6 +52,8 @@ MAX_EVENTS: Final = 64
 """Events taken in one round; every connection gives at most one call a round."""
 STOP_TIMEOUT: Final = 5.0
 """Seconds that an orderly end waits for killed processes."""
+EXPLAIN_TIMEOUT: Final = 0.3
+"""Seconds that an end waits to hear how the process ended that was its cause."""
 UNSENT_RECORDS: Final = 8192
 _SPAWNER_MESSAGE: Final = 1 << 16
 
@@ -69,7 +73,8 @@ class Server:
         self._pidfds: dict[int, int] = {}
         self._spawns: list[tuple[bytes, list[Any]]] = []
         self._failed: list[tuple[int, str]] = []
-        self._exits: dict[int, int] = {}
+        self._door: Door | None = None
+        self._next_visitor = -1
         self._exit_status: int | None = None
         self._why = ""
         self._records: list[Record] = []
@@ -80,6 +85,7 @@ class Server:
             self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
         )
         self._dispatcher = Dispatcher(self.machine)
+        self._visits = Visits(self.machine)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
@@ -111,13 +117,17 @@ class Server:
             f"hvsim hypervisor, {self._config.memory_pages} pages, "
             f"{self._config.cpus} CPUs, lab {self._config.lab}"
         )
+        if self._config.door:
+            self._door = Door(self._config.door, self._let_in)
+            self._watch(self._door.fileno(), select.EPOLLIN, self._door.answer)
         dom0 = self.machine.create_dom0(self._config.dom0_pages, self._config.dom0_vcpus, str(main))
         for spec in processes:
             self.machine.life.spawn(dom0, spec, spec.get("process") == main)
         deadline = time.monotonic() + 60.0
         while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
             if time.monotonic() > deadline:
-                self.halt(1, "dom0's processes were not spawned within 60 s")
+                late = ", ".join(p.name for p in dom0.processes.values() if not p.pid)
+                self.halt(1, f"the spawner did not make these of dom0 within 60 s: {late}")
             self._round(0.5)
         if self._exit_status is not None:
             return {"error": self._why or "dom0 ended at once"}
@@ -141,6 +151,9 @@ class Server:
             for token in self._pidfds:
                 self.signal(token, SIGKILL)
             self._round(0.1)
+        fallen, soon = self.machine.fallen, time.monotonic() + EXPLAIN_TIMEOUT
+        while fallen is not None and fallen.status is None and time.monotonic() < soon:
+            self._round(0.05)  # the spawner is about to say how it ended
         if self._channel is not None:
             self._unwatch(self._channel.fileno())
             self._channel.close()
@@ -152,6 +165,9 @@ class Server:
                 self._spawner.wait()
         for connection in self._connections.values():
             connection.close()
+        if self._door is not None:
+            self._door.close()
+        self._write_obituary()
         self._flush_records()
         if self._publisher is not None and self._context is not None:
             self._publisher.close()
@@ -291,11 +307,17 @@ class Server:
             return True
         return all(is_stopped(pid) for pid in (process.pid, *descendants(process.pid)))
 
-    def reply(self, token: int, message: list[Any]) -> None:
+    def reply(self, address: Address, message: list[Any]) -> None:
         """Answer a call that was left open."""
+        token, tag = address
         connection = self._connections.get(token)
-        if connection is not None:
-            connection.answer(self._dispatcher.pack(message))
+        if connection is None:
+            return
+        reply = self._dispatcher.pack(message, tag)
+        if tag:
+            connection.answer_tagged(reply)
+        else:
+            connection.answer(reply)
 
     def halt(self, status: int, text: str) -> None:
         """The main loop ends after this round."""
@@ -396,12 +418,9 @@ class Server:
         self.machine.life.process_failed(token, text)
 
     def _note_exit(self, pid: int, status: int) -> None:
-        text = (
-            f"killed by signal {os.WTERMSIG(status)}"
-            if os.WIFSIGNALED(status)
-            else f"exit status {os.waitstatus_to_exitcode(status)}"
-        )
+        text = how_it_ended(status)
         self.ledger.record("process.exited", -1, f"pid {pid}: {text}", pid=pid, status=status)
+        self.machine.life.process_exited(pid, status)
 
     def _gone(self, token: int) -> None:
         """A pidfd is readable: the process is really gone."""
@@ -421,6 +440,36 @@ class Server:
         """A process closed its connection: it is of no more use, and ends now."""
         self._handlers.pop(fd, None)
         self.signal(process.token, SIGKILL)
+
+    # -- people -----------------------------------------------------------------------------------
+
+    def _let_in(self, visitor: socket.socket) -> None:
+        """Serve a visitor of the owner's door, as a process of dom0 that is none."""
+        dom0, token, fd = self.machine.domains[0], self._next_visitor, visitor.fileno()
+        self._next_visitor -= 1
+        self._connections[token] = connection = Connection(
+            visitor,
+            Process(token, dom0, "visitor", False, self._stop_bell),
+            self._visits,
+            self._epoll.modify,
+            self.call_later,
+            partial(self._has_left, token, fd),
+        )
+        self._watch(fd, select.EPOLLIN, connection.on_event)
+
+    def _has_left(self, token: int, fd: int) -> None:
+        self._handlers.pop(fd, None)
+        del self._connections[token]
+        assert self._door is not None
+        self._door.visitors -= 1
+
+    def _write_obituary(self) -> None:
+        """Why the machine has ended, for whoever asks for it later."""
+        if self._config.obituary is not None:
+            why = self._why or "the hypervisor has failed: the end of its log says how"
+            with contextlib.suppress(OSError):  # its folder may be gone already
+                text = obituary(why, self.machine.fallen)
+                Path(self._config.obituary).write_text(f"{text}\n", encoding="utf-8")
 
     # -- the ledger, published --------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
                 "quota": dict(lab.store_quota),
             },
         ),
-        ("kernel", "domains.dom0:main", {}),
+        ("kernel", "domains.dom0:main", {"xenstored": store}),
         (
             "xenconsoled",
             "domains.consoled:main" if lab.console == BUILTIN else console_command(run),
@@ -70,6 +70,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
                 "control": f"ipc://{run.control}",
                 "console_dir": str(run.console),
                 "lab_file": str(lab.file),
+                "defaults": _defaults(lab, run),
             },
         ),
     ]
@@ -88,13 +89,35 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         }
         for process, program, args in programs
     ]
-    # A store of ours finds its journal and goes on; a real one has lost everything.
-    key = "supervise" if lab.store == BUILTIN else "mourn"
-    specs[-1]["args"][key] = [spec for spec in specs if spec["process"] == "xenstored"]
+    xenstored, kernel, xenconsoled, toolstack = specs
+    # The kernel is dom0's init as well. A store of ours finds its journal and goes on; a real one
+    # has lost everything. A real xenconsoled ends when there is no store yet, and cannot find one
+    # again.
+    daemons = [xenstored, xenconsoled, toolstack]
+    followers = []
+    if lab.store != BUILTIN:
+        daemons.remove(xenstored)
+        kernel["args"]["mourned"] = "xenstored"
+        toolstack["args"]["mourned"] = {
+            "process": "xenstored",
+            "program": xenstored["args"]["exec"][0],
+        }
     if lab.console != BUILTIN:
-        # A real xenconsoled ends when there is no store yet, and cannot find one again.
-        specs[-1]["args"]["followers"] = [specs.pop(2)]
+        daemons.remove(xenconsoled)
+        specs.remove(xenconsoled)
+        followers.append(xenconsoled)
+    kernel["args"] |= {"daemons": daemons, "followers": followers}
     return specs
+
+
+def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
+    """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
+    return {
+        "images": lab.image_paths(run.images),
+        "files": [],
+        "path": [str(lab.file.parent)],
+        "walls": lab.walls,
+    }
 
 
 def _executable(program: str | Command) -> dict[str, Any]:
@@ -115,6 +138,8 @@ def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:
         "seed": lab.seed,
         "events_endpoint": f"ipc://{run.events}",
         "log_dir": str(run.log),
+        "door": str(run.door),
+        "obituary": str(run.obituary),
         "dom0": {
             "name": "Domain-0",
             "memory_pages": DOM0_MEMORY * MIB // PAGE_SIZE,

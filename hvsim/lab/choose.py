@@ -37,7 +37,7 @@ def choose(name: str | None = None) -> RunDir:
             f"{len(running)} labs run ({names}); say which with --lab NAME or "
             f"`export HVSIM_LAB={running[0].name}`"
         )
-    dead = ", ".join(lab.name for lab in labs)
+    dead = "; ".join(f"{lab.name}: {lab.why_ended()}" for lab in labs)
     more = f" (ended without `hvsim down`: {dead})" if dead else ""
     raise NoSuchLab(f"no lab runs in {base_dir()}{more}; start one with `hvsim up LAB.toml`")
 
@@ -46,6 +46,6 @@ def _usable(lab: RunDir) -> RunDir:
     if lab.running:
         return lab
     raise NoSuchLab(
-        f"lab {lab.name} does not run any more (its hypervisor is gone); clear it away "
-        f"with `hvsim down {lab.name}`, its logs are in {lab.log}"
+        f"lab {lab.name} has ended: {lab.why_ended()}; clear it away with `hvsim down {lab.name}`, "
+        f"its logs are in {lab.log}"
     )

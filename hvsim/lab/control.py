@@ -2,10 +2,9 @@
 
 A request is one msgpack map with a verb; the answer is a row of maps: text to print ("out",
 "err", or bytes "raw"), and last {"exit": code, "data": anything}. ZeroMQ DEALER to ROUTER
-over ipc://<run>/control.
+over ipc://<run>/control. Who hears nothing finds out why (`silence`).
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +13,25 @@ from typing import Any
 
 import zmq
 
-from hvsim.lab.problems import HvsimError
+from hvsim.lab.inquiry import Inquiry
+from hvsim.lab.silence import ControlError, ControlTimeout, RequestLost, Silence
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
+
+__all__ = ["TIMEOUT", "Answer", "Control", "ControlError", "ControlTimeout", "RequestLost"]
 
 MESSAGE_MAX = 4 << 20
 """Bytes of a request; the toolstack hangs up on who sends more."""
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
+CANCEL_LINGER = 200
+"""Milliseconds in which the word that a request was given up must be on its way."""
+AGAIN = frozenset({"ps", "ready"})
+"""Requests that are made again when the toolstack that had them has died: they only look."""
+LOOKING = frozenset({"list", "vcpu-list", "info", "dmesg", "block-list", "network-list", "domid"})
+"""The commands of xl that only look."""
 
 Printer = Callable[[str], None]
-
-
-class ControlError(HvsimError):
-    """The toolstack daemon did not answer as agreed."""
-
-
-class ControlTimeout(ControlError):
-    """The toolstack daemon did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,18 @@ class Control:
     def __init__(self, socket_path: Path, *, alive: Callable[[], bool] = lambda: True) -> None:
         self.path = socket_path
         self.alive = alive
+        self._inquiry = Inquiry.beside(socket_path)
+        self._asked = 0
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 5)  # ms: a daemon that starts now is soon there
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
-        self._socket.connect(endpoint(f"ipc://{socket_path}"))
+        self._socket = self._dial()
+
+    def _dial(self) -> "zmq.Socket[bytes]":
+        dealer = self._context.socket(zmq.DEALER)
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.setsockopt(zmq.RECONNECT_IVL, 5)  # ms: a daemon that starts now is soon there
+        dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
+        dealer.connect(endpoint(f"ipc://{self.path}"))
+        return dealer
 
     def __enter__(self) -> "Control":
         return self
@@ -132,18 +138,46 @@ class Control:
         """Send one request and collect its answer; texts go to `out` and `err` as they come.
 
         `patience` (seconds; None: for ever, as `xl shutdown -w` may take) counts from the last
-        frame. Raises ControlTimeout, naming what was waited for.
+        frame. A request that only looks is made again when the toolstack dies meanwhile.
+
+        Raises ControlError as soon as it is known that no answer will come, RequestLost when the
+        toolstack has died; ControlTimeout, naming what was waited for.
         """
-        self.send({"verb": verb, **fields})
+        request = {"verb": verb, **fields}
+        silence = Silence(
+            _title(request), self._inquiry, self._ask_status, self.alive, patience, err
+        )
+        self.send(request)
+        try:
+            return self._collect(request, silence, out, err)
+        except ControlError:
+            self._give_up()
+            raise
+
+    def _collect(
+        self, request: Mapping[str, Any], silence: Silence, out: Printer, err: Printer
+    ) -> Answer:
         said: dict[str, list[str]] = {"out": [], "err": []}
         printers = {"out": out, "err": err}
-        last = time.monotonic()
+        before = self._asked
         while True:
-            frame = self.receive(0.1)
+            frame = self.receive(silence.step)
             if frame is None:
-                self._still_hoping(verb, last, patience)
+                silence.look()
                 continue
-            last = time.monotonic()
+            if "status" in frame:
+                if frame.get("asked", 0) <= before:
+                    continue  # about a request that was answered since
+                try:
+                    silence.told(frame["status"])
+                except RequestLost:
+                    if not _only_looks(request) or any(said.values()):
+                        raise
+                    before = self._asked
+                    silence.broken()
+                    self.send(request)
+                continue
+            silence.broken()
             for stream, printer in printers.items():
                 if stream in frame:
                     said[stream].append(str(frame[stream]))
@@ -156,17 +190,17 @@ class Control:
                     frame.get("data"),
                 )
 
-    def _still_hoping(self, verb: str, last: float, patience: float | None) -> None:
-        if not self.alive():
-            raise ControlError(
-                f"the lab at {self.path.parent} ended while {verb!r} was under way; "
-                "its logs say why, if it is still there: `hvsim labs`"
-            )
-        if patience is not None and time.monotonic() - last > patience:
-            raise ControlTimeout(
-                f"{self.path}: no answer to {verb!r} within {patience:g} s; is the toolstack "
-                f"stalled? Its log: {self.path.parent / 'log' / 'toolstack.log'}"
-            )
+    def _ask_status(self) -> None:
+        self._asked += 1
+        self.send({"verb": "status", "asked": self._asked})
+
+    def _give_up(self) -> None:
+        """Tell a toolstack that may still come to it that nobody wants the request any more, and
+        begin a conversation in which nothing is left of it."""
+        self._socket.setsockopt(zmq.LINGER, CANCEL_LINGER)
+        self.send({"verb": "cancel"})
+        self._socket.close()
+        self._socket = self._dial()
 
     def data(self, verb: str, *, patience: float | None = TIMEOUT, **fields: Any) -> Any:
         """The data of a request that must succeed. Raises ControlError with its error text."""
@@ -174,3 +208,18 @@ class Control:
         if answer.exit:
             raise ControlError(*(answer.errors or [f"{verb} failed with exit code {answer.exit}"]))
         return answer.data
+
+
+def _title(request: Mapping[str, Any]) -> str:
+    """A request in a few words, for the head of a sentence: "xl create", "ps"."""
+    argv = request.get("argv")
+    if request["verb"] == "xl" and isinstance(argv, list | tuple) and argv:
+        words = [str(word) for word in argv if not str(word).startswith("-")]
+        return f"xl {words[0]}" if words else "xl"
+    return str(request["verb"])
+
+
+def _only_looks(request: Mapping[str, Any]) -> bool:
+    return request["verb"] in AGAIN or (
+        request["verb"] == "xl" and _title(request).removeprefix("xl ") in LOOKING
+    )

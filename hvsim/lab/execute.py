@@ -18,6 +18,7 @@ from typing import Final
 
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.exec_session import Inflow, Outcome, Outflow, Session
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.keys import Keys
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
@@ -78,7 +79,7 @@ def execute(
         if answer.exit:
             raise ExecError(*(answer.errors or [f"exec failed with {answer.exit}"]))
         pid = answer.data.get("pid") if isinstance(answer.data, dict) else None
-        program = stack.enter_context(_accept(listener, pid, domain))
+        program = stack.enter_context(_accept(listener, pid, domain, lab, answer.data["domid"]))
         hands = _Hands(streams, kinds, stack)
         hands.give(program)
         return Session(program, domain, hands.inflow, hands.outflows, hands.raw, hands.screen).run()
@@ -103,7 +104,9 @@ def _folder(lab: RunDir) -> Iterator[str]:
         yield folder
 
 
-def _accept(listener: socket.socket, pid: object, domain: str) -> socket.socket:
+def _accept(
+    listener: socket.socket, pid: object, domain: str, lab: RunDir, domid: int
+) -> socket.socket:
     """The connection of the process that the toolstack has told us of, and nobody else's.
 
     Raises: ExecError.
@@ -116,12 +119,17 @@ def _accept(listener: socket.socket, pid: object, domain: str) -> socket.socket:
         except TimeoutError:
             raise ExecError(
                 f"the process of {domain} did not come for its descriptors within "
-                f"{ACCEPT_TIMEOUT:g} s; is the domain paused? `hvsim ps` tells"
+                f"{ACCEPT_TIMEOUT:g} s: {_why_not(lab, domid)}"
             ) from None
         peer = program.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         if _UCRED.unpack(peer)[0] == pid:
             return program
         program.close()
+
+
+def _why_not(lab: RunDir, domid: int) -> str:
+    found = Inquiry(lab).trouble(lambda census: census.domain(domid))
+    return "it runs" if found is None else found.text
 
 
 class _Hands:

@@ -15,11 +15,15 @@ import time
 from typing import Any, Final
 
 from hvsim.lab import logs, trust
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
+LOOK = 0.3
+LOOKS = 3
+"""Seconds of silence before somebody looks who stands still, and how often it must be seen."""
 READY_TIMEOUT = 20.0
 """Seconds for hypervisor, spawner and dom0's processes to be spawned."""
 
@@ -79,9 +83,11 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
         _send(config_write, packed)
         os.close(config_write)
         config_write = -1
-        notice = _notice(notice_read, READY_TIMEOUT)
+        notice = _notice(notice_read, READY_TIMEOUT, run)
         if notice is None or not notice.get("ready"):
             said = f": {notice['error']}" if notice and notice.get("error") else ""
+            if notice is None:
+                said = f": {run.why_ended()}" if not run.running else ": it said nothing"
             raise LaunchError(f"the hypervisor did not become ready{said}", *_ends(run))
     except BaseException:
         process.kill()
@@ -101,13 +107,28 @@ def _send(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
 
 
-def _notice(fd: int, timeout: float) -> dict[str, Any] | None:
-    """The one map the hypervisor sends, read to the end of the pipe; None when there is none."""
-    deadline = time.monotonic() + timeout
+def _notice(fd: int, timeout: float, run: RunDir) -> dict[str, Any] | None:
+    """The one map the hypervisor sends, read to the end of the pipe; None when there is none.
+
+    Raises LaunchError when it, or its spawner, stands still, or the time has passed.
+    """
+    began = time.monotonic()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     data = b""
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+    seen = 0
+    while True:
+        if not poll.poll(LOOK * 1000):
+            still = [one.text for one in Inquiry(run).everybody() if one.lasting]
+            seen = seen + 1 if still else 0
+            if seen >= LOOKS:
+                raise LaunchError(f"the hypervisor did not become ready: {'; '.join(still)}")
+            if time.monotonic() - began > timeout:
+                raise LaunchError(
+                    f"the hypervisor runs, and did not become ready within {timeout:g} s",
+                    *_ends(run),
+                )
+            continue
         piece = os.read(fd, 65536)
         if not piece:
             break

@@ -7,10 +7,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hvsim.domain.xenbus.client import StoreClient, StoreNotFound
+from hvsim.domain.xenbus.client import StoreClient, StoreDisconnected, StoreNotFound
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.progress import Device, Progress
 from hvsim.xenstore.client import SocketStore
+
+STILL_FIRST = 0.3
+STILL_STEP = 0.3
+STILL_LOOKS = 3
+"""Seconds without progress before anybody is looked at, between two looks, and how many looks must
+have seen somebody stand still."""
+_IN_VAIN = ("dead", "stalled", "given-up")
 
 READY_TIMEOUT = 60.0
 """Seconds without any progress after which a lab counts as stuck."""
@@ -54,16 +62,16 @@ def wait_ready(
     progress: Progress,
     *,
     say: Callable[[str], None],
-    alive: Callable[[], bool],
+    inquiry: Inquiry,
     ended: Callable[[], dict[int, str]],
     timeout: float = READY_TIMEOUT,
 ) -> None:
     """Return when all that `progress` waits for is there.
 
-    `say` gets a line for each step that a device or guest takes, `alive` says whether the
-    hypervisor still runs, `ended` gives the domains that have ended and why; it is asked
-    whenever a domain went (@releaseDomain). Raises NotReady when a guest ended, the
-    hypervisor went, or nothing moved for `timeout` seconds.
+    `say` gets a line for each step that a device or guest takes, `inquiry` finds out who stands
+    still, `ended` gives the domains that have ended and why; it is asked whenever a domain went
+    (@releaseDomain). Raises NotReady when a guest ended, the hypervisor went, somebody who is
+    waited for stands still, or nothing moved for `timeout` seconds.
     """
     released = [True]  # asked once at the start: a guest may have ended before we watched
     watches = [store.watch("@releaseDomain", lambda _: released.__setitem__(0, True))]
@@ -73,6 +81,7 @@ def wait_ready(
 
     watches += [store.watch(path, changed) for path in progress.paths()]
     last = time.monotonic()
+    still = Still(inquiry)
     try:
         while not progress.ready:
             if released[0]:
@@ -86,8 +95,7 @@ def wait_ready(
                 progress.changes.clear()
             if failed := progress.failed():
                 raise NotReady("; ".join(failed))
-            if not alive():
-                raise NotReady("the hypervisor ended")
+            still.look(time.monotonic() - last)
             if time.monotonic() - last > timeout:
                 raise NotReady(
                     f"nothing moved for {timeout:g} s; waiting for: "
@@ -97,9 +105,34 @@ def wait_ready(
         for line in progress.changes:
             say(line)
         progress.changes.clear()
-    finally:
-        for watch in watches:
-            store.unwatch(watch)
+    except StoreDisconnected as gone:
+        raise NotReady(f"the store has ended: {inquiry.store_words() or gone}") from None
+    for watch in watches:
+        store.unwatch(watch)
+
+
+class Still:
+    """Looks for somebody who stands still while nothing moves."""
+
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._inquiry = inquiry
+        self._seen: dict[str, int] = {}
+        self._next = 0.0
+
+    def look(self, silence: float) -> None:
+        """Nothing has moved for *silence* seconds.  Raises NotReady: somebody has stood still in
+        all of several looks, or the hypervisor has ended."""
+        if silence < STILL_FIRST:
+            self._seen.clear()
+            self._next = STILL_FIRST
+        if silence < self._next:
+            return
+        self._next = silence + STILL_STEP
+        found = [one for one in self._inquiry.everybody() if one.lasting and one.what in _IN_VAIN]
+        self._seen = {one.text: self._seen.get(one.text, 0) + 1 for one in found}
+        believed = [text for text, looks in self._seen.items() if looks >= STILL_LOOKS]
+        if believed:
+            raise NotReady("; ".join(believed))
 
 
 def _children(store: StoreClient, path: str) -> list[str]:

@@ -2,6 +2,10 @@
 
     $HVSIM_RUN_DIR, or $XDG_RUNTIME_DIR/hvsim, or /tmp/hvsim-<uid>
       <lab>/lab.json            the record: who runs here, since when
+      <lab>/hypervisor          the hypervisor's door for its owner (hvsim.hypervisor.door)
+      <lab>/ended               why the hypervisor has ended, once it has
+      <lab>/daemons             what dom0's init says of its daemons
+      <lab>/libxl/              what the toolstack must not forget of its domains
       <lab>/hypervisor.lock     held by the hypervisor as long as it lives
       <lab>/control             toolstack (ZeroMQ ROUTER)
       <lab>/events              hypervisor's ledger (ZeroMQ PUB)
@@ -78,6 +82,16 @@ class RunDir:
     def control(self) -> Path:
         """Socket of the toolstack daemon."""
         return self.path / "control"
+
+    @property
+    def door(self) -> Path:
+        """Socket of the hypervisor's door for its owner."""
+        return self.path / "hypervisor"
+
+    @property
+    def obituary(self) -> Path:
+        """The file that says why the hypervisor has ended."""
+        return self.path / "ended"
 
     @property
     def events(self) -> Path:
@@ -161,6 +175,20 @@ class RunDir:
         if said in ("starting", "stopping") and not self.busy:
             return "interrupted"
         return said
+
+    def why_ended(self) -> str:
+        """Why a lab whose hypervisor is gone has ended, in words."""
+        try:
+            return self.obituary.read_text(encoding="utf-8", errors="replace").strip()[:1000]
+        except OSError:
+            pass
+        hypervisor = self.hypervisor
+        if hypervisor is None:
+            return "its hypervisor never ran"
+        return (
+            f"its hypervisor (pid {hypervisor.pid}) is gone without a word, as one that was killed "
+            "or ran out of memory"
+        )
 
     def write(self, **changes: Any) -> None:
         """Change the record, in one step for every reader."""

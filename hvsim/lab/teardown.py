@@ -6,7 +6,6 @@ lab whose hypervisor is gone, those that the record names and that carry the lab
 is found by name or pattern.
 """
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from hvsim.lab import trust
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.problems import HvsimError
-from hvsim.lab.processes import Handle, Identity, family, held, wait_all
+from hvsim.lab.processes import Handle, Identity, family, held, read_stat, wait_all
 from hvsim.lab.rundir import RunDir, release
 
 GUESTS_TIMEOUT = 10.0
@@ -95,7 +94,9 @@ def end_processes(members: list[Identity]) -> None:
             return
         first = handles[0]
         first.signal(signal.SIGTERM)
-        if not first.wait(HYPERVISOR_TIMEOUT):
+        stat = read_stat(first.identity.pid)
+        stopped = stat is not None and stat.state in "Tt"  # it hears nothing but SIGKILL
+        if not first.wait(0.0 if stopped else HYPERVISOR_TIMEOUT):
             first.signal(signal.SIGKILL)
         left = _kill(wait_all(handles, 1.0))
         if left:
@@ -114,12 +115,16 @@ def _kill(handles: list[Handle]) -> list[Handle]:
 
 def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None:
     """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
-    with contextlib.suppress(ControlError), Control(run.control, alive=lambda: run.running) as wire:
-        data = wire.data("stop", patience=timeout + 10.0, timeout=timeout)
+    with Control(run.control, alive=lambda: run.running) as wire:
+        try:
+            data = wire.data("stop", patience=timeout + 10.0, timeout=timeout)
+        except ControlError as failure:
+            say(f"the guests could not be asked: {failure}")
+            return
         if isinstance(data, dict):
             reasons = data.get("reasons") or {}
             for name in data.get("stopped") or []:
                 say(f"{name}: shut down")
             for name in data.get("destroyed") or []:
-                why = reasons.get(name) or data.get("why")
-                say(f"{name}: {why or f'did not shut down within {timeout:g} s'}, destroyed")
+                why = reasons.get(name) or f"did not shut down within {timeout:g} s"
+                say(f"{name}: {why}, destroyed")

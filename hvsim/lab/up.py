@@ -13,6 +13,7 @@ from hvsim.lab import logs
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch
 from hvsim.lab.model import BUILTIN, Domain, Lab
 from hvsim.lab.problems import HvsimError
@@ -21,8 +22,10 @@ from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
 from hvsim.lab.real_daemons import find, prepare
 from hvsim.lab.rundir import RunDir, claim
+from hvsim.lab.silence import GRACE
+from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
-from hvsim.xenstore.client import PATIENCE, SocketStore, connect
+from hvsim.xenstore.client import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0
 """Seconds for the toolstack daemon to serve, and for each domain to be built."""
@@ -55,7 +58,7 @@ class Running:
 
     def store(self, label: str = "LAB") -> SocketStore:
         """A connection to its store."""
-        return connect(str(self.run.xenstored), label, self.run.name, patience=PATIENCE)
+        return open_store(self.run, label, grace=GRACE)
 
     def down(self, *, now: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
         """End it: see `take_down`."""
@@ -88,8 +91,8 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                 f"dom0: hypervisor, {_named('xenstored', lab.store)}, kernel, "
                 f"{_named('xenconsoled', lab.console)}, toolstack (pid {process.pid}, {run.path})"
             )
-            control.data("lab", **_defaults(lab, run))
-            with connect(str(run.xenstored), "LAB", run.name) as store:
+            inquiry = Inquiry(run)
+            with open_store(run, "LAB", patience=0.0, grace=GRACE) as store:
                 for domain in lab.creation_order:
                     domid = _create(control, lab, run, domain)
                     domids[domain.name] = domid
@@ -100,8 +103,8 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     store,
                     progress,
                     say=say,
-                    alive=lambda: run.running,
-                    ended=lambda: _ended(control, domids),
+                    inquiry=inquiry,
+                    ended=lambda: _ended(inquiry, control, domids),
                 )
             walls = _walls(control)
         hypervisor = run.hypervisor
@@ -147,17 +150,6 @@ def _named(role: str, program: str) -> str:
 def _logs(run: RunDir) -> list[str]:
     """The last lines of consoles and logs that may tell why: they are about to go."""
     return logs.ends((*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))), 8)
-
-
-def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
-    """What the toolstack must know for `xl create` and `xl block-attach` by hand."""
-    return {
-        "lab_file": str(lab.file),
-        "images": lab.image_paths(run.images),
-        "files": [],
-        "path": [str(lab.file.parent)],
-        "walls": lab.walls,
-    }
 
 
 def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
@@ -216,7 +208,7 @@ def _check(answer: Answer) -> None:
         raise NotStarted(str(answer.data["not_started"]))
 
 
-def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
+def _ended(inquiry: Inquiry, control: Control, domids: dict[str, int]) -> dict[int, str]:
     """Those of `domids` that are gone or shut down, and why."""
     data = control.data("ps")
     listed = {row.get("domid"): row for row in (data or {}).get("domains", [])}
@@ -229,4 +221,8 @@ def _ended(control: Control, domids: dict[str, int]) -> dict[int, str]:
             found[domid] = "crashed before it was ready"
         elif "s" in str(row.get("state", "")):
             found[domid] = "shut itself down before it was ready"
+        else:
+            continue
+        if words := inquiry.last_words(domid):
+            found[domid] += f": {words}"
     return found

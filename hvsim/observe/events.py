@@ -1,4 +1,7 @@
-"""The ledger of a running lab: what is kept of it, then what comes, without gap or double."""
+"""The ledger of a running lab: what is kept of it, then what comes, without gap or double.
+
+It is the hypervisor's, and asked for at its door: nobody of dom0 is needed.
+"""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +9,7 @@ from typing import Any
 
 import zmq
 
-from hvsim.lab.control import Control
+from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.packing import unpack
@@ -15,17 +18,17 @@ BATCH = 1000
 """Records asked for at once."""
 
 
-def snapshot(control: Control, after: int = 0) -> Iterator[dict[str, Any]]:
-    """The records that the hypervisor still has with numbers above `after`, oldest first."""
-    while True:
-        records = control.data("ledger", after=after, max=BATCH) or []
-        yield from records
-        if len(records) < BATCH:
-            return
-        after = records[-1]["seq"]
+def snapshot(run: RunDir, after: int = 0) -> Iterator[dict[str, Any]]:
+    """The records that the hypervisor still has with numbers above `after`, oldest first.
+
+    Raises DoorError when it does not answer."""
+    with Door(run.door) as door:
+        while records := door.ledger(after, BATCH):
+            yield from records
+            after = records[-1]["seq"]
 
 
-def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
+def follow(run: RunDir) -> Iterator[dict[str, Any]]:
     """The snapshot, then every further record until the lab ends.
 
     Subscribes first and asks for the snapshot afterwards, so nothing falls between; should the
@@ -40,7 +43,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
     last = 0
     settled = False
     try:
-        for record in snapshot(control):
+        for record in snapshot(run):
             last = record["seq"]
             yield record
         while True:
@@ -50,7 +53,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
                 if not settled:
                     # The subscription may have become effective after the snapshot was taken.
                     settled = True
-                    for record in snapshot(control, last):
+                    for record in snapshot(run, last):
                         last = record["seq"]
                         yield record
                 continue
@@ -58,7 +61,7 @@ def follow(run: RunDir, control: Control) -> Iterator[dict[str, Any]]:
             if record["seq"] <= last:
                 continue
             if record["seq"] > last + 1:
-                for missed in snapshot(control, last):
+                for missed in snapshot(run, last):
                     if missed["seq"] < record["seq"]:
                         yield missed
             last = record["seq"]

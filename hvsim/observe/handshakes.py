@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hvsim.lab.control import Control, ControlError
+from hvsim.lab.door import DoorError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.observe.events import snapshot
@@ -83,13 +84,13 @@ def _names(row: Row) -> set[str]:
     return {f"{domain}/{tail}" for domain in domains for tail in tails}
 
 
-def history(control: Control, store: SocketStore, row: Row) -> list[Row]:
+def history(run: RunDir, store: SocketStore, row: Row) -> list[Row]:
     """The records of the device `row`, with what the hypervisor's ledger says of its ring."""
     found = records(store, row["device"])
     try:
-        return found + hypervisor_view(found, snapshot(control))
-    except ControlError:
-        return found  # the toolstack has gone, but the store has not
+        return found + hypervisor_view(found, snapshot(run))
+    except DoorError:
+        return found  # the store has its half of it
 
 
 def plight(run: RunDir, control: Control, rows: Iterable[Row]) -> dict[int, str]:

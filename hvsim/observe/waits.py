@@ -4,29 +4,32 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hvsim.lab.progress import state_name
+from hvsim.toolstack.trouble import server_process
 
 Row = Mapping[str, Any]
 
 
-def waits(domains: Iterable[Row], process_states: Mapping[int, str]) -> list[dict[str, Any]]:
+def waits(
+    domains: Iterable[Row], process_states: Mapping[Any, str], *, states_known: bool = True
+) -> list[dict[str, Any]]:
     """One entry for each device that waits: {domain, device, on, why, unanswered}.
 
     `domains` are the rows of the toolstack's "ps"; `process_states` gives the state letter of
-    /proc/PID/stat for each main pid ("T": stopped).
+    /proc/PID/stat for each pid ("T": stopped). `states_known`: whether the states of halves were
+    asked for, so that one that is missing is missing.
     """
     rows = list(domains)
     by_domid = {row.get("domid"): row for row in rows}
     found = []
     for row in rows:
         for device in row.get("devices") or []:
-            reason = _reason(device, by_domid, process_states)
+            reason = _reason(device, by_domid, process_states, states_known)
             if reason:
-                backend = by_domid.get(device.get("backend_domid")) or {}
                 found.append(
                     {
                         "domain": row.get("name"),
                         "device": device.get("vdev") or device.get("devid"),
-                        "on": backend.get("name") or f"domain {device.get('backend_domid')}",
+                        "on": _server(device, by_domid),
                         "why": reason,
                         "unanswered": device.get("unanswered"),
                     }
@@ -34,17 +37,31 @@ def waits(domains: Iterable[Row], process_states: Mapping[int, str]) -> list[dic
     return found
 
 
-def _reason(device: Row, by_domid: Mapping[Any, Row], states: Mapping[int, str]) -> str:
+def _server(device: Row, by_domid: Mapping[Any, Row]) -> str:
+    """Who serves a device: a domain, or one of dom0's processes."""
+    domid = device.get("backend_domid")
+    if domid == 0 and device.get("backend_class"):
+        return server_process(str(device["backend_class"]), int(device["frontend_domid"]))
+    return (by_domid.get(domid) or {}).get("name") or f"domain {domid}"
+
+
+def _reason(
+    device: Row, by_domid: Mapping[Any, Row], states: Mapping[Any, str], known: bool
+) -> str:
     backend = by_domid.get(device.get("backend_domid"))
     if backend is None:
         return "the backend domain is gone"
-    if stalled(backend, states):
+    if stalled(device, backend, states):
         return "stalled (SIGSTOP)"
-    if "p" in str(backend.get("state", "")):
+    state = str(backend.get("state", ""))
+    if "c" in state:
+        return "crashed"
+    if "p" in state:
         return "paused"
     front, back = device.get("frontend_state"), device.get("backend_state")
-    if str(front) != "4" or str(back) != "4":
-        return f"frontend {_name(front)}, backend {_name(back)}"
+    if known and (str(front) != "4" or str(back) != "4"):
+        said = f"; {device['error']}" if device.get("error") else ""
+        return f"frontend {_name(front)}, backend {_name(back)}{said}"
     if not device.get("waits_for"):
         return ""
     seconds = device.get("waiting_seconds")
@@ -55,7 +72,10 @@ def _name(state: Any) -> str:
     return state_name(None if state is None else str(state))
 
 
-def stalled(row: Row, states: Mapping[int, str]) -> bool:
-    """Is the domain's main process stopped by a signal?"""
-    pid = row.get("pid")
-    return isinstance(pid, int) and states.get(pid) in ("T", "t")
+def stalled(device: Row, backend: Row, states: Mapping[Any, str]) -> bool:
+    """Is the process that serves a device stopped by a signal?"""
+    pid = backend.get("pid")
+    if device.get("backend_domid") == 0 and device.get("backend_class"):
+        name = server_process(str(device["backend_class"]), int(device["frontend_domid"]))
+        pid = (backend.get("pids") or {}).get(name)
+    return states.get(pid) in ("T", "t")

@@ -21,7 +21,7 @@ from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path, libxl_path
 if TYPE_CHECKING:
     from hvsim.toolstack.config import DomainConfig
     from hvsim.toolstack.context import Toolstack
-    from hvsim.toolstack.store import Store
+    from hvsim.toolstack.store import Reader
 
 _KINDS: Final = ("vbd", "vif")
 _KEYS: Final = {
@@ -30,7 +30,7 @@ _KEYS: Final = {
 }
 
 
-async def refresh(toolstack: Toolstack, store: Store, one: Guest | None = None) -> None:
+async def refresh(toolstack: Toolstack, store: Reader, one: Guest | None = None) -> None:
     """Bring what is known of every guest, or of *one*, in line with the store: its devices and
     its name."""
     known = [guest for guest in toolstack.guests.values() if not guest.handled]
@@ -44,7 +44,7 @@ async def refresh(toolstack: Toolstack, store: Store, one: Guest | None = None) 
             await _refresh(store, guest, kind)
 
 
-async def _refresh(store: Store, guest: Guest, kind: str) -> None:
+async def _refresh(store: Reader, guest: Guest, kind: str) -> None:
     root = f"{libxl_path(guest.domid)}/device/{kind}"
     numbers = [name for name in await store.children(root) if name.isdecimal()]
     backends = await store.read_many(f"{root}/{number}/backend" for number in numbers)

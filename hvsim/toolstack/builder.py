@@ -45,7 +45,7 @@ def check_kernel(domid: int, config: DomainConfig) -> None:
     if config.program is not None or config.kernel is None:
         return
     try:
-        with open(config.kernel, "rb") as kernel:
+        with open(config.kernel, "rb", opener=_opener) as kernel:
             head = kernel.read(0x210)
     except OSError as failure:
         reason = os.strerror(failure.errno or 0)
@@ -63,6 +63,11 @@ def check_kernel(domid: int, config: DomainConfig) -> None:
             libxl("libxl_dom.c:571:libxl__build_dom: xc_dom_parse_image failed"),
             _rebuild_failed(domid),
         )
+
+
+def _opener(path: str, flags: int) -> int:
+    """Nobody waits for the other end of a pipe that was named as a kernel."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def program_of(config: DomainConfig, request: CreateRequest) -> str:

@@ -26,6 +26,7 @@ from hvsim.drivers.capture.ring import CaptureBroken, CaptureReader, ring_refs
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
+from hvsim.toolstack.waiting import Dom0Process, Other, Party
 
 if TYPE_CHECKING:
     from hvsim.domain.mapper import Mapping
@@ -63,6 +64,11 @@ class Vif:
     def name(self) -> str:
         """As its backend's domain calls it."""
         return f"vif{self.domid}.{self.devid}"
+
+
+def _party(domid: int) -> Party:
+    """Who has a half that is in the tree of a domain."""
+    return Other(domid) if domid else Dom0Process("kernel")
 
 
 class _Attachment:
@@ -120,12 +126,15 @@ class Session:
             path = await self._half(store)
             where = await self._domid_of(store, path)
             try:
-                await store.wait_for(f"{path}/state", lambda s: s in _PROBED, ANSWER_TIMEOUT)
+                what = f"the {self.side} half of {self.vif.name} to be at work"
+                await store.wait_for(
+                    f"{path}/state", lambda s: s in _PROBED, ANSWER_TIMEOUT, what, _party(where)
+                )
             except TimeoutError:
                 state = await store.read(f"{path}/state")
                 raise ToolstackError(
                     f"{self.vif.name}: its {self.side} half in domain {where} is in state "
-                    f"{state or '(gone)'}: nothing crosses it"
+                    f"{state or '(gone)'}: nothing crosses it{self._because(where)}"
                 ) from None
             asked = await store.read(f"{path}/{REQUEST_KEY}")
             if asked is not None and not asked.startswith(f"{self._token} "):
@@ -134,7 +143,7 @@ class Session:
                 )
             self._path = path
             try:
-                ref = await self._ask(store)
+                ref = await self._ask(store, where)
                 self._attachment = _Attachment(self._toolstack, where, ref)
             except (GrantError, CaptureBroken, ToolstackError) as error:
                 await self._take_back(store)
@@ -206,7 +215,7 @@ class Session:
             raise ToolstackError(f"{path} is in no domain's tree")
         return int(match[1])
 
-    async def _ask(self, store: Store) -> int:
+    async def _ask(self, store: Store, where: int) -> int:
         """The reference of the ring that the half grants.  Raises: ToolstackError."""
         mine = f"{self._token} "
         path = self._path
@@ -223,16 +232,21 @@ class Session:
                 f"{self._path}/{ANSWER_KEY}",
                 lambda text: text is not None and text.startswith(mine),
                 ANSWER_TIMEOUT,
+                f"the {self.side} half of {self.vif.name} to grant its frames",
+                _party(where),
             )
         except TimeoutError:
-            raise ToolstackError(
-                f"no answer within {ANSWER_TIMEOUT:g} s; its driver may be stalled, or be one "
-                "that cannot be tapped"
-            ) from None
+            why = self._because(where) or "; its driver runs, and is one that cannot be tapped"
+            raise ToolstackError(f"no answer within {ANSWER_TIMEOUT:g} s{why}") from None
         said = (answer or "")[len(mine) :]
         if not said.isdecimal() or len(said) > 10:
             raise ToolstackError(said.removeprefix("error ")[:200])
         return int(said)
+
+    def _because(self, domid: int) -> str:
+        """What is wrong with who serves a half, behind a sentence; "" for nothing."""
+        trouble = _party(domid).trouble(self._toolstack.census())
+        return "" if trouble is None else f": {trouble.text}"
 
     async def _take_back(self, store: Store) -> None:
         keys = (REQUEST_KEY, ANSWER_KEY)
@@ -310,7 +324,9 @@ class Captures:
     def __init__(self, toolstack: Toolstack) -> None:
         self._toolstack = toolstack
         self._sessions: dict[int, Session] = {}
-        self._numbers = itertools.count(1)
+        # No number of a toolstack that was here before is used again.
+        self._first = time.monotonic_ns() if toolstack.dom.args.get("recover") else 1
+        self._numbers = itertools.count(self._first)
 
     async def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request of the verb "capture".  Raises: ToolstackError."""
@@ -343,6 +359,10 @@ class Captures:
     def _session(self, request: dict[str, Any]) -> Session:
         number = request.get("session")
         session = self._sessions.get(number) if isinstance(number, int) else None
+        if session is None and isinstance(number, int) and number < self._first:
+            raise ToolstackError(
+                "capture: it has ended with the toolstack that read the frames, which has died"
+            )
         if session is None:
             raise ToolstackError("capture: that capture has ended (nobody read it for a while)")
         return session

@@ -2,75 +2,36 @@
 
 import time
 import uuid as uuids
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
+from hvsim.domain.restarts import Restarts
+from hvsim.toolstack import glance, trouble, userdata
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
 from hvsim.toolstack.libxl_files import LibxlFiles
 from hvsim.toolstack.names import number
-from hvsim.toolstack.store import PATIENCE, Store, open_store
+from hvsim.toolstack.request import CreateRequest as CreateRequest
+from hvsim.toolstack.request import Defaults
+from hvsim.toolstack.store import PATIENCE, Reader, Store, open_store
+from hvsim.toolstack.userdata_files import FOLDER
+from hvsim.toolstack.waiting import STORE, Task, working
+
+if TYPE_CHECKING:
+    from hvsim.toolstack.destroy import Job
 
 PAGES_PER_MIB: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the lab said about every domain made by hand.
-
-    Attributes:
-        images: declared images by name.
-        files: files that driver domains may open.
-        path: where programs are looked for.
-        walls: "all", or "what-there-is".
-    """
-
-    images: dict[str, str] = field(default_factory=dict)
-    files: tuple[tuple[str, str], ...] = ()
-    path: tuple[str, ...] = ()
-    walls: str = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """All that a domain is made from, kept so that it can be made again.
-
-    Attributes:
-        config: text of the config; *config_path* its name in messages.
-        directory: what relative names in it are relative to.
-        overrides: further lines.
-        images: declared images by name.
-        program: "module:function" in place of the config's.
-        args: the program's arguments.
-        profile: "guest" or "driver".
-        files: what the domain's process may open, with "r" or "rw".
-        path: where its program is looked for.
-        restart: "always" or "never".
-        walls: "all": it starts with all of its walls or not at all; "what-there-is".
-    """
-
-    config: str
-    config_path: str
-    directory: str
-    overrides: tuple[str, ...] = ()
-    images: dict[str, str] = field(default_factory=dict)
-    program: str | None = None
-    args: dict[str, Any] = field(default_factory=dict)
-    profile: str = "guest"
-    files: tuple[tuple[str, str], ...] = ()
-    path: tuple[str, ...] = ()
-    restart: str = "never"
-    walls: str = "all"
-    paused: bool = False
+MAX_DEPARTED: Final = 64
+"""Domains that have gone and are still spoken of."""
 
 
 @dataclass(slots=True)
@@ -116,12 +77,15 @@ class Guest:
     Attributes:
         request, config: what it was made from.
         disks, nics: by device number.
-        restarts: how often it was rebuilt after a death.
+        lives: how often it has died and was rebuilt.
         born: monotonic seconds.
         handled: its shutdown was acted upon, or it is being destroyed.
+        gave_up: why it is not rebuilt any more; "" while it is.
+        stage: how far it has come (``userdata``).
+        replaces: the domain that it is made in the place of.
+        changing: devices that are being attached or detached, as "vbd/51712".
         started: set when its first process runs, or could not be made; then *failure* says why.
         complete: it is made, with all its devices; from here on the store says which it has.
-        actions: on_* of the config, which a stopping lab overrides.
     """
 
     domid: int
@@ -131,13 +95,21 @@ class Guest:
     config: DomainConfig
     disks: dict[int, Disk] = field(default_factory=dict)
     nics: dict[int, Nic] = field(default_factory=dict)
-    restarts: int = 0
-    failures: int = 0
+    lives: Restarts = field(default_factory=Restarts)
     born: float = field(default_factory=time.monotonic)
     handled: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     failure: str = ""
     complete: bool = False
+    gave_up: str = ""
+    stage: userdata.Stage = "building"
+    replaces: int | None = None
+    changing: set[str] = field(default_factory=set)
+
+    @property
+    def restarts(self) -> int:
+        """How often it was rebuilt after a death."""
+        return self.lives.count
 
     @property
     def devices(self) -> list[Disk | Nic]:
@@ -161,6 +133,12 @@ class Toolstack:
         place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
         libxl_files: what libxl keeps of each domain, there.
         tasks: what goes on beside the verbs; the daemon's own group.
+        working: what it does at the moment, the requests of others among it.
+        ending: domains that are being destroyed.
+        gave_up: processes of dom0 that it does not start again any more, and why.
+        dead: domains that it does not make again any more, by number.
+        departed: what became of domains that were here, by name; the last of them.
+        notes: what must outlive this process.
         lost: why there is no store any more and will be none; "" while there is one.
         look: act upon domains that have stopped meanwhile.
     """
@@ -173,10 +151,16 @@ class Toolstack:
         self.run_dir: Final = Path(str(args["run_dir"]))
         self.store_path: Final = str(args.get("xenstored") or self.run_dir / "xenstored" / "socket")
         self.guests: Final[dict[int, Guest]] = {}
-        self.defaults = Defaults()
+        self.defaults = Defaults.parse(args.get("defaults"))
         self.stopping = False
         self.lost = ""
-        self.our_store: Final = not args.get("mourn")
+        self.working: Final[set[Task]] = set()
+        self.gave_up: Final[dict[str, str]] = {}
+        self.dead: Final[dict[int, Guest]] = {}
+        self.departed: Final[dict[str, str]] = {}
+        self.ending: Final[dict[int, Job]] = {}
+        self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
+        self.our_store: Final = not args.get("mourned")
         self.place: Final = self.run_dir / "dom0"
         self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
         # Ours comes back when it has died; a real one does not.
@@ -195,9 +179,102 @@ class Toolstack:
         if self.lost:
             raise ToolstackError(self.lost)
         async with open_store(
-            self.store_path, label, self.lab, self._transactions, self._patience
+            self.store_path,
+            label,
+            self.lab,
+            self._transactions,
+            self._patience,
+            self._store_trouble,
         ) as store:
             yield store
+
+    def _store_trouble(self) -> str:
+        trouble = STORE.trouble(self.census())
+        return trouble.text if trouble is not None else self.lost
+
+    @asynccontextmanager
+    async def glance(self, reply: glance.Teller) -> AsyncIterator[glance.Glance]:
+        """The store for somebody who only looks: what it does not tell at once, this toolstack
+        tells from memory, and *reply* says whose fault that is.
+
+        Raises: ToolstackError when the store is lost.
+        """
+        if self.lost:
+            raise ToolstackError(self.lost)
+        looking = glance.Glance(self, reply)
+        try:
+            yield looking
+        finally:
+            await looking.aclose()
+
+    def census(self) -> trouble.Census:
+        """One look at everybody, now."""
+        dead = {guest.domid: guest.gave_up for guest in self.dead.values()}
+        names = {guest.domid: guest.name for guest in (*self.dead.values(), *self.guests.values())}
+        return trouble.Census(
+            self.hypervisor.processes(),
+            self.hypervisor.domain_rows(),
+            names,
+            {
+                **trouble.told_by_init(self.run_dir),
+                **{name: {"given_up": text} for name, text in self.gave_up.items()},
+            },
+            self.hypervisor.machine()["pids"],
+            last_words=lambda domid: trouble.last_words_in(self.hypervisor.console(False), domid),
+            dead=dead,
+            mourned="" if self.our_store else "xenstored",
+        )
+
+    def keep(self, guest: Guest, stage: userdata.Stage | None = None) -> None:
+        """Note *guest* as it is now, for a toolstack that comes after this one."""
+        guest.stage = stage or guest.stage
+        self.notes.keep(
+            userdata.Record(
+                guest.domid,
+                guest.uuid,
+                guest.name,
+                guest.request,
+                guest.stage,
+                guest.replaces,
+                guest.lives.record(),
+                guest.handled,
+                guest.gave_up,
+                sorted(guest.changing),
+            )
+        )
+
+    @contextmanager
+    def changing(self, device: Device) -> Iterator[None]:
+        """Within the block *device* is attached or detached: a toolstack that comes after this one
+        takes away what was half done."""
+        guest, entry = self.guests.get(device.domid), f"{device.kind}/{device.devid}"
+        if guest is None:
+            yield
+            return
+        guest.changing.add(entry)
+        self.keep(guest)
+        try:
+            yield
+        finally:
+            guest.changing.discard(entry)
+            if self.guests.get(guest.domid) is guest:
+                self.keep(guest)
+
+    def depart(self, guest: Guest, how: str) -> None:
+        """*guest* is no more."""
+        self.departed[guest.name] = f"{guest.name} (domain {guest.domid}) {how}"
+        while len(self.departed) > MAX_DEPARTED:
+            del self.departed[next(iter(self.departed))]
+
+    def begin(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something beside the requests, as a task of that name.  What *work* raises is the
+        end of the toolstack."""
+
+        async def do() -> None:
+            with working(name, self.working):
+                await work()
+
+        self.tasks.start_soon(do)
 
     def guest(self, domid: int) -> Guest | None:
         """The record of a domain, None for dom0 and for one that is not ours."""
@@ -216,11 +293,11 @@ class Toolstack:
         named = {guest.name: guest.domid for guest in self.guests.values()}
         return {"Domain-0": 0, **named}.get(text)
 
-    async def names(self, store: Store, infos: list[DomainInfo]) -> list[str | None]:
+    async def names(self, store: Reader, infos: list[DomainInfo]) -> list[str | None]:
         """The names of domains, None for one that has left the store (a zombie)."""
         return await store.read_many(f"{domain_path(info.domid)}/name" for info in infos)
 
-    async def find(self, store: Store, text: str) -> int | None:
+    async def find(self, store: Reader, text: str) -> int | None:
         """The number of the domain that *text* names, by number or name.
 
         As in xl a number stands for itself, whether there is such a domain or not.
@@ -250,8 +327,3 @@ def _look_at_nothing() -> None:
 def new_uuid() -> str:
     """A uuid for a domain whose config names none."""
     return str(uuids.uuid4())
-
-
-def as_paused(request: CreateRequest, paused: bool) -> CreateRequest:
-    """The same request, to be left paused or not."""
-    return replace(request, paused=paused)

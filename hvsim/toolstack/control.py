@@ -3,11 +3,20 @@
 A request is one msgpack map with a ``verb``; the answer is a row of maps: ``out``, ``err`` (text)
 and last ``exit`` with ``data``.  A client has one request under way; ``{"verb": "cancel"}`` ends
 it.  Whatever comes in, the daemon goes on: what it does not understand it says so.
+
+Who hears nothing for a while asks ``{"verb": "status", "asked": n}``, and is told at once, between
+the maps of the answer, with the same ``asked``: ``status`` with ``yours``, the task that its
+request is (None: there is none, as after the death of a toolstack that had one), and ``others``,
+everything else that is under way.  Each names what it waits for, and what keeps that from coming
+(``waiting``).
 """
 
+from __future__ import annotations
+
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import zmq
@@ -20,14 +29,20 @@ from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.starting import NotStartedError
+from hvsim.toolstack.waiting import Task, working
 from hvsim.wire import gate
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
+
+if TYPE_CHECKING:
+    from hvsim.toolstack.context import Toolstack
 
 MESSAGE_MAX: Final = 4 << 20
 """Bytes of a request."""
 MAX_REQUESTS: Final = 256
 """Requests under way at a time."""
+MAX_TOLD: Final = 16
+"""Other tasks that a status tells of."""
 
 Verb = Callable[[dict[str, Any], Reply], Awaitable[int]]
 
@@ -39,8 +54,14 @@ class ControlServer:
     """
 
     def __init__(
-        self, endpoint: str, verbs: Mapping[str, Verb], log: Callable[[str], None]
+        self,
+        endpoint: str,
+        verbs: Mapping[str, Verb],
+        log: Callable[[str], None],
+        toolstack: Toolstack,
     ) -> None:
+        self._toolstack = toolstack
+        self._tasks: dict[bytes, Task] = {}
         self._endpoint = endpoint
         self._verbs = verbs
         self._log = log
@@ -80,6 +101,9 @@ class ControlServer:
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
             tasks.start_soon(_refuse, reply, "a request is one msgpack map with a verb")
+        elif request["verb"] == "status":
+            told = {"status": self._status(identity), "asked": request.get("asked", 0)}
+            tasks.start_soon(send, told)
         elif request["verb"] == "cancel":
             scope = self._running.get(identity)
             if scope is not None:
@@ -99,11 +123,13 @@ class ControlServer:
         self, identity: bytes, scope: anyio.CancelScope, request: dict[str, Any], reply: Reply
     ) -> None:
         code = 130  # as after Ctrl-C
-        try:
-            with scope:
-                code = await self._answer(request, reply)
-        finally:
-            del self._running[identity]
+        with working(_title(request), self._toolstack.working) as task:
+            self._tasks[identity] = task
+            try:
+                with scope:
+                    code = await self._answer(request, reply)
+            finally:
+                del self._running[identity], self._tasks[identity]
         with anyio.move_on_after(5.0):
             await reply.finish(code)
 
@@ -124,6 +150,26 @@ class ControlServer:
             self._log(f"{verb}: {text}")
             await reply.err(f"{verb}: {type(bug).__name__}: {bug} (see log/toolstack.log)")
             return 1
+
+    def _status(self, identity: bytes) -> dict[str, Any]:
+        """What this toolstack does for one client, and what else."""
+        now, yours = time.monotonic(), self._tasks.get(identity)
+        # Who has just asked may not have a task yet; its request is known all the same.
+        if yours is None and identity in self._running:
+            yours = Task("a request that has just come")
+        census = self._toolstack.census()
+        others = [task for task in self._toolstack.working if task is not yours]
+        return {
+            "yours": None if yours is None else yours.describe(census, now),
+            "others": [task.describe(census, now) for task in others[:MAX_TOLD]],
+        }
+
+
+def _title(request: Mapping[str, Any]) -> str:
+    """A request in a few words: ``xl create web.cfg``."""
+    argv = request.get("argv")
+    words = [str(word) for word in argv[:3]] if isinstance(argv, list) else []
+    return " ".join([str(request["verb"]), *words])[:100]
 
 
 async def _ask_peers(door: zmq.asyncio.Socket) -> None:

@@ -30,6 +30,7 @@ from hvsim.toolstack.destroy import erase
 from hvsim.toolstack.errors import ToolstackError, absent, libxl
 from hvsim.toolstack.layout import Build, Device, libxl_path
 from hvsim.toolstack.store import Store
+from hvsim.toolstack.waiting import Dom0Process
 
 DM_VERSION: Final = "qemu_xen"
 CONSOLE_TIMEOUT: Final = 10.0
@@ -62,6 +63,7 @@ async def create(
     uuid: str | None = None,
     hasty: bool = False,
     wait: bool = True,
+    instead_of: Guest | None = None,
 ) -> Guest:
     """Make a domain and, unless it is to stay paused, let it run.
 
@@ -70,11 +72,14 @@ async def create(
         hasty: let it run as soon as it can, before its disks and its console are in place: for a
             backend that others wait for.
         wait: until its process runs; else ``guest.started`` and ``guest.failure`` tell later.
+        instead_of: the life of it that has ended, whose deaths it inherits.
 
     Raises: ConfigError; ToolstackError in xl's words with its exit code.
     """
     config = config_of(request)
-    return await create_parsed(toolstack, request, config, uuid=uuid, hasty=hasty, wait=wait)
+    return await create_parsed(
+        toolstack, request, config, uuid=uuid, hasty=hasty, wait=wait, instead_of=instead_of
+    )
 
 
 async def create_parsed(
@@ -85,6 +90,7 @@ async def create_parsed(
     uuid: str | None = None,
     hasty: bool = False,
     wait: bool = True,
+    instead_of: Guest | None = None,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
     uuid = uuid or config.uuid or new_uuid()
@@ -100,6 +106,11 @@ async def create_parsed(
             code=3,
         ) from None
     guest = Guest(domid, config.name, uuid, request, config)
+    if instead_of is not None:
+        guest.lives, guest.replaces = instead_of.lives, instead_of.domid
+    for dead in [dead for dead in toolstack.dead.values() if dead.name == guest.name]:
+        del toolstack.dead[dead.domid]
+    toolstack.keep(guest, "building")
     try:
         async with toolstack.store() as store:
             await _make(toolstack, store, guest, hasty)
@@ -116,6 +127,7 @@ async def create_parsed(
             line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:{failure}")
             raise ToolstackError(line, *absent(domid), code=3) from failure
         raise
+    toolstack.keep(guest, "built")
     toolstack.notice()
     return guest
 
@@ -149,7 +161,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
                     "devices"
                 ),
             ) from None
-    await _add_console(store, guest, wires, wait=not hasty)
+    await _add_console(toolstack, store, guest, wires, wait=not hasty)
     for interface in guest.nics.values():
         try:
             await nic.make(toolstack, store, interface)
@@ -248,20 +260,23 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
     )
 
 
-async def _add_console(store: Store, guest: Guest, wires: Wires, *, wait: bool) -> None:
+async def _add_console(
+    toolstack: Toolstack, store: Store, guest: Guest, wires: Wires, *, wait: bool
+) -> None:
     console = Device(guest.domid, "console", 0, 0)
     batch = layout.add_console(console, wires.console_port, wires.console_gfn)
     await store.commit(batch, f"the console of domain {guest.domid}")
     if not wait:
         return
-    tty = f"{console.frontend}/tty"
+    tty, daemon = f"{console.frontend}/tty", Dom0Process("xenconsoled")
     try:
-        await store.wait_for(tty, bool, CONSOLE_TIMEOUT)
-    except TimeoutError:
-        raise ToolstackError(
-            f"xl: {tty} was not written within {CONSOLE_TIMEOUT:g} s: is xenconsoled running? "
-            "Its log is log/xenconsoled.log in the lab's run directory."
-        ) from None
+        await store.wait_for(
+            tty, bool, CONSOLE_TIMEOUT, f"the console of domain {guest.domid} to be served", daemon
+        )
+    except TimeoutError as late:
+        trouble = daemon.trouble(toolstack.census())
+        why = "xenconsoled runs; its log is log/xenconsoled.log in the lab's run directory"
+        raise ToolstackError(f"xl: {late}: {why if trouble is None else trouble.text}") from None
 
 
 async def _undo(toolstack: Toolstack, guest: Guest) -> None:
@@ -273,9 +288,10 @@ async def _undo(toolstack: Toolstack, guest: Guest) -> None:
             async with toolstack.store() as store:
                 await erase(toolstack, store, guest.domid)
     toolstack.guests.pop(guest.domid, None)
+    toolstack.notes.drop(guest.domid, guest.uuid)
     if not ours or toolstack.hypervisor.info(guest.domid) is not None:
         with contextlib.suppress(HypercallError):
-            toolstack.hypervisor.destroy(guest.domid)
+            await toolstack.hypervisor.destroy(guest.domid)
 
 
 def request_from(raw: dict[str, object], toolstack: Toolstack) -> CreateRequest:

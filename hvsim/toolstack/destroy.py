@@ -2,9 +2,13 @@
 
 The three deaths of a device differ (surprise 16 of a real host): here, at a destroy, the frontend's
 directory goes first, then the backend is told; nobody asks the guest.
+
+A destroy that has begun is carried to its end, whether who asked for it still waits or not: a
+domain that is half gone is of no use.  Where the store stands still it goes on when that does.
 """
 
 import contextlib
+from functools import partial
 
 import anyio
 
@@ -13,35 +17,101 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import device as devices
 from hvsim.toolstack import device_model, hotplug
+from hvsim.toolstack.backend import party
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, absent
 from hvsim.toolstack.layout import Device, domain_path, libxl_path
-from hvsim.toolstack.store import Store, remove_with_empty_parents
+from hvsim.toolstack.store import Store, StoreSilent, remove_with_empty_parents
+from hvsim.toolstack.trouble import state_of
+from hvsim.toolstack.waiting import NOBODY, Work, waiting
 
 DESTROY_ATTEMPTS = 20
 """How often the hypervisor is asked to end a domain whose processes do not go."""
 
 
-async def destroy(toolstack: Toolstack, domid: int) -> None:
+async def destroy(toolstack: Toolstack, domid: int, *, again: bool = False) -> None:
     """Destroy a domain and remove all that the store has of it.
+
+    Args:
+        again: it is to be made anew; its note stays until that is done.
 
     Raises: ToolstackError with libxl's three lines when there is no such domain.
     """
-    info = toolstack.hypervisor.info(domid)
-    if info is None:
+    if toolstack.hypervisor.info(domid) is None:
         raise ToolstackError(*absent(domid))
     guest = toolstack.guests.get(domid)
     if guest is not None:
         guest.handled = True
+        toolstack.keep(guest, "again" if again else "ending")
+    await finish(toolstack, domid)
+
+
+async def finish(toolstack: Toolstack, domid: int) -> None:
+    """Carry the end of a domain out, or wait for it when that is under way.
+
+    Raises: ToolstackError, StoreError, HypercallError, OSError.
+    """
+    job, name = toolstack.ending.get(domid), f"destroying domain {domid}"
+    if job is None:
+        job = toolstack.ending[domid] = Job()
+        toolstack.begin(name, partial(_run, toolstack, domid, job))
+    with waiting(f"the end of domain {domid}", Work(name, toolstack.working)):
+        await job.wait()
+
+
+class Job:
+    """Something that is under way, for everybody who waits for it."""
+
+    def __init__(self) -> None:
+        self._done = anyio.Event()
+        self._failure: Exception | None = None
+
+    async def wait(self) -> None:
+        """Until it is done.  Raises: what it failed with."""
+        await self._done.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self, failure: Exception | None) -> None:
+        """It is done."""
+        self._failure = failure
+        self._done.set()
+
+
+async def _run(toolstack: Toolstack, domid: int, job: Job) -> None:
+    failure: Exception | None = None
     try:
-        toolstack.hypervisor.pause(domid)  # it must not see its devices go
+        await _destroy(toolstack, domid)
+    except Exception as error:  # for whoever waits; nobody else is the worse for it
+        failure = error
+        toolstack.dom.log(f"destroying domain {domid}: {error}")
+    finally:
+        del toolstack.ending[domid]
+        job.end(failure)
+        toolstack.notice()
+
+
+async def _destroy(toolstack: Toolstack, domid: int) -> None:
+    info = toolstack.hypervisor.info(domid)
+    crashed = "has crashed" if info is not None and info.crashed else ""
+    try:
+        with waiting(f"domain {domid} to stand still", NOBODY):
+            await toolstack.hypervisor.pause(domid)  # it must not see its devices go
     except HypercallError as failure:
         if failure.errno not in (errno.ESRCH, errno.EINVAL):
             raise
-    async with toolstack.store() as store:
-        await erase(toolstack, store, domid)
-    toolstack.guests.pop(domid, None)
-    toolstack.notice()
+    while True:
+        try:
+            async with toolstack.store() as store:
+                await erase(toolstack, store, domid)
+            break
+        except StoreSilent as silent:
+            toolstack.dom.log(f"destroying domain {domid}: {silent}; it goes on when that does")
+    guest = toolstack.guests.pop(domid, None)
+    if guest is not None:
+        toolstack.depart(guest, crashed or "has ended")
+        if guest.stage != "again":
+            toolstack.notes.drop(domid, guest.uuid)
 
 
 async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
@@ -58,7 +128,7 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     split += vifs
     async with anyio.create_task_group() as tasks:
         for device in split:
-            tasks.start_soon(_closed, store, device)
+            tasks.start_soon(_closed, toolstack, store, device)
     for device in split:
         await _finish(toolstack, store, device)
     await device_model.stop(toolstack, store, domid)
@@ -76,7 +146,8 @@ async def end(toolstack: Toolstack, domid: int) -> None:
     """The domain itself, not its nodes; asked for again while its processes are still ending."""
     for _ in range(DESTROY_ATTEMPTS):
         try:
-            toolstack.hypervisor.destroy(domid)
+            with waiting(f"the processes of domain {domid} to be gone", NOBODY):
+                await toolstack.hypervisor.destroy(domid)
             return
         except HypercallError as failure:
             if failure.errno == errno.ESRCH:
@@ -84,7 +155,12 @@ async def end(toolstack: Toolstack, domid: int) -> None:
             if failure.errno != errno.EAGAIN:
                 raise
         await anyio.sleep(0.05)
-    raise ToolstackError(*absent(domid)[1:])
+    pids = ", ".join(
+        f"{row['process']} (pid {row['pid']}, state {state_of(int(row['pid'])) or '?'})"
+        for row in toolstack.hypervisor.processes()
+        if row["domid"] == domid and row["alive"]
+    )
+    raise ToolstackError(*absent(domid)[1:], f"xl: these processes of it do not end: {pids}")
 
 
 async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
@@ -100,9 +176,14 @@ async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
     return found
 
 
-async def _closed(store: Store, device: Device) -> None:
-    with contextlib.suppress(TimeoutError):  # a silent backend does not keep it from going
-        await devices.wait_closed(store, device)
+async def _closed(toolstack: Toolstack, store: Store, device: Device) -> None:
+    """Wait for the backend; one that is silent, or known to stand still, keeps nobody from going.
+
+    A silent store is met again by the next request."""
+    trouble = party(device).trouble(toolstack.census())
+    if trouble is None or not trouble.lasting:
+        with contextlib.suppress(TimeoutError, StoreSilent):
+            await devices.wait_closed(store, device, party(device))
 
 
 async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:

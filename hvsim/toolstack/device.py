@@ -4,15 +4,17 @@ import os
 import stat
 from typing import Final
 
+import anyio
+
+from hvsim.toolstack import backend as backends
 from hvsim.toolstack import device_model, devids, hotplug, layout, quota_hint
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import Device, Vbd
 from hvsim.toolstack.store import Store, remove_with_empty_parents
+from hvsim.toolstack.waiting import Other, Party, Several
 
-INIT_TIMEOUT: Final = 10.0
-"""Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""
 HOTPLUG_TIMEOUT: Final = 40.0
 """Seconds that a hotplug script may take (LIBXL_HOTPLUG_TIMEOUT)."""
 DESTROY_TIMEOUT: Final = 10.0
@@ -22,8 +24,8 @@ QDISK: Final = "qdisk"
 _QEMU_FORMATS: Final = {"raw": "aio"}
 """Formats that have another name before the image's path (libxl__device_disk_string_of_format)."""
 
+INITIALISING: Final = "1"
 CLOSED: Final = "6"
-INIT_WAIT: Final = "2"
 
 
 async def plan(
@@ -45,7 +47,7 @@ async def plan(
     if disk.backend is not None:
         found = await toolstack.find(store, disk.backend)
         if found is None or toolstack.hypervisor.info(found) is None:
-            raise ToolstackError()  # libxl has no words of its own for it
+            raise ToolstackError(*backends.departed(toolstack, disk.backend))
         backend = found
     backendtype = _backendtype(disk)
     if backendtype is None:
@@ -103,18 +105,22 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     Raises: ToolstackError in libxl's words.
     """
     device = disk.device
-    what = f"adding {device.kind} {device.devid} to domain {device.domid}"
-    await store.commit(layout.add_vbd(device, disk.vbd), what)
+    await backends.make_nodes(toolstack, store, device, layout.add_vbd(device, disk.vbd))
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
     try:
-        await store.wait_for(f"{device.backend}/state", lambda s: s == INIT_WAIT, INIT_TIMEOUT)
-    except TimeoutError:
-        raise ToolstackError(
+        await backends.init_wait(toolstack, store, device)
+    except backends.NotServed as failed:
+        kind = ToolstackError
+        if failed.stranger:
+            await forget(store, device)  # nobody has touched it, nor ever will
+            kind = backends.Unserved
+        raise kind(
             libxl(
                 f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
                 f"device with path {device.backend}"
             ),
+            libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
     if hotplug.needed(device):
@@ -146,7 +152,8 @@ async def attach(
         except ToolstackError as error:
             raise ToolstackError(*error.lines, early, failed) from None
     try:
-        await make(toolstack, store, disk)
+        with toolstack.changing(disk.device):
+            await make(toolstack, store, disk)
     except ToolstackError as error:
         late = libxl(
             f"libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to add "
@@ -193,7 +200,9 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
-    said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
+    # One that has begun is carried to its end: half of a device is of no use.
+    with anyio.CancelScope(shield=True), toolstack.changing(device):
+        said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
@@ -214,9 +223,13 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
                 "info",
             )
         ]
+    if await backends.strange(store, device) is not None or await _not_begun(store, device):
+        await forget(store, device)
+        return []
     await begin_close(store, device)
     try:
-        await wait_closed(store, device)
+        both = Several((backends.party(device), Other(device.domid)))
+        await wait_closed(store, device, both)
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
@@ -228,12 +241,29 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
                 f"libxl_device.c:1481:device_addrm_aocomplete: {where}Unable to remove "
                 f"{device.kind} with id {device.devid}"
             ),
+            *backends.closing_trouble(toolstack, device),
             failed,
         ) from None
     if hotplug.needed(device):
         await hotplug.remove(toolstack, device)
     await forget(store, device)
     return []
+
+
+async def _not_begun(store: Store, device: Device) -> bool:
+    """Take a device away whose backend has not seen it yet; whether that was so.
+
+    A backend that comes to it later would find it Closing, and leave it alone for ever, as Linux
+    does: only what is Initialising is a new device.
+    """
+
+    async def take(tx: int) -> bool:
+        if await store.read(f"{device.backend}/state", tx) != INITIALISING:
+            return False
+        await remove_with_empty_parents(store, tx, device.backend)
+        return True
+
+    return await store.transaction(take, f"taking {device.backend} away")
 
 
 async def begin_close(store: Store, device: Device, *, frontend_first: bool = False) -> None:
@@ -250,10 +280,17 @@ async def begin_close(store: Store, device: Device, *, frontend_first: bool = Fa
     await store.transaction(close, f"closing {device.backend}")
 
 
-async def wait_closed(store: Store, device: Device) -> None:
-    """Wait for the backend to be Closed, or gone.  Raises: TimeoutError after 10 s."""
+async def wait_closed(store: Store, device: Device, party: Party) -> None:
+    """Wait for the backend to be Closed, or gone; *party* is who has a part in that.
+
+    Raises: TimeoutError after 10 s.
+    """
     await store.wait_for(
-        f"{device.backend}/state", lambda state: state in (None, CLOSED), DESTROY_TIMEOUT
+        f"{device.backend}/state",
+        lambda state: state in (None, CLOSED),
+        DESTROY_TIMEOUT,
+        f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed",
+        party,
     )
 
 

@@ -21,17 +21,21 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.restarts import Restarts, given_up
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import layout
+from hvsim.toolstack.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.store import remove_with_empty_parents
-from hvsim.toolstack.supervise import YOUNG, alive_pid, end_of, spawn_process
+from hvsim.toolstack.trouble import stands_still
+from hvsim.toolstack.waiting import NOBODY, Dom0Process, waiting
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Disk, Guest, Toolstack
@@ -46,9 +50,6 @@ START_TIMEOUT: Final = 60.0
 STOP_TIMEOUT: Final = 10.0
 """Seconds that it has to write out and close its images."""
 CONSOLE_LIMIT: Final = "1048576"
-FIRST_DELAY: Final = 0.1
-MAX_DELAY: Final = 5.0
-"""Seconds before QEMU is started again when it has died young, at first and at most."""
 _LOOK: Final = 0.02
 
 
@@ -124,7 +125,13 @@ async def start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
             ),
             f"xl: {failure}",
         ) from None
-    toolstack.tasks.start_soon(_supervise, toolstack, guest)
+    adopt(toolstack, guest)
+
+
+def adopt(toolstack: Toolstack, guest: Guest) -> None:
+    """Keep the QEMU of *guest* running from here on; one that has died meanwhile is started."""
+    name = f"keeping {process_name(guest.domid)} of {guest.name} running"
+    toolstack.begin(name, partial(_supervise, toolstack, guest))
 
 
 async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
@@ -137,7 +144,11 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
         guest.handled = True  # nobody starts it again
     parent = alive_pid(toolstack, process_name(domid))
     _tell_child(parent, signal.SIGHUP)
-    with anyio.move_on_after(STOP_TIMEOUT):
+    name = process_name(domid)
+    with (
+        waiting(f"{name} to close its images and end", Dom0Process(name), STOP_TIMEOUT),
+        anyio.move_on_after(0.0 if stands_still(parent) else STOP_TIMEOUT),
+    ):
         await end_of(parent)
     _kill(toolstack, domid)
 
@@ -184,7 +195,10 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     state = f"{layout.device_model_path(guest.domid)}/state"
     await spawn_process(toolstack, name, _spec(toolstack, guest))
     told = 0
-    with anyio.move_on_after(START_TIMEOUT):
+    with (
+        waiting(f"{name} to say that it runs", Dom0Process(name), START_TIMEOUT),
+        anyio.move_on_after(START_TIMEOUT),
+    ):
         while parent := alive_pid(toolstack, name):
             if not told and (told := _child(parent)):
                 async with toolstack.store("SCRIPT") as script:
@@ -193,7 +207,9 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
             if await store.read(state) == "running":
                 return
             await anyio.sleep(_LOOK)
-    raise TimeoutError(f"QEMU did not come to run: {_last_words(toolstack, guest)}")
+    trouble = Dom0Process(name).trouble(toolstack.census())
+    why = f"{trouble.text}: " if trouble is not None else ""
+    raise TimeoutError(f"QEMU did not come to run: {why}{_last_words(toolstack, guest)}")
 
 
 def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
@@ -235,17 +251,26 @@ async def _supervise(toolstack: Toolstack, guest: Guest) -> None:
     """Start QEMU again whenever it dies, as long as its guest lives."""
     name = process_name(guest.domid)
     log = toolstack.dom.log
-    delay = 0.0
+    lives = Restarts()
     while True:
-        born = time.monotonic()
-        await end_of(alive_pid(toolstack, name))
+        with waiting(f"the end of {name}", NOBODY):
+            await end_of(alive_pid(toolstack, name))
         if _over(toolstack, guest):
             return
-        log(f"{name} has died; starting it again for {guest.name}")
-        delay = (
-            min(MAX_DELAY, max(FIRST_DELAY, 2 * delay)) if time.monotonic() - born < YOUNG else 0.0
-        )
-        await anyio.sleep(delay)
+        row = row_of(toolstack, name)
+        delay = lives.died(time.monotonic(), struck=row is not None and bool(row["struck"]))
+        if delay is None:
+            text = given_up(name, _last_words(toolstack, guest))
+            log(text)
+            toolstack.gave_up[name] = text
+            toolstack.hypervisor.note("toolstack.given-up", 0, text)
+            return
+        text = f"{name} has died; it is started again for {guest.name}"
+        log(text)
+        with contextlib.suppress(HypercallError):
+            toolstack.hypervisor.note("toolstack.restart", 0, text)
+        with waiting(f"the time to start {name} again", NOBODY, delay):
+            await anyio.sleep(delay)
         if _over(toolstack, guest):
             return
         try:

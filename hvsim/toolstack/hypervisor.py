@@ -1,6 +1,7 @@
 """The hypercalls of a toolstack: domctl and sysctl, one method each (libxenctrl's place).
 
-They are quick and synchronous; see ``hvsim.abi.hypercall`` for the numbers.
+They are quick and synchronous, but for the two that are answered when a domain stands still or is
+gone: those are awaited.  See ``hvsim.abi.hypercall`` for the numbers.
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from hvsim.abi.hypercall import (
 from hvsim.abi.sched import SCHEDOP_remote_shutdown
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.deferred import Deferred
+from hvsim.toolstack.rows import state_letters, uuid_text
 
 _LIST_CHUNK: Final = 128
 
@@ -62,10 +65,9 @@ class DomainInfo:
     def of(cls, raw: Mapping[str, Any]) -> "DomainInfo":
         """From the map that the hypervisor answers with."""
         flags = raw["flags"]
-        handle = bytes(raw["handle"]).hex()
         return cls(
             domid=raw["domid"],
-            uuid="-".join((handle[:8], handle[8:12], handle[12:16], handle[16:20], handle[20:])),
+            uuid=uuid_text(raw["handle"]),
             mem_pages=raw["tot_pages"],
             max_pages=raw["max_pages"],
             vcpus=raw["nr_online_vcpus"],
@@ -87,13 +89,15 @@ class DomainInfo:
     @property
     def state(self) -> str:
         """The six letters of ``xl list``."""
-        return (
-            ("r" if self.running else "-")
-            + ("b" if self.blocked else "-")
-            + ("p" if self.paused else "-")
-            + ("s" if self.shutdown else "-")
-            + ("c" if self.crashed else "-")
-            + ("d" if self.dying else "-")
+        return state_letters(
+            {
+                "running": self.running,
+                "blocked": self.blocked,
+                "paused": self.paused,
+                "shutdown": self.shutdown,
+                "crashed": self.crashed,
+                "dying": self.dying,
+            }
         )
 
 
@@ -103,6 +107,7 @@ class Hypervisor:
     def __init__(self, dom: Domain) -> None:
         self._call = dom.hypercall.call
         self._events = dom.events
+        self._deferred = Deferred(dom.hypercall)
 
     def _domctl(self, cmd: int, *args: Any) -> list[Any]:
         return self._call(HYPERVISOR_domctl, cmd, *args)
@@ -139,17 +144,18 @@ class Hypervisor:
         """What runs in it from its first unpause on."""
         self._domctl(HVSIM_DOMCTL_load, domid, dict(spec))
 
-    def pause(self, domid: int) -> None:
-        """Stop it; counted."""
-        self._domctl(domctl.XEN_DOMCTL_pausedomain, domid)
+    async def pause(self, domid: int) -> None:
+        """Stop it, and wait until it stands still; counted."""
+        await self._deferred.call(HYPERVISOR_domctl, domctl.XEN_DOMCTL_pausedomain, domid)
 
     def unpause(self, domid: int) -> None:
         """Take one pause back."""
         self._domctl(domctl.XEN_DOMCTL_unpausedomain, domid)
 
-    def destroy(self, domid: int) -> None:
-        """End it.  It may stay as a zombie while a peer maps its pages."""
-        self._domctl(domctl.XEN_DOMCTL_destroydomain, domid)
+    async def destroy(self, domid: int) -> None:
+        """End it, and wait until its processes are gone.  It may stay as a zombie while a peer
+        maps its pages."""
+        await self._deferred.call(HYPERVISOR_domctl, domctl.XEN_DOMCTL_destroydomain, domid)
 
     def shutdown(self, domid: int, reason: int) -> None:
         """Mark it as shut down for *reason* (SHUTDOWN_*) without asking it."""
@@ -171,15 +177,19 @@ class Hypervisor:
 
     def domains(self) -> list[DomainInfo]:
         """All domains, by number."""
-        found: list[DomainInfo] = []
+        return [DomainInfo.of(row) for row in self.domain_rows()]
+
+    def domain_rows(self) -> list[dict[str, Any]]:
+        """The same as the hypervisor answers it."""
+        found: list[dict[str, Any]] = []
         first = 0
         while True:
             cmd = domctl.XEN_SYSCTL_getdomaininfolist
             rows = self._call(HYPERVISOR_sysctl, cmd, first, _LIST_CHUNK)[0]
-            found += [DomainInfo.of(row) for row in rows]
+            found += rows
             if len(rows) < _LIST_CHUNK:
                 return found
-            first = found[-1].domid + 1
+            first = found[-1]["domid"] + 1
 
     def console(self, clear: bool) -> str:
         """The hypervisor's own messages (``xl dmesg``)."""

@@ -4,10 +4,11 @@ One watch on @releaseDomain tells that some domain stopped or is gone; which one
 looking at all of them.
 """
 
+import time
+from functools import partial
 from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from hvsim.abi.sched import (
     SHUTDOWN_crash,
@@ -20,14 +21,15 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreDisconnected, StoreError
 from hvsim.toolstack.attached import config_now, refresh
-from hvsim.toolstack.config import ConfigError
+from hvsim.toolstack.config import ConfigError, DomainConfig
 from hvsim.toolstack.context import Guest, Toolstack
-from hvsim.toolstack.create import create, create_parsed
+from hvsim.toolstack.create import config_of, create, create_parsed
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
-from hvsim.toolstack.recovery import rebuild_until_done
+from hvsim.toolstack.recovery import give_up, rebuild_until_done, was_struck
+from hvsim.toolstack.waiting import NOBODY, Ending, Other, Several, waiting
 
 _EVENTS: Final = {
     SHUTDOWN_poweroff: "on_poweroff",
@@ -37,20 +39,20 @@ _EVENTS: Final = {
 }
 
 
-async def watch_domains(toolstack: Toolstack, tasks: TaskGroup) -> None:
+async def watch_domains(toolstack: Toolstack) -> None:
     """Act upon every domain that stops; runs until it is cancelled, or the store is lost."""
     try:
         async with toolstack.store() as store, store.watching("@releaseDomain") as watch:
-            toolstack.look = lambda: _look(toolstack, tasks)
+            toolstack.look = lambda: _look(toolstack)
             while True:
                 await watch.next()
-                _look(toolstack, tasks)
+                _look(toolstack)
                 toolstack.notice()
     except StoreDisconnected as gone:
         toolstack.dom.log(f"domains that stop are not seen to any more: {gone}")
 
 
-def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:
+def _look(toolstack: Toolstack) -> None:
     infos = {info.domid: info for info in toolstack.hypervisor.domains()}
     for guest in list(toolstack.guests.values()):
         if guest.handled or guest.failure:
@@ -60,10 +62,12 @@ def _look(toolstack: Toolstack, tasks: TaskGroup) -> None:
         info = infos.get(guest.domid)
         if info is not None and info.shutdown:
             guest.handled = True
-            tasks.start_soon(_act, toolstack, guest, info)
+            what = f"acting on the shutdown of {guest.name}"
+            toolstack.begin(what, partial(_act, toolstack, guest, info))
         elif info is None or info.dying:
             guest.handled = True
-            tasks.start_soon(_forget, toolstack, guest)
+            what = f"removing what is left of {guest.name}"
+            toolstack.begin(what, partial(_forget, toolstack, guest))
 
 
 async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
@@ -73,7 +77,7 @@ async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
     log(f"Domain {guest.domid} has shut down, reason code {reason} {reason:#x}")
     try:
         if guest.request.restart == "always" and not toolstack.stopping:
-            await rebuild_until_done(toolstack, guest)
+            await rebuild_until_done(toolstack, guest, _died(toolstack, guest))
             return
         if reason == SHUTDOWN_suspend:
             return  # whoever suspended it goes on with it
@@ -81,32 +85,64 @@ async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
         if toolstack.stopping:
             action = "destroy"
         log(f"Action for shutdown reason code {reason} is {action}")
-        await _do(toolstack, guest, action)
+        await _do(toolstack, guest, action, reason in (SHUTDOWN_crash, SHUTDOWN_watchdog))
     except (ToolstackError, ConfigError, StoreError, HypercallError, OSError) as failure:
         log(f"{guest.name}: acting on its shutdown: {failure}")
     finally:
         toolstack.notice()
 
 
-async def _do(toolstack: Toolstack, guest: Guest, action: str) -> None:
+def _died(toolstack: Toolstack, guest: Guest) -> float | None:
+    """After how many seconds a domain that has died is made again; None: never."""
+    return guest.lives.died(time.monotonic(), struck=was_struck(toolstack, guest.domid))
+
+
+async def _do(toolstack: Toolstack, guest: Guest, action: str, crashed: bool) -> None:
     log = toolstack.dom.log
     if action == "preserve":
+        toolstack.keep(guest)
         return
     if action == "rename-restart":
         await _rename(toolstack, guest)
         await create(toolstack, guest.request)
+        toolstack.keep(guest)
         return
+    again = action in ("restart", "coredump-restart", "soft-reset")
+    if again and crashed:
+        delay = _died(toolstack, guest)
+        if delay is None:
+            give_up(toolstack, guest)
+            return
+        with waiting(f"the time to make {guest.name} again", NOBODY, delay):
+            await anyio.sleep(delay)
     async with toolstack.store() as store:
         await refresh(toolstack, store, guest)
+    config = config_now(guest)
     log(f"Domain {guest.domid} needs to be cleaned up: destroying the domain")
-    await destroy(toolstack, guest.domid)
-    if action in ("restart", "coredump-restart", "soft-reset"):
+    await destroy(toolstack, guest.domid, again=again)
+    if again:
         log("Done. Rebooting now")
-        config = config_now(guest)
-        again = await create_parsed(toolstack, guest.request, config, uuid=guest.uuid)
-        again.restarts = guest.restarts + 1
+        if not crashed:
+            guest.lives.count += 1
+        await reborn(toolstack, guest, config)
     else:
         log("Done. Exiting now")
+
+
+async def reborn(toolstack: Toolstack, dead: Guest, config: DomainConfig | None = None) -> None:
+    """Make a domain again that was destroyed for that; by *config*, where it is known what was
+    attached last, else as it was asked for.
+
+    Raises: as ``create``.
+    """
+    try:
+        config = config or config_of(dead.request)
+        request = dead.request
+        new = await create_parsed(toolstack, request, config, uuid=dead.uuid, instead_of=dead)
+        new.replaces = None
+        toolstack.keep(new)
+    finally:
+        toolstack.notes.drop(dead.domid, dead.uuid)
 
 
 async def _rename(toolstack: Toolstack, guest: Guest) -> None:
@@ -130,28 +166,53 @@ async def _forget(toolstack: Toolstack, guest: Guest) -> None:
         toolstack.dom.log(f"{guest.name}: removing what is left of it: {failure}")
     finally:
         toolstack.guests.pop(guest.domid, None)
+        toolstack.notes.drop(guest.domid, guest.uuid)
         toolstack.notice()
 
 
 async def ask(toolstack: Toolstack, domid: int, command: str, timeout: float) -> bool:
     """Write *command* into control/shutdown and wait until the guest has taken it.
 
-    Returns whether it did, within *timeout* seconds.
+    Returns whether it did, within *timeout* seconds.  Who does not want to wait any longer
+    (cancels) does not want it to happen later either: the request is taken back.
     """
     node = f"{domain_path(domid)}/control/shutdown"
     async with toolstack.store() as store:
         await store.write(node, command)
         try:
-            await store.wait_for(node, lambda value: value in ("", None), timeout)
+            await store.wait_for(
+                node,
+                lambda value: value in ("", None),
+                timeout,
+                f"domain {domid} to take the {command} request from control/shutdown",
+                Other(domid),
+            )
         except TimeoutError:
             return False
+        except anyio.get_cancelled_exc_class():
+            what = f"taking the {command} request back from domain {domid}"
+            toolstack.begin(what, partial(_take_back, toolstack, node, command))
+            raise
     return True
+
+
+async def _take_back(toolstack: Toolstack, node: str, command: str) -> None:
+    async def change(tx: int) -> None:
+        if await store.read(node, tx) == command:
+            await store.apply([requests.write(node, "")._replace(tx=tx)])
+
+    try:
+        async with toolstack.store() as store:
+            await store.transaction(change, f"taking {node} back")
+    except (ToolstackError, StoreError, OSError) as failure:
+        toolstack.dom.log(f"{node}: {failure}")
 
 
 async def wait_for_end(toolstack: Toolstack, domids: set[int], timeout: float) -> set[int]:
     """Wait until none of *domids* runs; returns those that still do after *timeout* seconds."""
     left = set(domids)
-    with anyio.move_on_after(timeout):
+    party = Several(tuple(Ending(domid) for domid in sorted(left)))
+    with waiting("the end of the guests", party, timeout), anyio.move_on_after(timeout):
         while True:
             event = toolstack.changed
             infos = {info.domid: info for info in toolstack.hypervisor.domains()}

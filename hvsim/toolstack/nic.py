@@ -4,6 +4,9 @@ import errno
 import hashlib
 from typing import Final
 
+import anyio
+
+from hvsim.toolstack import backend as backends
 from hvsim.toolstack import device as devices
 from hvsim.toolstack import layout, quota_hint
 from hvsim.toolstack.config.vif import VifConfig
@@ -33,7 +36,7 @@ async def plan(
     if config.backend is not None:
         found = await toolstack.find(store, config.backend)
         if found is None or toolstack.hypervisor.info(found) is None:
-            raise ToolstackError()
+            raise ToolstackError(*backends.departed(toolstack, config.backend))
         backend = found
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
@@ -54,18 +57,20 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
     Raises: ToolstackError in libxl's words.
     """
     device = nic.device
-    what = f"adding {device.kind} {device.devid} to domain {device.domid}"
-    await store.commit(layout.add_vif(device, nic.vif), what)
+    await backends.make_nodes(toolstack, store, device, layout.add_vif(device, nic.vif))
     try:
-        await store.wait_for(
-            f"{device.backend}/state", lambda s: s == devices.INIT_WAIT, devices.INIT_TIMEOUT
-        )
-    except TimeoutError:
-        raise ToolstackError(
+        await backends.init_wait(toolstack, store, device)
+    except backends.NotServed as failed:
+        kind = ToolstackError
+        if failed.stranger:
+            await devices.forget(store, device)  # nobody has touched it, nor ever will
+            kind = backends.Unserved
+        raise kind(
             libxl(
                 f"libxl_device.c:1109:device_backend_callback: Domain {device.domid}:unable to add "
                 f"device with path {device.backend}"
             ),
+            libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
     if device.backend_domid == 0:  # in a driver domain the script runs there
@@ -98,16 +103,20 @@ async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifCo
     except ToolstackError as error:
         early = libxl("libxl_device.c:1486:device_addrm_aocomplete: unable to add device")
         raise ToolstackError(*error.lines, early, failed) from None
+    left = True
     try:
-        await make(toolstack, store, nic)
+        with toolstack.changing(nic.device):
+            await make(toolstack, store, nic)
     except ToolstackError as error:
+        left = not isinstance(error, backends.Unserved)
         late = libxl(
             f"libxl_device.c:1481:device_addrm_aocomplete: Domain {guest.domid}:Unable to add "
             f"vif with id {devid}"
         )
         raise ToolstackError(*error.lines, late, failed) from None
     finally:
-        guest.nics[devid] = nic
+        if left:
+            guest.nics[devid] = nic
     return nic
 
 
@@ -149,7 +158,9 @@ async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
-    said = await devices.remove(toolstack, store, device, "libxl_device_nic_del failed.")
+    # One that has begun is carried to its end: half of a device is of no use.
+    with anyio.CancelScope(shield=True), toolstack.changing(device):
+        said = await devices.remove(toolstack, store, device, "libxl_device_nic_del failed.")
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.nics.pop(device.devid, None)

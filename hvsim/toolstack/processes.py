@@ -17,9 +17,10 @@ from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.attached import refresh
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.glance import Glance, Teller
 from hvsim.toolstack.hypervisor import DomainInfo
-from hvsim.toolstack.layout import domain_path
-from hvsim.toolstack.store import Store
+from hvsim.toolstack.layout import Device, domain_path
+from hvsim.toolstack.rows import About, domain_row, state_number
 
 SECOND_LOOK: Final = 0.03
 """Seconds between the two readings of a ring."""
@@ -67,6 +68,7 @@ class _Look:
     frontend_state: str | None
     backend_state: str | None
     ref: int | None
+    error: str | None = None
     first: tuple[int, int] | None = None
     second: tuple[int, int] | None = None
 
@@ -83,13 +85,15 @@ class _Look:
         return self.frontend_state not in (CONNECTED, "5", "6", None)
 
 
-async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
-    """All domains with their devices, and all processes."""
-    infos = toolstack.hypervisor.domains()
+async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str, Any]:
+    """All domains with their devices, and all processes; `unknown` says why states are missing."""
+    listed = toolstack.hypervisor.domain_rows()
+    infos = [DomainInfo.of(row) for row in listed]
     processes = toolstack.hypervisor.processes()
+    told = {"gave_up": gave_up(toolstack), "pids": toolstack.hypervisor.machine()["pids"]}
     if toolstack.lost:
-        return {**_without_store(toolstack, infos, processes), "lost": toolstack.lost}
-    async with toolstack.store() as store:
+        return {**_without_store(toolstack, listed, processes), **told, "lost": toolstack.lost}
+    async with toolstack.glance(teller) as store:
         await refresh(toolstack, store)
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
@@ -102,36 +106,54 @@ async def survey(toolstack: Toolstack, waits: Waits) -> dict[str, Any]:
         row = _device(look, by_domid, waits, now)
         devices.setdefault(look.guest.domid, []).append(row)
     domains = [
-        _domain(toolstack, info, name, health, processes, devices.get(info.domid, []))
-        for info, name, health in zip(infos, names, healths, strict=True)
+        domain_row(
+            row, name, health, processes, devices.get(domid, []), _about(toolstack.guest(domid))
+        )
+        for row, domid, name, health in zip(listed, by_domid, names, healths, strict=True)
     ]
-    return {"domains": domains, "processes": processes}
+    return {"domains": domains, "processes": processes, **told, "unknown": store.why}
+
+
+def gave_up(toolstack: Toolstack) -> list[str]:
+    """What is not started again any more, a sentence each."""
+    return [*toolstack.gave_up.values(), *(guest.gave_up for guest in toolstack.dead.values())]
 
 
 def _without_store(
-    toolstack: Toolstack, infos: list[DomainInfo], processes: list[dict[str, Any]]
+    toolstack: Toolstack, listed: list[dict[str, Any]], processes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What can be told when the store is lost: no states of devices, and names from memory."""
     names = {0: "Domain-0", **{guest.domid: guest.name for guest in toolstack.guests.values()}}
     domains = [
-        _domain(toolstack, info, names.get(info.domid), None, processes, []) for info in infos
+        domain_row(
+            row,
+            names.get(row["domid"]),
+            None,
+            processes,
+            [],
+            _about(toolstack.guest(row["domid"])),
+        )
+        for row in listed
     ]
     return {"domains": domains, "processes": processes}
 
 
-async def _look(toolstack: Toolstack, store: Store) -> list[_Look]:
+async def _look(toolstack: Toolstack, store: Glance) -> list[_Look]:
     """Both halves of every device, and its ring (of an interface, the one it sends into)."""
     devices = [(guest, one) for guest in toolstack.guests.values() for one in guest.devices]
     paths = []
     for _, one in devices:
         paths += [f"{one.device.frontend}/{key}" for key in _KEYS[one.device.kind]]
-        paths.append(f"{one.device.backend}/state")
+        paths += [f"{one.device.backend}/state", *_complaints(one.device)]
     values = iter(await store.read_many(paths))
     looks = []
     for guest, one in devices:
         state, *refs = (next(values) for _ in _KEYS[one.device.kind])
         ref = next((int(text) for text in refs if _is_number(text)), None)  # type: ignore[arg-type]
-        looks.append(_Look(guest, one, state, next(values), ref))
+        look = _Look(guest, one, state, next(values), ref)
+        said = [next(values) for _ in _complaints(one.device)]
+        look.error = next((text for text in said if text), None)
+        looks.append(look)
     for look in looks:
         look.first = _indices(toolstack, look)
     again = [look for look in looks if look.unanswered]
@@ -140,6 +162,18 @@ async def _look(toolstack: Toolstack, store: Store) -> list[_Look]:
     for look in looks:
         look.second = _indices(toolstack, look) if look.unanswered else look.first
     return looks
+
+
+def _complaints(device: Device) -> list[str]:
+    """Where either half, or the hotplug script, says what is wrong with a device."""
+    found = [f"{device.backend}/hotplug-error"]
+    for domid, path in (
+        (device.backend_domid, device.backend),
+        (device.domid, device.frontend),
+    ):
+        home = domain_path(domid)
+        found.append(f"{home}/error/{path.removeprefix(f'{home}/')}/error")
+    return found
 
 
 def _is_number(text: str | None) -> bool:
@@ -173,69 +207,20 @@ def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float)
         "devid": device.devid,
         "vdev": look.attached.name,
         "frontend_domid": device.domid,
-        "frontend_state": _state(look.frontend_state),
+        "frontend_state": state_number(look.frontend_state),
+        "backend_class": device.backend_kind or device.kind,
         "backend_domid": device.backend_domid,
         "backend": backend,
-        "backend_state": _state(look.backend_state),
+        "error": look.error,
+        "backend_state": state_number(look.backend_state),
         "waits_for": (backend or f"domain {device.backend_domid}") if look.waiting else None,
         "unanswered": look.unanswered,
         "waiting_seconds": round(seconds, 3) if look.waiting else None,
     }
 
 
-def _state(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() and len(text) == 1 else None
-
-
-def _domain(
-    toolstack: Toolstack,
-    info: DomainInfo,
-    name: str | None,
-    health: str | None,
-    processes: list[dict[str, Any]],
-    devices: list[dict[str, Any]],
-) -> dict[str, Any]:
-    guest = toolstack.guest(info.domid)
-    own = [process for process in processes if process.get("domid") == info.domid]
-    # Those that are gone are listed as well; the end of a program is no news.
-    own = [p for p in own if p.get("alive") or not str(p.get("process")).startswith("exec-")]
-    pids = {str(process.get("process")): process.get("pid") for process in own}
-    main = pids.get("main") or pids.get("kernel")
-    missing = sorted({str(part) for process in own for part in process.get("missing") or ()})
-    stalled = any(process.get("stalled") for process in own) or (
-        not info.paused and any(_stopped(pid) for pid in pids.values())
-    )
-    if info.domid == 0:
-        role = "dom0"
-    else:
-        role = "driver" if guest is not None and guest.driver else "guest"
-    return {
-        "domid": info.domid,
-        "name": name,
-        "role": role,
-        "state": info.state,
-        "stalled": stalled,
-        "health": health,
-        "pid": main,
-        "pids": pids,
-        "memory_mb": info.mem_pages // 256,
-        "vcpus": info.vcpus,
-        "cpu_seconds": round(info.cpu_seconds, 3),
-        "walls": missing if info.domid else [],
-        "uuid": info.uuid,
-        "restart": guest.request.restart if guest is not None else "never",
-        "restarts": guest.restarts if guest is not None else 0,
-        "program": guest.request.program or guest.config.program if guest is not None else None,
-        "devices": devices,
-    }
-
-
-def _stopped(pid: object) -> bool:
-    """Whether a process is stopped by a signal (state T of /proc/PID/stat)."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] == [b"T"]
-    except OSError:
-        return False
+def _about(guest: Guest | None) -> About:
+    if guest is None:
+        return About()
+    program = guest.request.program or guest.config.program
+    return About(guest.driver, guest.request.restart, guest.restarts, program)

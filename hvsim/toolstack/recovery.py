@@ -12,27 +12,23 @@ The frontend keeps unanswered requests, connects to the new backend, and issues 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Final
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.restarts import given_up
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import layout
+from hvsim.toolstack import layout, trouble
 from hvsim.toolstack.attached import keep_devices, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.create import create
 from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.store import Store
-
-FIRST_DELAY: Final = 0.1
-MAX_DELAY: Final = 5.0
-"""Seconds between rebuilds of a domain that dies before it ever was ready."""
+from hvsim.toolstack.waiting import NOBODY, waiting
 
 
 async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
@@ -43,23 +39,28 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
     async with toolstack.store() as store:
         await refresh(toolstack, store)
     served = list(served_by(toolstack, dead.domid))
-    failures = await _failures(toolstack, dead)
     if toolstack.hypervisor.info(dead.domid) is not None:  # a former attempt came this far
-        await destroy(toolstack, dead.domid)
-    if failures:
-        await anyio.sleep(min(MAX_DELAY, FIRST_DELAY * 2 ** (failures - 1)))
+        await destroy(toolstack, dead.domid, again=True)
     if toolstack.stopping:
         return None
-    guest = await create(toolstack, dead.request, uuid=dead.uuid, hasty=True)
-    guest.restarts = dead.restarts + 1
-    guest.failures = failures
+    guest = await create(toolstack, dead.request, uuid=dead.uuid, hasty=True, instead_of=dead)
+    await hand_over(toolstack, served, guest)
+    toolstack.notes.drop(dead.domid, dead.uuid)
+    guest.replaces = None
+    toolstack.keep(guest)
+    toolstack.notice()
+    return guest
+
+
+async def hand_over(
+    toolstack: Toolstack, served: Iterable[tuple[Guest, Disk | Nic]], guest: Guest
+) -> None:
+    """Send the frontends of a dead domain to *guest*, which takes its place."""
     async with toolstack.store() as store:
         for owner, attached in served:
             if toolstack.guests.get(owner.domid) is owner:
                 await move(store, owner, attached, guest.domid)
                 await keep_devices(toolstack, owner, [attached])
-    toolstack.notice()
-    return guest
 
 
 def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk | Nic]]:
@@ -95,27 +96,26 @@ async def _keys(store: Store, tx: int, frontend: str) -> list[str]:
     return keys
 
 
-async def _failures(toolstack: Toolstack, dead: Guest) -> int:
-    """How often in a row the domain died without ever having been ready."""
-    async with toolstack.store() as store:
-        health = await store.read(f"{domain_path(dead.domid)}/data/health")
-    return 0 if health == "ok" else dead.failures + 1
-
-
-async def rebuild_until_done(toolstack: Toolstack, dead: Guest) -> None:
-    """Build *dead* again, trying again while that fails; the lab's end stops it."""
+async def rebuild_until_done(toolstack: Toolstack, dead: Guest, delay: float | None) -> None:
+    """Build *dead* again after *delay* seconds, trying again while that fails, and no more when it
+    has failed or died too often (``Restarts``: None); the lab's end stops it."""
     log = toolstack.dom.log
     began = time.monotonic()
     served = list(served_by(toolstack, dead.domid))
-    attempt = 0
+    last = ""
     while not toolstack.stopping:
+        if delay is None:
+            give_up(toolstack, dead, last)
+            return
+        if delay:
+            with waiting(f"the time to build {dead.name} again", NOBODY, delay):
+                await anyio.sleep(delay)
         try:
             guest = await rebuild(toolstack, dead)
         except (ToolstackError, ConfigError, StoreError, HypercallError, OSError) as failure:
-            attempt += 1
-            log(f"{dead.name}: rebuilding failed (attempt {attempt}): {failure}")
-            dead.failures = max(dead.failures, attempt)
-            await anyio.sleep(min(MAX_DELAY, FIRST_DELAY * 2**attempt))
+            last = str(failure).replace("\n", "; ")
+            log(f"{dead.name}: rebuilding failed: {last}")
+            delay = dead.lives.died(time.monotonic())
             continue
         if guest is not None:
             took = (time.monotonic() - began) * 1000
@@ -124,3 +124,24 @@ async def rebuild_until_done(toolstack: Toolstack, dead: Guest) -> None:
                 f"{len(served)} devices moved, {took:.0f} ms"
             )
         return
+
+
+def was_struck(toolstack: Toolstack, domid: int) -> bool:
+    """Whether somebody asked for the end of a domain's main process (``hvsim fault kill``)."""
+    rows = (row for row in toolstack.hypervisor.processes() if row["domid"] == domid)
+    return any(row["struck"] for row in rows if row["process"] == "main")
+
+
+def give_up(toolstack: Toolstack, dead: Guest, last: str = "") -> None:
+    """*dead* is not made again any more: what is left of it stays, and everybody is told.
+
+    *last*: what went wrong last, when that was not what the domain itself said.
+    """
+    said = trouble.last_words_in(toolstack.hypervisor.console(False), dead.domid)
+    text = f"{given_up(dead.name, last or said)}; `hvsim xl dmesg` and its console's log say more"
+    dead.gave_up, toolstack.dead[dead.domid] = text, dead
+    toolstack.dom.log(text)
+    toolstack.hypervisor.note("toolstack.given-up", dead.domid, text)
+    there = toolstack.hypervisor.info(dead.domid) is not None
+    toolstack.keep(dead, "built" if there else "again")
+    toolstack.notice()

@@ -12,6 +12,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.context import Guest, Toolstack
 from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.waiting import Dom0Process, waiting
 
 START_TIMEOUT: Final = 15.0
 """Seconds until a process has its walls; the spawner itself gives it ten."""
@@ -24,7 +25,11 @@ class NotStartedError(ToolstackError):
 
 async def wait_for_process(toolstack: Toolstack, domid: int, process: str) -> int:
     """The pid of a process that is being made.  Raises: NotStartedError."""
-    with anyio.move_on_after(START_TIMEOUT):
+    party = Dom0Process("spawner")
+    with (
+        waiting(f"{process} of domain {domid} to be made", party, START_TIMEOUT),
+        anyio.move_on_after(START_TIMEOUT),
+    ):
         while True:
             row = _row(toolstack, domid, process)
             if row is None:
@@ -34,7 +39,11 @@ async def wait_for_process(toolstack: Toolstack, domid: int, process: str) -> in
             if row["pid"]:
                 return int(row["pid"])
             await anyio.sleep(_LOOK)
-    raise NotStartedError(f"no process was made in domain {domid} within {START_TIMEOUT:g} s")
+    trouble = party.trouble(toolstack.census())
+    why = "the spawner runs" if trouble is None else trouble.text
+    raise NotStartedError(
+        f"no process was made in domain {domid} within {START_TIMEOUT:g} s: {why}"
+    )
 
 
 def _row(toolstack: Toolstack, domid: int, process: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hvsim.domain.xenbus.requests import StoreNotFound
@@ -13,15 +14,19 @@ class NoSuchDomain(LookupError):
     """No domain of that name or number has a connection to the store."""
 
 
-def socket_of(tools: Path, who: str) -> Path:
+def socket_of(
+    tools: Path, who: str, on_silence: Callable[[float], str] = lambda seconds: ""
+) -> Path:
     """The socket whose clients act as the domain *who* (name or domid).
 
     Args:
         tools: the socket of the lab's tools, which is that of dom0.
+        on_silence: see ``SocketTransport``.
 
     Raises: NoSuchDomain; OSError when there is no store.
     """
     with connect(str(tools), "CLI", patience=PATIENCE) as store:
+        store.transport.on_silence = on_silence
         try:
             domids = store.directory("/local/domain")
         except StoreNotFound:

@@ -267,7 +267,7 @@ class AsyncStore:
             try:
                 result = await fn(tx)
             except BaseException as error:
-                self._send_abort(tx)
+                self.abort(tx)
                 if isinstance(error, StoreError) and error.errno == xen_errno.EAGAIN:
                     continue  # the store has died in between
                 raise
@@ -280,8 +280,8 @@ class AsyncStore:
                 return result
         raise StoreError(xen_errno.EAGAIN, "TRANSACTION", what)
 
-    def _send_abort(self, tx: int) -> None:
-        """Abort without waiting: the task may have been cancelled."""
+    def abort(self, tx: int) -> None:
+        """Abort without waiting: the task may have been cancelled, or the store stand still."""
         transport = self._wire.transport
         if transport is None or transport.is_closing() or tx >> _EPOCH_SHIFT != self._epoch:
             return
@@ -311,6 +311,11 @@ class AsyncStore:
                 await self.call(requests.unwatch(watch.path, watch.token))
             except StoreDisconnected:
                 return
+
+    def forget(self, watch: AsyncWatch) -> None:
+        """End a watch without telling the store, for a connection that is about to be closed."""
+        self._watches.pop(watch.token, None)
+        watch._close()
 
     def _event(self, payload: bytes) -> None:
         parts = requests.strings(payload)
@@ -390,7 +395,7 @@ async def connect(
     """
 
     def opener() -> socket.socket:
-        return open_socket(path or default_socket(), label, lab)
+        return open_socket(path or default_socket(), label, lab, blocking=False)
 
     store = AsyncStore(opener, timeout, patience)
     await _open_wire(store._wire, opener, asyncio.get_running_loop().time() + patience)

@@ -31,6 +31,8 @@ DEFAULT_SOCKET: Final = "/run/xenstored/socket"
 PATIENCE: Final = 5.0
 """Seconds that tools of a running lab wait for a store that is being started again."""
 _RETRY: Final = 0.01
+SILENCE_STEP: Final = 0.05
+"""Seconds without an answer after which somebody is asked why there is none."""
 
 _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _HEADER_SIZE: Final = _HEADER.size
@@ -54,10 +56,17 @@ def label_address(lab: str, label: str) -> bytes:
     return f"\0hvsim-{lab}/{label}/{os.getpid()}.{_unique}".encode()
 
 
-def open_socket(path: str, label: str = "", lab: str = "") -> socket.socket:
-    """A connected socket to the store at *path*.  Raises OSError, with *path* as its filename."""
+def open_socket(
+    path: str, label: str = "", lab: str = "", *, blocking: bool = True
+) -> socket.socket:
+    """A connected socket to the store at *path*.
+
+    Raises: OSError, with *path* as its filename; EAGAIN when it is not *blocking* and the store
+        has left so many knocks unanswered that no more can wait.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        sock.setblocking(blocking)
         if label:
             sock.bind(label_address(lab, label))
         sock.connect(path)
@@ -74,6 +83,10 @@ class SocketTransport:
         path: the socket.
         label: how this client is called in the store's trace, e.g. ``XL``; *lab* keeps the
             abstract names of two labs apart.
+
+    Attributes:
+        on_silence: asked again and again while an answer does not come, with the seconds that have
+            passed: why none will come, in a sentence that ends the wait; "" while one may.
     """
 
     def __init__(
@@ -82,6 +95,7 @@ class SocketTransport:
         self.on_event: Callable[[bytes], None] = _ignore_event
         self.on_dispatch: Callable[[], bool] = _ignore_dispatch
         self.timeout = timeout
+        self.on_silence: Callable[[float], str] = _ask_nobody
         self._where = (path, label, lab)
         self._next_id = 0
         self._dead = False
@@ -89,8 +103,7 @@ class SocketTransport:
 
     def _open(self) -> None:
         """Connect.  Raises OSError."""
-        self._socket = open_socket(*self._where)
-        self._socket.setblocking(False)
+        self._socket = open_socket(*self._where, blocking=False)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._in = bytearray()
@@ -125,14 +138,16 @@ class SocketTransport:
             if not self._receive(current):
                 now = time.monotonic()
                 deadline = deadline or now + self.timeout
+                what = f"the store's answer to {current.name} {current.path}"
                 if now >= deadline:
-                    raise TimeoutError(
-                        f"waited {self.timeout:g} s for the store's answer to "
-                        f"{current.name} {current.path}"
-                    )
+                    raise TimeoutError(f"waited {self.timeout:g} s for {what}")
                 events = select.POLLIN | (select.POLLOUT if out else 0)
                 self._poll.modify(self._socket, events)
-                self._poll.poll(max(1, int((deadline - now) * 1000)))
+                step = min(deadline - now, SILENCE_STEP)
+                if not self._poll.poll(max(1, int(step * 1000))) and (
+                    why := self.on_silence(time.monotonic() - deadline + self.timeout)
+                ):
+                    raise TimeoutError(f"{what} does not come: {why}")
                 continue
             self._parse(waiting, replies)
         return replies
@@ -245,7 +260,7 @@ def connect(
     while True:
         try:
             return SocketStore(path or default_socket(), label, lab, timeout)
-        except (ConnectionRefusedError, FileNotFoundError):
+        except (ConnectionRefusedError, FileNotFoundError, BlockingIOError):
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_RETRY)
@@ -257,3 +272,7 @@ def _ignore_event(_payload: bytes) -> None:
 
 def _ignore_dispatch() -> bool:
     return False
+
+
+def _ask_nobody(_seconds: float) -> str:
+    return ""

@@ -68,10 +68,18 @@ def _parser() -> _Parser:
     return parser
 
 
-def main(argv: Sequence[str], socket_path: str, *, patience: float = 0.0) -> int:
+def main(
+    argv: Sequence[str],
+    socket_path: str,
+    *,
+    patience: float = 0.0,
+    on_silence: Callable[[float], str] = lambda seconds: "",
+) -> int:
     """Run one command against the store at *socket_path*; returns its exit code.
 
-    *patience*: seconds to wait for a store that is being started again.
+    Args:
+        patience: seconds to wait for a store that is being started again.
+        on_silence: see ``SocketTransport``.
     """
     try:
         options = _parser().parse_args(list(argv))
@@ -82,6 +90,7 @@ def main(argv: Sequence[str], socket_path: str, *, patience: float = 0.0) -> int
         return _fail(f"{name}: each key needs a value")
     try:
         with connect(socket_path, "CLI", patience=patience) as store:
+            store.transport.on_silence = on_silence
             return _VERBS[options.verb](store, options)
     except StoreDisconnected:
         return _fail(f"{name}: the store has closed the connection")

@@ -8,10 +8,11 @@ import os
 import socket
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 
 from hvsim.abi.errno import E2BIG, EINVAL, EPERM
-from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_event_channel_op
+from hvsim.abi.hypercall import LATER, HYPERVISOR_domctl, HYPERVISOR_event_channel_op
 from hvsim.domain.hypercall import HypercallError, Hypercalls
 from tests.support.farend import FarEnd, Gone
 
@@ -100,3 +101,37 @@ def test_the_hypervisors_death_ends_the_process() -> None:
     near.close()
     other.close()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 69
+
+
+def test_late_answers_to_other_calls_are_put_aside(far: FarEnd) -> None:
+    """Red without the look at the tag in either call: they take another call's answer for theirs,
+    and leave their own to the next."""
+    told: list[tuple[int, list[int]]] = []
+    far.client.on_late = lambda tag, reply: told.append((tag, list(reply)))
+    far.answer([LATER])
+    assert far.client.begin(5, HYPERVISOR_domctl, 2, 1) is None
+    assert far.requests == [[[5], 36, 2, 1]]
+    far.socket.send(msgpack.packb([[5], 0]))
+    far.answer([0, 7])
+    assert far.client.call(HYPERVISOR_domctl, 5, 1) == [7]
+    assert told == [(5, [0])]
+    bell = os.eventfd(0, os.EFD_CLOEXEC)
+    far.socket.send(msgpack.packb([[6], -EINVAL]))
+    far.answer([0, 3], [bell])
+    results, fds = far.client.call_fds(HYPERVISOR_event_channel_op, 6, 0x7FF0, 2)
+    assert (results, len(fds), told[1:]) == ([3], 1, [(6, [-EINVAL])])
+    for fd in (bell, *fds):
+        os.close(fd)
+    far.socket.send(msgpack.packb([[8], 0]))
+    far.client.take_late()
+    far.client.take_late()
+    assert told[2:] == [(8, [0])]
+
+
+def test_a_tagged_call_that_is_answered_at_once(far: FarEnd) -> None:
+    far.answer([0, "x"])
+    assert far.client.begin(1, HYPERVISOR_domctl, 5) == ["x"]
+    far.answer([-EPERM])
+    with pytest.raises(HypercallError) as caught:
+        far.client.begin(1, HYPERVISOR_domctl, 2)
+    assert caught.value.errno == EPERM

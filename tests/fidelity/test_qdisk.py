@@ -108,7 +108,7 @@ def test_what_a_real_host_does_when_qemu_dies_and_what_we_do(tmp_path: Path) -> 
         domid = host.create(CONFIG.format(image.path), program="domains.guests.idle:main")
         host.wait_node(f"/local/domain/{domid}/device/vbd/51712/state", "4")
         mark = len(host.trace())
-        host.request("fault", domain="0", process=f"qemu-{domid}", action="kill")
+        host.fault("kill", "0", f"qemu-{domid}")
 
         def anew() -> list[str]:
             lab = equalled(here(host.trace()[mark:]), domid, str(image.path))

@@ -65,7 +65,7 @@ class FakeHost:
         self.heard: dict[int, tuple[Doorbell, Callable[[], None]]] = {}
         self.spawned: list[int] = []
         self.signals: list[tuple[int, int]] = []
-        self.replies: list[tuple[int, list[Any]]] = []
+        self.replies: list[tuple[tuple[int, int], list[Any]]] = []
         self.placed: list[tuple[int, list[int], int]] = []
         self.halted: tuple[int, str] | None = None
         self.moving: set[int] = set()
@@ -124,8 +124,8 @@ class FakeHost:
     def stopped(self, token: int) -> bool:
         return token not in self.moving
 
-    def reply(self, token: int, message: list[Any]) -> None:
-        self.replies.append((token, message))
+    def reply(self, address: tuple[int, int], message: list[Any]) -> None:
+        self.replies.append((address, message))
 
     def halt(self, status: int, text: str) -> None:
         self.halted = status, text

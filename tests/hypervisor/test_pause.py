@@ -152,7 +152,7 @@ def test_the_answer_waits_for_the_process(host: FakeHost) -> None:
     assert host.replies == []
     host.moving.clear()
     host.advance(STOP_TIMEOUT // 4)
-    assert host.replies == [(root, [0])]
+    assert host.replies == [((root, 0), [0])]
     assert not host.timers
     assert machine.life.pause(domain, machine.processes[root]) is None, "it stands already"
 
@@ -165,7 +165,7 @@ def test_a_process_that_does_not_stop_is_not_waited_for_for_ever(host: FakeHost)
     machine.life.pause(domain, machine.processes[root])
     for _ in range(10):
         host.advance(STOP_TIMEOUT // 5)
-    assert host.replies == [(root, [-EAGAIN])]
+    assert host.replies == [((root, 0), [-EAGAIN])]
     assert domain.pause_count == 0
     assert [number for _, number in host.signals] == [SIGSTOP, SIGCONT]
     assert not host.timers
@@ -184,4 +184,4 @@ def test_what_overtakes_a_pause_answers_it(host: FakeHost, how: str) -> None:
     else:
         machine.life.process_gone(token, 9)
     host.advance(STOP_TIMEOUT // 5)
-    assert host.replies[0] == (root, [0])
+    assert host.replies[0] == ((root, 0), [0])

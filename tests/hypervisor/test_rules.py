@@ -276,7 +276,7 @@ class World(RuleBasedStateMachine):
                 assert (process.token, SIGKILL) in self.host.signals
                 self.machine.life.process_gone(process.token, 9)
             if result is DEFERRED:
-                assert self.host.replies.pop() == (self.root.token, [0])
+                assert self.host.replies.pop() == ((self.root.token, 0), [0])
             assert not domain.processes
 
     @invariant()

@@ -321,7 +321,7 @@ def test_a_dump_goes_in_pieces_and_is_answered_at_its_end(world: World) -> None:
         lines += piece
         rounds += 1
     assert rounds > 100 / PIECE
-    assert world.host.replies == [(world.root, [0])]
+    assert world.host.replies == [((world.root, 0), [0])]
     assert lines[0] == "(XEN) 'e' pressed -> dumping event-channel info"
     guests = lines[lines.index("(XEN) Event channel information for domain 1:") :]
     ports = [line for line in guests if line.endswith("s=2 n=0 x=0 d=0")]
@@ -338,7 +338,7 @@ def test_a_domain_may_end_in_the_middle_of_a_dump(world: World) -> None:
     world.machine.life.process_gone(world.guest, 9)
     for _ in range(50):
         world.host.advance(60_000)
-    assert (world.root, [0]) in world.host.replies
+    assert ((world.root, 0), [0]) in world.host.replies
     assert f"(XEN) General information for domain {world.domain.domid}:" not in world.dmesg()
 
 
@@ -346,7 +346,7 @@ def test_every_key_has_a_dump(world: World) -> None:
     press(world, "".join(KEYS))
     for _ in range(60):
         world.host.advance(60_000)
-    assert world.host.replies == [(world.root, [0])]
+    assert world.host.replies == [((world.root, 0), [0])]
     text = world.dmesg()
     assert f"(XEN)     handle={'00010203-0405-0607-0809-0a0b0c0d0e0f'} vm_assist=00000000" in text
     assert "(XEN)   UNIT0 affinities: hard={0-3} soft={0-3}" in text
@@ -374,7 +374,7 @@ def test_dumps_wait_for_each_other_and_are_bounded(world: World) -> None:
     assert answers == MAX_WAITING * [[]] + [[-errno.EBUSY]]
     for _ in range(4 * MAX_WAITING):
         world.host.advance(60_000)
-    assert world.host.replies == MAX_WAITING * [(world.root, [0])]
+    assert world.host.replies == MAX_WAITING * [((world.root, 0), [0])]
 
 
 def test_a_dump_has_an_end(world: World) -> None:

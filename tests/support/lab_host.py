@@ -21,7 +21,9 @@ from typing import Any
 
 import msgpack
 
+from hvsim.faults.now import inject
 from hvsim.lab.control import Answer, Control
+from hvsim.lab.rundir import RunDir
 from hvsim.xenstore.client import SocketStore, connect
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +123,7 @@ class LabHost:
                     "journal": f"{run}/xenstored/journal" if self._journal else None,
                 },
             ),
-            ("kernel", "domains.dom0:main", {}),
+            ("kernel", "domains.dom0:main", {}),  # with what it looks after, see below
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
             ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
         ]
@@ -139,7 +141,9 @@ class LabHost:
             }
             for process, program, args in programs
         ]
-        specs[-1]["args"]["supervise"] = specs[:1]
+        xenstored, kernel, xenconsoled, toolstack = specs
+        daemons = [xenstored, xenconsoled, toolstack]
+        kernel["args"] = {**kernel["args"], "daemons": daemons}
         return {
             "lab": "test",
             "memory_pages": self.memory * MIB,
@@ -147,6 +151,8 @@ class LabHost:
             "seed": 1,
             "event_mode": "direct",
             "log_dir": f"{run}/log",
+            "door": f"{run}/hypervisor",
+            "obituary": f"{run}/ended",
             "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": specs},
             "spawner": {"preload": []},
         }
@@ -168,6 +174,10 @@ class LabHost:
     def xl(self, *argv: str, cwd: str = "/", **fields: Any) -> Answer:
         """An xl command."""
         return self.request("xl", argv=list(argv), cwd=cwd, **fields)
+
+    def fault(self, action: str, who: str, process: str = "") -> int:
+        """Kill, stall or resume a process, as ``hvsim fault`` does; its pid."""
+        return int(inject(RunDir(self.run_dir), action, who, process)["pid"])
 
     def create(self, config: str, **fields: Any) -> int:
         """Make a domain as a lab does; returns its number."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.lab.control import Control
+from hvsim.lab.control import Control, ControlError
 from tests.support.lab_host import TIMEOUT, LabHost
 from tests.toolstack.tappedlab import Lab
 
@@ -155,19 +155,18 @@ def test_what_cannot_be_is_said(shared: Lab, fields: dict[str, Any], text: str) 
 
 def test_a_domain_that_does_not_answer_is_not_waited_for_long(shared: Lab) -> None:
     """A stalled driver: the request says so, and nothing of it stays."""
-    shared.host.request("fault", action="stall", domain="net")
-    text = shared.refusal(action="start", vif="guest", side="back", snaplen=100)
-    assert "no answer within" in text
-    with shared.host.store() as store:
-        assert not store.exists(f"{shared.back_path}/capture")
-    shared.host.request("fault", action="resume", domain="net")
+    pid = shared.host.fault("stall", "net")
+    with pytest.raises(ControlError, match=rf"net \(pid {pid}\) stands still \(SIGSTOP\)"):
+        shared.refusal(action="start", vif="guest", side="back", snaplen=100)
+    shared.host.wait_node(f"{shared.back_path}/capture", None)
+    shared.host.fault("resume", "net")
     shared.capture(action="stop", session=shared.start())
 
 
 @pytest.mark.parametrize("said", ["99999", "0", "-1", "4294967296", "x", "", "error it is late"])
 def test_a_half_that_answers_nonsense_is_refused(shared: Lab, said: str) -> None:
     """A guest owns its directory: it may answer in its driver's place."""
-    shared.host.request("fault", action="stall", domain="guest")
+    shared.host.fault("stall", "guest")
     control = Control(shared.host.run_dir / "control")
     with control, shared.host.store() as store:
         control.send(
@@ -181,3 +180,18 @@ def test_a_half_that_answers_nonsense_is_refused(shared: Lab, said: str) -> None
             frame = control.receive(1.0) or frame
         assert frame["exit"] == 1
         assert not store.exists(f"{shared.front_path}/capture-ring")
+
+
+def test_a_capture_ends_with_the_toolstack_that_read_it(shared: Lab) -> None:
+    """The half is told to stop copying, and whoever reads on is told why nothing comes.
+
+    Red without ``_end_captures``: the half copies for nobody, and cannot be captured again."""
+    session = shared.start()
+    shared.host.fault("kill", "toolstack")
+    shared.host.request("ready")
+    shared.host.wait_node(f"{shared.back_path}/capture", None)
+    text = shared.refusal(action="read", session=session)
+    assert "ended with the toolstack that read the frames, which has died" in text
+    again = shared.start()
+    assert again > session
+    shared.capture(action="stop", session=again)

@@ -53,11 +53,8 @@ READING = (
 FIELDS: dict[str, tuple[str, ...]] = {
     "create": ("config", "config_path", "directory", "overrides", "images", "program", "args",
                "profile", "files", "path", "restart", "paused"),
-    "lab": ("images", "files", "path", "lab_file"),
     "ps": (),
     "ready": (),
-    "ledger": ("after", "max"),
-    "fault": ("action", "domain", "process"),
     "exec": ("domain", "argv", "stdio", "env", "directory"),
     "capture": ("action", "vif", "side", "snaplen", "session"),
     "stop": ("timeout",),
@@ -77,8 +74,6 @@ def requests(draw: Any) -> dict[str, Any]:
     fields = {name: draw(VALUES) for name in FIELDS.get(verb, ()) if draw(st.booleans())}
     if verb == "stop":
         fields["timeout"] = draw(st.text() | st.none() | st.lists(st.booleans()))  # else it stops
-    if verb == "fault" and fields.get("action") == "kill":
-        fields["domain"] = "99"
     return {"verb": verb, **fields}
 
 

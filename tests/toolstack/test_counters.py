@@ -54,11 +54,11 @@ def test_a_half_that_is_gone_is_not_made_anew(lab: Lab) -> None:
 
 
 def test_a_stalled_half_costs_a_moment(lab: Lab) -> None:
-    lab.host.request("fault", action="stall", domain="net")
+    lab.host.fault("stall", "net")
     try:
         front, back = asked(lab, lab.front_path, lab.back_path)
     finally:
-        lab.host.request("fault", action="resume", domain="net")
+        lab.host.fault("resume", "net")
     assert (front is not None, back) == (True, None)
     assert clean(lab)
     lab.host.wait(lambda: asked(lab, lab.back_path) != [None], "the backend to be back")
@@ -67,10 +67,10 @@ def test_a_stalled_half_costs_a_moment(lab: Lab) -> None:
 
 def test_an_old_answer_is_not_believed(lab: Lab) -> None:
     """A guest owns its half and may write whatever it likes there."""
-    lab.host.request("fault", action="stall", domain="guest")
+    lab.host.fault("stall", "guest")
     try:
         with lab.host.store() as store:
             store.write(f"{lab.front_path}/statistics-now", "1 rx_packets=99")
         assert asked(lab, lab.front_path) == [None]
     finally:
-        lab.host.request("fault", action="resume", domain="guest")
+        lab.host.fault("resume", "guest")

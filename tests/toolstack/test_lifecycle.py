@@ -88,7 +88,7 @@ def test_a_killed_driver_domain_is_rebuilt_and_its_frontends_connect_again(
     front = f"/local/domain/{guest}/device/vbd/51712"
     with host.store() as store:
         for _ in range(3):
-            assert host.request("fault", domain="storage", action="kill").exit == 0
+            host.fault("kill", "storage")
             new = moved_away(host, front, backend)
             back = f"/local/domain/{new}/backend/vbd/{guest}/51712"
             for half in (front, back):
@@ -137,12 +137,12 @@ def test_who_waits_for_a_stalled_backend_is_said(host: LabHost, image: Path) -> 
         found: dict[str, object] = rows["guest"]["devices"][0]
         return found
 
-    assert host.request("fault", domain="storage", action="stall").exit == 0
+    host.fault("stall", "storage")
     host.wait(lambda: device()["waits_for"] == "storage", "ps to say who waits for whom")
     assert device()["unanswered"] == 1
     rows = {row["name"]: row for row in host.request("ps").data["domains"]}
     assert (rows["storage"]["stalled"], rows["guest"]["stalled"]) == (True, False)
-    assert host.request("fault", domain="storage", action="resume").exit == 0
+    host.fault("resume", "storage")
     host.wait(lambda: device()["waits_for"] is None, "the requests to be answered")
 
 
@@ -311,7 +311,7 @@ def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
         {"verb": "xl", "argv": "list"},
         {"verb": "create"},
         {"verb": "create", "config": 5},
-        {"verb": "ledger", "after": "x"},
+        {"verb": "stop", "timeout": "x"},
     ):
         host.control.send(request)
         frames: list[dict[str, object]] = []

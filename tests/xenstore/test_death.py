@@ -69,10 +69,7 @@ class Load:
 
 def kill_store(host: LabHost) -> int:
     """SIGKILL, through the hypervisor; the pid of who is dead then."""
-    answer = host.request("fault", domain="xenstored", action="kill")
-    assert answer.exit == 0, answer
-    pid: int = answer.data["pid"]
-    return pid
+    return host.fault("kill", "xenstored")
 
 
 def store_pids(host: LabHost) -> list[int]:

@@ -26,6 +26,9 @@ from hvsim.domain.xenbus.state import parse_state
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds a shutdown waits for its devices to close, as Linux' ``xenbus_dev_shutdown``."""
 
+SERVES_KEY: Final = "data/serves"
+"""Where a domain says which classes of devices it serves, with blanks between them."""
+
 D = TypeVar("D", bound=Device)
 R = TypeVar("R", FrontendDriver, BackendDriver)
 
@@ -347,10 +350,27 @@ class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
 
 
 class BackendBus(Bus[BackendDevice, BackendDriver]):
-    """``backend``: the devices that this domain serves."""
+    """``backend``: the devices that this domain serves.
+
+    Args:
+        announce: say in SERVES_KEY which classes these are, so that whoever asks this domain for
+            another one need not wait for it in vain.
+    """
 
     root = "backend"
     levels = 4
+
+    def __init__(
+        self, store: StoreClient, vcpu: VCPU, log: Callable[[str], None], announce: bool = False
+    ) -> None:
+        super().__init__(store, vcpu, log)
+        self._announce = announce
+
+    def register(self, devicetype: str, factory: Callable[[], BackendDriver]) -> None:
+        """As ``Bus.register``."""
+        super().register(devicetype, factory)
+        if self._announce:
+            self.store.write(SERVES_KEY, " ".join(self._factories))
 
     def _make(self, nodename: str, devicetype: str) -> BackendDevice:
         return BackendDevice(self, nodename, devicetype)

@@ -242,6 +242,7 @@ def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -
     )
     done: Result = (process.pid,)
     if action == "kill":
+        process.struck = True
         machine.host.signal(process.token, SIGKILL)
     elif action == "stall":
         done = machine.life.stall(process, caller) or done

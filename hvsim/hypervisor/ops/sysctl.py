@@ -93,8 +93,8 @@ def debug_keys(machine: Machine, caller: Process, keys: str) -> Result:
             raise XenError(EOPNOTSUPP, f"debug key {key!r}; there are {''.join(sorted(KEYS))}")
     if machine.dumps.full:
         raise XenError(EBUSY)
-    token = caller.token
-    machine.dumps.start(keys, lambda: machine.host.reply(token, [0]))
+    address = caller.address
+    machine.dumps.start(keys, lambda: machine.host.reply(address, [0]))
     return DEFERRED
 
 
@@ -116,6 +116,7 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)
 def processes(machine: Machine, caller: Process) -> Result:
-    """() -> list of {domid, process, pid, missing, failure, alive, stalled}"""
+    """() -> list of {domid, process, pid, missing, failure, alive, gone, stalled, struck,
+    status}"""
     machine.privileged(caller)
     return (list(process_list(machine)),)

@@ -8,7 +8,7 @@ from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.context import CreateRequest
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
-from hvsim.toolstack.store import Store
+from hvsim.toolstack.store import Reader
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
 
 HEADER = (
@@ -23,7 +23,7 @@ async def block_list(call: Call) -> int:
     if not args:
         raise UsageError("'xl block-list' requires at least 1 argument.")
     rows: list[dict[str, Any]] = []
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         for text in args:
             domid = await call.toolstack.find(store, text)
             if domid is None:
@@ -43,7 +43,7 @@ async def block_list(call: Call) -> int:
     return 0
 
 
-async def disks(store: Store, domid: int) -> list[dict[str, Any]]:
+async def disks(store: Reader, domid: int) -> list[dict[str, Any]]:
     """The disks of a domain, as xl finds them: libxl's list, and the frontend's own words."""
     root = f"{libxl_path(domid)}/device/vbd"
     rows = []

@@ -7,7 +7,7 @@ from typing import Any, Final
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ERROR_INVAL, ToolstackError
 from hvsim.toolstack.reply import Reply
-from hvsim.toolstack.store import Store
+from hvsim.toolstack.store import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def options(
 INVALID: Final = "{0} is an invalid domain identifier (rc={1})"
 
 
-async def find_domain(call: Call, store: Store, text: str) -> int:
+async def find_domain(call: Call, store: Reader, text: str) -> int:
     """The domain that a command line names; a number stands for itself.
 
     Raises: ToolstackError in xl's words, exit code 1.

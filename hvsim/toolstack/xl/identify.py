@@ -11,7 +11,7 @@ async def domid(call: Call) -> int:
     _, args = options(call.args)
     if not args:
         raise UsageError("'xl domid' requires at least 1 argument.")
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         infos = call.toolstack.hypervisor.domains()
         names = await call.toolstack.names(store, infos)
     for info, name in zip(infos, names, strict=True):
@@ -32,7 +32,7 @@ async def domname(call: Call) -> int:
     name = None
     domid = number(args[0])
     if domid is not None:
-        async with call.toolstack.store() as store:
+        async with call.toolstack.glance(call.reply) as store:
             name = await store.read(f"{domain_path(domid)}/name")
     if not name:
         raise ToolstackError(

@@ -86,7 +86,7 @@ async def run(call: Call) -> int:
     """xl list [-l] [-v] [domain...]."""
     flags, args = options(call.args, "lvZn", ("long", "verbose", "context", "numa"))
     toolstack = call.toolstack
-    async with toolstack.store() as store:
+    async with toolstack.glance(call.reply) as store:
         if args:
             infos = []
             for text in args:

@@ -7,7 +7,7 @@ from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_vif
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
-from hvsim.toolstack.store import Store
+from hvsim.toolstack.store import Reader, Store
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
 
 HEADER = (
@@ -26,7 +26,7 @@ async def network_list(call: Call) -> int:
         raise UsageError("'xl network-list' requires at least 1 argument.")
     rows: list[dict[str, Any]] = []
     code = 0
-    async with call.toolstack.store() as store:
+    async with call.toolstack.glance(call.reply) as store:
         for text in args:
             domid = await call.toolstack.find(store, text)
             if domid is None:
@@ -34,8 +34,9 @@ async def network_list(call: Call) -> int:
                 code = 1
                 continue
             rows += await interfaces(store, domid)
-        if call.json or flags:
-            await _count(store, rows)
+        live = await store.live()
+        if (call.json or flags) and live is not None:
+            await _count(live, rows)
     if call.json or "json" in flags:
         return await call.data(rows) or code
     lines = [HEADER]
@@ -46,14 +47,14 @@ async def network_list(call: Call) -> int:
             f"{row['state']:5d} {row['event_channel']:6d} {refs:>17} {row['backend']:<30}"
         )
         if "statistics" in flags:
-            lines.append(f"    frontend: {_figures(row['frontend'])}")
-            lines.append(f"    backend:  {_figures(row['backend_half'])}")
+            lines.append(f"    frontend: {_figures(row.get('frontend'))}")
+            lines.append(f"    backend:  {_figures(row.get('backend_half'))}")
     call.reply.data = rows
     await call.reply.out(*lines)
     return code
 
 
-async def interfaces(store: Store, domid: int) -> list[dict[str, Any]]:
+async def interfaces(store: Reader, domid: int) -> list[dict[str, Any]]:
     """The interfaces of a domain, as xl finds them: libxl's list, and the frontend's own words."""
     root = f"{libxl_path(domid)}/device/vif"
     rows = []

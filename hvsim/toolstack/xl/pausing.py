@@ -3,6 +3,7 @@
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.errors import libxl
+from hvsim.toolstack.waiting import Other, waiting
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
 
 
@@ -12,7 +13,8 @@ async def pause(call: Call) -> int:
     try:
         if domid == 0:
             raise HypercallError(errno.EINVAL, 0, 0)
-        call.toolstack.hypervisor.pause(domid)
+        with waiting(f"domain {domid} to stand still", Other(domid)):
+            await call.toolstack.hypervisor.pause(domid)
     except HypercallError as failure:
         reason = errno_text(failure)
         await call.reply.err(

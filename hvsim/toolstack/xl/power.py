@@ -9,6 +9,7 @@ from hvsim.toolstack.destroy import destroy as destroy_domain
 from hvsim.toolstack.errors import ERROR_DOMAIN_NOTFOUND, ToolstackError, libxl
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.lifecycle import ask
+from hvsim.toolstack.waiting import Ending, Several, waiting
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
 
 ACK_TIMEOUT: Final = 60.0
@@ -109,7 +110,8 @@ async def _wait(call: Call, domids: list[int]) -> None:
             left.remove(domid)
         if not left:
             return
-        with anyio.move_on_after(1.0):
+        party = Several(tuple(Ending(domid) for domid in left))
+        with waiting("the end of the domains", party), anyio.move_on_after(1.0):
             await event.wait()
 
 

@@ -53,7 +53,7 @@ async def run(call: Call) -> int:
     flags, args = options(call.args)
     toolstack = call.toolstack
     failed = 0
-    async with toolstack.store() as store:
+    async with toolstack.glance(call.reply) as store:
         infos = [] if args else toolstack.hypervisor.domains()
         for text in args:
             try:

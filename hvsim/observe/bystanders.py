@@ -1,0 +1,134 @@
+"""What `hvsim ps` shows, told without the toolstack: by the hypervisor at its door, by the store,
+and by what the toolstack itself has written down of its domains.
+
+What only the toolstack's own look into a ring can tell (how many requests are unanswered) is
+missing.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from hvsim.domain.xenbus.requests import StoreError
+from hvsim.lab.door import Door
+from hvsim.lab.inquiry import Inquiry
+from hvsim.toolstack.devids import vdev_name
+from hvsim.toolstack.rows import About, domain_row, state_number
+from hvsim.toolstack.trouble import Row
+from hvsim.xenstore.client import SocketStore
+
+STORE_TIMEOUT: Final = 0.1
+"""Seconds that the store has for an answer; without it there are no states of devices."""
+
+
+def tell(inquiry: Inquiry, why: str) -> dict[str, Any]:
+    """The data of the toolstack's verb "ps"; *why* it does not tell it itself.
+
+    Raises: DoorError.
+    """
+    with Door(inquiry.run.door) as door:
+        infos, processes, pids = door.domains(), door.processes(), door.machine()["pids"]
+    notes = inquiry.notes()
+    about = {note["domid"]: _about(note) for note in notes}
+    names: dict[int, str | None] = {0: "Domain-0", **inquiry.names(notes)}
+    devices: dict[int, list[dict[str, Any]]] = {}
+    healths: dict[int, str | None] = {}
+    unknown = why
+    trouble = inquiry.store()
+    if trouble is None:
+        try:
+            with SocketStore(str(inquiry.run.xenstored), "CLI", timeout=STORE_TIMEOUT) as store:
+                domids = [int(info["domid"]) for info in infos]
+                healths = _healths(store, domids)
+                devices = _devices(store, domids, names)
+        except (OSError, StoreError) as silent:
+            unknown = f"{why}; {silent}"
+    else:
+        unknown = f"{why}; {trouble.text}"
+    return {
+        "domains": [
+            domain_row(
+                info,
+                names.get(info["domid"]),
+                healths.get(info["domid"]),
+                processes,
+                devices.get(info["domid"], []),
+                about.get(info["domid"], About()),
+            )
+            for info in infos
+        ],
+        "processes": processes,
+        "pids": pids,
+        "gave_up": [note["gave_up"] for note in notes if note.get("gave_up")],
+        "lost": "",
+        "unknown": unknown,
+    }
+
+
+def _about(note: Row) -> About:
+    request, lives = note.get("request") or {}, note.get("lives") or {}
+    return About(
+        driver=request.get("profile") == "driver",
+        restart=str(request.get("restart", "never")),
+        restarts=int(lives.get("count", 0)),
+        program=request.get("program"),
+    )
+
+
+def _healths(store: SocketStore, domids: list[int]) -> dict[int, str | None]:
+    paths = [f"/local/domain/{domid}/data/health" for domid in domids]
+    return dict(zip(domids, store.read_many(paths), strict=True))
+
+
+def _devices(
+    store: SocketStore, domids: Iterable[int], names: dict[int, str | None]
+) -> dict[int, list[dict[str, Any]]]:
+    """The disks and interfaces of every domain, from libxl's own list."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for domid in domids:
+        for kind in ("vbd", "vif"):
+            root = f"/libxl/{domid}/device/{kind}"
+            for number in _children(store, root):
+                row = _device(store, f"{root}/{number}", domid, kind, number, names)
+                if row is not None:
+                    found.setdefault(domid, []).append(row)
+    return found
+
+
+def _children(store: SocketStore, path: str) -> list[str]:
+    try:
+        return [name for name in store.directory(path) if name.isdecimal()]
+    except StoreError:
+        return []
+
+
+def _device(
+    store: SocketStore,
+    place: str,
+    domid: int,
+    kind: str,
+    number: str,
+    names: dict[int, str | None],
+) -> dict[str, Any] | None:
+    backend, frontend = store.read_many([f"{place}/backend", f"{place}/frontend"])
+    parts = (backend or "").split("/")
+    if len(parts) < 6 or not parts[3].isdecimal():
+        return None
+    front, back, error = store.read_many(
+        [f"{frontend}/state", f"{backend}/state", f"{backend}/hotplug-error"]
+    )
+    owner = int(parts[3])
+    return {
+        "class": kind,
+        "devid": int(number),
+        "vdev": f"eth{number}" if kind == "vif" else vdev_name(int(number)),
+        "frontend_domid": domid,
+        "frontend_state": state_number(front),
+        "backend_class": parts[5],
+        "backend_domid": owner,
+        "backend": names.get(owner),
+        "error": error,
+        "backend_state": state_number(back),
+        "waits_for": None,
+        "unanswered": None,
+        "waiting_seconds": None,
+    }

@@ -1,0 +1,67 @@
+"""What a domain is made from: what was asked for, and what the lab says of all of them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the lab said about every domain made by hand.
+
+    Attributes:
+        images: declared images by name.
+        files: files that driver domains may open.
+        path: where programs are looked for.
+        walls: "all", or "what-there-is".
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    walls: str = "all"
+
+    @classmethod
+    def parse(cls, raw: object) -> Self:
+        """From the toolstack's arguments; what is not there is empty."""
+        if not isinstance(raw, dict):
+            return cls()
+        images, files, path = (raw.get(key) for key in ("images", "files", "path"))
+        return cls(
+            images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
+            files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
+            path=tuple(str(entry) for entry in path or ()),
+            walls=str(raw.get("walls") or "all"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """All that a domain is made from, kept so that it can be made again.
+
+    Attributes:
+        config: text of the config; *config_path* its name in messages.
+        directory: what relative names in it are relative to.
+        overrides: further lines.
+        images: declared images by name.
+        program: "module:function" in place of the config's.
+        args: the program's arguments.
+        profile: "guest" or "driver".
+        files: what the domain's process may open, with "r" or "rw".
+        path: where its program is looked for.
+        restart: "always" or "never".
+        walls: "all": it starts with all of its walls or not at all; "what-there-is".
+    """
+
+    config: str
+    config_path: str
+    directory: str
+    overrides: tuple[str, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
+    program: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    profile: str = "guest"
+    files: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    restart: str = "never"
+    walls: str = "all"
+    paused: bool = False
