@@ -230,23 +230,24 @@ def test_a_frame_that_never_ends(net: Attacked, flags: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "slots",
+    ("slots", "errors"),
     [
-        [extra(0)],
-        [extra(9)],
-        [extra(255)],
-        [extra_gso(0)],
-        [extra_gso(1448, 0)],
-        [extra_gso(1448, 7)],
-        [extra_gso(1, 1)],
-        [extra_gso(1448, more=True), extra_gso(0)],
-        [extra(EXTRA_HASH, b"\xff" * 6, more=True), extra(0)],
+        ([extra(0)], 2),
+        ([extra(9)], 2),
+        ([extra(255)], 2),
+        ([extra_gso(0)], 1),
+        ([extra_gso(1448, 0)], 1),
+        ([extra_gso(1448, 7)], 1),
+        ([extra_gso(1, 1)], 1),
+        ([extra_gso(1448, more=True), extra_gso(0)], 1),
+        ([extra(EXTRA_HASH, b"\xff" * 6, more=True), extra(0)], 2),
     ],
 )
-def test_an_extra_info_that_cannot_be(net: Attacked, slots: list[bytes]) -> None:
+def test_an_extra_info_that_cannot_be(net: Attacked, slots: list[bytes], errors: int) -> None:
     """The whole packet is the backend's error, and nothing of it reaches the stack of the guest.
 
-    Red when an extra info is believed unseen.
+    *errors*: the packet is no TCP whose checksum could be left out; a type that there is not is one
+    of its own.  Red when such a type is passed over, or a GSO info is believed.
     """
     net.enter()
     net.raw.offered()
@@ -254,7 +255,7 @@ def test_an_extra_info_that_cannot_be(net: Attacked, slots: list[bytes]) -> None
     net.raw.poke(ref, FRAME)
     net.respond(rx_response(0, 0, RX_EXTRA | RX_CSUM_BLANK, len(FRAME)), *slots)
     net.rest(60)
-    assert net.errors_counted() > 0
+    assert net.errors_counted() == errors
     assert net.stack.receive() == []
     net.works()
     net.served()
