@@ -24,8 +24,9 @@ class SpawnSpec:
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
     that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
-    ``net``): it administers a network stack of its own.  ``pages``: the domain's RAM; ``cgroup``:
-    the files through which the process enters the cgroups that count what it takes.
+    ``net``): it administers a network stack of its own.  ``room``: where a hotplug script of dom0
+    stands (`hvsim.domain.backstage`).  ``pages``: the domain's RAM; ``cgroup``: the files through
+    which the process enters the cgroups that count what it takes.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SpawnSpec:
     pages: int = 0
     cgroup: tuple[str, ...] = ()
     lenient: bool = False
+    room: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -111,6 +113,7 @@ class SpawnSpec:
             pages=_number(raw, "pages"),
             cgroup=_texts(raw, "cgroup"),
             lenient=walls == WHAT_THERE_IS,
+            room=_table(raw, "room"),
             raw=raw,
         )
 
@@ -134,6 +137,13 @@ def _list(raw: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         raise SpecError(f"{key}: a list is wanted, not {value!r}")
     return list(value)
+
+
+def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = raw.get(key) or {}
+    if not isinstance(value, dict):
+        raise SpecError(f"{key}: a map is wanted, not {value!r}")
+    return value
 
 
 def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer, Result, Steps
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.host import Address, Doorbell, Memory
+from hvsim.hypervisor.host import Address, Held
 from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
@@ -24,7 +24,7 @@ from hvsim.wire.packing import packer, unpack
 
 load_all()
 
-Objects = list[Memory | Doorbell]
+Objects = list[Held]
 SIMPLE: Final = 4096
 """Bytes of a message that may be made of whatever it likes."""
 MAX_PARTS: Final = 4096

@@ -11,7 +11,7 @@ from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
-from hvsim.hypervisor.host import Address, Doorbell
+from hvsim.hypervisor.host import Address, Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
 
 MAX_DOMAINS: Final = 1024
@@ -119,6 +119,8 @@ class Domain:
     cpu_time: int = 0
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
+    lent: dict[tuple[str, bool], File] = field(default_factory=dict)
+    """Files that dom0 lends it, by path and whether it may write to them."""
     closing: bool = False
     sweeping: bool = False
     sweep_again: bool = False

@@ -62,6 +62,20 @@ class Doorbell(Protocol):
         """Let go of the descriptor."""
 
 
+class File(Protocol):
+    """An open file of the machine that a domain may be given."""
+
+    def lend(self) -> int:
+        """A descriptor for a domain, which the caller closes when it is sent. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+Held = Memory | Doorbell | File
+"""What a domain may be given the descriptor of."""
+
+
 class Host(Protocol):
     """The machine under the hypervisor."""
 
@@ -79,6 +93,9 @@ class Host(Protocol):
 
     def make_doorbell(self) -> Doorbell:
         """A new bell. Raises OSError."""
+
+    def open_file(self, path: str, writable: bool) -> File:
+        """A regular file or a block device. Raises OSError, EINVAL for anything else."""
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Call *rung* soon after *bell* was rung, until :meth:`unlisten`; perhaps once for several
@@ -116,7 +133,7 @@ class Host(Protocol):
         self,
         address: Address,
         message: list[Any] | bytes,
-        objects: Sequence[Memory | Doorbell] = (),
+        objects: Sequence[Held] = (),
     ) -> None:
         """Answer a call that was left open, with descriptors of *objects* to one without a tag;
         bytes are packed already. A caller that is gone is no error."""

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 from typing import Final
 
 from hvsim.abi.memory import PAGE_SIZE
@@ -112,6 +113,29 @@ class SharedMemory:
 def _reopen(fd: int) -> int:
     """A new open file of a memfd."""
     return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+
+
+class OpenFile:
+    """A file of the machine, for a domain."""
+
+    def __init__(self, path: str, writable: bool) -> None:
+        """Raises: OSError: it cannot be opened, or is neither a file nor a block device."""
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        # Without waiting: a pipe of that name must not stop the machine.
+        self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        mode = os.fstat(self.fd).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+            self.close()
+            raise OSError(errno.EINVAL, "neither a file nor a block device", path)
+
+    def lend(self) -> int:
+        """Another descriptor of it.  Raises OSError."""
+        return fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, 0)
+
+    def close(self) -> None:
+        """Let go of it; who was given the descriptor keeps that."""
+        os.close(self.fd)
+        self.fd = -1
 
 
 class Bell:

@@ -301,6 +301,9 @@ class Lifecycle:
         table = domain.grants.detach()
         if table is not None:
             table.close()
+        for file in domain.lent.values():
+            file.close()
+        domain.lent.clear()
         domain.dying = DEAD
         for pause, extents in pieces(list(memory.extents.values())):
             if pause:

@@ -61,7 +61,7 @@ def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[
         "max_pages": domain.max_pages,
         "cpu_time": used,
         "max_vcpus": domain.max_vcpus,
-        "nr_online_vcpus": domain.online_vcpus if domain.dying == ALIVE else 0,
+        "nr_online_vcpus": domain.online_vcpus,  # of a zombie as well
         "handle": domain.handle,
         "pids": {one.name: one.pid for one in domain.processes.values() if not one.gone},
         "create_flags": domain.flags,

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import zmq
 
+from hvsim.hypervisor import boot_text
 from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.cgroups import Cgroups
 from hvsim.hypervisor.config import BootConfig
@@ -29,8 +30,8 @@ from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.door import Door, Visits
-from hvsim.hypervisor.host import Address, Doorbell, Memory
-from hvsim.hypervisor.kernel import Bell, SharedMemory
+from hvsim.hypervisor.host import Address, Doorbell, Held
+from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
@@ -113,10 +114,12 @@ class Server:
         processes = self._config.processes
         names = [spec.get("process") for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""
-        self.machine.say(
-            f"hvsim hypervisor, {self._config.memory_pages} pages, "
-            f"{self._config.cpus} CPUs, lab {self._config.lab}"
-        )
+        compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
+        for line in (
+            *boot_text.machine_lines(self._config, compiler),
+            *boot_text.dom0_lines(self._config),
+        ):
+            self.machine.say(line)
         if self._config.door:
             self._door = Door(self._config.door, self._let_in)
             self._watch(self._door.fileno(), select.EPOLLIN, self._door.answer)
@@ -234,6 +237,10 @@ class Server:
         """A bell."""
         return Bell()
 
+    def open_file(self, path: str, writable: bool) -> OpenFile:
+        """Whatever dom0 may open."""
+        return OpenFile(path, writable)
+
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""
         self._watch(bell.fd, doorbell.LISTEN, lambda _: rung())
@@ -325,7 +332,7 @@ class Server:
         self,
         address: Address,
         message: list[Any] | bytes,
-        objects: Sequence[Memory | Doorbell] = (),
+        objects: Sequence[Held] = (),
     ) -> None:
         """Answer a call that was left open."""
         token, tag = address

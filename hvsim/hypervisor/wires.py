@@ -9,7 +9,6 @@ a ring without a cause costs a look.
 from functools import partial
 from typing import Final
 
-from hvsim.abi.event_channel import EVTCHNSTAT_virq
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
@@ -50,7 +49,9 @@ class Wires:
 
         True when its process must fetch. Raises OSError, the port is as before then.
         """
-        wanted = self.policy(port.domid) is not None and port.state != EVTCHNSTAT_virq
+        if port.tx is None:
+            return False  # a VIRQ, or nobody to be rung yet
+        wanted = self.policy(port.domid) is not None
         if wanted == port.mediated:
             return False
         if wanted and port.inlet is None:

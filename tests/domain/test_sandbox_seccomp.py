@@ -8,63 +8,13 @@ import pytest
 
 from hvsim.domain.sandbox import bpf, resources, seccomp, syscalls
 from hvsim.domain.sandbox.bpf import Arg, Deny
+from tests.domain.seccomp_judge import ALLOW, PID, refuse, run, verdict
 from tests.support import optional
-
-ALLOW = bpf.RET_ALLOW
-PID = 1
-
-
-def refuse(code: int) -> int:
-    return bpf.RET_ERRNO | code
-
-
-def run(program: bytes, nr: int, args: tuple[int, ...] = (), arch: int = 0xC000003E) -> int:
-    """Interpret a program as the kernel does (seccomp_check_filter allows no more than this)."""
-    padded = (*args, 0, 0, 0, 0, 0, 0)[:6]
-    data = struct.pack("<iIQ6Q", nr, arch, 0, *(a & (2**64 - 1) for a in padded))
-    code = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
-    accumulator, at = 0, 0
-    while True:
-        op, if_true, if_false, k = code[at]
-        at += 1
-        match op:
-            case bpf.LD_W_ABS:
-                (accumulator,) = struct.unpack_from("<I", data, k)
-            case bpf.ALU_AND_K:
-                accumulator &= k
-            case bpf.JMP_JEQ_K:
-                at += if_true if accumulator == k else if_false
-            case bpf.JMP_JGT_K:
-                at += if_true if accumulator > k else if_false
-            case bpf.RET_K:
-                return int(k)
-            case _:
-                raise AssertionError(f"unknown instruction {op:#x}")
 
 
 @pytest.fixture(params=["x86_64", "aarch64"])
 def machine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def verdict(machine: str, profile: seccomp.Profile, name: str, *args: int) -> int:
-    program = seccomp.program(profile, PID, machine)
-    return run(program, syscalls.NUMBERS[machine][name], args, syscalls.AUDIT_ARCH[machine])
-
-
-UNCONDITIONAL = sorted(
-    {rule.name for rule in seccomp.rules("guest", PID) if not rule.when}
-    | {"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "mount", "bpf"}
-)
-
-
-@pytest.mark.parametrize("name", UNCONDITIONAL)
-def test_refused_whatever_the_arguments(machine: str, name: str) -> None:
-    if name not in syscalls.NUMBERS[machine]:
-        pytest.skip(f"{machine} has no {name}")
-    expected = refuse(errno.ENOSYS if name == "clone3" else errno.EPERM)
-    assert verdict(machine, "guest", name) == expected
-    assert verdict(machine, "guest", name, *[2**64 - 1] * 6) == expected
 
 
 NONBLOCK, ASYNC, APPEND = 0o4000, 0o20000, 0o2000

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor.host import Address, Doorbell, Memory
+from hvsim.hypervisor.host import Address, Doorbell, Held
 from hvsim.hypervisor.work import Job
 from hvsim.wire.packing import unpack
 
@@ -109,6 +109,9 @@ class FakeHost:
         self.bells.append(FakeBell())
         return self.bells[-1]
 
+    def open_file(self, path: str, writable: bool) -> FakeBell:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         self.heard[id(bell)] = bell, rung
 
@@ -151,7 +154,7 @@ class FakeHost:
         self,
         address: Address,
         message: list[Any] | bytes,
-        objects: Sequence[Memory | Doorbell] = (),
+        objects: Sequence[Held] = (),
     ) -> None:
         told = unpack(message) if isinstance(message, bytes) else message
         self.replies.append((address, told))
