@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.lab import logs
+from hvsim.lab import cgroups, logs
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
@@ -81,7 +81,8 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
         run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
         prepare(lab, run)
-        process = launch(run, boot_config(lab, run))
+        groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
+        process = launch(run, {**boot_config(lab, run), "cgroups": groups})
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
