@@ -81,18 +81,20 @@ class Attacked(NetRig):
             self.write(f"{path}/hotplug-status", "connected")
         return path
 
-    def connect(self, guest: Domain, queues: int = 1, *, split: bool = False) -> RawFront:
+    def connect(
+        self, guest: Domain, queues: int = 1, *, split: bool = False, **more: int
+    ) -> RawFront:
         """An attached guest whose rings are taken."""
         path = self.attached(guest)
         front = RawFront(guest, self.back.domid, queues, split=split)
         self.closing.append(front.close)
-        self.publish(guest, front.keys(), "4")
+        self.publish(guest, front.keys(**more), "4")
         self.run(lambda: self.state(path) == "4", "Connected")
         return front
 
-    def enter(self, queues: int = 1, *, split: bool = False) -> RawFront:
-        """The villain connects, politely."""
-        self.raw = self.connect(self.villain, queues, split=split)
+    def enter(self, queues: int = 1, *, split: bool = False, **more: int) -> RawFront:
+        """The villain connects, politely; *more* are further keys that it writes."""
+        self.raw = self.connect(self.villain, queues, split=split, **more)
         return self.raw
 
     @property
@@ -469,6 +471,29 @@ def test_a_buffer_that_is_not_granted(net: Attacked, ref: int) -> None:
     net.rest(2)
     net.wire_out.send(FRAME[::-1])
     net.run(lambda: FRAME[::-1] in net.raw.received(), "the next frame")
+    net.served()
+
+
+def test_a_buffer_that_is_not_granted_before_good_ones(net: Attacked) -> None:
+    """With enough of them a frame is read into the pages themselves: the others come back as well.
+
+    Red when the refusal of the mapping is not caught there.
+    """
+    net.enter(feature_persistent=1)
+    net.raw.rx[0].put(struct.pack("<HHI", 0, 0, 4000))
+    net.raw.posted[0].append(0)
+    net.raw.post(24, first=8)
+    net.rest()
+    net.wire_out.send(FRAME)
+    responses: list[bytes] = []
+
+    def answered() -> bool:
+        responses.extend(net.raw.arrived())
+        return bool(responses)
+
+    net.run(answered, "a response")
+    assert struct.unpack("<HHHh", responses[0])[3] < 0
+    assert net.state(net.path) == "4"
     net.served()
 
 
