@@ -7,7 +7,8 @@ none gets -EINVAL, an unknown command -ENOSYS. Types are checked exactly, before
 import traceback
 from typing import Any, Final
 
-from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSYS, name
+from hvsim import shortage
+from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, name
 from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer
 from hvsim.hypervisor.domains import Process
@@ -78,7 +79,10 @@ class Dispatcher:
         except XenError as refusal:
             return self._refuse(process, call, cmd, refusal.errno, refusal.why)
         except OSError as error:
-            return self._refuse(process, call, cmd, ENOMEM, f"the machine refuses: {error}")
+            number = EMFILE if error.errno in (EMFILE, ENFILE) else ENOMEM
+            self._machine.shortage = shortage.words(error)
+            why = f"the machine refuses: {self._machine.shortage}"
+            return self._refuse(process, call, cmd, number, why)
         except Exception as error:
             # A bug of ours. It costs this caller its call, and nobody the machine.
             note(traceback.format_exc())

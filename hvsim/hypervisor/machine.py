@@ -38,6 +38,7 @@ class Machine:
     Attributes:
         life: the start, stop and end of domains and their processes.
         fallen: the main process of dom0, once its end has ended the machine.
+        shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
         dumps: what debug keys print.
     """
@@ -61,6 +62,7 @@ class Machine:
         self.wires = Wires(host, ledger, mediated)
         self.life = Lifecycle(self)
         self.fallen: Process | None = None
+        self.shortage = ""
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)

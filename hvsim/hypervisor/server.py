@@ -55,6 +55,8 @@ STOP_TIMEOUT: Final = 5.0
 EXPLAIN_TIMEOUT: Final = 0.3
 """Seconds that an end waits to hear how the process ended that was its cause."""
 UNSENT_RECORDS: Final = 8192
+_LAST_WORDS: Final = 2048
+"""Bytes of the reason for the end."""
 _SPAWNER_MESSAGE: Final = 1 << 16
 
 
@@ -322,6 +324,8 @@ class Server:
     def halt(self, status: int, text: str) -> None:
         """The main loop ends after this round."""
         if self._exit_status is None:
+            if self.machine.shortage:
+                text = f"{self.machine.shortage} ({text})"
             self._exit_status, self._why = status, text
             self.ledger.record("machine.halt", -1, text)
             note(f"hypervisor: {text}")
@@ -469,7 +473,9 @@ class Server:
             why = self._why or "the hypervisor has failed: the end of its log says how"
             with contextlib.suppress(OSError):  # its folder may be gone already
                 text = obituary(why, self.machine.fallen)
-                Path(self._config.obituary).write_text(f"{text}\n", encoding="utf-8")
+                # Into the room that was reserved for it: the disk may be full by now.
+                with open(self._config.obituary, "r+b") as file:
+                    file.write(f"{text}\n".encode("utf-8", "replace")[:_LAST_WORDS])
 
     # -- the ledger, published --------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from hvsim.toolstack.context import (
     new_uuid,
 )
 from hvsim.toolstack.destroy import erase
-from hvsim.toolstack.errors import ToolstackError, absent, libxl
+from hvsim.toolstack.errors import ToolstackError, absent, libxl, reason
 from hvsim.toolstack.layout import Build, Device, libxl_path
 from hvsim.toolstack.store import Store
 from hvsim.toolstack.waiting import Dom0Process
@@ -124,7 +124,8 @@ async def create_parsed(
         if isinstance(failure, ToolstackError):
             raise ToolstackError(*failure.lines, *absent(domid), code=3) from None
         if isinstance(failure, HypercallError | StoreError | OSError):
-            line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:{failure}")
+            text = f"Domain {domid}:{reason(failure)}"
+            line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: {text}")
             raise ToolstackError(line, *absent(domid), code=3) from failure
         raise
     toolstack.keep(guest, "built")

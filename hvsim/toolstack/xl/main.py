@@ -8,7 +8,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Toolstack
-from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.errors import ToolstackError, libxl, reason
 from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.xl import (
     block,
@@ -111,5 +111,5 @@ async def _guarded(command: Command, call: Call) -> int:
         await call.reply.err(*failure.lines)
         return failure.code
     except (StoreError, HypercallError, OSError) as failure:
-        await call.reply.err(libxl(f"xl {command.name}: {failure}"))
+        await call.reply.err(libxl(f"xl {command.name}: {reason(failure)}"))
         return 1
