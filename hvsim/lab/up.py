@@ -27,6 +27,7 @@ from hvsim.lab.rundir import RunDir, base_dir, claim
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
+from hvsim.toolstack.trouble import full_disk
 from hvsim.xenstore.client import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0
@@ -153,6 +154,8 @@ def _undone(run: RunDir, leave: bool) -> Iterator[list["subprocess.Popen[bytes]"
             _remove(run, started)
             raise
         lines = list(error.lines) if isinstance(error, HvsimError) else [_words(error)]
+        if (full := full_disk(run.path)) and not any(full in line for line in lines):
+            lines.insert(0, full)
         tail = [] if isinstance(error, NotStarted) else _logs(run)
         evidence = _gather(run)
         if leave:
