@@ -1,13 +1,18 @@
 """One of Xen's own daemons in dom0: this process starts it, and is the kernel below it.
 
 Its arguments (``dom.args``): ``exec``, the program and its words; ``env``, what its environment has
-beside that of every program of dom0.  The process ends when the daemon does.
+beside that of every program of dom0; ``images``, paths that it serves, each with whether it only
+reads it.  The process ends when the daemon does.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 from hvsim.domain import Domain
 from hvsim.domain.executable import Executable
+from hvsim.drivers.block import lock
 
 
 def main(dom: Domain) -> None:
@@ -15,6 +20,8 @@ def main(dom: Domain) -> None:
 
     Raises: CannotRun, OSError when it cannot be started; SystemExit with its status.
     """
+    for path, readonly in dom.args.get("images") or ():
+        _hold(dom, str(path), bool(readonly))
     ended: list[int] = []
     argv = [str(word) for word in dom.args["exec"]]
     env = {str(key): str(value) for key, value in (dom.args.get("env") or {}).items()}
@@ -22,3 +29,14 @@ def main(dom: Domain) -> None:
     dom.wait(lambda: bool(ended), None, f"the end of {argv[0]}")
     dom.log(f"{argv[0]} has ended with status {ended[0]}")
     raise SystemExit(ended[0])
+
+
+def _hold(dom: Domain, path: str, readonly: bool) -> int:
+    """Lock an image for our lab as long as the descriptor that this returns is open.  The toolstack
+    has asked whether we may; QEMU's own locks are off for Xen's disks."""
+    owner, fd = lock.owner_in(dom.args), -1
+    with contextlib.suppress(OSError):  # no locks there: the toolstack's word is all there is
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if owner is not None:
+            lock.take(fd, owner, readonly)
+    return fd

@@ -15,6 +15,7 @@ it: with ``restart = "always"`` the toolstack builds it anew, and no frontend lo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import Final
@@ -27,6 +28,7 @@ from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers import devd
+from hvsim.drivers.block import lock
 
 ROOT: Final = "backend/qdisk"
 CLOSE_TIMEOUT: Final = 5.0
@@ -96,6 +98,22 @@ class Service:
             return set()
         return {int(name) for name in names if name.isdecimal()}
 
+    def _lock(self, domid: int) -> list[int]:
+        """Hold the images of a guest for our lab, beside the toolstack, which has asked whether we
+        may; QEMU's own locks are off for Xen's disks."""
+        owner = lock.owner_in(self._dom.args)
+        held: list[int] = []
+        if owner is None:
+            return held
+        for number in self._dom.store.directory(f"{ROOT}/{domid}"):
+            with contextlib.suppress(OSError):  # not there yet, or no locks there
+                base = f"{ROOT}/{domid}/{number}"
+                path = self._dom.store.read(f"{base}/params").partition(":")[2]
+                readonly = not self._dom.store.read(f"{base}/mode").startswith("w")
+                held.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                lock.take(held[-1], owner, readonly)
+        return held
+
     def _start(self, domid: int) -> None:
         program, *more = self._command
         argv = [
@@ -106,9 +124,12 @@ class Service:
             *more,
         ]
         output = Output(self._dom)
+        locks = self._lock(domid)
 
         def ended(status: int) -> None:
             output.finish()
+            for fd in locks:
+                os.close(fd)
             del self._running[domid]
             if domid in self._needed() and self._dom.shutdown_requested is None:
                 self.failure = f"the QEMU of domain {domid} has ended with status {status}"

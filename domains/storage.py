@@ -1,19 +1,21 @@
 """The program of a storage driver domain: blkback, and the hotplug part of `xl devd`.
 
 It serves every `backend/vbd` that the toolstack makes in this domain's tree, from the images that
-the domain was given files for, until it is told to shut down.
+the domain was given files for, from files that dom0 lends it for a disk, and from virtual disks of
+its own (`target=/dev/xvdb`), until it is told to shut down.
 """
 
 from __future__ import annotations
 
 from hvsim.domain import Domain
 from hvsim.drivers import devd
-from hvsim.drivers.block.hotplug import HotplugBlockBack
+from hvsim.drivers.block.hotplug import HotplugBlockBack, own_disks
 
 
 def main(dom: Domain) -> None:
     """Serve disks."""
     dom.starting()
+    own_disks(dom)
     HotplugBlockBack.register(dom)
     devd.serve(dom)
     dom.ready()

@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 def read(path: str | os.PathLike[str], errors: str = "strict") -> str:
-    """The text of a file.
+    """The text of a file, with its line ends as they are.
 
     Args:
         errors: what is done with bytes that are not UTF-8: "strict" refuses them.
@@ -48,7 +48,7 @@ def read(path: str | os.PathLike[str], errors: str = "strict") -> str:
     finally:
         os.close(fd)
     try:
-        text = data.decode("utf-8", errors).replace("\r\n", "\n")
+        text = data.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise Unreadable(f"is not UTF-8 text (line {line})") from None

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from hvsim.names import address as addresses
+
 if TYPE_CHECKING:
     from hvsim.domain import Domain
 
@@ -241,10 +243,9 @@ def address_of(dom: Domain, name: str) -> str:
     hosts = dom.args.get("hosts")
     known = hosts if isinstance(hosts, dict) else {}
     if name in known:
-        return str(known[name]).partition("/")[0]
+        return addresses.plain(str(known[name]))
     try:
-        socket.inet_aton(name)
-    except OSError:
+        return str(addresses.address(name))
+    except ValueError:
         there = ", ".join(sorted(map(str, known))) or "none"
         raise ValueError(f"no guest {name!r} with an address; there are: {there}") from None
-    return name

@@ -112,9 +112,11 @@ HVSIM_DOMCTL_set_target: Final = 0x104
 HVSIM_DOMCTL_spawn: Final = 0x105
 HVSIM_DOMCTL_fault: Final = 0x106
 HVSIM_DOMCTL_peek: Final = 0x107
+HVSIM_DOMCTL_lend: Final = 0x140
 
 # ---- ours: hvsim_op ----
 
 HVSIM_OP_start_info: Final = 0
 HVSIM_OP_event_mode: Final = 1
 HVSIM_OP_note: Final = 2
+HVSIM_OP_borrow: Final = 0x40

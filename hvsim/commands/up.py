@@ -60,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
         if not (options.quiet or options.json):
             say(f"{time.monotonic() - begun:7.3f}  {line}")
 
+    if not (options.quiet or options.json):
+        for warning in lab.warnings:
+            say(f"warning: {warning}")
     running = bring_up(
         lab,
         say=progress,

@@ -1,27 +1,36 @@
 """hvsim validate LAB"""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from hvsim.commands.common import json_option, print_json, say
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hvsim.lab.problems import Problem
+
 HELP = """Check a lab file, and the guest configs it names, without starting anything.
 
-Every problem is told at once, each with its file, line, place and remedy. The JSON Schema of
-lab files is printed by --schema; editors can use it for completion."""
+Whatever `hvsim up` or `xl create` would refuse is refused here, every problem at once, each with
+its file, line, place and remedy. What is accepted and has no effect here is warned of. A guest
+config (*.cfg, xl.cfg(5)) may be checked by itself. The JSON Schema of lab files is printed by
+--schema; editors can use it for completion."""
 EXAMPLE = """  hvsim validate configs/two-tier.toml
+  hvsim validate configs/guests/storage.cfg
   hvsim validate --schema > lab.schema.json"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("file", metavar="LAB", nargs="?", help="the lab file (TOML)")
+    parser.add_argument("file", metavar="LAB", nargs="?", help="the lab file (TOML), or a *.cfg")
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema and end")
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
-    from hvsim.lab.load import load
+    from hvsim.lab.load import load, load_guest
     from hvsim.lab.problems import HvsimError, LabFileError
     from hvsim.lab.schema import schema
 
@@ -31,31 +40,33 @@ def run(options: argparse.Namespace) -> int:
     if options.file is None:
         raise HvsimError("validate: which lab file? `hvsim validate LAB.toml`")
     try:
-        lab = load(options.file)
+        lab = (load_guest if options.file.endswith(".cfg") else load)(options.file)
     except LabFileError as error:
         if not options.json:
             raise
-        print_json(
-            {
-                "valid": False,
-                "problems": [
-                    {
-                        "file": one.file,
-                        "line": one.line,
-                        "place": one.place,
-                        "text": one.text,
-                        "remedy": one.remedy,
-                    }
-                    for one in error.problems
-                ],
-            }
-        )
+        print_json({"valid": False, "problems": _rows(error.problems), "warnings": []})
         return 1
     if options.json:
-        print_json({"valid": True, "name": lab.name, "problems": []})
+        warnings = _rows(lab.warnings)
+        print_json({"valid": True, "name": lab.name, "problems": [], "warnings": warnings})
     else:
+        for warning in lab.warnings:
+            say(f"warning: {warning}")
         say(
             f"{options.file}: sound: lab {lab.name}, {len(lab.domains)} domains, "
             f"{len(lab.images)} images"
         )
     return 0
+
+
+def _rows(problems: "Sequence[Problem]") -> list[dict[str, Any]]:
+    return [
+        {
+            "file": one.file,
+            "line": one.line,
+            "place": one.place,
+            "text": one.text,
+            "remedy": one.remedy,
+        }
+        for one in problems
+    ]

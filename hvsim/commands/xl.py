@@ -8,6 +8,7 @@ from hvsim.commands.raw import split_lab
 from hvsim.lab.choose import choose
 from hvsim.lab.control import TIMEOUT
 from hvsim.surroundings import working_directory
+from hvsim.toolstack.xl.table import find
 
 HELP = """The toolstack of a running lab: xl's commands with xl's texts and exit codes."""
 EXAMPLE = """  hvsim xl list
@@ -18,15 +19,14 @@ USAGE = f"""usage: hvsim xl [-vfNtT] <subcommand> [args]
 
 {HELP}
 
-  list create destroy shutdown reboot pause unpause console dmesg
-  block-list block-attach block-detach domid domname info vcpu-list
-
+`hvsim xl help` lists xl's subcommands, of which one may be shortened as long as it names no other;
 `hvsim xl <subcommand> --help` explains one. Listings take --json.
 
 example:
 {EXAMPLE}"""
 
-_WAITING = ("-w", "--wait")
+ACKNOWLEDGED = 90.0
+"""Seconds for commands in which a guest has 60 s to acknowledge something."""
 
 
 def run_raw(words: Sequence[str], lab: str | None) -> int:
@@ -39,15 +39,10 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     json = "--json" in rest
     argv = [word for word in rest if word != "--json"]
     run = choose(lab)
-    waits = any(
-        word in _WAITING or (word.startswith("-") and not word.startswith("--") and "w" in word)
-        for word in argv[1:]
-    )
-    console_after = argv[0] == "create" and "-c" in argv[1:]
     with control_of(run) as control:
         answer = control.request(
             "xl",
-            patience=None if waits else TIMEOUT,
+            patience=patience(argv),
             argv=argv,
             cwd=working_directory(),
             json=json,
@@ -56,16 +51,25 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
             err=_err,
         )
         data = answer.data
-        if (
-            answer.exit == 0
-            and (argv[0] == "console" or console_after)
-            and isinstance(data, dict)
-            and data.get("tty")
-        ):
+        if answer.exit == 0 and isinstance(data, dict) and data.get("attach"):
             from hvsim.observe.console import attach
 
             return attach(str(data["tty"]))
     return answer.exit
+
+
+def patience(argv: Sequence[str]) -> float | None:
+    """Seconds in which something must come of a command line; None where xl waits for ever."""
+    words = list(argv)
+    while words and words[0].startswith("-"):
+        words.pop(0)
+    verb = find(words[0]) if words else None
+    name = verb.name if verb is not None else ""
+    letters = {letter for word in words if word[:1] == "-" and word[1:2] != "-" for letter in word}
+    if name in ("shutdown", "reboot"):
+        waits = "w" in letters or any("--wait".startswith(word) for word in words if len(word) > 2)
+        return None if waits else ACKNOWLEDGED
+    return None if name == "create" and "F" in letters else TIMEOUT
 
 
 def _out(text: str) -> None:

@@ -11,6 +11,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_console_io,
     HYPERVISOR_hvsim_op,
 )
+from hvsim.domain import control
 from hvsim.domain.console import Console
 from hvsim.domain.events import EventChannels
 from hvsim.domain.grants import GrantTable
@@ -18,15 +19,10 @@ from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction
+from hvsim.domain.xenbus.client import StoreClient
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
-
-SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
-"""What this runtime does when ``control/shutdown`` asks for it; other words are left unanswered,
-as a Linux guest leaves those that it has no handler for."""
 
 _CONSOLEIO_MAX: Final = 1024
 
@@ -90,8 +86,8 @@ class Domain:
         """Put a domain together from the two descriptors that it was born with.
 
         Args:
-            store: connect to xenstore over the domain's ring page, and watch
-                ``control/shutdown``.  The daemons of dom0 do without.
+            store: connect to xenstore over the domain's ring page, and watch its
+                ``control`` nodes.  The daemons of dom0 do without.
             console: use the domain's console ring.
 
         Raises: HypercallError, StoreError; WaitTimeout when xenstored does not answer.
@@ -247,7 +243,7 @@ class Domain:
             self._console = Console(self.memory.own_page(gfn), port, self.events)
 
     def connect_store(self) -> None:
-        """Connect to xenstore and listen to ``control/shutdown``.  Part of ``attach``.
+        """Connect to xenstore and listen to what the toolstack asks.  Part of ``attach``.
 
         Raises: KeyError when the domain was born without a store page; StoreError; TimeoutError
             when xenstored does not answer.
@@ -259,42 +255,4 @@ class Domain:
             self.vcpu,
         )
         self._store = StoreClient(transport)
-        self._store.watch("control/shutdown", self._shutdown_event)
-        if self.domid != 0:
-            self._say_features()
-
-    def _say_features(self) -> None:
-        """Tell the toolstack which words in ``control/shutdown`` this domain acts upon."""
-        said = self.store.pipeline(
-            [requests.write(f"control/feature-{word}", "1") for word in ("poweroff", "reboot")]
-        )
-        for result in said:
-            if isinstance(result, StoreError):
-                self.log(f"cannot tell the toolstack what this domain can do: {result}")
-
-    def _shutdown_event(self, _path: str) -> None:
-        """``control/shutdown`` was written: acknowledge it with "" and remember the request.
-
-        Reading and acknowledging is one transaction, as in Linux' ``shutdown_handler``, so that
-        no request is overwritten unseen.
-        """
-        store = self.store
-
-        def take(tx: Transaction) -> str:
-            try:
-                command = tx.read("control/shutdown")
-            except StoreNotFound:
-                return ""
-            if command in SHUTDOWN_COMMANDS:
-                tx.write("control/shutdown", "")
-            return command
-
-        try:
-            command = store.transaction(take, "control/shutdown")
-        except StoreError as error:
-            self.log(f"cannot acknowledge control/shutdown: {error}")
-            return
-        if command in SHUTDOWN_COMMANDS:
-            self.request_shutdown(command)
-        elif command:
-            self.log(f"Ignoring shutdown request: {command}")
+        control.listen(self)

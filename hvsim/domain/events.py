@@ -1,10 +1,10 @@
 """Event channels: "look again" between two domains.
 
-A port is two eventfds that the hypervisor made: one that rings here (rx), one that rings there
-(tx).  ``notify`` writes tx; nobody reads rx (see ``vcpu.py``).  In direct mode this tx is the
-other side's rx and no process stands between them; in mediated mode the hypervisor reads tx and
-decides.  It may swap the descriptors on a running domain: it rings the upcall, and the new ones are
-fetched.
+A port is two eventfds that the hypervisor made when it was bound: one that rings here (rx), one
+that rings there (tx).  ``notify`` writes tx; nobody reads rx (see ``vcpu.py``).  In direct mode
+this tx is the other side's rx and no process stands between them; in mediated mode the hypervisor
+reads tx and decides.  When the other side binds, or when it swaps the descriptors on a running
+domain, it rings the upcall, and they are fetched.
 
 Order of data and bell.  The producer's stores come before ``notify`` in program order.  The write
 takes the eventfd's spinlock in the kernel, a locked instruction and so a full barrier; the
@@ -41,6 +41,8 @@ from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.vcpu import VCPU, Handler
 
 _OP: Final = HYPERVISOR_event_channel_op
+_UNBOUND: Final = -1
+"""In place of the descriptor of a port that has none yet."""
 
 
 class EventChannels:
@@ -91,12 +93,7 @@ class EventChannels:
 
         Raises: HypercallError: EPERM without rights over *domid*, ESRCH when it does not exist.
         """
-        results, fds = self._hypercalls.call_fds(_OP, EVTCHNOP_alloc_unbound, domid, remote)
-        port = int(results[0])
-        if fds:
-            # domid is this very domain, named by its number.
-            self._adopt(port, fds, None)
-        return port
+        return int(self._hypercalls.call(_OP, EVTCHNOP_alloc_unbound, domid, remote)[0])
 
     def bind_interdomain(
         self, remote: int, remote_port: int, handler: Handler | None = None
@@ -136,7 +133,8 @@ class EventChannels:
             # eventfd) and cheats only itself.
             pass
         except KeyError:
-            # No tx (a VIRQ) or no such port: let the hypervisor give the reason.
+            # No tx (a VIRQ, a port that was not bound when we last heard of it) or no such port:
+            # the hypervisor rings, or gives the reason.
             self._hypercalls.call(_OP, EVTCHNOP_send, port)
 
     def set_handler(self, port: int, handler: Handler | None) -> None:
@@ -181,9 +179,9 @@ class EventChannels:
         for it, and ports whose wire was swapped.  Runs by itself when the upcall rings."""
         results, fds = self._hypercalls.call_fds(_OP, HVSIM_EVTCHN_fetch)
         position = 0
-        for port, _status in results[0]:
-            self._adopt(int(port), fds[position : position + 2], None)
-            position += 2
+        for port, _status, count in results[0]:
+            self._adopt(int(port), fds[position : position + count], None)
+            position += count
         for fd in fds[position:]:
             os.close(fd)
 
@@ -194,9 +192,15 @@ class EventChannels:
             raise HypercallError(xen_errno.EINVAL, _OP, EVTCHNOP_status)
 
     def _adopt(self, port: int, fds: list[int], handler: Handler | None) -> None:
-        """Listen to [rx, tx] (or [rx]) of *port*, new or swapped."""
-        rx = fds[0]
+        """Listen to [rx, tx] (or [rx]) of *port*, new or swapped; without a descriptor there is
+        nobody to be heard yet."""
         old_rx = self._rx.get(port)
+        if not fds:
+            if old_rx is None:
+                self._rx[port] = _UNBOUND
+                self._vcpu.declare_port(port, handler)
+            return
+        rx = fds[0]
         old_tx = self._tx.pop(port, None)
         self._rx[port] = rx
         if len(fds) > 1:
@@ -205,13 +209,16 @@ class EventChannels:
             self._vcpu.open_port(port, rx, handler)
         else:
             self._vcpu.replace_port(port, rx)
-            os.close(old_rx)
+            if old_rx != _UNBOUND:
+                os.close(old_rx)
         if old_tx is not None:
             os.close(old_tx)
 
     def _drop(self, port: int) -> None:
         self._vcpu.close_port(port)
-        os.close(self._rx.pop(port))
+        rx = self._rx.pop(port)
+        if rx != _UNBOUND:
+            os.close(rx)
         tx = self._tx.pop(port, None)
         if tx is not None:
             os.close(tx)

@@ -43,13 +43,15 @@ class GrantError(Exception):
     Attributes:
         status: GNTST_* (negative).
         where: which operation on what, in words.
+        ref: the grant reference that was refused; -1 when it was about none.
     """
 
-    def __init__(self, status: int, where: str) -> None:
+    def __init__(self, status: int, where: str, ref: int = -1) -> None:
         name = GNTST_NAMES.get(status, "unknown status")
         super().__init__(f"{where}: {status_text(status)} ({name} {status})")
         self.status = status
         self.where = where
+        self.ref = ref
 
 
 class _MappedExtent:
@@ -291,7 +293,7 @@ class GrantMapper:
             raise
         if failed is not None:
             self._unmap_rows([row[0] for row in rows], [row[1] for row in rows])
-            raise GrantError(failed[0], f"mapping grant {failed[1]} of d{domid}")
+            raise GrantError(failed[0], f"mapping grant {failed[1]} of d{domid}", failed[1])
         return rows
 
     def _adopt(self, new: Sequence[Sequence[int]], fds: list[int]) -> None:

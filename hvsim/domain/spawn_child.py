@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from hvsim.domain import exec_process, sandbox
+from hvsim.domain import backstage, exec_process, sandbox
 from hvsim.domain.sandbox import descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 from hvsim.speak import note
@@ -115,6 +115,8 @@ def become_domain(
                     note(f"no {text}")
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
+                if spec.room:
+                    backstage.enter(spec.room)
         except Exception as error:
             _report(report_fd, False, f"{name}: {_describe(error)}")
             os._exit(1)

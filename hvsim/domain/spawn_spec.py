@@ -24,7 +24,8 @@ class SpawnSpec:
     namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
     that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
-    ``net``): it administers a network stack of its own.
+    ``net``): it administers a network stack of its own.  ``room``: where a hotplug script of dom0
+    stands (`hvsim.domain.backstage`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class SpawnSpec:
     stdio: str | None = None
     network: bool = False
     lenient: bool = False
+    room: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -106,6 +108,7 @@ class SpawnSpec:
             stdio=_text(raw, "stdio", "") or None,
             network=bool(raw.get("net")),
             lenient=walls == WHAT_THERE_IS,
+            room=_table(raw, "room"),
             raw=raw,
         )
 
@@ -122,6 +125,13 @@ def _list(raw: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         raise SpecError(f"{key}: a list is wanted, not {value!r}")
     return list(value)
+
+
+def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = raw.get(key) or {}
+    if not isinstance(value, dict):
+        raise SpecError(f"{key}: a map is wanted, not {value!r}")
+    return value
 
 
 def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:

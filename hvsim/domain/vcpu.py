@@ -285,6 +285,10 @@ class VCPU:
         self._sources[fd] = source
         self._ports[port] = source
 
+    def declare_port(self, port: int, handler: Handler | None) -> None:
+        """Event channel *port*, which has no eventfd before it is bound; see `replace_port`."""
+        self._ports[port] = _Source(-1, _EDGE, handler)
+
     def replace_port(self, port: int, fd: int) -> None:
         """The eventfd of *port* is *fd* from now on.  The port becomes pending, since a notify
         may have gone to the old one; the old descriptor is the caller's to close."""

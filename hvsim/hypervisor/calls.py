@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hvsim.hypervisor.domains import Process
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Held
 from hvsim.hypervisor.lifecycle import Deferred
 from hvsim.hypervisor.machine import Machine
 
@@ -15,7 +15,7 @@ class Answer:
     """Results that descriptors go with."""
 
     results: tuple[Any, ...]
-    objects: list[Memory | Doorbell] = field(default_factory=list)
+    objects: list[Held] = field(default_factory=list)
     """Whose descriptors are sent, in this order."""
 
 

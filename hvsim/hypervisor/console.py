@@ -1,7 +1,8 @@
 """The console ring: what ``xl dmesg`` shows.
 
 Source: ``console_io`` in xen/xen.h; line prefixes as real Xen prints them: ``(XEN)`` for the
-hypervisor's own lines, ``(d5)`` for what guest 5 says; dom0's lines are left as they are.
+hypervisor's own lines, ``(d5)`` for what guest 5 says.  A real dom0's lines go to the serial line
+alone; here the ring is the one place for what its daemons have to say, as lines of the host.
 """
 
 from collections import deque
@@ -14,6 +15,7 @@ LINE_BYTES: Final = 1024
 """A longer line of a guest is cut."""
 GUEST_BURST: Final = 64
 GUEST_PER_SECOND: Final = 32.0
+_XEN: Final = "(XEN) "
 _PRINTABLE: Final = {code: "?" for code in range(32) if code != 9} | {127: "?"}
 
 
@@ -28,7 +30,7 @@ class ConsoleRing:
 
     def xen(self, text: str) -> None:
         """A line of the hypervisor's own."""
-        self._append(f"(XEN) {text}\n")
+        self._append(f"{_XEN}{text}\n")
 
     def guest(self, domid: int, data: bytes, now: int) -> bool:
         """What a domain wrote, one ring line for each of its lines.
@@ -36,7 +38,7 @@ class ConsoleRing:
         Control characters become "?", so that a guest cannot forge a line or move the cursor of
         the reader's terminal. False when the domain writes too fast and some of it was dropped.
         """
-        prefix = f"(d{domid}) " if domid else ""
+        prefix = f"(d{domid}) " if domid else _XEN
         lines = data.decode("utf-8", "replace").split("\n")
         if lines[-1] == "":
             lines.pop()

@@ -13,7 +13,7 @@ from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Held
 from hvsim.hypervisor.lifecycle import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
@@ -22,7 +22,7 @@ from hvsim.wire.packing import packer, unpack
 
 load_all()
 
-Objects = list[Memory | Doorbell]
+Objects = list[Held]
 _NONE: Final[Objects] = []
 
 

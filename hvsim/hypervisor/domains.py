@@ -10,7 +10,7 @@ from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
-from hvsim.hypervisor.host import Address, Doorbell
+from hvsim.hypervisor.host import Address, Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
 
 MAX_DOMAINS: Final = 1024
@@ -112,6 +112,8 @@ class Domain:
     cpu_time: int = 0
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
+    lent: dict[tuple[str, bool], File] = field(default_factory=dict)
+    """Files that dom0 lends it, by path and whether it may write to them."""
     killers: list[Address] = field(default_factory=list)
     """The calls of destroydomain that wait for its end."""
 

@@ -1,8 +1,10 @@
 """Event channels: ports, their states, and the wires under them.
 
-A wire is two doorbells, made together at ``alloc_unbound``; the binder gets them crossed. When
-one end closes, the other is unbound again *for the same domain*, and keeps the wire: so the
-descriptors of a wire never reach a third domain. The last end to go takes the wire away.
+A wire is two doorbells, made when a port is bound for the first time: until then a port costs no
+descriptor, so that a domain may have as many as Xen's FIFO ABI has. The binder gets the bells at
+once, and crossed; the other end's process is told to fetch its own. When one end closes, the other
+is unbound again *for the same domain*, and keeps the wire: so the descriptors of a wire never reach
+a third domain. The last end to go takes the wire away.
 
 In direct mode ``tx`` of one end is ``rx`` of the other and the hypervisor is not on the way. In
 mediated mode an end is given a third bell instead of ``tx``, its *inlet*, which the hypervisor
@@ -18,6 +20,7 @@ from typing import Any, Final
 
 from hvsim.abi.errno import EEXIST, EINVAL, ENOSPC
 from hvsim.abi.event_channel import (
+    EVTCHN_FIFO_NR_CHANNELS,
     NR_VIRQS,
     EVTCHNSTAT_closed,
     EVTCHNSTAT_interdomain,
@@ -29,7 +32,8 @@ from hvsim.hypervisor.host import Doorbell
 
 MAX_PORTS: Final = 1023
 """Ports of a guest: xl's default for ``event_channels``."""
-MAX_PORTS_DOM0: Final = 4095
+MAX_PORTS_DOM0: Final = EVTCHN_FIFO_NR_CHANNELS - 1
+"""Ports of dom0: all that there are, without port 0."""
 PER_BUCKET: Final = 64
 """Ports that Xen makes room for at a time (EVTCHNS_PER_BUCKET)."""
 
@@ -44,7 +48,8 @@ class Port:
         token: the process that it belongs to; None until the domain has one.
         remote: the domain that may bind, or is bound.
         peer: the other end while bound.
-        delivered: whether its process has the descriptors that are in force.
+        rx, tx: the bell that rings here, and the one that rings there; None before there is a wire.
+        delivered: whether its process knows it, with the descriptors that are in force.
         inlet: the hypervisor's own ear, while mediated or until direct ones were fetched.
     """
 
@@ -52,7 +57,7 @@ class Port:
     number: int
     state: int
     token: int | None
-    rx: Doorbell
+    rx: Doorbell | None
     tx: Doorbell | None = None
     remote: int = -1
     peer: "Port | None" = None
@@ -73,7 +78,7 @@ class Port:
         """An event arrives at this end; it is held back while masked."""
         if self.masked:
             self.pending = True
-        else:
+        elif self.rx is not None:
             self.rx.ring()
 
     def status(self) -> dict[str, Any]:
@@ -128,27 +133,30 @@ class EventTable:
     def alloc_unbound(self, remote: int, token: int | None) -> Port:
         """A port that domain *remote* may bind to; it need not exist.
 
-        Raises: XenError(ENOSPC); OSError.
+        Raises: XenError(ENOSPC).
         """
         self._check_room()
-        rx = self._make_bell()
-        try:
-            tx = self._make_bell()
-        except OSError:
-            rx.close()
-            raise
-        return self._open(EVTCHNSTAT_unbound, token, rx, tx=tx, remote=remote)
+        return self._open(EVTCHNSTAT_unbound, token, None, remote=remote)
 
     def bind_interdomain(self, other: "EventTable", number: int, token: int | None) -> Port:
-        """Bind a new port to *number* of *other*; the new one is pending at once.
+        """Bind a new port to *number* of *other*; the new one is pending at once, and the other
+        one's process has to fetch when it was never bound before.
 
-        Raises: XenError: EINVAL when that port does not wait for this domain, ENOSPC.
+        Raises: XenError: EINVAL when that port does not wait for this domain, ENOSPC; OSError.
         """
         self._check_room()
         peer = other.ports.get(number)
         if peer is None or peer.state != EVTCHNSTAT_unbound or peer.remote != self.domid:
             raise XenError(EINVAL, f"d{self.domid} may not bind to port {number} of d{other.domid}")
-        assert peer.tx is not None
+        if peer.rx is None:
+            rx = self._make_bell()
+            try:
+                peer.tx = self._make_bell()
+            except OSError:
+                rx.close()
+                raise
+            peer.rx = rx
+            peer.delivered = False
         port = self._open(
             EVTCHNSTAT_interdomain, token, peer.tx, tx=peer.rx, remote=other.domid, peer=peer
         )
@@ -189,11 +197,10 @@ class EventTable:
         heapq.heappush(self._freed, number)
         if port.state == EVTCHNSTAT_virq:
             del self._virqs[port.virq]
-            port.rx.close()
-        elif port.peer is None:
-            port.rx.close()
-            if port.tx is not None:
-                port.tx.close()
+        if port.peer is None:
+            for bell in (port.rx, port.tx):
+                if bell is not None:
+                    bell.close()
         else:
             peer = port.peer
             peer.state = EVTCHNSTAT_unbound
@@ -210,7 +217,7 @@ class EventTable:
         port.masked = False
         if port.pending:
             port.pending = False
-            port.rx.ring()
+            port.ring()
 
     def of_process(self, token: int) -> list[Port]:
         """The ports of one process."""
@@ -220,7 +227,7 @@ class EventTable:
         if len(self.ports) >= self._limit:
             raise XenError(ENOSPC, f"{self._limit} event channels is the limit")
 
-    def _open(self, state: int, token: int | None, rx: Doorbell, **more: Any) -> Port:
+    def _open(self, state: int, token: int | None, rx: Doorbell | None, **more: Any) -> Port:
         if self._freed:
             number = heapq.heappop(self._freed)
         else:

@@ -52,6 +52,21 @@ class Doorbell(Protocol):
         """Let go of the descriptor."""
 
 
+class File(Protocol):
+    """An open file of the machine that a domain may be given."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+Held = Memory | Doorbell | File
+"""What a domain may be given the descriptor of."""
+
+
 class Host(Protocol):
     """The machine under the hypervisor."""
 
@@ -69,6 +84,9 @@ class Host(Protocol):
 
     def make_doorbell(self) -> Doorbell:
         """A new bell. Raises OSError."""
+
+    def open_file(self, path: str, writable: bool) -> File:
+        """A regular file or a block device. Raises OSError, EINVAL for anything else."""
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Call *rung* whenever *bell* is readable, until :meth:`unlisten`."""

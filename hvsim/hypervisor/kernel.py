@@ -4,10 +4,12 @@ Together with ``server`` the only module that does I/O; this one makes, that one
 """
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
 import signal
+import stat
 import time
 from typing import Final
 
@@ -90,6 +92,25 @@ def _punch(fd: int, size: int) -> None:
     """Free all pages of a memfd: MADV_REMOVE is a punched hole."""
     with mmap.mmap(fd, size) as whole:
         whole.madvise(mmap.MADV_REMOVE)
+
+
+class OpenFile:
+    """A file of the machine, for a domain."""
+
+    def __init__(self, path: str, writable: bool) -> None:
+        """Raises: OSError: it cannot be opened, or is neither a file nor a block device."""
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        # Without waiting: a pipe of that name must not stop the machine.
+        self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        mode = os.fstat(self.fd).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+            self.close()
+            raise OSError(errno.EINVAL, "neither a file nor a block device", path)
+
+    def close(self) -> None:
+        """Let go of it; who was given the descriptor keeps that."""
+        os.close(self.fd)
+        self.fd = -1
 
 
 class EventFd:

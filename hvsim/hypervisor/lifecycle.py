@@ -290,6 +290,9 @@ class Lifecycle:
         table = domain.grants.detach()
         if table is not None:
             table.close()
+        for file in domain.lent.values():
+            file.close()
+        domain.lent.clear()
         domain.dying = DEAD
         self._release_frames(domain)
         if domain.memory.extents:

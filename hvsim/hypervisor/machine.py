@@ -238,9 +238,23 @@ class Machine:
             self.close_port(self.domains[port.domid], port.number)
             raise
         port.delivered = immediate
-        if not immediate and port.token is not None:
-            self.processes[port.token].upcall.ring()
+        if not immediate:
+            self._news(port)
         return port
+
+    def wired(self, port: Port) -> None:
+        """A port was bound for the first time: its process gets its descriptors now.
+
+        Raises OSError; the process has those of the direct wire then.
+        """
+        try:
+            self.wires.settle(port)
+        finally:
+            self._news(port)
+
+    def _news(self, port: Port) -> None:
+        if port.token is not None:
+            self.processes[port.token].upcall.ring()
 
     def close_port(self, domain: Domain, number: int) -> None:
         """Close a port. Raises XenError(EINVAL)."""

@@ -50,7 +50,7 @@ def domain_info(machine: Machine, domain: Domain) -> dict[str, Any]:
         "max_pages": domain.max_pages,
         "cpu_time": domain_cpu_time(machine, domain),
         "max_vcpus": domain.max_vcpus,
-        "nr_online_vcpus": domain.online_vcpus if domain.dying == ALIVE else 0,
+        "nr_online_vcpus": domain.online_vcpus,  # of a zombie as well
         "handle": domain.handle,
         "pids": {process.name: process.pid for process in domain.processes.values()},
         "create_flags": domain.flags,

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import zmq
 
+from hvsim.hypervisor import boot_text
 from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
@@ -30,6 +31,7 @@ from hvsim.hypervisor.door import Door, Visits
 from hvsim.hypervisor.host import Address, Doorbell
 from hvsim.hypervisor.kernel import (
     EventFd,
+    OpenFile,
     SharedMemory,
     cpu_time,
     descendants,
@@ -115,10 +117,12 @@ class Server:
         processes = self._config.processes
         names = [spec.get("process") for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""
-        self.machine.say(
-            f"hvsim hypervisor, {self._config.memory_pages} pages, "
-            f"{self._config.cpus} CPUs, lab {self._config.lab}"
-        )
+        compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
+        for line in (
+            *boot_text.machine_lines(self._config, compiler),
+            *boot_text.dom0_lines(self._config),
+        ):
+            self.machine.say(line)
         if self._config.door:
             self._door = Door(self._config.door, self._let_in)
             self._watch(self._door.fileno(), select.EPOLLIN, self._door.answer)
@@ -234,6 +238,10 @@ class Server:
     def make_doorbell(self) -> EventFd:
         """An eventfd."""
         return EventFd()
+
+    def open_file(self, path: str, writable: bool) -> OpenFile:
+        """Whatever dom0 may open."""
+        return OpenFile(path, writable)
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""

@@ -8,7 +8,6 @@ a domain has one thread, so whatever it rang before its fetch is in the inlet by
 from functools import partial
 from typing import Final
 
-from hvsim.abi.event_channel import EVTCHNSTAT_virq
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
@@ -49,7 +48,9 @@ class Wires:
 
         True when its process must fetch. Raises OSError, the port is as before then.
         """
-        wanted = self.policy(port.domid) is not None and port.state != EVTCHNSTAT_virq
+        if port.tx is None:
+            return False  # a VIRQ, or nobody to be rung yet
+        wanted = self.policy(port.domid) is not None
         if wanted == port.mediated:
             return False
         if wanted and port.inlet is None:

@@ -11,7 +11,7 @@ from typing import Any
 from hvsim.lab.model import BUILTIN, Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
-from hvsim.lab.sizes import MIB, PAGE_SIZE
+from hvsim.names.size import MIB, PAGE_SIZE
 
 DOM0_MEMORY = 512
 """MiB of dom0; sparse, as all memory of a lab."""
@@ -116,6 +116,7 @@ def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
         "images": lab.image_paths(run.images),
         "files": [],
         "path": [str(lab.file.parent)],
+        "shared": [str(image.location(run.images)) for image in lab.images if image.shared],
         "walls": lab.walls,
     }
 

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hvsim.lab.model import BUILTIN
+from hvsim.lab.problems import Fault
 from hvsim.lab.real_daemons import INSTALL, QUOTA, REAL, find
 from hvsim.native import node_library
-
-Fault = tuple[tuple[str | int, ...], str, str]
-"""Path in the lab file, what is wrong, the remedy."""
 
 
 def daemon_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ import stat
 
 from hvsim.lab.streams import TERMINALS
 
-Fault = tuple[str, str]
+Reason = tuple[str, str]
 """What is wrong, and the remedy."""
 
 
@@ -22,7 +22,7 @@ def look(path: str | os.PathLike[str]) -> os.stat_result | None:
         raise OSError(errno.EINVAL, "a NUL character in a path") from None
 
 
-def image_fault(path: str | os.PathLike[str]) -> Fault | None:
+def image_fault(path: str | os.PathLike[str]) -> Reason | None:
     """Why what exists there is no disk image."""
     try:
         info = look(path)
@@ -34,7 +34,7 @@ def image_fault(path: str | os.PathLike[str]) -> Fault | None:
     return f"{path} is {what}", "name a file or block device"
 
 
-def file_fault(path: str) -> Fault | None:
+def file_fault(path: str) -> Reason | None:
     """Why a domain's process cannot be given that path (``files``)."""
     try:
         info = look(path)

@@ -9,7 +9,7 @@ from typing import Any
 from hvsim import textfile
 from hvsim.domain.sandbox.refusal import ALL
 from hvsim.lab.check import Checker
-from hvsim.lab.guests import Guest, parse_guest
+from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
     BUILTIN,
@@ -22,9 +22,12 @@ from hvsim.lab.model import (
     render_lines,
 )
 from hvsim.lab.problems import LabFileError, Problem
+from hvsim.lab.rundir import base_dir, unfit_name
 from hvsim.lab.schema import place_of, schema_problems
-from hvsim.lab.sizes import bytes_of, mib_of
 from hvsim.lab.values import faults
+from hvsim.names.size import bytes_of, mib_of
+from hvsim.toolstack.builder import DRIVER_PROGRAM
+from hvsim.toolstack.config import DomainConfig
 
 KERNEL_PROGRAM = "domains.kernel:main"
 """What stands for the kernel of a domain whose program is one of this machine."""
@@ -56,7 +59,7 @@ def load(
     file = Path(path)
     shown = str(path)
     try:
-        text = textfile.read(file)
+        text = textfile.read(file).replace("\r\n", "\n")
     except FileNotFoundError:
         missing = Problem(shown, 0, "", "there is no such file", _others(file))
         raise LabFileError([missing]) from None
@@ -69,6 +72,16 @@ def load(
         given = {"store": store, "console": console}
         table.update({key: value for key, value in given.items() if value is not None})
     return _Loader(file.resolve(), shown, text, data).lab(name)
+
+
+def load_guest(path: str | Path) -> Lab:
+    """A lab of one guest, whose xl.cfg(5) is at `path`: as `load`, but whom the guest names as a
+    backend is not known."""
+    file = Path(path)
+    data: dict[str, Any] = {"lab": {}, "domain": [{"config": str(path)}]}
+    loader = _Loader(Path.cwd() / "-", str(file), "", data)
+    loader.alone = True
+    return loader.lab("guest")
 
 
 def _parsed(text: str, shown: str) -> dict[str, Any]:
@@ -125,10 +138,17 @@ class _Loader:
         self.data = data
         self.locator = Locator(text)
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.run_dir = base_dir() / "-"
+        self.alone = False
 
     def lab(self, name: str | None) -> Lab:
         self.problems += schema_problems(self.data, self.shown, self.locator)
         table: dict[str, Any] = self.data.get("lab", {})
+        self.run_dir = base_dir() / self._name(name, table)
+        unfit = None if self.alone else unfit_name(self._name(name, table), base_dir())
+        if unfit is not None and not self.problems:
+            self._wrong(("lab", "name"), *unfit)
         if self.problems:
             # What the schema refuses cannot be built; what stands beside it is still checked.
             self._check(*self._sound_parts())
@@ -138,7 +158,7 @@ class _Loader:
         if self.problems:
             raise LabFileError(self.problems)
         return Lab(
-            name=name or table.get("name", self.file.stem),
+            name=self._name(name, table),
             file=self.file,
             memory=mib_of(table.get("memory", DEFAULT_MEMORY)),
             cpus=table.get("cpus", DEFAULT_CPUS),
@@ -151,8 +171,14 @@ class _Loader:
             store_quota=self.data.get("store", {}).get("quota", {}),
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
+            warnings=tuple(sorted(self.warnings)),
             walls=table.get("walls", ALL),
         )
+
+    def _name(self, name: str | None, table: object) -> str:
+        """What the lab is called: what was asked for, what the file says, or the file's name."""
+        said = table.get("name") if isinstance(table, dict) else None
+        return name or (said if isinstance(said, str) else self.file.stem)
 
     def _sound_parts(self) -> tuple[list[tuple[int, Image]], list[tuple[int, Domain]]]:
         """The images and domains whose tables the schema did not refuse, with their index."""
@@ -187,6 +213,7 @@ class _Loader:
             size=None if size is None else bytes_of(size),
             scratch=table.get("scratch", False),
             format=table.get("format", "raw"),
+            shared=table.get("shared", False),
         )
 
     def _domain(self, index: int, table: Mapping[str, Any]) -> Domain | None:
@@ -225,6 +252,7 @@ class _Loader:
             )
         path = self.file.parent / Path(table["config"]).expanduser()
         try:
+            # Line ends as they are: those of DOS are none to xl.
             text = textfile.read(path)
         except (FileNotFoundError, textfile.Unreadable) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -257,18 +285,26 @@ class _Loader:
         program = table.get("program")
         if isinstance(program, dict):
             program = KERNEL_PROGRAM
-        guest = parse_guest(text, config_path, lines, program)
-        if guest.problems:
-            at = self.locator.line(("domain", index))
-            self.problems += [
-                replace(problem, file=self.shown, line=at, place=f"domain {table['name']!r}")
-                if inline
-                else problem
-                for problem in guest.problems
-            ]
-        if guest.parsed is None:
+        fallback = DRIVER_PROGRAM if table.get("role") == "driver" else None
+        guest = parse_guest(text, config_path, lines, program, fallback)
+        at = self.locator.line(("domain", index))
+
+        def placed(problem: Problem) -> Problem:
+            if not inline:
+                return problem
+            name = f"domain {table['name']!r}"
+            place = f"{name}, {problem.place}" if problem.place else name
+            return replace(problem, file=self.shown, line=at, place=place)
+
+        self.problems += map(placed, guest.problems)
+        self.warnings += map(placed, guest.warnings)
+        if guest.config is None:
             return None
-        return self._assemble(table, text, config_path, directory, lines, guest)
+        for what, word in device_words(guest.config):
+            place = what if self.alone else f"{place_of(('domain', index), self.data)}, {what}"
+            text_of_it = f"{word} has no effect here"
+            self.warnings.append(Problem(self.shown, at, place, text_of_it, "leave it out"))
+        return self._assemble(table, text, config_path, directory, lines, guest.config)
 
     def _assemble(
         self,
@@ -277,24 +313,23 @@ class _Loader:
         config_path: str,
         directory: Path,
         lines: tuple[str, ...],
-        guest: Guest,
+        parsed: DomainConfig,
     ) -> Domain:
-        assert guest.parsed is not None
-        parsed = guest.parsed
         return Domain(
             name=parsed.name,
             config=text,
             config_path=config_path,
             directory=directory,
             overrides=lines,
-            role="driver" if parsed.driver else table.get("role", "guest"),
+            role="driver" if parsed.driver_domain else table.get("role", "guest"),
             restart=table.get("restart", "never"),
             program=parsed.program,
             args=_args(table),
             files=tuple(self._file(entry) for entry in table.get("files", ())),
-            disks=parsed.disks,
-            vifs=parsed.vifs,
+            disks=disks_of(parsed),
+            vifs=vifs_of(parsed),
             memory=parsed.memory,
+            guest=parsed,
             walls=table.get("walls", self.data.get("lab", {}).get("walls", ALL)),
         )
 
@@ -305,11 +340,11 @@ class _Loader:
         return str(self.file.parent / entry), "r"
 
     def _check(self, images: list[tuple[int, Image]], domains: list[tuple[int, Domain]]) -> None:
-        self.problems += Checker(self.file, self.shown, self.data, self.locator).check(
-            images, domains
+        checker = Checker(
+            self.file, self.shown, self.data, self.locator, self.run_dir, alone=self.alone
         )
+        self.problems += checker.check(images, domains)
 
     def _wrong(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> None:
-        self.problems.append(
-            Problem(self.shown, self.locator.line(path), place_of(path, self.data), text, remedy)
-        )
+        place = "" if self.alone else place_of(path, self.data)
+        self.problems.append(Problem(self.shown, self.locator.line(path), place, text, remedy))

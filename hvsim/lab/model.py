@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hvsim.domain.sandbox.refusal import WHAT_THERE_IS
+from hvsim.lab.problems import Problem
+from hvsim.names import address
+from hvsim.toolstack.config import DomainConfig
 
 XlValue = str | int | list[str]
 
@@ -25,6 +28,8 @@ class Image:
     scratch: bool = False
     format: str = "raw"
     """What it is made as: "raw" or "qcow2"."""
+    shared: bool = False
+    """Several disks may have it at a time, and write to it."""
 
     def location(self, images_dir: Path) -> Path:
         """The image's path in a running lab whose scratch images live in `images_dir`."""
@@ -42,6 +47,8 @@ class Disk:
     readonly: bool
     qemu: bool = False
     """QEMU serves it, for its format or because it was asked for."""
+    shared: bool = False
+    """Its own line says that others may have the image as well (access=w!)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Domain:
     vifs: tuple[Vif, ...] = ()
     memory: int = 0
     """MiB, as parsed from the config."""
+    guest: DomainConfig | None = None
+    """The config as parsed."""
     walls: str = "all"
     """"all": it starts with all of its walls or not at all; "what-there-is"."""
 
@@ -106,6 +115,8 @@ class Lab:
     """BUILTIN, or the real daemon that is the store: "xenstored" or "oxenstored"."""
     console: str = BUILTIN
     """BUILTIN, or "xenconsoled": the real daemon that serves the consoles."""
+    warnings: tuple[Problem, ...] = ()
+    """What was said of the file and the guests' configs, and does not forbid them."""
 
     walls: str = "all"
     """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
@@ -124,10 +135,10 @@ class Lab:
     def hosts(self) -> dict[str, str]:
         """The names of guests that have an address -> the first one, without its length."""
         return {
-            domain.name: vif.ip.split()[0].partition("/")[0]
+            domain.name: first
             for domain in self.domains
             for vif in domain.vifs[:1]
-            if vif.ip
+            if (first := address.first(vif.ip)) is not None
         }
 
     def image_paths(self, images_dir: Path) -> dict[str, str]:
@@ -139,18 +150,17 @@ DEFAULT_MEMORY = 8192
 DEFAULT_CPUS = 4
 
 
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
 def render_value(value: XlValue) -> str:
     """A value as xl.cfg(5) writes it: 64, "text", ["a", "b"]. Raises ValueError if it cannot."""
     if isinstance(value, int):
-        return str(int(value))
+        return str(int(value)) if value >= 0 else f'"{value}"'
     if isinstance(value, str):
-        if "\n" in value:
-            raise ValueError(f"{value!r} has a line end, xl.cfg cannot say that")
-        if '"' not in value:
-            return f'"{value}"'
-        if "'" not in value:
-            return f"'{value}'"
-        raise ValueError(f"{value!r} has both kinds of quotes, xl.cfg cannot say that")
+        if "\0" in value:
+            raise ValueError(f"{value!r} has a NUL character, xl.cfg cannot say that")
+        return '"' + value.translate(_ESCAPES) + '"'
     return "[" + ", ".join(render_value(item) for item in value) + "]"
 
 

@@ -7,6 +7,9 @@ from typing import Final
 SHOWN: Final = 100
 """Problems that are told of one lab file; the rest is counted."""
 
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Path in the lab file, what is wrong there, the remedy."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:

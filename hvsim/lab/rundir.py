@@ -218,6 +218,20 @@ class RunDir:
         return self
 
 
+def unfit_name(name: str, base: Path) -> tuple[str, str] | None:
+    """What is wrong with a lab of that name in that directory, and the remedy; None for nothing."""
+    if not LAB_NAME.fullmatch(name):
+        return f"lab name {name!r}", "use letters, digits, '.', '_' and '-', at most 32"
+    socket = RunDir(base / name).xenstored
+    longest = len(os.fsencode(str(socket)))
+    if longest > SOCKET_PATH_MAX:
+        return (
+            f"{socket}: a socket path of {longest} bytes, the kernel takes {SOCKET_PATH_MAX}",
+            "set HVSIM_RUN_DIR to a shorter directory, or use a shorter --name",
+        )
+    return None
+
+
 def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     """Make the run directory of lab `name` and record this process as the one that starts it.
 
@@ -225,16 +239,11 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     Raises LabRunning when that lab runs or is being started, RunDirError when the directory
     cannot be used or its socket paths would be longer than the kernel takes.
     """
-    if not LAB_NAME.fullmatch(name):
-        raise RunDirError(f"lab name {name!r}: use letters, digits, '.', '_' and '-', at most 32")
     base = base or base_dir()
+    unfit = unfit_name(name, base)
+    if unfit is not None:
+        raise RunDirError("; ".join(unfit))
     run = RunDir(base / name)
-    longest = len(os.fsencode(str(run.xenstored)))
-    if longest > SOCKET_PATH_MAX:
-        raise RunDirError(
-            f"{run.xenstored}: a socket path of {longest} bytes, the kernel takes "
-            f"{SOCKET_PATH_MAX}; set HVSIM_RUN_DIR to a shorter directory, or use a shorter --name"
-        )
     me = Identity.of(os.getpid())
     assert me is not None
     with _locked(base):

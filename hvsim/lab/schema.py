@@ -4,7 +4,6 @@
 that `hvsim validate` uses.
 """
 
-import difflib
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 import jsonschema
 
 from hvsim.lab.locate import Locator
+from hvsim.lab.near_miss import did_you_mean, nearest
 from hvsim.lab.problems import Problem
 
 _KIND = {
@@ -72,14 +72,6 @@ def _name_of(table: Any) -> str:
     return ""
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """The remedy for a misspelt word: the nearest known one, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known here: {', '.join(known)}" if known else ""
-
-
 def schema_problems(data: Any, file: str, locator: Locator) -> Iterator[Problem]:
     """Every breach of the schema in `data`, as problems of `file`."""
     validator = jsonschema.Draft202012Validator(schema())
@@ -108,8 +100,8 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]
     elif rule == "enum":
         allowed = [str(item) for item in value]
         text = f"{instance!r} is not one of {', '.join(allowed)}"
-        close = difflib.get_close_matches(str(instance), allowed, n=1, cutoff=0.6)
-        yield "", text, f"did you mean {close[0]!r}?" if close else ""
+        near = nearest(str(instance), allowed)
+        yield "", text, f"did you mean {near!r}?" if near is not None else ""
     elif rule == "pattern":
         yield "", f"{instance!r} is not of the right form", _FORM.get(str(value), f"form: {value}")
     elif rule in ("minimum", "maximum"):

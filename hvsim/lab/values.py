@@ -11,7 +11,8 @@ import datetime
 from collections.abc import Iterator
 from typing import Any, Final
 
-from hvsim.lab.sizes import bytes_of, mib_of
+from hvsim.lab.problems import Fault
+from hvsim.names.size import bytes_of, mib_of
 
 DEPTH_MAX: Final = 16
 """Tables and lists within each other."""
@@ -25,8 +26,6 @@ SIZE_MAX: Final = 1 << 53
 """Bytes of an image."""
 
 Path = tuple[str | int, ...]
-Fault = tuple[Path, str, str]
-"""Place, what is wrong, remedy."""
 
 
 def faults(data: dict[str, Any]) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab.door import Door
 from hvsim.lab.inquiry import Inquiry
-from hvsim.toolstack.devids import vdev_name
+from hvsim.names import vdev
 from hvsim.toolstack.rows import About, domain_row, state_number
 from hvsim.toolstack.trouble import Row
 from hvsim.xenstore.client import SocketStore
@@ -120,7 +120,7 @@ def _device(
     return {
         "class": kind,
         "devid": int(number),
-        "vdev": f"eth{number}" if kind == "vif" else vdev_name(int(number)),
+        "vdev": f"eth{number}" if kind == "vif" else vdev.name(int(number)),
         "frontend_domid": domid,
         "frontend_state": state_number(front),
         "backend_class": parts[5],

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from hvsim import __version__
 from hvsim.drivers.capture.ring import Record, records
 from hvsim.lab.control import Control
+from hvsim.names import mac as mac_names
 from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload
 from hvsim.printable import printable
@@ -146,13 +147,12 @@ class Capture:
 
     def _begin(self, domid: int, tapped: str) -> None:
         """Another domain is tapped from now on."""
-        mac = self.about.get("mac") or ""
         self.out.write(
             pcapng.interface(
                 printable(str(self.about["vif"])),
                 self._words(tapped, domid),
                 snaplen=self.snaplen,
-                mac=bytes.fromhex(mac.replace(":", "")) if len(mac) == 17 else None,
+                mac=_mac(self.about.get("mac")),
             )
         )
         self._taps.append(Tapped(len(self._taps), time.time_ns()))
@@ -182,3 +182,11 @@ class Capture:
             )
         )
         self.frames += 1
+
+
+def _mac(text: str | None) -> bytes | None:
+    """The bytes of an interface's address, None when the store has none that is one."""
+    try:
+        return mac_names.bytes_of(text or "")
+    except ValueError:
+        return None

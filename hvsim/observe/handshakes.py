@@ -9,10 +9,10 @@ from hvsim.lab.control import Control, ControlError
 from hvsim.lab.door import DoorError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
+from hvsim.names import vdev as vdev_names
 from hvsim.observe.events import snapshot
 from hvsim.observe.household import household
 from hvsim.observe.timeline import hypervisor_view, title
-from hvsim.toolstack.devids import vdev_name
 from hvsim.xenstore.client import SocketStore
 from hvsim.xenstore.handshake import locate
 
@@ -50,7 +50,7 @@ def _called(kind: str, number: str) -> str:
     """What people call a device; the number where they have no name for it."""
     if kind == "vif":
         return f"eth{number}"
-    name = vdev_name(int(number)) if kind == "vbd" else "?"
+    name = vdev_names.name(int(number)) if kind == "vbd" else "?"
     return number if name == "?" else name
 
 

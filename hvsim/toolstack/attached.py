@@ -89,10 +89,11 @@ def _disk_config(disk: Disk) -> DiskConfig:
         target=vbd.target,
         format=vbd.format,
         readonly=vbd.readonly,
+        shared=vbd.shared,
         backend=_backend(disk.device),
         backendtype=vbd.backendtype,
         cdrom=vbd.cdrom,
-        script=vbd.own_script,
+        script=vbd.script if vbd.named else None,
         discard=vbd.discard,
     )
 
@@ -105,10 +106,11 @@ def _vif_config(nic: Nic) -> VifConfig:
         ip=vif.ip,
         rate=vif.rate,
         backend=_backend(nic.device),
-        script=vif.own_script,
+        script=vif.script if vif.named else None,
         ifname=vif.ifname,
         mtu=vif.mtu,
         gatewaydev=vif.gatewaydev,
+        devid=nic.device.devid,
     )
 
 

@@ -16,10 +16,11 @@ import anyio
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.requests import Request, StoreError
+from hvsim.toolstack import libxl_log
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import Device, domain_path
 from hvsim.toolstack.trouble import DOM0, Trouble
-from hvsim.toolstack.waiting import Server
+from hvsim.toolstack.waiting import Party, Server
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
@@ -98,13 +99,7 @@ async def init_wait(toolstack: Toolstack, store: Store, device: Device) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look_out)
-            await store.wait_for(
-                f"{device.backend}/state",
-                lambda state: state == INIT_WAIT,
-                INIT_TIMEOUT,
-                what,
-                party(device),
-            )
+            await wait_state(store, device, (INIT_WAIT,), INIT_TIMEOUT, what, party(device))
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as several:
         failure = several.exceptions[0]
@@ -114,6 +109,50 @@ async def init_wait(toolstack: Toolstack, store: Store, device: Device) -> None:
         raise NotServed(f"waited {INIT_TIMEOUT:g} s for {what}: {why}") from None
     if in_vain is not None:
         raise in_vain
+
+
+async def wait_state(
+    store: Store,
+    device: Device,
+    wanted: tuple[str | None, ...],
+    timeout: float,
+    what: str,
+    party: Party,
+) -> None:
+    """Wait until the backend is in one of the *wanted* states; None: its directory has gone.
+
+    Args:
+        timeout: seconds.
+        what: what is waited for, of *party*.
+
+    Raises: TimeoutError.
+    """
+    path = f"{device.backend}/state"
+    log = libxl_log.WatchLog(path)
+    number = next(state for state in wanted if state is not None)
+    last: list[str] = []
+
+    def reached(state: str | None) -> bool:
+        last.append(state or "0")
+        return state in wanted
+
+    await log.register()
+    await store.wait_for(path, reached, timeout, what, party)
+    for state in last:
+        await log.event()
+        here = state in wanted or (state == "0" and None in wanted)
+        found = "ok" if here else f"still waiting state {state}"
+        place = 1051 if here else 1054
+        await libxl_log.debug(
+            f"libxl_event.c:{place}:devstate_callback",
+            f"backend {path} wanted state {number} {found}",
+        )
+    await log.deregister()
+    await libxl_log.debug(
+        "libxl_device.c:1168:device_backend_callback",
+        "calling device_backend_cleanup",
+        device.domid,
+    )
 
 
 def closing_trouble(toolstack: Toolstack, device: Device) -> list[str]:

@@ -1,6 +1,5 @@
 """From memory and a program to a domain that only waits for its unpause (libxl_dom.c)."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack import nic
+from hvsim.toolstack import guest_network
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -16,15 +15,14 @@ from hvsim.xenstore.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
+_NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
-DRIVER_PROGRAM: Final = "domains.storage:main"
+DRIVER_PROGRAM: Final = "domains.driver:main"
+"""A driver domain's that names none: it serves disks and interfaces."""
 
 _STORE_DOMID: Final = 0
 _CONSOLE_DOMID: Final = 0
-_ELF: Final = b"\x7fELF"
-_GZIP: Final = b"\x1f\x8b"
-_BZIMAGE: Final = (0x202, b"HdrS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +33,6 @@ class Wires:
     store_port: int
     console_gfn: int
     console_port: int
-
-
-def check_kernel(domid: int, config: DomainConfig) -> None:
-    """A config without a program names a kernel, which must at least be one.
-
-    Raises: ToolstackError in libxl's words.
-    """
-    if config.program is not None or config.kernel is None:
-        return
-    try:
-        with open(config.kernel, "rb", opener=_opener) as kernel:
-            head = kernel.read(0x210)
-    except OSError as failure:
-        reason = os.strerror(failure.errno or 0)
-        raise ToolstackError(
-            f"xc: error: panic: xg_dom_core.c:205: failed to open file '{config.kernel}': "
-            f"{reason}: Internal error",
-            libxl(f"libxl_dom.c:646:libxl__build_pv: xc_dom_kernel_file failed: {reason}"),
-            _rebuild_failed(domid),
-        ) from None
-    offset, magic = _BZIMAGE
-    if not (head.startswith((_ELF, _GZIP)) or head[offset : offset + 4] == magic):
-        raise ToolstackError(
-            "xc: error: panic: xg_dom_core.c:689: xc_dom_find_loader: no loader found: "
-            "Invalid kernel",
-            libxl("libxl_dom.c:571:libxl__build_dom: xc_dom_parse_image failed"),
-            _rebuild_failed(domid),
-        )
-
-
-def _opener(path: str, flags: int) -> int:
-    """Nobody waits for the other end of a pipe that was named as a kernel."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def program_of(config: DomainConfig, request: CreateRequest) -> str:
@@ -124,11 +89,13 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
     request = guest.request
     args = dict(request.args)
     extra: dict[str, Any] = {}
+    if guest.driver:
+        args["image_owner"] = toolstack.images.owner
     if "exec" in args:
         extra = outside(toolstack, guest.domid, request)
     if guest.nics:
-        args["net"] = nic.stack(guest)
-    if guest.nics or args.get("net") or program_of(guest.config, request) == NETWORK_PROGRAM:
+        args["net"] = guest_network.stack(guest)
+    if guest.nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
         extra["net"] = True
     return {
         "name": guest.name,

@@ -13,13 +13,15 @@ from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
 from hvsim.domain.restarts import Restarts
+from hvsim.names.domain import number
 from hvsim.toolstack import glance, trouble, userdata
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
+from hvsim.toolstack.images import Images
 from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
 from hvsim.toolstack.libxl_files import LibxlFiles
-from hvsim.toolstack.names import number
+from hvsim.toolstack.monitor import Monitor
 from hvsim.toolstack.request import CreateRequest as CreateRequest
 from hvsim.toolstack.request import Defaults
 from hvsim.toolstack.store import PATIENCE, Reader, Store, open_store
@@ -86,6 +88,8 @@ class Guest:
         changing: devices that are being attached or detached, as "vbd/51712".
         started: set when its first process runs, or could not be made; then *failure* says why.
         complete: it is made, with all its devices; from here on the store says which it has.
+        monitored: somebody acts upon its end (``xl create -e``: nobody).
+        monitor: who wants to hear what is done then.
     """
 
     domid: int
@@ -100,6 +104,8 @@ class Guest:
     handled: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     failure: str = ""
+    monitored: bool = True
+    monitor: Monitor | None = None
     complete: bool = False
     gave_up: str = ""
     stage: userdata.Stage = "building"
@@ -116,6 +122,12 @@ class Guest:
         """All that other domains serve it."""
         return [*self.disks.values(), *self.nics.values()]
 
+    def attached(self, device: Device) -> Disk | Nic | None:
+        """What this toolstack attached there."""
+        known = self.nics if device.kind == "vif" else self.disks
+        found = known.get(device.devid)
+        return found if found is not None and found.device == device else None
+
     @property
     def driver(self) -> bool:
         """Whether it serves devices to others."""
@@ -128,6 +140,7 @@ class Toolstack:
     Attributes:
         hypervisor: hypercalls.
         guests: domid -> what this toolstack made and has not destroyed.
+        images: the images that their disks have.
         stopping: the lab is going down: nothing is restarted any more.
         our_store: the store is that of hvsim, not one of Xen's own daemons.
         place: where programs of Domain-0 find the lab's own /var/lib/xen and the like.
@@ -151,6 +164,7 @@ class Toolstack:
         self.run_dir: Final = Path(str(args["run_dir"]))
         self.store_path: Final = str(args.get("xenstored") or self.run_dir / "xenstored" / "socket")
         self.guests: Final[dict[int, Guest]] = {}
+        self.images: Final = Images(self.run_dir)
         self.defaults = Defaults.parse(args.get("defaults"))
         self.stopping = False
         self.lost = ""
@@ -169,6 +183,7 @@ class Toolstack:
         self.tasks: TaskGroup
         self.look: Callable[[], None] = _look_at_nothing
         self._transactions: Final = anyio.Lock()
+        self._script_locks: Final[dict[int, anyio.Lock]] = {}
 
     @asynccontextmanager
     async def store(self, label: str = "XL") -> AsyncIterator[Store]:
@@ -266,6 +281,13 @@ class Toolstack:
         self.departed[guest.name] = f"{guest.name} (domain {guest.domid}) {how}"
         while len(self.departed) > MAX_DEPARTED:
             del self.departed[next(iter(self.departed))]
+
+    def script_lock(self, domid: int) -> anyio.Lock:
+        """Held while a hotplug script runs in a driver domain."""
+        for gone in self._script_locks.keys() - self.guests.keys():
+            if not self._script_locks[gone].locked():
+                del self._script_locks[gone]
+        return self._script_locks.setdefault(domid, anyio.Lock())
 
     def begin(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do something beside the requests, as a task of that name.  What *work* raises is the

@@ -7,6 +7,7 @@ could not be made leaves nothing behind but its number, which is not used again 
 import contextlib
 import time
 import uuid as uuids
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,17 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import attached, builder, device, device_model, layout, nic, starting
+from hvsim.toolstack import (
+    attached,
+    builder,
+    device,
+    device_model,
+    layout,
+    libxl_log,
+    nic,
+    refusals,
+    starting,
+)
 from hvsim.toolstack.builder import Wires
 from hvsim.toolstack.config import DomainConfig, parse_config
 from hvsim.toolstack.context import (
@@ -35,25 +46,25 @@ from hvsim.toolstack.waiting import Dom0Process
 DM_VERSION: Final = "qemu_xen"
 CONSOLE_TIMEOUT: Final = 10.0
 """Seconds that xenconsoled has to serve a new console."""
-NO_HAP: Final = (
-    libxl(
-        "libxl_create.c:46:libxl__domain_create_info_setdefault: neither hap nor shadow paging "
-        "available"
-    ),
-    libxl(
-        "libxl_create.c:1143:libxl__domain_config_setdefault: Unable to set domain create info "
-        "defaults"
-    ),
-)
+
+
+def understood(request: CreateRequest) -> DomainConfig:
+    """What a request's config means, whether it can be had here or not.  Raises: ConfigError."""
+    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
+    return parse_config(request.config, request.config_path, request.overrides, program=program)
 
 
 def config_of(request: CreateRequest) -> DomainConfig:
     """The config of a request.  Raises: ConfigError, ToolstackError in xl's words."""
-    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
-    config = parse_config(request.config, request.config_path, request.overrides, program=program)
-    if config.type != "pv":
-        raise ToolstackError(*NO_HAP, code=6)
+    config = understood(request)
+    check(config)
     return config
+
+
+def check(config: DomainConfig) -> None:
+    """Refuse what cannot be had here.  Raises: ToolstackError in xl's words."""
+    for refusal in refusals.before_domain(config):
+        raise refusal.error()
 
 
 async def create(
@@ -93,6 +104,31 @@ async def create_parsed(
     instead_of: Guest | None = None,
 ) -> Guest:
     """As :func:`create`, of a config that is parsed already."""
+    begun, waits = "libxl_create.c:2081:do_domain_create", "libxl_create.c:2120:do_domain_create"
+    async with libxl_log.operation(begun, waits):
+        guest = await _create(toolstack, request, config, uuid, hasty, instead_of)
+    if request.paused:
+        guest.started.set()
+    elif not hasty:
+        await _unpause(toolstack, guest)
+    toolstack.notice()
+    if wait:
+        async with _undone_if_it_fails(toolstack, guest):
+            await starting.settle(toolstack, guest)
+    toolstack.keep(guest, "built")
+    toolstack.notice()
+    return guest
+
+
+async def _create(
+    toolstack: Toolstack,
+    request: CreateRequest,
+    config: DomainConfig,
+    uuid: str | None,
+    hasty: bool,
+    instead_of: Guest | None,
+) -> Guest:
+    """A domain that is complete, and does not run yet unless *hasty*."""
     uuid = uuid or config.uuid or new_uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
@@ -105,17 +141,34 @@ async def create_parsed(
             libxl("libxl_create.c:1296:initiate_domain_create: cannot make domain: -3"),
             code=3,
         ) from None
+    await libxl_log.detail("libxl_create.c:662:libxl__domain_make", "passthrough: disabled")
     guest = Guest(domid, config.name, uuid, request, config)
     if instead_of is not None:
         guest.lives, guest.replaces = instead_of.lives, instead_of.domid
     for dead in [dead for dead in toolstack.dead.values() if dead.name == guest.name]:
         del toolstack.dead[dead.domid]
     toolstack.keep(guest, "building")
+    async with _undone_if_it_fails(toolstack, guest), toolstack.store() as store:
+        await _make(toolstack, store, guest, hasty)
+    return guest
+
+
+async def _unpause(toolstack: Toolstack, guest: Guest) -> None:
+    domid = guest.domid
+    begun, waits = "libxl_domain.c:704:libxl_domain_unpause", "libxl_domain.c:712"
+    async with (
+        _undone_if_it_fails(toolstack, guest),
+        libxl_log.operation(begun, f"{waits}:libxl_domain_unpause", domid),
+    ):
+        _let_run(toolstack, guest)
+
+
+@contextlib.asynccontextmanager
+async def _undone_if_it_fails(toolstack: Toolstack, guest: Guest) -> AsyncIterator[None]:
+    """Nothing is left of a domain when the block fails; the failure is told in libxl's words."""
+    domid = guest.domid
     try:
-        async with toolstack.store() as store:
-            await _make(toolstack, store, guest, hasty)
-        if wait:
-            await starting.settle(toolstack, guest)
+        yield
     except BaseException as failure:
         with anyio.CancelScope(shield=True):
             await _undo(toolstack, guest)
@@ -128,13 +181,10 @@ async def create_parsed(
             line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: {text}")
             raise ToolstackError(line, *absent(domid), code=3) from failure
         raise
-    toolstack.keep(guest, "built")
-    toolstack.notice()
-    return guest
 
 
 async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -> None:
-    domid, config, request = guest.domid, guest.config, guest.request
+    domid = guest.domid
     await _check_name(toolstack, store, guest)
     toolstack.guests[domid] = guest
     skeleton = layout.domain_skeleton(domid, guest.uuid, guest.name, guest.driver)
@@ -143,8 +193,12 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.batch([dm_version])
     disks = await _plan_disks(toolstack, store, guest)
     await _plan_nics(toolstack, store, guest)
-    builder.check_kernel(domid, config)
+    await _say_what_is_built(guest)
+    for refusal in (refusals.kernel(guest.config), *refusals.device_numbers(guest.config)):
+        if refusal is not None:
+            raise refusal.error(domid)
     wires = builder.build(toolstack, guest)
+    await _say_what_was_built(guest, wires)
     await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
@@ -178,15 +232,40 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
         await device_model.start(toolstack, store, guest)
     guest.complete = True
     await attached.keep(toolstack, guest, kernel_of(guest))
-    if request.paused:
-        guest.started.set()
-    elif not hasty:
-        _let_run(toolstack, guest)
 
 
 def _let_run(toolstack: Toolstack, guest: Guest) -> None:
     toolstack.hypervisor.unpause(guest.domid)
     toolstack.tasks.start_soon(starting.follow, toolstack, guest)
+
+
+async def _say_what_is_built(guest: Guest) -> None:
+    config, domid = guest.config, guest.domid
+    await libxl_log.debug("libxl_create.c:1342:initiate_domain_create", "running bootloader", domid)
+    await libxl_log.debug(
+        "libxl_bootloader.c:417:libxl__bootloader_run",
+        "no bootloader configured, using user supplied kernel",
+        domid,
+    )
+    await libxl_log.unregistered(guest)
+    await libxl_log.builder(f'xc_dom_allocate: cmdline="{config.cmdline}", features=""')
+    kernel = kernel_of(guest)
+    await libxl_log.debug("libxl_dom.c:633:libxl__build_pv", f"pv kernel mapped 0 path {kernel}")
+    await libxl_log.builder(f'xc_dom_kernel_file: filename="{kernel}"')
+    if config.ramdisk is not None:
+        await libxl_log.builder(f'xc_dom_module_file: filename="{config.ramdisk}"')
+    pages = config.memory * PAGES_PER_MIB
+    await libxl_log.builder(
+        f"xc_dom_mem_init: mem {config.memory} MB, pages {pages:#x} pages, 4k each"
+    )
+
+
+async def _say_what_was_built(guest: Guest, wires: Wires) -> None:
+    for ref, gfn in ((0, wires.console_gfn), (1, wires.store_gfn)):
+        await libxl_log.builder(
+            f"xc_dom_set_gnttab_entry: d{guest.domid} gnt[{ref}] -> d0 {gfn:#x}"
+        )
+    await libxl_log.builder("xc_dom_release: called")
 
 
 async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
@@ -222,7 +301,8 @@ async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[
 
 
 async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
-    for devid, config in enumerate(guest.config.vifs):
+    vifs = guest.config.vifs
+    for devid, config in zip(refusals.devids(vifs), vifs, strict=True):
         try:
             planned = await nic.plan(toolstack, store, guest.domid, guest.uuid, devid, config)
         except ToolstackError as failure:
@@ -270,10 +350,15 @@ async def _add_console(
     if not wait:
         return
     tty, daemon = f"{console.frontend}/tty", Dom0Process("xenconsoled")
+    log = libxl_log.WatchLog(tty)
     try:
+        await log.register()
         await store.wait_for(
             tty, bool, CONSOLE_TIMEOUT, f"the console of domain {guest.domid} to be served", daemon
         )
+        await log.event()
+        await log.deregister()
+        await libxl_log.unregistered(log)
     except TimeoutError as late:
         trouble = daemon.trouble(toolstack.census())
         why = "xenconsoled runs; its log is log/xenconsoled.log in the lab's run directory"

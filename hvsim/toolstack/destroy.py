@@ -16,7 +16,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus import requests
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import device_model, hotplug
+from hvsim.toolstack import device_model, hotplug, libxl_log
 from hvsim.toolstack.backend import party
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, absent
@@ -138,6 +138,7 @@ async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     batch = [requests.rm(vm)] if vm and vm.startswith("/vm/") else []
     batch += [requests.rm(dom), requests.rm(libxl_path(domid)), requests.rm(f"{dom}/hvmloader")]
     await store.batch(batch)
+    toolstack.images.release(domid)
     toolstack.libxl_files.destroy(domid, (vm or "").removeprefix("/vm/") or "*")
     await end(toolstack, domid)
 
@@ -187,8 +188,11 @@ async def _closed(toolstack: Toolstack, store: Store, device: Device) -> None:
 
 
 async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
-    if hotplug.needed(device):
-        await hotplug.remove(toolstack, device)
+    if device.backend_kind != devices.QDISK:
+        try:
+            await hotplug.remove(toolstack, device)
+        except ToolstackError as failure:  # said, and the device goes all the same
+            await libxl_log.error(*failure.lines)
     await devices.forget(store, device)
 
 

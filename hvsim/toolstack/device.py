@@ -1,13 +1,23 @@
 """Attaching and detaching disks, with libxl's steps, waits and words (libxl_device.c)."""
 
-import os
-import stat
+from enum import Enum
 from typing import Final
 
 import anyio
 
+from hvsim.names import vdev as vdev_names
+from hvsim.names.number import unsigned
 from hvsim.toolstack import backend as backends
-from hvsim.toolstack import device_model, devids, hotplug, layout, quota_hint
+from hvsim.toolstack import (
+    device_model,
+    hotplug,
+    layout,
+    lending,
+    libxl_log,
+    quota_hint,
+    refusals,
+    scripts,
+)
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
@@ -20,7 +30,7 @@ HOTPLUG_TIMEOUT: Final = 40.0
 DESTROY_TIMEOUT: Final = 10.0
 """Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""
 
-QDISK: Final = "qdisk"
+QDISK: Final = refusals.QDISK
 _QEMU_FORMATS: Final = {"raw": "aio"}
 """Formats that have another name before the image's path (libxl__device_disk_string_of_format)."""
 
@@ -35,31 +45,22 @@ async def plan(
 
     Raises: ToolstackError in libxl's words.
     """
-    number = devids.devid(disk.vdev)
-    if number is None:
-        raise ToolstackError(
-            libxl(
-                f"libxl_disk.c:257:libxl__device_from_disk: Domain {domid}:Invalid or unsupported "
-                f"virtual disk identifier {disk.vdev}"
-            )
-        )
+    refusal = refusals.disk(disk)
+    number, backendtype = vdev_names.parse(disk.vdev), refusals.backendtype(disk)
+    if refusal is not None or number is None or disk.target is None:
+        assert refusal is not None
+        raise refusal.error(domid)
     backend = 0
     if disk.backend is not None:
         found = await toolstack.find(store, disk.backend)
         if found is None or toolstack.hypervisor.info(found) is None:
             raise ToolstackError(*backends.departed(toolstack, disk.backend))
         backend = found
-    backendtype = _backendtype(disk)
-    if backendtype is None:
-        raise ToolstackError(
-            libxl(
-                "libxl_device.c:397:libxl__device_disk_set_backend: no suitable backend for disk "
-                f"{disk.vdev}"
-            )
-        )
+    await log_choice(disk, backend, backendtype or "phy", "unknown")
     target = toolstack.resolve(disk.target, request)
-    if backend == 0:
-        _check_target(disk.vdev, target, backendtype)
+    if backend == 0 and (refusal := refusals.missing(disk, target)) is not None:
+        raise refusal.error(domid)
+    path = target
     if backendtype == QDISK:
         target = f"{_QEMU_FORMATS.get(disk.format, disk.format)}:{target}"
     vbd = Vbd(
@@ -67,44 +68,53 @@ async def plan(
         vdev=disk.vdev,
         readonly=disk.readonly,
         cdrom=disk.cdrom,
-        discard=disk.discard,
-        script=disk.script or layout.BLOCK_SCRIPT,
-        backendtype=backendtype,
+        discard=disk.discard is not False,
+        shared=disk.shared or path in toolstack.defaults.shared,
+        script=scripts.absolute(disk.script) if disk.script else layout.BLOCK_SCRIPT,
+        named=disk.script is not None,
+        backendtype=backendtype or "phy",
         format=disk.format,
     )
     kind = QDISK if backendtype == QDISK else ""
     return Disk(Device(domid, "vbd", number, backend, kind), vbd)
 
 
-def _backendtype(disk: DiskConfig) -> str | None:
-    """What serves a disk: the first of phy and qdisk that can, when the config leaves it open;
-    None when what it names cannot (disk_try_backend).  There is no blktap."""
-    can = {
-        "phy": disk.format == "raw",
-        QDISK: disk.script is None,
-    }
-    wanted = [disk.backendtype] if disk.backendtype else list(can)
-    return next((kind for kind in wanted if can.get(kind)), None)
-
-
-def _check_target(vdev: str, target: str, backendtype: str) -> None:
-    """What block scripts look at for phy nobody looks at for QEMU, which would wait for ever."""
-    where = f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={vdev}"
-    try:
-        mode = os.stat(target).st_mode
-    except (OSError, ValueError) as failure:
-        reason = os.strerror(failure.errno or 0) if isinstance(failure, OSError) else str(failure)
-        raise ToolstackError(libxl(f"{where} failed to stat: {target}: {reason}")) from None
-    if backendtype == QDISK and not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise ToolstackError(libxl(f"{where}: {target} is neither a file nor a block device"))
+async def log_choice(disk: DiskConfig, backend: int, kind: str, asked: str) -> None:
+    """What is to serve a disk."""
+    where, start = "libxl__device_disk_set_backend", f"Disk vdev={disk.vdev}"
+    await libxl_log.debug(
+        f"libxl_device.c:433:{where}", f"{start} spec.backend={asked} specification=xen"
+    )
+    if backend:
+        await libxl_log.debug(
+            "libxl_device.c:330:disk_try_backend",
+            f"{start}, is using a storage driver domain, skipping physical device check",
+        )
+    await libxl_log.debug(f"libxl_device.c:470:{where}", f"{start}, using backend {kind}")
 
 
 async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
-    """Write the nodes of a disk, wait for its backend, run its hotplug script.
+    """Take the image of a disk, write its nodes, wait for its backend, run its hotplug script.
 
     Raises: ToolstackError in libxl's words.
     """
     device = disk.device
+    owner = toolstack.guest(device.domid)
+    refusal = toolstack.images.claim(
+        device.domid, device.devid, owner.name if owner else str(device.domid), disk.vbd
+    )
+    if refusal is not None:
+        raise refusal.error(device.domid)
+    try:
+        await _make(toolstack, store, disk)
+    except BaseException:
+        toolstack.images.release(device.domid, device.devid)
+        raise
+
+
+async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
+    device = disk.device
+    lending.lend(toolstack, device, disk.vbd)
     await backends.make_nodes(toolstack, store, device, layout.add_vbd(device, disk.vbd))
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
@@ -123,8 +133,11 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
             libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
+    await libxl_log.unregistered(device)
     if hotplug.needed(device):
-        await hotplug.add(toolstack, device)
+        await hotplug.add(toolstack, device, disk.vbd)
+    else:
+        await hotplug.elsewhere(toolstack, device, disk.vbd)
 
 
 async def attach(
@@ -169,7 +182,7 @@ async def attach(
 async def lookup(store: Store, domid: int, vdev: str) -> Device:
     """The attached disk that *vdev* names.  Raises: ToolstackError in xl's words."""
     missing = f"Error: Device {vdev} not connected."
-    number = devids.devid(vdev)
+    number = vdev_names.parse(vdev)
     if number is None:
         raise ToolstackError(missing)
     backend = await store.read(f"{layout.libxl_path(domid)}/device/vbd/{number}/backend")
@@ -189,28 +202,46 @@ async def lookup(store: Store, domid: int, vdev: str) -> Device:
 def of_backend(domid: int, kind: str, devid: int, path: str | None) -> Device | None:
     """The device whose backend is at *path*; None when that is no backend's path."""
     parts = (path or "").split("/")
-    ours = len(parts) > 5 and parts[:3] == ["", "local", "domain"] and parts[3].isdecimal()
-    if not ours:
+    number = unsigned(parts[3]) if len(parts) > 5 else None
+    if number is None or parts[:3] != ["", "local", "domain"]:
         return None
-    return Device(domid, kind, devid, int(parts[3]), parts[5] if parts[5] != kind else "")
+    return Device(domid, kind, devid, number, parts[5] if parts[5] != kind else "")
 
 
-async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
+async def detach(
+    toolstack: Toolstack, store: Store, device: Device, *, force: bool = False
+) -> list[str]:
     """``xl block-detach``; returns what libxl has to say about it.
+
+    Args:
+        force: its domain is not asked.
 
     Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
     """
+    how = Force.ON if force else Force.OFF
+    failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
     # One that has begun is carried to its end: half of a device is of no use.
     with anyio.CancelScope(shield=True), toolstack.changing(device):
-        said = await remove(toolstack, store, device, "libxl_device_disk_safe_remove failed.")
+        said = await remove(toolstack, store, device, failed, how)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.disks.pop(device.devid, None)
+    toolstack.images.release(device.domid, device.devid)
     return said
 
 
-async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str) -> list[str]:
-    """The orderly end of a device of a guest that runs; returns what libxl says about it.
+class Force(Enum):
+    """Whether a device is taken from a domain that does not let go of it (libxl__force)."""
+
+    OFF = "no"
+    AUTO = "when it did not within ten seconds"
+    ON = "at once"
+
+
+async def remove(
+    toolstack: Toolstack, store: Store, device: Device, failed: str, force: Force
+) -> list[str]:
+    """The end of a device of a guest that runs; returns what libxl says about it.
 
     Raises: ToolstackError, which ends with *failed*, when the backend does not close in time.
     """
@@ -226,10 +257,18 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
     if await backends.strange(store, device) is not None or await _not_begun(store, device):
         await forget(store, device)
         return []
-    await begin_close(store, device)
+    both = Several((backends.party(device), Other(device.domid)))
+    await begin_close(store, device, frontend_first=force is Force.ON)
     try:
-        both = Several((backends.party(device), Other(device.domid)))
-        await wait_closed(store, device, both)
+        try:
+            await wait_closed(store, device, both)
+        except TimeoutError:
+            if force is not Force.AUTO:
+                raise
+            where = "libxl_device.c:1174:device_backend_callback"
+            await libxl_log.debug(where, "Timeout reached, initiating forced remove", device.domid)
+            await begin_close(store, device, frontend_first=True)
+            await wait_closed(store, device, backends.party(device))
     except TimeoutError:
         where = f"Domain {device.domid}:"
         raise ToolstackError(
@@ -244,8 +283,11 @@ async def remove(toolstack: Toolstack, store: Store, device: Device, failed: str
             *backends.closing_trouble(toolstack, device),
             failed,
         ) from None
-    if hotplug.needed(device):
-        await hotplug.remove(toolstack, device)
+    try:
+        if device.backend_kind != QDISK:
+            await hotplug.remove(toolstack, device)
+    except ToolstackError as error:
+        raise ToolstackError(*error.lines, failed) from None
     await forget(store, device)
     return []
 
@@ -285,13 +327,8 @@ async def wait_closed(store: Store, device: Device, party: Party) -> None:
 
     Raises: TimeoutError after 10 s.
     """
-    await store.wait_for(
-        f"{device.backend}/state",
-        lambda state: state in (None, CLOSED),
-        DESTROY_TIMEOUT,
-        f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed",
-        party,
-    )
+    what = f"the backend of {device.kind} {device.devid} of domain {device.domid} to be Closed"
+    await backends.wait_state(store, device, (CLOSED, None), DESTROY_TIMEOUT, what, party)
 
 
 async def forget(store: Store, device: Device) -> None:

@@ -33,6 +33,7 @@ from hvsim.domain.xenbus import requests
 from hvsim.toolstack import layout
 from hvsim.toolstack.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.images import image_path
 from hvsim.toolstack.store import remove_with_empty_parents
 from hvsim.toolstack.trouble import stands_still
 from hvsim.toolstack.waiting import NOBODY, Dom0Process, waiting
@@ -229,6 +230,7 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
             "run_dir": str(toolstack.run_dir),
             "exec": arguments(guest),
             "env": {"XEN_QEMU_CONSOLE_LIMIT": CONSOLE_LIMIT},
+            "images": [[image_path(disk.vbd), disk.vbd.readonly] for disk in disks_of(guest)],
         },
         "stdout": str(_log(toolstack, guest)),
     }

@@ -1,6 +1,7 @@
 """``hvsim exec``: one more process, a program of the machine, in a domain that runs."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from hvsim.abi import errno
@@ -18,8 +19,18 @@ MAX_SESSIONS: Final = 32
 """Programs that run in one domain at a time; each has its part of the grant table."""
 
 
-async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, Any]:
+async def execute(
+    toolstack: Toolstack,
+    request: dict[str, Any],
+    *,
+    files: Sequence[tuple[str, str]] = (),
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Start the program of *request* and say which process it is.
+
+    Args:
+        files: what it may open beside what its domain may.
+        more: what the toolstack itself adds to the spec of a process of dom0.
 
     Raises: ToolstackError: no such domain, it does not run, the process could not be made.
     """
@@ -35,6 +46,8 @@ async def execute(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, An
         "directory": directory if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
+    spec |= more or {}
+    spec["files"] = [*spec.get("files", ()), *map(list, files)]
     size = len(pack(spec))
     if size > SPEC_MAX:
         raise ToolstackError(

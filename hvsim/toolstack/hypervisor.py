@@ -12,6 +12,7 @@ from hvsim.abi import domctl, errno
 from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault,
     HVSIM_DOMCTL_gnttab_seed,
+    HVSIM_DOMCTL_lend,
     HVSIM_DOMCTL_load,
     HVSIM_DOMCTL_peek,
     HVSIM_DOMCTL_populate,
@@ -144,6 +145,10 @@ class Hypervisor:
         """What runs in it from its first unpause on."""
         self._domctl(HVSIM_DOMCTL_load, domid, dict(spec))
 
+    def max_mem(self, domid: int, pages: int) -> None:
+        """What it may have at most."""
+        self._domctl(domctl.XEN_DOMCTL_max_mem, domid, pages)
+
     async def pause(self, domid: int) -> None:
         """Stop it, and wait until it stands still; counted."""
         await self._deferred.call(HYPERVISOR_domctl, domctl.XEN_DOMCTL_pausedomain, domid)
@@ -165,6 +170,13 @@ class Hypervisor:
         """The CPUs that a vCPU may run on, and those that it would like to."""
         hard, soft = self._domctl(domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)[:2]
         return list(hard), list(soft)
+
+    def pin(self, domid: int, vcpu: int, hard: list[int] | None, soft: list[int] | None) -> None:
+        """Set the CPUs that a vCPU may run on, those that it would like to, or both."""
+        flags = (hard is not None) * domctl.XEN_VCPUAFFINITY_HARD
+        flags |= (soft is not None) * domctl.XEN_VCPUAFFINITY_SOFT
+        number = domctl.XEN_DOMCTL_setvcpuaffinity
+        self._domctl(number, domid, vcpu, flags, hard or [], soft or [])
 
     def info(self, domid: int) -> DomainInfo | None:
         """One domain, None when there is none of that number."""
@@ -222,6 +234,10 @@ class Hypervisor:
     def spawn(self, domid: int, spec: dict[str, Any]) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""
         self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
+
+    def lend(self, domid: int, path: str, mode: str) -> None:
+        """A file of the machine for a domain, to read ("r") or also to write ("w"); "": no more."""
+        self._domctl(HVSIM_DOMCTL_lend, domid, path, mode)
 
     def note(self, kind: str, domid: int, text: str) -> None:
         """A line for the ledger and the console; *kind* is e.g. ``store.lost``."""

@@ -174,6 +174,11 @@ class Device:
         return f"{domain_path(self.backend_domid)}/backend/{kind}/{self.domid}/{self.devid}"
 
     @property
+    def relative_backend(self) -> str:
+        """The same as the serving domain itself calls it."""
+        return self.backend.removeprefix(f"{domain_path(self.backend_domid)}/")
+
+    @property
     def libxl(self) -> str:
         """libxl's own copy, which no guest can touch."""
         return f"{libxl_path(self.domid)}/device/{self.kind}/{self.devid}"
@@ -196,29 +201,36 @@ class Vbd:
     Attributes:
         params: the image; for QEMU its format as well ("qcow2:/images/a.qcow2").
         vdev: its name in the guest.
+        shared: whether others may have the image as well.
         backendtype: "phy", or "qdisk", which has no hotplug script.
+        named: the config names the script, so that the program itself is run.
     """
 
     params: str
     vdev: str
     script: str = BLOCK_SCRIPT
     readonly: bool = False
+    shared: bool = False
     cdrom: bool = False
     discard: bool = True
     backendtype: str = "phy"
     format: str = "raw"
+    named: bool = False
 
     @classmethod
     def of_nodes(cls, nodes: Mapping[str, str]) -> "Vbd":
         """From the backend's half or libxl's copy of it; the opposite of :meth:`backend_nodes`."""
         kind, params = nodes.get("type", "phy"), nodes.get("params", "")
-        readonly = nodes.get("mode", "r") != "w"
+        mode = nodes.get("mode", "r")
+        readonly, script = not mode.startswith("w"), nodes.get("script", BLOCK_SCRIPT)
         image, colon, _ = params.partition(":")
         return cls(
             params=params,
             vdev=nodes.get("dev", ""),
-            script=nodes.get("script", BLOCK_SCRIPT),
+            script=script,
+            named=script != BLOCK_SCRIPT,
             readonly=readonly,
+            shared=mode == "w!",
             cdrom=nodes.get("device-type") == "cdrom",
             discard=readonly or nodes.get("discard-enable", "1") == "1",
             backendtype=kind,
@@ -248,7 +260,7 @@ class Vbd:
             ("state", "1"),
             ("dev", self.vdev),
             ("type", self.backendtype),
-            ("mode", "r" if self.readonly else "w"),
+            ("mode", "r" if self.readonly else "w!" if self.shared else "w"),
             ("device-type", "cdrom" if self.cdrom else "disk"),
             ("discard-enable", str(int(self.discard and not self.readonly))),
             ("specification", "xen"),
@@ -261,6 +273,7 @@ class Vif:
 
     Attributes:
         rate: bytes in an interval, and the interval in microseconds.
+        named: the config names the script, so that the program itself is run.
     """
 
     mac: str
@@ -271,17 +284,19 @@ class Vif:
     gatewaydev: str | None = None
     rate: tuple[int, int] | None = None
     mtu: int = DEFAULT_MTU
+    named: bool = False
 
     @classmethod
     def of_nodes(cls, nodes: Mapping[str, str]) -> "Vif":
         """From the backend's half or libxl's copy of it; the opposite of :meth:`backend_nodes`."""
         limit, comma, interval = nodes.get("rate", "").partition(",")
         counted = comma and limit.isdecimal() and interval.isdecimal()
-        mtu = nodes.get("mtu", "")
+        mtu, script = nodes.get("mtu", ""), nodes.get("script", VIF_SCRIPT)
         return cls(
             mac=nodes.get("mac", ""),
             bridge=nodes.get("bridge", ""),
-            script=nodes.get("script", VIF_SCRIPT),
+            script=script,
+            named=script != VIF_SCRIPT,
             ifname=nodes.get("vifname"),
             ip=nodes.get("ip"),
             gatewaydev=nodes.get("gatewaydev"),
@@ -306,6 +321,7 @@ class Vif:
             ("ip", self.ip),
             ("gatewaydev", self.gatewaydev),
             ("rate", None if self.rate is None else f"{self.rate[0]},{self.rate[1]}"),
+            ("mtu", None if self.mtu == DEFAULT_MTU else str(self.mtu)),
             ("bridge", self.bridge),
             ("handle", str(device.devid)),
             ("type", "vif"),
@@ -348,7 +364,7 @@ def add_vif(device: Device, vif: Vif) -> list[Request]:
         ("trusted", "1"),
     ):
         batch += write(f"{device.frontend}/{key}", value, perms)
-    batch += write(f"{device.frontend}/mtu", vif.mtu, readable_by(device.domid))
+    batch += write(f"{device.frontend}/mtu", vif.mtu, device.back_perms)
     nodes = vif.backend_nodes(device)
     return batch + _backend(device, nodes) + _libxl_copy(device, nodes)
 
@@ -400,13 +416,9 @@ def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list
     batch = [requests.rm(old.backend), *_backend(new, nodes)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
-    batch += [
-        # The mtu of an interface is the toolstack's word, which the guest may only read.
-        requests.set_perms(
-            f"{new.frontend}/{key}", readable_by(new.domid) if key == "mtu" else perms
-        )
-        for key in keys
-    ]
+    batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys if key != "mtu"]
+    if isinstance(half, Vif):  # the backend's word: it went with the domain that owned it
+        batch += write(f"{new.frontend}/mtu", half.mtu, new.back_perms)
     batch += write(f"{new.frontend}/backend-id", new.backend_domid)
     batch += write(f"{new.frontend}/state", 1)
     # Last, so that whoever is told of it finds the rest in place.

@@ -5,6 +5,7 @@ looking at all of them.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -28,6 +29,7 @@ from hvsim.toolstack.destroy import destroy
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
+from hvsim.toolstack.monitor import OVER, waits
 from hvsim.toolstack.recovery import give_up, rebuild_until_done, was_struck
 from hvsim.toolstack.waiting import NOBODY, Ending, Other, Several, waiting
 
@@ -61,6 +63,8 @@ def _look(toolstack: Toolstack) -> None:
             continue  # whether it crashed or never ran is not known yet; then we look again
         info = infos.get(guest.domid)
         if info is not None and info.shutdown:
+            if not guest.monitored and not toolstack.stopping:
+                continue  # it stays as it is, until somebody destroys it
             guest.handled = True
             what = f"acting on the shutdown of {guest.name}"
             toolstack.begin(what, partial(_act, toolstack, guest, info))
@@ -72,7 +76,9 @@ def _look(toolstack: Toolstack) -> None:
 
 async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
     """Do what the config says about the reason that *guest* shut down for."""
-    log = toolstack.dom.log
+    log = _say(toolstack, guest)
+    if guest.monitor is not None:
+        guest.monitor.acting = True
     reason = info.shutdown_reason if info.shutdown_reason is not None else SHUTDOWN_crash
     log(f"Domain {guest.domid} has shut down, reason code {reason} {reason:#x}")
     try:
@@ -89,7 +95,20 @@ async def _act(toolstack: Toolstack, guest: Guest, info: DomainInfo) -> None:
     except (ToolstackError, ConfigError, StoreError, HypercallError, OSError) as failure:
         log(f"{guest.name}: acting on its shutdown: {failure}")
     finally:
+        if guest.monitor is not None:
+            guest.monitor.acting = False
         toolstack.notice()
+
+
+def _say(toolstack: Toolstack, guest: Guest) -> Callable[[str], None]:
+    """What tells of *guest*: to the toolstack's log, and to who waits for its end."""
+
+    def say(text: str) -> None:
+        toolstack.dom.log(text)
+        if guest.monitor is not None:
+            guest.monitor.lines.append(text)
+
+    return say
 
 
 def _died(toolstack: Toolstack, guest: Guest) -> float | None:
@@ -98,9 +117,10 @@ def _died(toolstack: Toolstack, guest: Guest) -> float | None:
 
 
 async def _do(toolstack: Toolstack, guest: Guest, action: str, crashed: bool) -> None:
-    log = toolstack.dom.log
+    log = _say(toolstack, guest)
     if action == "preserve":
         toolstack.keep(guest)
+        log(OVER)
         return
     if action == "rename-restart":
         await _rename(toolstack, guest)
@@ -124,12 +144,14 @@ async def _do(toolstack: Toolstack, guest: Guest, action: str, crashed: bool) ->
         log("Done. Rebooting now")
         if not crashed:
             guest.lives.count += 1
-        await reborn(toolstack, guest, config)
+        new = await reborn(toolstack, guest, config)
+        new.monitor = guest.monitor
+        _say(toolstack, new)(waits(new))
     else:
-        log("Done. Exiting now")
+        log(OVER)
 
 
-async def reborn(toolstack: Toolstack, dead: Guest, config: DomainConfig | None = None) -> None:
+async def reborn(toolstack: Toolstack, dead: Guest, config: DomainConfig | None = None) -> Guest:
     """Make a domain again that was destroyed for that; by *config*, where it is known what was
     attached last, else as it was asked for.
 
@@ -141,6 +163,7 @@ async def reborn(toolstack: Toolstack, dead: Guest, config: DomainConfig | None 
         new = await create_parsed(toolstack, request, config, uuid=dead.uuid, instead_of=dead)
         new.replaces = None
         toolstack.keep(new)
+        return new
     finally:
         toolstack.notes.drop(dead.domid, dead.uuid)
 

@@ -1,28 +1,25 @@
 """Attaching and detaching network interfaces, with libxl's steps, waits and words (libxl_nic.c)."""
 
-import errno
 import hashlib
-from typing import Final
 
 import anyio
 
+from hvsim.names import mac
+from hvsim.names.number import unsigned
 from hvsim.toolstack import backend as backends
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import layout, quota_hint
-from hvsim.toolstack.config.vif import VifConfig
+from hvsim.toolstack import hotplug, layout, libxl_log, quota_hint, refusals, scripts
+from hvsim.toolstack.config.vif import DEFAULT_BRIDGE, VifConfig
 from hvsim.toolstack.context import Guest, Nic, Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path, write
+from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path
 from hvsim.toolstack.store import Store
-
-OUI: Final = "00:16:3e"
-"""The first half of every made-up address (Xen's own)."""
 
 
 def made_up_mac(uuid: str, devid: int) -> str:
     """An address that a guest keeps over its lives: drawn from its uuid (libxl draws dice)."""
     digest = hashlib.sha256(f"{uuid}/{devid}".encode()).digest()
-    return f"{OUI}:{digest[0] & 0x7F:02x}:{digest[1]:02x}:{digest[2]:02x}"
+    return f"{mac.OUI}:{mac.text_of(bytes([digest[0] & 0x7F, *digest[1:3]]))}"
 
 
 async def plan(
@@ -32,6 +29,9 @@ async def plan(
 
     Raises: ToolstackError when its backend names no domain; libxl has no words of its own for it.
     """
+    refusal = refusals.vif(config, devid)
+    if refusal is not None:
+        raise refusal.error(domid)
     backend = 0
     if config.backend is not None:
         found = await toolstack.find(store, config.backend)
@@ -40,8 +40,9 @@ async def plan(
         backend = found
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
-        bridge=config.bridge,
-        script=config.script or layout.VIF_SCRIPT,
+        bridge=config.bridge or DEFAULT_BRIDGE,
+        script=scripts.absolute(config.script) if config.script else layout.VIF_SCRIPT,
+        named=config.script is not None,
         ifname=config.ifname,
         ip=config.ip,
         gatewaydev=config.gatewaydev,
@@ -73,22 +74,11 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
             libxl(str(failed), "info"),
             *await quota_hint.hint(store, device.backend_domid),
         ) from None
-    if device.backend_domid == 0:  # in a driver domain the script runs there
-        await script_online(toolstack, device)
-
-
-async def script_online(toolstack: Toolstack, device: Device) -> None:
-    """What /etc/xen/scripts/vif-bridge leaves in the store; dom0's backend has plugged the link."""
-    base = device.backend
-    async with toolstack.store("SCRIPT") as store:
-        _, _, _, mtu = await store.read_many(
-            f"{base}/{key}" for key in ("vifname", "ip", "bridge", "mtu")
-        )
-        batch = write(f"{device.frontend}/mtu", mtu or DEFAULT_MTU)
-        batch += write(f"{base}/hotplug-status", "connected")
-        for result in await store.batch(batch):
-            if isinstance(result, OSError) and result.errno != errno.ENOENT:
-                raise result
+    await libxl_log.unregistered(device)
+    if hotplug.needed(device):
+        await hotplug.add(toolstack, device, nic.vif)
+    else:
+        await hotplug.elsewhere(toolstack, device, nic.vif)
 
 
 async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifConfig) -> Nic:
@@ -98,7 +88,7 @@ async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifCo
     """
     failed = "libxl_device_nic_add failed."
     try:
-        devid = await _next(store, guest.domid)
+        devid = await _next(store, guest.domid) if config.devid is None else config.devid
         nic = await plan(toolstack, store, guest.domid, guest.uuid, devid, config)
     except ToolstackError as error:
         early = libxl("libxl_device.c:1486:device_addrm_aocomplete: unable to add device")
@@ -123,25 +113,24 @@ async def attach(toolstack: Toolstack, store: Store, guest: Guest, config: VifCo
 async def _next(store: Store, domid: int) -> int:
     """The number after the highest that is taken (libxl__device_nextid)."""
     names = await store.children(f"{libxl_path(domid)}/device/vif")
-    return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+    taken = [number for name in names if (number := unsigned(name)) is not None]
+    return max(taken, default=-1) + 1
 
 
 async def lookup(store: Store, domid: int, text: str) -> Device:
-    """The interface that *text*, a number or a MAC address, names.
+    """The interface that *text*, a number or a MAC address, names; of several with one address the
+    first in the order of their numbers, as libxl goes through them.
 
     Raises: ToolstackError in xl's words.
     """
     root = f"{libxl_path(domid)}/device/vif"
+    number = unsigned(text)
     if ":" in text:
-        names = await store.children(root)
-        macs = await store.read_many(f"{root}/{name}/mac" for name in names)
-        number = dict(zip(macs, names, strict=True)).get(text.lower())
+        number = await _of_mac(store, root, mac.parse(text))
         if number is None:
             raise ToolstackError(f"Unknown device {text}.")
-    else:
-        number = text
-    backend = await store.read(f"{root}/{number}/backend") if number.isdecimal() else None
-    device = devices.of_backend(domid, "vif", int(number), backend) if backend else None
+    backend = None if number is None else await store.read(f"{root}/{number}/backend")
+    device = devices.of_backend(domid, "vif", number, backend) if number is not None else None
     if device is None:
         raise ToolstackError(
             libxl(
@@ -153,35 +142,30 @@ async def lookup(store: Store, domid: int, text: str) -> Device:
     return device
 
 
+async def _of_mac(store: Store, root: str, wanted: str | None) -> int | None:
+    """The lowest number of an interface with that address below libxl's *root*."""
+    numbers = sorted(
+        number for name in await store.children(root) if (number := unsigned(name)) is not None
+    )
+    addresses = await store.read_many(f"{root}/{number}/mac" for number in numbers)
+    for number, text in zip(numbers, addresses, strict=True):
+        if text is not None and wanted is not None and mac.parse(text) == wanted:
+            return number
+    return None
+
+
 async def detach(toolstack: Toolstack, store: Store, device: Device) -> list[str]:
     """``xl network-detach``; returns what libxl has to say about it.
 
-    Raises: ToolstackError in xl's words, exit code 1, when the device does not close in time.
+    A guest that does not let go of it in time is not asked any more.
+
+    Raises: ToolstackError in xl's words, exit code 1, when the backend does not close even so.
     """
+    failed = "libxl_device_nic_del failed."
     # One that has begun is carried to its end: half of a device is of no use.
     with anyio.CancelScope(shield=True), toolstack.changing(device):
-        said = await devices.remove(toolstack, store, device, "libxl_device_nic_del failed.")
+        said = await devices.remove(toolstack, store, device, failed, devices.Force.AUTO)
     guest = toolstack.guest(device.domid)
     if guest is not None:
         guest.nics.pop(device.devid, None)
     return said
-
-
-def stack(guest: Guest) -> list[dict[str, object]]:
-    """What a guest's own network stack is told of its interfaces (``args["net"]``)."""
-    gateway = guest.request.args.get("gateway")
-    rows: list[dict[str, object]] = []
-    for nic in guest.nics.values():
-        address = (nic.vif.ip or "").split(" ")[0] or None
-        if address is not None and "/" not in address:
-            address += "/64" if ":" in address else "/24"
-        rows.append(
-            {
-                "index": nic.device.devid,
-                "mac": nic.vif.mac,
-                "mtu": nic.vif.mtu,
-                "address": address,
-                "gateway": gateway if not rows else None,
-            }
-        )
-    return rows

@@ -20,7 +20,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import layout, trouble
+from hvsim.toolstack import hotplug, layout, lending, trouble
 from hvsim.toolstack.attached import keep_devices, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
@@ -59,7 +59,11 @@ async def hand_over(
     async with toolstack.store() as store:
         for owner, attached in served:
             if toolstack.guests.get(owner.domid) is owner:
+                lending.lend(
+                    toolstack, replace(attached.device, backend_domid=guest.domid), attached.half
+                )
                 await move(store, owner, attached, guest.domid)
+                await hotplug.elsewhere(toolstack, attached.device, attached.half)
                 await keep_devices(toolstack, owner, [attached])
 
 

@@ -1,9 +1,14 @@
 """What a command says while it runs: text for stdout and stderr, bytes of a console, data."""
 
+import os
+import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from hvsim.printable import as_json, line
+
+_LOGGED: Final = re.compile(r"(libxl|xc|domainbuilder|xencall:buffer): ")
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -13,16 +18,23 @@ class Reply:
 
     Attributes:
         data: what the answer's last frame carries.
+        stamped: the date and the process stand before each line of a log (``xl -T``).
     """
 
     def __init__(self, send: Send) -> None:
         self._send: Final = send
         self.data: Any = None
+        self.stamped = False
 
     async def out(self, *lines: str) -> None:
         """Lines for stdout; what is no character to be shown is escaped, line breaks as well."""
         if lines:
             await self._send({"out": _text(lines)})
+
+    async def text(self, text: str) -> None:
+        """Several lines of ours for stdout, each as `out` shows it."""
+        if text:
+            await self.out(*text.removesuffix("\n").split("\n"))
 
     async def json(self, value: Any) -> None:
         """JSON for stdout, and the answer's data."""
@@ -31,6 +43,9 @@ class Reply:
 
     async def err(self, *lines: str) -> None:
         """Lines for stderr, as those of `out`."""
+        if self.stamped:
+            now = f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')} [{os.getpid()}] "
+            lines = tuple(now + one if _LOGGED.match(one) else one for one in lines)
         if lines:
             await self._send({"err": _text(lines)})
 

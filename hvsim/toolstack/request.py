@@ -12,12 +12,14 @@ class Defaults:
         images: declared images by name.
         files: files that driver domains may open.
         path: where programs are looked for.
+        shared: images that several disks may have at a time.
         walls: "all", or "what-there-is".
     """
 
     images: dict[str, str] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     walls: str = "all"
 
     @classmethod
@@ -26,10 +28,12 @@ class Defaults:
         if not isinstance(raw, dict):
             return cls()
         images, files, path = (raw.get(key) for key in ("images", "files", "path"))
+        shared = raw.get("shared")
         return cls(
             images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
             files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
             path=tuple(str(entry) for entry in path or ()),
+            shared=tuple(str(entry) for entry in shared or ()),
             walls=str(raw.get("walls") or "all"),
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from hvsim.toolstack import hotplug, nic
+from hvsim.toolstack import hotplug
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import Device
 
@@ -33,9 +33,4 @@ async def run(toolstack: Toolstack, request: dict[str, Any]) -> None:
     action = request.get("action")
     if action not in _ACTIONS[device.kind]:
         raise ToolstackError(f"hotplug: no action {action!r} for a {device.kind}")
-    if action in ("remove", "offline"):
-        await hotplug.remove(toolstack, device)
-    elif device.kind == "vbd":
-        await hotplug.add(toolstack, device)
-    else:
-        await nic.script_online(toolstack, device)
+    await hotplug.usual(toolstack, device, comes=action in ("add", "online"))

@@ -82,6 +82,7 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
         guest.handled = True  # it is only remembered
     else:
         toolstack.guests[guest.domid] = guest
+        _claim_images(toolstack, guest)
     info = toolstack.hypervisor.info(guest.domid)
     if guest.stage == "built" and info is not None and not (info.paused or info.shutdown):
         toolstack.tasks.start_soon(starting.follow, toolstack, guest)  # it may not run yet
@@ -90,6 +91,14 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
     if guest.gave_up:
         toolstack.dead[guest.domid] = guest
     return guest
+
+
+def _claim_images(toolstack: Toolstack, guest: Guest) -> None:
+    """The locks of images went with the process that held them."""
+    for devid, disk in guest.disks.items():
+        refusal = toolstack.images.claim(guest.domid, devid, guest.name, disk.vbd)
+        if refusal is not None:
+            toolstack.dom.log(f"{guest.name}: {refusal.error(guest.domid)}")
 
 
 async def _end_captures(store: Store, guests: Iterable[Guest]) -> None:
@@ -158,7 +167,10 @@ async def _take_away(toolstack: Toolstack, store: Store, guest: Guest, entry: st
     kind, _, number = entry.partition("/")
     attached = (guest.disks if kind == "vbd" else guest.nics).pop(int(number), None)
     if attached is not None:
-        await devices.remove(toolstack, store, attached.device, f"{entry}: it does not close")
+        failed = f"{entry}: it does not close"
+        await devices.remove(toolstack, store, attached.device, failed, devices.Force.AUTO)
+        if kind == "vbd":
+            toolstack.images.release(guest.domid, int(number))
 
 
 async def _make_again(toolstack: Toolstack, guest: Guest) -> None:

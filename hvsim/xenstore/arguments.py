@@ -1,13 +1,13 @@
 """What a request carries, taken apart.
 
-Each function raises Refused(EINVAL) for a payload of another form.
+Each function raises Refused(EINVAL) for a payload of another form, but for ``node_name``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hvsim.abi.errno import EACCES, EINVAL
+from hvsim.abi.errno import EACCES, EINVAL, ENOENT
 from hvsim.xenstore import permissions as perm
 from hvsim.xenstore.errors import Refused
 
@@ -22,6 +22,17 @@ def one(payload: bytes) -> bytes:
     """The only string of a payload."""
     if payload.find(b"\0") != len(payload) - 1 or not payload:
         raise Refused(EINVAL)
+    return payload[:-1]
+
+
+def node_name(payload: bytes) -> bytes:
+    """The only string of a payload, which names a node.
+
+    Raises: Refused(ENOENT) where it lacks its NUL, or there is more: the C daemon reads no name
+        then, and answers that there is no such node (recording 86).
+    """
+    if payload.find(b"\0") != len(payload) - 1 or not payload:
+        raise Refused(ENOENT)
     return payload[:-1]
 
 

@@ -1,7 +1,6 @@
 """XS_CONTROL: what ``xenstore-control`` can ask of the daemon.
 
-Texts of C xenstored 4.17 (recording 80), and ``handshake``, which is ours.  ``logfile`` is missing:
-where the trace goes is decided by the lab.
+Texts of C xenstored 4.17 (recordings 80, 87).  ``handshake`` is ours and not in that daemon's help.
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ if TYPE_CHECKING:
     from hvsim.xenstore.core import Store
 
 OK: Final = b"OK\0"
+NO_TRACE: Final = b"this store keeps no trace; `trace = true` in the lab file makes it\0"
 HELP: Final = (
     "check\t\n"
-    "handshake\t[<offset>|<device> [<after>]]\n"
-    "live-update\t[-s [-F] [-t <timeout>]]\n"
     "log\ton|off\n"
+    "live-update\t[-c <cmdline>] [-F] [-t <timeout>] <file>\n"
+    "    Default timeout is 60 seconds.\n"
+    "logfile\t<file>\n"
     "memreport\t[<file>]\n"
     "print\t<string>\n"
     "quota\t[set <name> <val>|<domid>]\n"
@@ -47,6 +48,8 @@ def run(store: Store, arguments: list[bytes]) -> bytes:
     if command == b"log" and rest in ([b"on"], [b"off"]) and store.switch_trace is not None:
         store.switch_trace(rest == [b"on"])
         return OK
+    if command == b"logfile" and len(rest) == 1:
+        return _logfile(store, rest[0])
     if command == b"memreport" and len(rest) <= 1:
         return _memreport(store, rest)
     if command == b"quota-soft":
@@ -81,6 +84,17 @@ def check(store: Store) -> bytes:
         has, says = used.get(domid, Account()), tree.accounts.get(domid, Account())
         if has != says:
             return f"the account of domain {domid} says {says}, it has {has}".encode() + b"\0"
+    return OK
+
+
+def _logfile(store: Store, name: bytes) -> bytes:
+    """The trace goes on in another file."""
+    if store.trace_to is None:
+        return NO_TRACE
+    try:
+        store.trace_to(os.fsdecode(name))
+    except (OSError, ValueError) as error:
+        raise Refused(getattr(error, "errno", None) or EINVAL) from None
     return OK
 
 

@@ -100,6 +100,7 @@ class Store:
         on_limit: hears of every time that a quota bites: its name, the domid, what happened.
         say: takes what CONTROL print and memreport have to say.
         switch_trace: turns the trace on and off; None: there is none.
+        trace_to: lets it go on in another file; may raise OSError.
         governor: holds back who makes others' transactions fail; None holds nobody.
         on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
         handshake: the monitor of device handshakes; None: nobody watches.
@@ -124,6 +125,7 @@ class Store:
         self.governor: Governor | None = None
         self.say: Callable[[str], None] = _silent
         self.switch_trace: Callable[[bool], None] | None = None
+        self.trace_to: Callable[[str], None] | None = None
         self.before_output: Callable[[], None] = _nothing
         self.administration = 0
         self.life = 1

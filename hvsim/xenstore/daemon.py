@@ -145,6 +145,7 @@ class Daemon:
         self.store.on_bug = self._bug
         self.store.say = dom.log
         self.store.switch_trace = trace.switch if trace is not None else None
+        self.store.trace_to = trace.reopen if trace is not None else None
         self.keeper = Keeper(self.store, journal, recover, dom.dmesg)
         self._rings: dict[int, RingClient] = {}
         self.store.governor = Governor(dom.vcpu.now)

@@ -10,6 +10,10 @@ belongs to each (watches, a half-read request, unsent output) travels in a memfd
     CONTROL live-update -s [-F] [-t SECONDS]
                                     replace it, at the first moment without an open transaction;
                                     with -F at once, and after SECONDS (2) in any case
+    CONTROL live-update -a          as the C daemon, when there is nothing to be given up
+
+Another program (``live-update FILE``) or command line (``-c``) has no store of ours in it: that is
+answered in words.
 
 A transaction that is open then can only end in EAGAIN.  Should the new program not come up, the
 process ends, and it is started again like one that was killed.
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT: Final = 2.0
 """Seconds that open transactions have to end by themselves."""
 _TIMEOUT_MAX: Final = 600
+OURS_ALONE: Final = b"this store can only be replaced by itself: `hvsim xenstore live-update`\0"
 
 
 def control(store: Store, arguments: list[bytes]) -> bytes:
@@ -46,6 +51,10 @@ def control(store: Store, arguments: list[bytes]) -> bytes:
     journal."""
     if not arguments:
         return b"%d\0" % store.life
+    if arguments == [b"-a"]:
+        return b"OK\0"
+    if arguments[0] == b"-c" or (len(arguments) == 1 and not arguments[0].startswith(b"-")):
+        return OURS_ALONE
     timeout = DEFAULT_TIMEOUT
     start = False
     words = iter(arguments)

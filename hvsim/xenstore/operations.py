@@ -3,9 +3,9 @@
 Every operation takes the connection, the payload and the transaction (None outside), and returns
 the payload of the reply; it raises :class:`Refused` for an XS_ERROR.  None of them waits.
 
-A payload that is empty or lacks its NUL is EINVAL everywhere.  (C xenstored 4.17.7 was seen to die
-of an empty READ from a guest's ring, and answered ENOENT to it on its socket: an errno that some
-earlier request had left behind.  There is nothing to agree with in that.)
+A payload that is empty or lacks its NUL is EINVAL, but ENOENT where one name is all that it should
+hold (recording 86; C xenstored 4.17.7 was also seen to die of an empty READ from a guest's ring, in
+which there is nothing to agree with).
 
 Source: docs/misc/xenstore.txt; tools/xenstore/xenstored_core.c.
 """

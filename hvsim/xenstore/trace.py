@@ -42,6 +42,15 @@ class Trace:
         """Go on, or write nothing until further notice (``xenstore-control log on|off``)."""
         self._on = on
 
+    def reopen(self, path: str) -> None:
+        """Go on at the end of the file at *path* (``xenstore-control logfile``).
+
+        Raises: OSError, ValueError; the trace goes on where it was then.
+        """
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115  # owned from here on
+        self._file.close()
+        self._file = file
+
     def request(
         self, connection: Connection, type: int, tx: int, payload: bytes, reply: int, answer: bytes
     ) -> None:

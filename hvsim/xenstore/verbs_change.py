@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.errno import EACCES, EINVAL, ENOENT, ENOSPC, EPERM
 from hvsim.xenstore import paths, quota
 from hvsim.xenstore import permissions as perm
-from hvsim.xenstore.arguments import OK, one, strings
+from hvsim.xenstore.arguments import OK, node_name, strings
 from hvsim.xenstore.errors import Refused
 from hvsim.xenstore.handshake import concerns
 from hvsim.xenstore.permissions import Permissions
@@ -161,7 +161,7 @@ def write(connection: Connection, payload: bytes, tx: Transaction | None) -> byt
 
 
 def mkdir(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(one(payload))
+    path = connection.canonical(node_name(payload))
     try:
         find(connection, path, perm.WRITE, tx)
     except Refused as refused:
@@ -173,7 +173,7 @@ def mkdir(connection: Connection, payload: bytes, tx: Transaction | None) -> byt
 
 
 def rm(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(one(payload))
+    path = connection.canonical(node_name(payload))
     store = connection.store
     try:
         find(connection, path, perm.WRITE, tx)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import E2BIG, EACCES, ENOENT
 from hvsim.xenstore import permissions as perm
-from hvsim.xenstore.arguments import number, one, strings
+from hvsim.xenstore.arguments import node_name, number, strings
 from hvsim.xenstore.errors import Refused
 from hvsim.xenstore.transaction import Transaction
 from hvsim.xenstore.tree import Node
@@ -40,7 +40,7 @@ def find(connection: Connection, path: bytes, needed: int, tx: Transaction | Non
 
 
 def read(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(one(payload))
+    path = connection.canonical(node_name(payload))
     try:
         return find(connection, path, perm.READ, tx).value
     except Refused as refused:
@@ -59,7 +59,7 @@ def names(connection: Connection, path: bytes, tx: Transaction | None) -> tuple[
 
 
 def directory(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    data, _ = names(connection, connection.canonical(one(payload)), tx)
+    data, _ = names(connection, connection.canonical(node_name(payload)), tx)
     if len(data) > xs_wire.XENSTORE_PAYLOAD_MAX:
         raise Refused(E2BIG)
     return data
@@ -79,5 +79,5 @@ def directory_part(connection: Connection, payload: bytes, tx: Transaction | Non
 
 
 def get_perms(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(one(payload))
+    path = connection.canonical(node_name(payload))
     return perm.render(find(connection, path, perm.READ, tx).perms)

@@ -277,7 +277,7 @@ def test_no_file_of_a_domain(
         ("a\u200bb", "use printable characters without '/'"),
         ("n" * 200, "it is longer than 128 bytes"),
         ("é" * 100, "it is longer than 128 bytes"),
-        ("", "Domain name must be specified"),
+        ("", "the name is empty"),
     ],
 )
 def test_names_that_no_domain_can_have(

@@ -27,7 +27,7 @@ class Daemon:
         ).cast("I")
         self.far, self.vcpu = FarEnd(), VCPU()
         self.rx, self.tx = eventfd(), eventfd()
-        self.far.answer([0, [[2, 2]]], [self.rx, self.tx])
+        self.far.answer([0, [[2, 2, 2]]], [self.rx, self.tx])
         self.events = EventChannels(self.far.client, self.vcpu, eventfd())
         self.console = Console(self.page, 2, self.events)
         self.lines: list[str] = []

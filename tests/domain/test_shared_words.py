@@ -222,6 +222,7 @@ PRIVATE = {
     ("drivers", "_HEADER"),  # messages of the kernel
     ("drivers", "_ATTRIBUTE"),
     ("drivers", "_INFO"),
+    ("drivers", "_AUXDATA"),  # what the kernel says beside a frame
 }
 
 

@@ -94,6 +94,9 @@ class FakeHost:
         self.bells.append(FakeBell())
         return self.bells[-1]
 
+    def open_file(self, path: str, writable: bool) -> FakeBell:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         self.heard[id(bell)] = bell, rung
 

@@ -238,7 +238,10 @@ def test_start_info_and_runstate(lab: Lab) -> None:
 def test_dmesg(lab: Lab) -> None:
     guest = lab.guest()
     guest.call(HYPERVISOR_console_io, 0, b"hello\n(XEN) forged\x1b[2J\n")
+    lab.dom0.call(HYPERVISOR_console_io, 0, b"a daemon's word\n")
     text = lab.dom0.call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, False)
+    assert all(line.startswith(("(XEN) ", "(d")) for line in text.splitlines())
+    assert "(XEN) a daemon's word\n" in text
     assert f"(d{guest.domid}) hello\n(d{guest.domid}) (XEN) forged?[2J\n" in text
 
 

@@ -12,6 +12,7 @@ from hvsim.abi.event_channel import (
     EVTCHNOP_status,
     EVTCHNOP_unmask,
     EVTCHNSTAT_interdomain,
+    EVTCHNSTAT_unbound,
 )
 from hvsim.abi.hypercall import (
     DOMID_SELF,
@@ -28,9 +29,12 @@ from tests.hypervisor.client import Dom, Lab, readable, rung
 def wire(lab: Lab) -> tuple[Dom, Dom, int, int, list[int], list[int]]:
     """Two domains with a bound channel: front, back, their ports, their [rx, tx]."""
     front, back = lab.guest(), lab.guest()
-    port, fds = front.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
+    port = front.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
     other, back_fds = back.evtchn_fds(EVTCHNOP_bind_interdomain, front.domid, port)
     assert rung(back_fds[0]), "the binder's port is pending at once"
+    assert readable(front.upcall)
+    rows, fds = front.evtchn_fds(HVSIM_EVTCHN_fetch)
+    assert rows == [[port, EVTCHNSTAT_interdomain, 2]]
     return front, back, port, other, fds, back_fds
 
 
@@ -56,7 +60,7 @@ def test_direct(lab: Lab) -> None:
 
 def test_only_the_named_domain_binds(lab: Lab) -> None:
     front, back, third = lab.guest(), lab.guest(), lab.guest()
-    port, _ = front.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
+    port = front.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
     third.evtchn(EVTCHNOP_bind_interdomain, front.domid, port, expect=EINVAL)
     back.evtchn(EVTCHNOP_bind_interdomain, front.domid, port)
     back.evtchn(EVTCHNOP_bind_interdomain, front.domid, port, expect=EINVAL)
@@ -91,7 +95,7 @@ def test_ports_made_for_a_domain_are_fetched(lab: Lab) -> None:
     lab.dom0.domctl(4, domid)
     guest = lab.adopt()
     rows, fds = guest.evtchn_fds(HVSIM_EVTCHN_fetch)
-    assert ([row[0] for row in rows], len(fds)) == ([port], 2)
+    assert (rows, fds) == ([[port, EVTCHNSTAT_unbound, 0]], [])
     assert guest.evtchn_fds(HVSIM_EVTCHN_fetch) == ([], [])
     later = lab.dom0.evtchn(EVTCHNOP_alloc_unbound, domid, 0)
     assert readable(guest.upcall)
@@ -101,8 +105,7 @@ def test_ports_made_for_a_domain_are_fetched(lab: Lab) -> None:
 def test_dom0_is_born_with_a_store_port(lab: Lab) -> None:
     rows, fds = lab.dom0.evtchn_fds(HVSIM_EVTCHN_fetch)
     info = lab.dom0.call(HYPERVISOR_hvsim_op, 0)
-    assert rows[0][0] == info["store_port"]
-    assert len(fds) == 2
+    assert (rows, fds) == ([[info["store_port"], EVTCHNSTAT_unbound, 0]], [])
     local, _ = lab.dom0.evtchn_fds(EVTCHNOP_bind_interdomain, 0, info["store_port"])
     lab.dom0.evtchn(EVTCHNOP_close, local)
 
@@ -115,7 +118,7 @@ def test_swap_on_the_running_machine(lab: Lab) -> None:
     os.eventfd_write(fds[1], 1)
     assert rung(back_fds[0]), "the old wire works until the new one is fetched"
     rows, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
-    assert rows == [[port, EVTCHNSTAT_interdomain]]
+    assert rows == [[port, EVTCHNSTAT_interdomain, 2]]
     os.eventfd_write(tx, 1)
     assert rung(back_fds[0])
     set_mode(lab, front.domid, "direct")
@@ -165,11 +168,19 @@ def test_the_last_port_is_refused(lab: Lab) -> None:
     guest = lab.guest()
     for _ in range(1023):
         guest.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, 0)
-        for fd in guest._open[1:]:
-            os.close(fd)
-        del guest._open[1:]
     guest.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, 0, expect=ENOSPC)
     lab.dom0.call(HYPERVISOR_xen_version, XENVER_version)
+
+
+def test_dom0_has_thousands_of_ports(lab: Lab) -> None:
+    """Nobody holds a descriptor for a port that is not bound.  Seen red: with a limit of 4095, and
+    with wires that are made with their ports."""
+    held = len(os.listdir(f"/proc/{lab.process.pid}/fd"))
+    ports = [lab.dom0.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, 0) for _ in range(5000)]
+    assert len(set(ports)) == 5000
+    assert len(os.listdir(f"/proc/{lab.process.pid}/fd")) <= held + 2
+    for port in ports:
+        lab.dom0.evtchn(EVTCHNOP_close, port)
 
 
 def test_bad_rules(lab: Lab) -> None:

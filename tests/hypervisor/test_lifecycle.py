@@ -201,7 +201,7 @@ def test_a_zombie_ends_with_its_mapper(lab: Lab) -> None:
 
 def test_ports_of_the_dead_are_unbound(lab: Lab) -> None:
     front, back = lab.guest(), lab.guest()
-    port, _ = front.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
+    port = front.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, back.domid)
     back.evtchn(EVTCHNOP_bind_interdomain, front.domid, port)
     lab.destroy(back.domid)
     status = front.evtchn(EVTCHNOP_status, DOMID_SELF, port)
@@ -216,7 +216,7 @@ def test_more_processes_of_dom0(lab: Lab) -> None:
     helper = lab.adopt()
     assert helper.domid == 0
     lab.dom0.domctl(HVSIM_DOMCTL_spawn, 0, spec, expect=EEXIST)
-    port, _ = helper.evtchn_fds(EVTCHNOP_alloc_unbound, DOMID_SELF, guest.domid)
+    port = helper.evtchn(EVTCHNOP_alloc_unbound, DOMID_SELF, guest.domid)
     lab.dom0.evtchn(3, port, expect=EINVAL)
     _, gfn, _ = helper.extent(1)
     helper.grant(99, guest.domid, gfn)

@@ -48,7 +48,7 @@ from hvsim.hypervisor.lifecycle import SIGKILL
 from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.watchdogs import LOOK
-from tests.hypervisor.fakes import FakeHost
+from tests.hypervisor.fakes import FakeBell, FakeHost
 
 SECOND = 1_000_000_000
 
@@ -418,4 +418,5 @@ def test_a_domain_that_takes_the_last_memory_rings_enomem(world: World) -> None:
     port = dom0.events.bind_virq(VIRQ_ENOMEM, 0, world.root)
     domain = world.machine.create_domain(bytes(16), 1, 1 << 16, 0)
     world.machine.populate(domain, (1 << 16) - 4096)
-    assert port.rx.rings == 1  # type: ignore[attr-defined]
+    assert isinstance(port.rx, FakeBell)
+    assert port.rx.rings == 1

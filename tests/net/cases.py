@@ -6,11 +6,12 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from hvsim.drivers.net.links import Links, mac_bytes
+from hvsim.drivers.net.links import Links
 from hvsim.drivers.net.port import VNET_HEADER, Kind, NoPort, Port, open_port
+from hvsim.names.mac import bytes_of as mac_bytes
 from hvsim.wire import rights
 from tests.net.inside import own_network
 
@@ -86,6 +87,50 @@ def one_datagram(kind: Kind) -> dict[str, Any]:
 
 
 MACS = (mac_bytes(MAC), PEER_MAC)
+
+
+def vlan(kind: Kind) -> dict[str, Any]:
+    """A frame of VLAN 5 from the stack to us, and another back."""
+    _, port = opened(kind)
+    tag = bytes.fromhex("8100a005")
+    inner = bytes.fromhex("88b5") + b"tagged".ljust(60, b".")
+    frame = PEER_MAC + mac_bytes(MAC) + tag + inner
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with raw:
+        raw.setsockopt(263, 8, 1)  # PACKET_AUXDATA
+        raw.bind(("eth0", 3))
+
+        def tagged(found: bytes) -> bool:
+            return found[12:14] == tag[:2]
+
+        def send() -> None:
+            raw.send(frame)  # again: the link may not be up yet
+
+        if port.tagged is None:
+            _, came = read(port, tagged, send)
+        else:
+            deadline = time.monotonic() + GIVE_UP
+            while not select.select([port.tagged.fd], [], [], 0.1)[0]:
+                send()
+                assert time.monotonic() < deadline
+            _, came = port.tagged.read() or (b"", b"")
+            assert not any(tagged(one) for one in _all(port))
+        # The other way: our own socket hears what the stack gets.
+        back = mac_bytes(MAC) + PEER_MAC + tag + inner
+        os.write(port.fd, bytes(VNET_HEADER) + back)
+        deadline = time.monotonic() + GIVE_UP
+        tci = 0
+        while not tci and time.monotonic() < deadline:
+            data, ancillary, _, _ = raw.recvmsg(2000, 100)
+            for _, _, aux in ancillary:
+                if data.startswith(mac_bytes(MAC)) and b"tagged" in data:
+                    tci = struct.unpack_from("=IIIHHHH", aux)[5]
+    return {"same": came == frame, "tci": tci}
+
+
+def _all(port: Port) -> Iterator[bytes]:
+    while select.select([port], [], [], 0)[0]:
+        yield os.read(port.fd, 1 << 17)[VNET_HEADER:]
 
 
 def bulk(kind: Kind) -> dict[str, Any]:

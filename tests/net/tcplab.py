@@ -1,6 +1,8 @@
 """A lab of a network domain and two guests, and downloads from one to the other."""
 
 import hashlib
+import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,14 +39,21 @@ program = "domains.guests.web:main"
 extra = "database=10.0.0.1"
 vif = ["bridge=xenbr0,ip=10.0.0.2/24,backend=network"]
 """
+JUMBO = re.sub(
+    r'vif = \["bridge=xenbr0,ip=10.0.0.(\d)/24,backend=network"',
+    r"\g<0>, "
+    r'"bridge=jumbo,ip=10.1.0.\1/24 fd00:1::\1/64 10.2.0.\1,mtu=9000,backend=network"',
+    LAB,
+)
+"""The same with a second interface of each guest: several addresses, large frames."""
 LIMIT = 60.0
 
 
 @contextmanager
-def tcp_lab(directory: Path, commands: Commands) -> Iterator[Commands]:
+def tcp_lab(directory: Path, commands: Commands, lab: str = LAB) -> Iterator[Commands]:
     """Up within the block, and down again without a trace."""
     file = directory / "tcp.toml"
-    file.write_text(LAB, encoding="utf-8")
+    file.write_text(lab, encoding="utf-8")
     commands.ok("up", "--quiet", str(file))
     yield commands
     assert "nothing of it is left" in commands.ok("down", "--now")
@@ -90,7 +99,7 @@ def network_domid(lab: Commands) -> int:
 
 
 def kill_network(lab: Commands) -> None:
-    """Kill the network domain, and wait until both vifs are connected to its successor."""
+    """Kill the network domain, and wait until every vif is connected to its successor."""
     before = network_domid(lab)
     lab.ok("fault", "kill", "network")
     deadline = time.monotonic() + LIMIT
@@ -100,11 +109,9 @@ def kill_network(lab: Commands) -> None:
 
 
 def reconnected(lab: Commands, before: int) -> bool:
-    """Whether both vifs are served by another domain than *before*."""
-    found = []
-    for guest in ("near", "far"):
-        done = lab.run("xl", "network-list", guest)
-        rows = [line.split() for line in done.stdout.splitlines()[1:]]
-        # Idx BE Mac-Addr handle state evt-ch ...
-        found += [(int(row[1]), row[4]) for row in rows]
-    return len(found) == 2 and all(be not in (0, before) and state == "4" for be, state in found)
+    """Whether every vif is served by another domain than *before*."""
+    done = [lab.run("xl", "network-list", guest, "--json") for guest in ("near", "far")]
+    rows = [row for one in done if one.returncode == 0 for row in json.loads(one.stdout)]
+    return all(one.returncode == 0 for one in done) and all(
+        row["backend_domid"] not in (0, before) and row["state"] == 4 for row in rows
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.tcplab import checksum, download, finish, kill_network, tcp_lab
+from tests.net.tcplab import JUMBO, checksum, download, finish, kill_network, tcp_lab
 from tests.support import optional
 from tests.support.labs import Commands, commands
 
@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with commands() as made, tcp_lab(tmp_path_factory.mktemp("tcp"), made):
+    with commands() as made, tcp_lab(tmp_path_factory.mktemp("tcp"), made, JUMBO):
         yield made
 
 
@@ -40,6 +40,72 @@ def test_a_guest_has_its_own_links_and_no_other(lab: Commands) -> None:
     )
     assert len(bridge) == 2
     assert {link["address"] for link in bridge} == {"fe:ff:ff:ff:ff:ff"}
+
+
+def test_every_address_is_set_and_jumbo_frames_pass(lab: Commands) -> None:
+    """Red when the backend's link takes its MTU from the frontend's node, or keeps 1500; and when
+    only the first address of ip= is given out."""
+    optional.program("ip")
+    optional.program("ping")
+    [link] = json.loads(lab.ok("exec", "near", "--", "ip", "-j", "address", "show", "eth1"))
+    own = [one["local"] for one in link["addr_info"] if one["scope"] == "global"]
+    assert (link["mtu"], own) == (9000, ["10.1.0.1", "10.2.0.1", "fd00:1::1"])
+    [back] = json.loads(lab.ok("exec", "network", "--", "ip", "-j", "link", "show", "vif2.1"))
+    assert (back["mtu"], back["master"]) == (9000, "jumbo")
+    for to, size in (("10.1.0.2", "8972"), ("fd00:1::2", "8952"), ("10.2.0.2", "56")):
+        told = lab.ok(
+            *("exec", "near", "--", "ping", "-M", "do", "-c", "1", "-W", "10", "-s", size, to)
+        )
+        assert " 0% packet loss" in told
+    assert lab.ok("xenstore", "read", "/local/domain/1/backend/vif/2/1/mtu").strip() == "9000"
+    assert lab.ok("xenstore", "read", "/local/domain/2/device/vif/1/mtu").strip() == "9000"
+
+
+def test_a_frame_that_the_link_does_not_take_is_counted(lab: Commands) -> None:
+    """The guest's MTU is larger than the backend's: each such frame is a drop with its reason."""
+    optional.program("ip")
+    optional.program("ping")
+    lab.ok("exec", "near", "--", "ip", "link", "set", "eth0-p", "mtu", "4000")
+    lab.ok("exec", "near", "--", "ip", "link", "set", "eth0", "mtu", "4000")
+    ping = ("ping", "-M", "do", "-c", "2", "-i", "0.2", "-W", "1", "-s", "3000", "10.0.0.2")
+    lab.run("exec", "near", "--", *ping)
+    rows = {row["devid"]: row for row in lab.json("xl", "network-list", "near", "--statistics")}
+    assert rows[0]["backend_half"]["rx_drop_longer_than_mtu"] == 2
+    for name in ("eth0", "eth0-p"):
+        lab.ok("exec", "near", "--", "ip", "link", "set", name, "mtu", "1500")
+
+
+SEND = """
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+s.send(bytes.fromhex("ffffffffffff0200000000008100a00588b5") + b"by vlan".ljust(60))
+"""
+HEAR = """
+import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.setsockopt(263, 8, 1)
+s.bind(("eth0", 3))
+print("listening", flush=True)
+s.settimeout(20)
+while True:
+    data, told, _, _ = s.recvmsg(2000, 100)
+    if b"by vlan" in data:
+        print(hex(struct.unpack_from("=IIIHHHH", told[0][2])[5]))
+        break
+"""
+
+
+def test_the_tag_of_a_vlan_survives_the_way(lab: Commands) -> None:
+    """From a guest's stack over both rings and the bridge into another's."""
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("no /usr/bin/python3 on this machine")
+    hearing = lab.start("exec", "far", "--", "/usr/bin/python3", "-c", HEAR)
+    assert hearing.stdout is not None
+    assert hearing.stdout.readline() == "listening\n"
+    lab.ok("exec", "near", "--", "/usr/bin/python3", "-c", SEND)
+    out, _ = hearing.communicate(timeout=30)
+    assert out == "0xa005\n"
 
 
 def test_a_download_comes_whole_in_large_frames(lab: Commands) -> None:

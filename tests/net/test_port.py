@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from hvsim.drivers.net.offload import F_NEEDS_CSUM, GSO_TCPV4, VNET
 from hvsim.drivers.net.port import TUN_DEVICE
+from hvsim.drivers.net.tagged import put_back
 from tests.net.inside import inside
 from tests.support import optional
 
@@ -34,6 +36,20 @@ def test_a_datagram_comes_with_its_checksum_partial_and_one_goes_back(kind: str)
         "peer": ["10.9.0.2", 9],
         "seen": True,
     }
+
+
+def test_the_tag_of_a_vlan_is_kept_both_ways(kind: str) -> None:
+    """Red (packet) when everything is read from one socket: the frame comes without its tag."""
+    assert case("vlan", kind=kind) == {"same": True, "tci": 0xA005}
+
+
+def test_what_the_header_says_moves_with_the_tag() -> None:
+    vnet = VNET.pack(F_NEEDS_CSUM, GSO_TCPV4, 54, 1448, 34, 16)
+    frame = bytes(range(60))
+    told, whole = put_back(vnet, frame, (0x51, 60, 60, 0, 0, 0x2005, 0x88A8))
+    assert whole == frame[:12] + bytes.fromhex("88a82005") + frame[12:]
+    assert VNET.unpack(told) == (F_NEEDS_CSUM, GSO_TCPV4, 58, 1448, 38, 16)
+    assert put_back(vnet, frame, (0, 60, 60, 0, 0, 0, 0)) == (vnet, frame)
 
 
 def test_tcp_crosses_in_frames_larger_than_the_mtu(kind: str) -> None:
@@ -67,7 +83,7 @@ def test_what_cannot_be_is_refused_by_name(kind: str) -> None:
     assert "is no name for a link" in found[""]
     number = {"tap": 16, "packet": 17}[kind]
     assert found["twice"] == f"[Errno {number}] eth0: there is such a link"
-    assert found["mac"] == "'00:16:3e' is no MAC address"
+    assert found["mac"] == "'00:16:3e' is no MAC address such as 00:16:3e:00:00:01"
     assert found["left"] == "lo"
 
 

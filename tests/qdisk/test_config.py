@@ -3,7 +3,7 @@
 import pytest
 
 from hvsim.toolstack.config import parse_disk
-from hvsim.toolstack.device import _backendtype
+from hvsim.toolstack.refusals import backendtype
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from hvsim.toolstack.device import _backendtype
     ],
 )
 def test_choice(spec: str, taken: str | None) -> None:
-    assert _backendtype(parse_disk(spec)) == taken
+    assert backendtype(parse_disk(spec)) == taken

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {
     ("hvsim/wire/rights.py", "sendmsg"): "the one place",
     ("hvsim/wire/rights.py", "recvmsg_into"): "the one place",
+    ("hvsim/drivers/net/tagged.py", "recvmsg"): "what a packet socket says beside a frame",
     ("hvsim/lab/launch.py", "pass_fds"): "boot config and notice, for the hypervisor",
     ("hvsim/hypervisor/server.py", "pass_fds"): "its wire, for the spawner",
     ("hvsim/hypervisor/__main__.py", "set_inheritable"): "takes it away from the notice pipe",

@@ -209,7 +209,8 @@ class LabHost:
 
     def trace(self) -> list[dict[str, Any]]:
         """The store's trace so far."""
-        return [json.loads(line) for line in self.trace_path.read_text().splitlines()]
+        whole = self.trace_path.read_text().rpartition("\n")[0]  # a line may be on its way
+        return [json.loads(line) for line in whole.splitlines()]
 
     def logs(self) -> str:
         """What every process said."""

@@ -70,6 +70,13 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 MODULES: Final[Mapping[str, str]] = {"pyxs": "python3-pyxs", "xen.lowlevel.xs": XEN_UTILS}
 """Modules of Debian's own Python."""
+LIBRARIES: Final[Mapping[str, str]] = {
+    "libxlutil.so.4.17": "libxenmisc4.17",
+    "libxenlight.so.4.17": "libxenmisc4.17",
+}
+"""Shared libraries of xl's."""
+MANUALS: Final[Mapping[str, str]] = {"xl.cfg.5": "xen-utils-common"}
+"""Pages of manuals, as files."""
 DEVICES: Final[Mapping[str, str]] = {"/dev/net/tun": "Linux: modprobe tun; open to its users"}
 """Device nodes, and what brings them."""
 
@@ -86,6 +93,8 @@ _INCLUDE: Final = (
 )
 _DIST_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 _LIB: Final = Path("/usr/lib")
+_LIBRARIES: Final = ("x86_64-linux-gnu", "aarch64-linux-gnu", "")
+_MAN: Final = Path("/usr/share/man")
 
 
 # -- to ask ---------------------------------------------------------------------------------------
@@ -132,6 +141,16 @@ def module(name: str) -> tuple[str, dict[str, str]]:
     if path is None or not os.access(SYSTEM_PYTHON, os.X_OK):
         _left_out(f"Python module {name}", MODULES[name])
     return SYSTEM_PYTHON, {"PYTHONPATH": str(path.parents[name.count(".")])}
+
+
+def library(name: str) -> Path:
+    """The path of a shared library."""
+    return find_library(name) or _left_out(name, LIBRARIES[name])
+
+
+def manual(name: str) -> Path:
+    """The compressed page of a manual."""
+    return find_manual(name) or _left_out(f"manual {name}", MANUALS[name])
 
 
 def device(path: str) -> str:
@@ -184,6 +203,20 @@ def find_module(name: str) -> Path | None:
     return None
 
 
+def find_library(name: str) -> Path | None:
+    """Where a library of ``LIBRARIES`` is."""
+    _asked(name)
+    paths = [_LIB / folder / name for folder in _LIBRARIES]
+    return next((path for path in paths if path.exists()), None) if name in LIBRARIES else None
+
+
+def find_manual(name: str) -> Path | None:
+    """Where a page of ``MANUALS`` is."""
+    _asked(name)
+    path = _MAN / f"man{name[-1]}" / f"{name}.gz"
+    return path if name in MANUALS and path.is_file() else None
+
+
 def find_device(path: str) -> str | None:
     """*path* of ``DEVICES`` when this user may open it."""
     _asked(path)
@@ -197,6 +230,7 @@ def find_device(path: str) -> str | None:
 def packages(compiler: bool = False) -> list[str]:
     """The names of the Debian packages of all the tables; with those of a *compiler* or without."""
     named = {*PROGRAMS.values(), XEN_UTILS, *HEADERS.values(), *MODULES.values()}
+    named |= {*LIBRARIES.values(), *MANUALS.values()}
     found = {name for names in named for name in names.split(", ")}
     return sorted(found if compiler else found - COMPILER_PACKAGES)
 
@@ -208,6 +242,8 @@ def everything(compiler: bool = False) -> dict[str, str]:
         **{f"{name} of xen-utils": find_xen_program(name) for name in XEN_PROGRAMS},
         **{f"<{name}>": find_header(name) for name in HEADERS if compiler or name in XEN_HEADERS},
         **{f"module {name}": find_module(name) for name in MODULES},
+        **{name: find_library(name) for name in LIBRARIES},
+        **{name: find_manual(name) for name in MANUALS},
         **{path: find_device(path) for path in DEVICES},
     }
     return {name: str(where) for name, where in sorted(found.items()) if where is not None}

@@ -186,8 +186,16 @@ BAD_WORDS: list[tuple[tuple[str, ...], int, str]] = [
     (("xl", "create", "/dev/zero"), 3, "/dev/zero: is a device, and no file"),
     (("xl", "create", "/tmp"), 3, "/tmp: is a directory"),
     (("xl", "create", "/dev/null"), 1, "Domain name must be specified"),
-    (("xl", "create", "/dev/null", 'name="0"'), 1, "a number is a domid to every command"),
-    (("xl", "create", "/dev/null", 'name="toolstack"'), 1, "a part of dom0 is called so"),
+    (
+        ("xl", "create", "/dev/null", 'name="0"', 'kernel="k"'),
+        1,
+        "a number is a domid to every command",
+    ),
+    (
+        ("xl", "create", "/dev/null", 'name="toolstack"', 'kernel="/k"'),
+        1,
+        "a part of dom0 is called so",
+    ),
     (("demo", "--seconds", "nan"), 2, "a number of seconds above 0 is wanted"),
     (("demo", "--kills", "9" * 30), 2, "a number from 0 is wanted"),
 ]

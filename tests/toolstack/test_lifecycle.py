@@ -1,6 +1,7 @@
 """Domains in a real lab, from birth to each of their ends."""
 
 import os
+import re
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,8 +265,8 @@ def test_a_mapped_page_keeps_a_zombie_without_a_name(host: LabHost, image: Path)
     try:
         assert host.xl("destroy", "g").exit == 0
         lines = host.xl("list").out.splitlines()
-        assert lines[-1].startswith("(null)")
-        assert "--p--d" in lines[-1]
+        # Recording 85, line 136: no name, no memory to speak of, and still its one vCPU.
+        assert re.match(rf"\(null\) {{35,}}{domid} +\d+ {{5}}1 {{5}}--p--d ", lines[-1])
         assert host.xl("list", str(domid)).exit == 0
     finally:
         os.kill(pid, 18)
@@ -281,7 +282,7 @@ def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
         with Control(host.run_dir / "control") as control:
             answer = control.request(
                 "create",
-                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,w"]',
+                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,r"]',
                 config_path="g.cfg",
                 directory="/",
             )

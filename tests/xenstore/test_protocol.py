@@ -84,6 +84,10 @@ def test_control(world: World, tmp_path: Path) -> None:
     assert ask("CONTROL", "print", "hello") == "OK"
     assert ask("CONTROL", "log", "off") == ask("CONTROL", "log", "on") == "OK"
     assert (said, switched) == (["hello"], [False, True])
+    moved: list[str] = []
+    world.store.trace_to = moved.append
+    assert ask("CONTROL", "logfile", "/tmp/other") == "OK"
+    assert moved == ["/tmp/other"]
     file = tmp_path / "report"
     assert ask("CONTROL", "memreport", str(file)) == "OK"
     assert file.read_text().startswith("nodes ")

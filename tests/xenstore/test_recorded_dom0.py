@@ -7,6 +7,7 @@ import pytest
 from hvsim.abi.errno import EINVAL
 from hvsim.xenstore.core import NoHost, Store
 from hvsim.xenstore.errors import Refused
+from tests.fidelity.recording import commands
 from tests.xenstore.peer import Peer
 
 
@@ -75,6 +76,21 @@ RECORDED = [
     (("RM", "/nosuch"), "OK"),
     (("RM", "/nosuch/deeper"), "ENOENT"),
 ]
+
+
+def test_control_help_is_the_recorded_one(store: Store) -> None:
+    """Recording 80, and what stands in it is known.  Seen red with a line of ours in it."""
+    (recorded,) = [
+        command
+        for command in commands("80-user-errors.txt")
+        if command.line == "xenstore-control help"
+    ]
+    dom0 = Peer(store)
+    assert dom0.ask("CONTROL", "help").rstrip("\n").split("\n") == recorded.output
+    assert dom0.ask("CONTROL", "logfile", "/x").startswith("this store keeps no trace")
+    for words in (["/usr/sbin/xenstored"], ["-c", "--verbose"]):
+        assert dom0.ask("CONTROL", "live-update", *words).startswith("this store can only be")
+    assert dom0.ask("CONTROL", "live-update", "-a") == "OK"
 
 
 def test_dom0_gets_the_recorded_answers(store: Store) -> None:

@@ -38,6 +38,15 @@ LAYOUT = {
     "/vm": ("", "n0"),
 }
 
+NODE_OPERATIONS = (
+    xs_wire.XS_READ,
+    xs_wire.XS_DIRECTORY,
+    xs_wire.XS_GET_PERMS,
+    xs_wire.XS_MKDIR,
+    xs_wire.XS_RM,
+)
+"""Those whose payload is the name of a node and nothing else."""
+
 GUEST = [
     ("READ domid", "1"),
     ("READ name", "fatB"),
@@ -141,11 +150,7 @@ def test_unknown_operation_is_enosys() -> None:
 @pytest.mark.parametrize(
     "type",
     [
-        xs_wire.XS_READ,
-        xs_wire.XS_DIRECTORY,
-        xs_wire.XS_GET_PERMS,
-        xs_wire.XS_MKDIR,
-        xs_wire.XS_RM,
+        *NODE_OPERATIONS,
         xs_wire.XS_WATCH,
         xs_wire.XS_UNWATCH,
         xs_wire.XS_SET_PERMS,
@@ -154,11 +159,12 @@ def test_unknown_operation_is_enosys() -> None:
         xs_wire.XS_GET_DOMAIN_PATH,
     ],
 )
-def test_payload_without_a_string_is_einval(type: int, payload: bytes, domid: int) -> None:
-    """The empty READ took the real daemon down (recording 86b); here it is a request like any
-    other, and the next one is answered."""
+def test_payload_without_a_string(type: int, payload: bytes, domid: int) -> None:
+    """A READ without its NUL was answered with ENOENT; an empty one took the real daemon down
+    (86b): here it is a request like any other, and the next one is answered."""
+    no_name = type in NODE_OPERATIONS and payload != b"\0"
     peer = Peer(Store(), domid)
-    assert peer.raw(type, payload) == (xs_wire.XS_ERROR, b"EINVAL\0")
+    assert peer.raw(type, payload) == (xs_wire.XS_ERROR, b"ENOENT\0" if no_name else b"EINVAL\0")
     assert peer.ask("GET_DOMAIN_PATH", "1") == "/local/domain/1"
 
 

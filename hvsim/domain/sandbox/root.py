@@ -115,6 +115,8 @@ def _fresh(base: str, own: int | None) -> None:
         os.chmod(f"{run}/{name}", 0o700 if path == "/root" else 0o1777)
         if own is not None:
             os.chown(f"{run}/{name}", own, own)
+    os.mkdir(f"{run}/run/lock")
+    os.chmod(f"{run}/run/lock", 0o1777)
     for path, name in sorted(parts, key=lambda part: part[0] == "/run"):  # /run itself last
         mounts.attach(f"{run}/{name}", base + path, mounts.NOSUID | mounts.NODEV)
 

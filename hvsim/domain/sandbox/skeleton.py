@@ -32,7 +32,7 @@ _READY: Final = ".ready"
 _WORKSHOP_SIZE: Final = "size=1m,nr_inodes=1024,mode=700"
 _SIZE: Final = "size=1m,nr_inodes=4096,mode=755"
 
-FRESH: Final = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/root")
+FRESH: Final = ("/tmp", "/var/tmp", "/var/log/xen", "/run", "/dev/shm", "/root")
 """Directories of a program's root that are empty at first and may be written to."""
 
 
@@ -97,6 +97,8 @@ def for_programs(readable: Iterable[str]) -> Skeleton:
     devices = (
         ("/dev/ptmx", "pts/ptmx"),
         ("/dev/fd", "/proc/self/fd"),
+        ("/var/run", "/run"),
+        ("/var/lock", "/run/lock"),
         *((f"/dev/std{name}", f"/proc/self/fd/{n}") for n, name in enumerate(("in", "out", "err"))),
     )
     files = (*ACCOUNTS.items(), ("resolv.conf", ""), ("hosts", "127.0.0.1 localhost\n"))

@@ -19,6 +19,7 @@ from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
+from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from hvsim.domain.xenbus.bus import Bus
@@ -169,6 +170,11 @@ class Device:
                 f"{self.nodename}: a {self.half.value} may not go from "
                 f"{self.state.name} to {new.name}"
             )
+        self.force_state(new)
+
+    def force_state(self, new: XenbusState) -> None:
+        """As :meth:`switch_state`, also for a move that the state machine does not have: some
+        real drivers make one.  Raises StoreError (EPERM in a store that is strict about it)."""
         path = self.path("state")
 
         def body(tx: Transaction) -> bool:
@@ -231,7 +237,8 @@ class Device:
             DeviceError(ENOENT) when the named directory does not exist; StoreError.
         """
         id_text, path = self.read_many([self.id_key, self.path_key])
-        if id_text is None or not id_text.isdigit() or int(id_text) >= DOMID_FIRST_RESERVED:
+        otherend_id = unsigned(id_text, DOMID_FIRST_RESERVED - 1)
+        if otherend_id is None:
             raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.id_key} is {id_text!r}")
         if not path or not path.startswith("/"):
             raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.path_key} is {path!r}")
@@ -243,7 +250,7 @@ class Device:
                 raise
             text = f"{self.nodename}: no {self.path_key} at {path}"
             raise DeviceError(errno.ENOENT, text) from None
-        self.otherend_id = int(id_text)
+        self.otherend_id = otherend_id
         self.otherend = path
 
     def watch_otherend(self) -> None:
@@ -303,9 +310,10 @@ class BackendDevice(Device):
     def online(self) -> bool:
         """Whether the toolstack wants this device to exist (key ``online``; missing means no)."""
         value = self.read("online")
-        return value is not None and value.isdigit() and int(value) != 0
+        return bool(unsigned(value))
 
 
 def _number(text: str) -> int:
     """A device number from a store path; -1 for a name that is none."""
-    return int(text) if text.isascii() and text.isdigit() else -1
+    number = unsigned(text)
+    return -1 if number is None else number

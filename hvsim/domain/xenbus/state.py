@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.names.number import unsigned
 
 Unknown = XenbusState.Unknown
 Initialising = XenbusState.Initialising
@@ -65,11 +66,12 @@ BACKEND_NEXT: Final[dict[XenbusState, frozenset[XenbusState]]] = {
     Reconfiguring: frozenset({Reconfigured, Closing, Closed}),
     Reconfigured: frozenset({Connected, Closing, Closed}),
     Closing: frozenset({Closed}),
-    Closed: frozenset({InitWait}),
+    Closed: frozenset({InitWait, Closing}),
 }
 """Legal moves of a backend's own state.  Staying is always legal.
 
-Connected to InitWait is a backend driver that was bound anew under a living frontend."""
+Connected to InitWait is a backend driver that was bound anew under a living frontend; Closed to
+Closing is the answer to a frontend that closes once more (recording 74)."""
 
 TOOLSTACK_WRITES: Final[dict[Half, frozenset[XenbusState]]] = {
     Half.FRONTEND: frozenset({Initialising}),
@@ -146,7 +148,7 @@ def backend_reaction(own: XenbusState, frontend: XenbusState, online: bool) -> B
             return BackendReaction.NOTHING
         return BackendReaction.CONNECT
     if frontend == Closing:
-        return BackendReaction.NOTHING if own == Closed else BackendReaction.CLOSING
+        return BackendReaction.CLOSING
     if frontend == Closed:
         return BackendReaction.CLOSE if online else BackendReaction.CLOSE_AND_UNREGISTER
     if frontend == Unknown:
@@ -157,7 +159,5 @@ def backend_reaction(own: XenbusState, frontend: XenbusState, online: bool) -> B
 def parse_state(text: str | None) -> XenbusState:
     """The state written in a ``state`` node; Unknown for a missing node or for anything that is
     not one of the nine numbers (the node belongs to the peer, who may write what it likes)."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 2:
-        return Unknown
-    number = int(text)
-    return XenbusState(number) if number <= Reconfigured else Unknown
+    number = unsigned(text, Reconfigured)
+    return Unknown if number is None else XenbusState(number)

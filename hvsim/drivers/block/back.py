@@ -16,6 +16,7 @@ its directory vanishes, in whichever state.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
@@ -28,8 +29,9 @@ from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing, RingBroken
 from hvsim.domain.xenbus.device import DeviceError
 from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
+from hvsim.drivers.block import lock
 from hvsim.drivers.block.engine import Engine, EngineStatistics
-from hvsim.drivers.block.image import ForgetfulImage, Image
+from hvsim.drivers.block.image import Medium
 from hvsim.drivers.block.looks import wanted
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import (
@@ -39,6 +41,8 @@ from hvsim.drivers.block.protocol import (
     RESPONSE_BYTES,
     sabotages,
 )
+from hvsim.drivers.block.sources import open_medium
+from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +113,7 @@ class BlockBack:
     """
 
     def __init__(self, dom: Domain) -> None:
-        self.image: Image | None = None
+        self.image: Medium | None = None
         self._dom = dom
         self._device: BackendDevice | None = None
         self._attachment: Attachment | None = None
@@ -119,6 +123,7 @@ class BlockBack:
         self._spurious = 0
         self._held = 0
         self._forgetful = "drop-unflushed" in sabotages(dom.args)
+        self._owner = lock.owner_in(dom.args)
 
     @classmethod
     def register(cls, dom: Domain) -> None:
@@ -210,18 +215,21 @@ class BlockBack:
         readonly = not mode.startswith("w")
         self._is_cdrom = device.read_otherend("device-type") == "cdrom"
         try:
-            image = (ForgetfulImage if self._forgetful else Image)(path, readonly)
+            self.image = open_medium(self._dom, path, number, readonly, forgetful=self._forgetful)
         except OSError as failed:
             raise DeviceError(
-                failed.errno or errno.EIO, f"creating vbd structure: {path}: {failed.strerror}"
+                failed.errno or errno.EIO,
+                f"creating vbd structure: {path} {failed.strerror or failed}",
             ) from failed
-        if image.device != number:
-            image.close()
-            raise DeviceError(
-                errno.ENODEV, f"creating vbd structure: {path} is not on device {wanted}"
-            )
-        self.image = image
+        self._lock(self.image)
         self._connect_if_ready()
+
+    def _lock(self, image: Medium) -> None:
+        """Hold the image for our lab beside the toolstack, which has asked whether we may."""
+        fd = image.fileno()  # none of a disk that is a disk of our own
+        if self._owner is not None and fd >= 0:
+            with contextlib.suppress(OSError):  # a file system without locks
+                lock.take(fd, self._owner, image.readonly)
 
     # -- the ring --------------------------------------------------------------------------
 
@@ -239,7 +247,7 @@ class BlockBack:
                 # Both texts are on record: the map of the page, then what became of it.
                 device.fatal(
                     -(failed.status or GNTST_general_error),
-                    f"mapping in shared page {refs[0]} from domain {device.otherend_id}",
+                    f"mapping in shared page {failed.ref} from domain {device.otherend_id}",
                 )
                 raise _RingRefused(errno.ENOENT, f"mapping ring-ref port {port}") from failed
             except HypercallError as failed:
@@ -264,13 +272,13 @@ class BlockBack:
                 f"guest requested {queues[:10]} queues, exceeding the maximum of 1.",
             )
         order_text = device.read_otherend("ring-page-order")
-        port = _unsigned(device.read_otherend("event-channel"))
+        port = unsigned(device.read_otherend("event-channel"))
         if port is None:
             raise _RingRefused(errno.EINVAL, f"reading {device.otherend}/event-channel")
         if order_text is None:
             names = ["ring-ref"]
         else:
-            order = _unsigned(order_text)
+            order = unsigned(order_text)
             if order is None or order > MAX_RING_PAGE_ORDER:
                 raise _RingRefused(
                     errno.EINVAL,
@@ -279,7 +287,7 @@ class BlockBack:
             names = [f"ring-ref{number}" for number in range(1 << order)]
         refs = []
         for name in names:
-            ref = _unsigned(device.read_otherend(name))
+            ref = unsigned(device.read_otherend(name))
             if ref is None:
                 raise _RingRefused(errno.EINVAL, f"reading {device.otherend}/{name}")
             refs.append(ref)
@@ -294,7 +302,9 @@ class BlockBack:
         discard = image.discard_granularity
         if discard:
             discard *= (device.read("discard-enable") or "1") != "0"
-        keys: dict[str, str | int] = {"feature-flush-cache": 1}
+        # Nobody writes to a read-only disk, so there is nothing to flush (recording 44).
+        writes = int(not image.readonly)
+        keys: dict[str, str | int] = {"feature-flush-cache": writes}
         if discard:
             keys |= {
                 "discard-granularity": discard,
@@ -306,7 +316,7 @@ class BlockBack:
         if self._is_cdrom:
             info |= VDISK_CDROM
         keys |= {
-            "feature-barrier": 1,
+            "feature-barrier": writes,
             "feature-persistent": 1,
             "sectors": image.sectors,
             "info": info,
@@ -382,14 +392,6 @@ class BlockBack:
         device = self._the_device
         self._detach()
         device.fatal(errno.EACCES, f"frontend provided bogus ring requests ({why})")
-
-
-def _unsigned(text: str | None) -> int | None:
-    """A number of at most 32 bits that a peer wrote, or None."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
-        return None
-    value = int(text)
-    return value if value < 1 << 32 else None
 
 
 def _device_number(text: str) -> int | None:

@@ -21,6 +21,7 @@ from hvsim.abi.blkif import (
     VDISK_READONLY,
 )
 from hvsim.domain.ring import RingBroken
+from hvsim.domain.vcpu import WaitTimeout
 from hvsim.drivers.block.looks import Looks, wanted
 from hvsim.drivers.block.protocol import (
     BlockClosed,
@@ -171,6 +172,23 @@ class Disk:
         return self._send(
             Request(op, sector, nr_sectors, data=bytes(data), flag=flag, waiter=self._wait)
         )
+
+    def finish(self, request: Request, timeout: float) -> bytes:
+        """Wait for the answer where nobody may wait: inside a handler.  Nothing else of this domain
+        runs meanwhile, so that a backend that dies is not replaced either.
+
+        Returns as ``request.result``.  Raises: BlockError; WaitTimeout.
+        """
+        vcpu = self._dom.vcpu
+        deadline = vcpu.now() + timeout
+        while True:
+            self._event()
+            if request.status is not None:
+                return request.result()
+            left = deadline - vcpu.now()
+            if left <= 0.0 or not self._connected:
+                raise WaitTimeout(self._what, timeout)
+            vcpu.block(left, port=self._port)
 
     # -- requests --------------------------------------------------------------------------
 

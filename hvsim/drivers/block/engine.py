@@ -37,7 +37,7 @@ from hvsim.abi.blkif import (
 )
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing
-from hvsim.drivers.block.image import Image
+from hvsim.drivers.block.image import Medium
 from hvsim.drivers.block.looks import Looks
 from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, op_name, pack_response
@@ -85,7 +85,7 @@ class Engine:
         self,
         ring: BackRing,
         pages: FrontendPages,
-        image: Image,
+        image: Medium,
         log: Callable[[str], None],
         *,
         spins: bool = True,

@@ -6,6 +6,7 @@ from typing import Final
 
 from hvsim.abi.blkif import SECTOR_SIZE
 from hvsim.drivers.block.protocol import MAX_SECTORS, Features
+from hvsim.names.number import unsigned
 
 PROPERTIES: Final = (
     "sectors", "info", "sector-size", "physical-sector-size", "feature-barrier",
@@ -17,9 +18,8 @@ PROPERTIES: Final = (
 
 def number(text: str | None, default: int = 0) -> int:
     """A number that a peer wrote; `default` for anything that is none, or is absurdly long."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
-        return default
-    return int(text)
+    value = unsigned(text, (1 << 64) - 1)
+    return default if value is None else value
 
 
 def parse_features(values: list[str | None]) -> Features | None:

@@ -36,8 +36,9 @@ from hvsim.drivers.block.protocol import (
     BlockBroken,
     BlockClosed,
     sabotages,
-    vdev_number,
 )
+from hvsim.names import vdev as vdev_names
+from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -79,6 +80,12 @@ class BlockFront(Disk):
             dom.frontends.register("vbd", lambda: BlockFront(dom, known))
         return disks
 
+    @staticmethod
+    def known(dom: Domain) -> list[BlockFront]:
+        """Those of a domain's own disks that are connected, by number."""
+        disks = _DISKS.get(dom, {})
+        return [disks[number] for number in sorted(disks) if disks[number]._connected]
+
     @classmethod
     def open(cls, dom: Domain, vdev: str | int, timeout: float = 30.0) -> BlockFront:
         """The disk `vdev` (`"xvda"`, `"/dev/xvda"` or 51712), once it is Connected.
@@ -86,7 +93,7 @@ class BlockFront(Disk):
         Raises: ValueError for a name that is none; WaitTimeout after `timeout` seconds, which
         says what state either half was in; BlockClosed when the device was closed meanwhile.
         """
-        wanted = vdev_number(vdev)
+        wanted = vdev_names.of_guest(vdev)
         disks = cls.register(dom)
 
         def ready() -> bool:
@@ -142,8 +149,8 @@ class BlockFront(Disk):
     def probe(self, device: FrontendDevice) -> None:
         """The bus found the device."""
         self._device = device
-        text = device.read("virtual-device")
-        self.vdev = int(text) if text and text.isdigit() else device.device_id
+        number = unsigned(device.read("virtual-device"), vdev_names.MAX_NUMBER)
+        self.vdev = device.device_id if number is None else number
         self._disks[self.vdev] = self
 
     def otherend_changed(self, state: XenbusState) -> None:

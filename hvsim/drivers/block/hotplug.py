@@ -8,15 +8,26 @@ on (or is), so that blkback can see that it opens what hotplug looked at.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from hvsim.domain.vcpu import WaitTimeout
+from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.front import BlockFront
+from hvsim.drivers.block.protocol import BlockClosed
+from hvsim.drivers.block.sources import borrow, own_disk
+from hvsim.names.vdev import device_number
 
 if TYPE_CHECKING:
+    from hvsim.domain import Domain
     from hvsim.domain.xenbus.device import BackendDevice
+
+SCRIPT: Final = "/etc/xen/scripts/block"
+"""What is done here; another script of a disk's is run by whoever made the disk."""
 
 
 class HotplugError(Exception):
@@ -46,27 +57,84 @@ def prepare(params: str, mode: str) -> Attached:
 
     Raises: HotplugError, with what is wrong and which path it is.
     """
-    path = params.removeprefix("file:").removeprefix("phy:")
-    if not path:
-        raise HotplugError("no image is named: params is empty")
-    if not os.path.isabs(path):
-        path = f"/dev/{path}"
+    path = _path(params, mode)
     try:
         path = os.path.realpath(path, strict=True)
         status = os.stat(path)
     except OSError as error:
         raise HotplugError(f"{path} does not exist ({error.strerror}).") from error
-    if stat.S_ISBLK(status.st_mode):
-        number = status.st_rdev
-    elif stat.S_ISREG(status.st_mode):
-        number = status.st_dev
-    else:
-        raise HotplugError(f"{path} is neither a file nor a block device.")
-    if mode not in ("r", "w", "w!"):
-        raise HotplugError(f"{path}: unknown mode {mode!r}")
+    number = _number(path, status)
     if not os.access(path, os.R_OK if mode == "r" else os.R_OK | os.W_OK):
         raise HotplugError(f"{path} may not be opened for mode {mode}.")
+    return _attached(path, number)
+
+
+def _path(params: str, mode: str) -> str:
+    """What *params* names.  Raises: HotplugError."""
+    path = params.removeprefix("file:").removeprefix("phy:")
+    if not path:
+        raise HotplugError("no image is named: params is empty")
+    if mode not in ("r", "w", "w!"):
+        raise HotplugError(f"{path}: unknown mode {mode!r}")
+    return path if os.path.isabs(path) else f"/dev/{path}"
+
+
+def _number(path: str, status: os.stat_result) -> int:
+    """The device that is meant by a file.  Raises: HotplugError."""
+    if stat.S_ISBLK(status.st_mode):
+        return status.st_rdev
+    if stat.S_ISREG(status.st_mode):
+        return status.st_dev
+    raise HotplugError(f"{path} is neither a file nor a block device.")
+
+
+def _attached(path: str, number: int) -> Attached:
     return Attached(path, f"{os.major(number):x}:{os.minor(number):x}", path)
+
+
+def prepare_inside(dom: Domain, params: str, mode: str) -> Attached:
+    """As :func:`prepare` in a driver domain: what *params* names may be a disk of its own, a file
+    that it sees, or one that dom0 lends it.  It is opened, as behind walls a look is no proof.
+
+    Raises: HotplugError.
+    """
+    path = _path(params, mode)
+    disk = own_disk(dom, path)
+    if disk is not None:
+        return _attached(path, device_number(disk.vdev))
+    readonly = mode == "r"
+    flags = os.O_RDONLY if readonly else os.O_RDWR
+    try:
+        real = os.path.realpath(path)
+        fd = os.open(real, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as hidden:
+        try:
+            real, fd = path, borrow(dom, path, readonly)
+        except OSError:
+            what = "does not exist" if hidden.errno == errno.ENOENT else "cannot be opened"
+            where = f"in domain {dom.domid}"
+            raise HotplugError(f"{path} {what} {where} ({hidden.strerror}).") from None
+    try:
+        return _attached(real, _number(real, os.fstat(fd)))
+    finally:
+        os.close(fd)
+
+
+def own_disks(dom: Domain, timeout: float = 30.0) -> None:
+    """Connect the virtual disks that a driver domain was born with: it may be told to serve them.
+
+    One that does not connect in time, or is closed again, is one that it cannot serve.
+    """
+    BlockFront.register(dom)
+    try:
+        names = dom.store.directory("device/vbd")
+    except StoreNotFound:
+        return
+    for name in names:
+        try:
+            BlockFront.open(dom, name, timeout)
+        except (WaitTimeout, BlockClosed) as failure:
+            dom.log(f"an own disk that cannot be served to others: {failure}")
 
 
 class HotplugBlockBack(BlockBack):
@@ -75,9 +143,11 @@ class HotplugBlockBack(BlockBack):
     def probe(self, device: BackendDevice) -> None:
         """As blkback; then, from InitWait, the hotplug script."""
         super().probe(device)
-        params, mode = device.read_many(["params", "mode"])
+        params, mode, script = device.read_many(["params", "mode", "script"])
+        if script not in (None, SCRIPT):
+            return
         try:
-            attached = prepare(params or "", mode or "w")
+            attached = prepare_inside(self._dom, params or "", mode or "w")
         except HotplugError as failed:
             # As on a real host: the toolstack does not see this; the device stays at InitWait.
             device.write("hotplug-error", str(failed))

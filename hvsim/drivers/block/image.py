@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from hvsim.abi.blkif import SECTOR_SIZE
 from hvsim.drivers.block import fallocate
@@ -20,6 +20,37 @@ from hvsim.drivers.block import fallocate
 _BLKSSZGET: Final = 0x1268
 _BLKPBSZGET: Final = 0x127B
 _BLKDISCARD: Final = 0x1277
+
+
+class Medium(Protocol):
+    """What blkback serves a disk from: an :class:`Image`, or what offers the same."""
+
+    path: str
+    readonly: bool
+    device: int
+    sectors: int
+    sector_size: int
+    physical_sector_size: int
+    discard_granularity: int
+    direct: bool
+
+    def fileno(self) -> int:
+        """The descriptor of the file or block device, -1 where there is none."""
+
+    def read(self, views: Sequence[memoryview], offset: int) -> None:
+        """Fill *views* from *offset* on."""
+
+    def write(self, views: Sequence[memoryview], offset: int) -> None:
+        """Write *views* at *offset*."""
+
+    def flush(self) -> None:
+        """Make everything that was written durable."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """The range is needed no longer."""
+
+    def close(self) -> None:
+        """No more of it."""
 
 
 class Image:
@@ -36,13 +67,17 @@ class Image:
     direct = True
     """Whether the compiled batch service may use the descriptor itself."""
 
-    def __init__(self, path: str, readonly: bool) -> None:
-        """Raises: OSError: cannot be opened; ENOTBLK for what is neither file nor block device."""
+    def __init__(self, path: str, readonly: bool, fd: int = -1) -> None:
+        """Open it, or take over *fd*, which is open already; closed when it is of no use.
+
+        Raises: OSError: cannot be opened; ENOTBLK for what is neither file nor block device.
+        """
         self.path = path
         self.readonly = readonly
         flags = os.O_RDONLY if readonly else os.O_RDWR
         # Should a FIFO or a terminal be there, nobody waits for its other end, or gets hold of it.
-        self._fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        self._fd = fd if fd >= 0 else os.open(path, flags)
         try:
             status = os.fstat(self._fd)
             self._is_block = stat.S_ISBLK(status.st_mode)
@@ -126,8 +161,8 @@ class ForgetfulImage(Image):
     direct = False
     capacity: Final = 512
 
-    def __init__(self, path: str, readonly: bool) -> None:
-        super().__init__(path, readonly)
+    def __init__(self, path: str, readonly: bool, fd: int = -1) -> None:
+        super().__init__(path, readonly, fd)
         self._held: dict[int, bytes] = {}
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:

@@ -6,7 +6,6 @@ blkback as recorded on a real host.
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -109,34 +108,6 @@ class Features:
     discard_secure: bool = False
     persistent: bool = False
     max_indirect_segments: int = 0
-
-
-_XVD = re.compile(r"(?:/dev/)?xvd([a-z]+)([1-9][0-9]{0,2})?")
-
-
-def vdev_number(vdev: str | int) -> int:
-    """Number of a virtual device as in the store: `xvda` is 51712, `xvdb` 51728.
-
-    Beyond the 16th disk, or the 15th partition, the extended scheme of
-    xen-vbd-interface(7) applies: 1 << 28 | disk << 8 | partition.
-
-    Raises: ValueError for a name that is not of that form.
-    """
-    if isinstance(vdev, int) or vdev.isdigit():
-        return int(vdev)
-    match = _XVD.fullmatch(vdev)
-    if match is None:
-        raise ValueError(f"{vdev!r} is no virtual disk: use xvda, xvdb, ... or a number")
-    disk = 0
-    for letter in match[1]:
-        disk = disk * 26 + ord(letter) - ord("a") + 1
-    disk -= 1
-    partition = int(match[2] or 0)
-    if disk < 16 and partition < 16:
-        return 202 << 8 | disk << 4 | partition
-    if disk >= 1 << 20 or partition >= 256:
-        raise ValueError(f"{vdev!r} is beyond the last virtual disk")
-    return 1 << 28 | disk << 8 | partition
 
 
 def op_name(operation: int) -> str:

@@ -20,6 +20,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers.block.connection import Leftovers
 from hvsim.drivers.capture.ring import MAX_PAGES, NO_VNET, CaptureWriter
+from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -96,9 +97,9 @@ class Tap:
         if request is None:
             return
         session, answer = request.split(" ")[0][:32], "error the request makes no sense"
-        numbers = [int(word) for word in request.split(" ")[1:] if word.isdecimal() and word]
-        if len(numbers) == 2:
-            answer = self._open(snaplen=numbers[0], nr_pages=numbers[1])
+        snaplen, pages = ([unsigned(word) for word in request.split(" ")[1:]] + [None, None])[:2]
+        if snaplen is not None and pages is not None:
+            answer = self._open(snaplen=snaplen, nr_pages=pages)
         try:
             self._device.write(ANSWER_KEY, f"{session} {answer}")
         except StoreError as error:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hvsim.names.domain import unfit
+
 LOG_MAX: Final = 1 << 20
 """Bytes of one file; with its predecessor a console keeps twice that."""
 
@@ -43,5 +45,5 @@ class ConsoleLog:
 
 def log_name(name: str | None, domid: int) -> str:
     """The log's file name for a domain called *name*, which somebody else chose."""
-    plain = name and name.isprintable() and "/" not in name and name not in (".", "..")
-    return f"{name if plain and len(name or '') <= 128 else f'domain-{domid}'}.log"
+    plain = name is not None and unfit(name) is None
+    return f"{name if plain else f'domain-{domid}'}.log"

@@ -103,6 +103,10 @@ class QueueKeys:
         """Whether it has two ports."""
         return self.tx_port != self.rx_port
 
+    def __str__(self) -> str:
+        """As netback names them when they cannot be had."""
+        return f"shared-frames {self.tx_ref}/{self.rx_ref} port tx {self.tx_port} rx {self.rx_port}"
+
 
 class Attachment:
     """One queue, mapped and bound: what connecting made and `close` undoes.

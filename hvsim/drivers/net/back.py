@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from hvsim.abi.grant_table import GNTST_general_error
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
@@ -26,16 +27,16 @@ from hvsim.domain.ring import RingBroken
 from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
-from hvsim.drivers.net import rate
+from hvsim.drivers.net import hotplug, rate
 from hvsim.drivers.net.features import (
     FRONT_KEYS,
     MAX_QUEUES,
     FrontFeatures,
     Refused,
     nr_queues,
-    number,
     queue_keys,
 )
+from hvsim.drivers.net.hotplug import CONNECTED, longest_frame, vif_info
 from hvsim.drivers.net.multicast import Multicast
 from hvsim.drivers.net.offload import HEADERS, flow
 from hvsim.drivers.net.protocol import VifInfo
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 MakePort = Callable[[VifInfo], Any]
 """Makes the port (see `port.py`) of a vif; None for a vif without a link.  May raise OSError or
 ValueError: the vif then stays in InitWait with ``hotplug-status = error``."""
-
-CONNECTED: Final = "connected"
 
 
 class NetBack:
@@ -118,8 +117,9 @@ class NetBack:
         device.write("feature-split-event-channels", 1)
         device.write("multi-queue-max-queues", MAX_QUEUES)
         device.write("feature-persistent", 1)
+        self._make_link(device)
         device.switch_state(XenbusState.InitWait)
-        self._plug(device)
+        self._run_script(device)
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The frontend's state was reported (netback's ``frontend_changed``)."""
@@ -135,9 +135,8 @@ class NetBack:
             case XenbusState.Connected:
                 self._connect()
             case XenbusState.Closing:
-                if device.state != XenbusState.Closed:
-                    self._disconnect()
-                    device.switch_state(XenbusState.Closing)
+                self._disconnect()
+                device.switch_state(XenbusState.Closing)
             case XenbusState.Closed:
                 online = device.online()
                 self._close(device)
@@ -186,32 +185,28 @@ class NetBack:
 
     # -- the port --------------------------------------------------------------------------
 
-    def _plug(self, device: BackendDevice) -> None:
-        """Make the port; in a driver domain, say so as the hotplug script would."""
-        keys = ("frontend-id", "handle", "vifname", "mac", "bridge", "script", "rate")
-        domid, handle, name, mac, bridge, script, limit = device.read_many(keys)
-        index = number(handle, device.device_id)
-        info = VifInfo(
-            domid=number(domid),
-            index=index,
-            name=name or f"vif{number(domid)}.{index}",
-            mac=mac or "",
-            mtu=number(device.read_otherend("mtu"), 1500),
-            bridge=bridge or "",
-            script=script or "",
-            rate=rate.parse(limit),
-        )
-        self._info = info
+    def _make_link(self, device: BackendDevice) -> None:
+        """Make the port; what is wrong with it stands in the store as from a hotplug script."""
+        info = self._info = vif_info(device)
         try:
             self.port = self._make_port(info)
         except (OSError, ValueError) as failed:
             text = f"{info.name}: {failed}"
             self._dom.log(text)
-            device.write("hotplug-error", text)
-            device.write("hotplug-status", "error")
+            hotplug.failed(device, text)
+
+    def _run_script(self, device: BackendDevice) -> None:
+        """In a driver domain we are the usual script; in dom0 the toolstack runs it."""
+        info = self._info
+        assert info is not None, "made with the link"
+        if self._dom.domid == 0 or self.port is None or not hotplug.usual(info):
             return
-        if self._dom.domid != 0:
-            device.write("hotplug-status", CONNECTED)
+        try:
+            hotplug.online(device, self.port, info)
+        except (OSError, ValueError) as failed:
+            text = f"{info.name}: {failed}"
+            self._dom.log(text)
+            hotplug.failed(device, text)
 
     # -- the rings -------------------------------------------------------------------------
 
@@ -226,9 +221,23 @@ class NetBack:
             self._take_queues(device)
         except Refused as refused:
             self._disconnect()
-            device.fatal(refused.number, str(refused))
+            self._refuse(device, refused)
             return
         self._connect_if_plugged()
+
+    def _refuse(self, device: BackendDevice, refused: Refused) -> None:
+        """Rings that cannot be used: the reasons on record, Closing, and then Connected.
+
+        Linux' netback calls itself connected whatever came of it (surprise 37 of a real host); so
+        the frontend sees both, and no frame passes.
+        """
+        for status, text in (*refused.before, (refused.number, str(refused))):
+            device.fatal(status, text)
+        try:
+            device.force_state(XenbusState.Connected)
+        except StoreError as strict:
+            if strict.errno != errno.EPERM:
+                raise
 
     def _take_queues(self, device: BackendDevice) -> None:
         info = self._info
@@ -265,13 +274,14 @@ class NetBack:
                     self._multicast.change,
                     self._posted,
                     self._break,
+                    longest_frame(self.port),
                 )
-            except (GrantError, HypercallError) as failed:
-                raise Refused(
-                    errno.EINVAL,
-                    f"mapping shared-frames {keys.tx_ref}/{keys.rx_ref} "
-                    f"port tx {keys.tx_port} rx {keys.rx_port}",
-                ) from failed
+            except GrantError as failed:
+                status = -(failed.status or GNTST_general_error)
+                page = f"mapping in shared page {failed.ref} from domain {device.otherend_id}"
+                raise Refused(errno.ENOENT, f"mapping {keys}", ((status, page),)) from failed
+            except HypercallError as failed:
+                raise Refused(failed.errno or errno.EINVAL, f"mapping {keys}") from failed
             self.queues.append(queue)
 
     def _connect_if_plugged(self) -> None:
@@ -284,6 +294,8 @@ class NetBack:
                 self._watches_hotplug = True
                 device.watch("hotplug-status", self._connect_if_plugged)
             return
+        if self._info is not None and hotplug.usual(self._info):
+            hotplug.plug(self.port)
         device.switch_state(XenbusState.Connected)
         if self.port is not None:
             _carrier(self.port, True)
@@ -313,11 +325,17 @@ class NetBack:
         if self.port is not None and self.queues and not self._reading:
             self._reading = True
             self._dom.vcpu.add_fd(self.port.fd, self._readable)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.add_fd(tagged.fd, self._tagged_readable)
 
     def _stop_listening(self) -> None:
         if self._reading:
             self._reading = False
             self._dom.vcpu.remove_fd(self.port.fd)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.remove_fd(tagged.fd)
 
     def _posted(self) -> None:
         """A guest has posted pages: frames that waited for them can go on."""
@@ -325,12 +343,23 @@ class NetBack:
             self._readable()
 
     def _readable(self) -> None:
-        """Frames for the guest: into its RX rings, as much as one turn allows."""
-        queues = self.queues
-        if not queues:
+        """Frames for the guest."""
+        fd = self.port.fd if self.port is not None else -1
+        if len(self.queues) == 1:
+            self._receive(lambda: self._receive_one(self.queues[0]))
+        else:
+            self._receive(lambda: self._receive_many(lambda: read_whole(fd)))
+
+    def _tagged_readable(self) -> None:
+        """Those of a VLAN."""
+        self._receive(lambda: self._receive_many(self.port.tagged.read))
+
+    def _receive(self, read: Callable[[], bool]) -> None:
+        """Frames into the RX rings, as much as one turn allows; *read* says whether one is full."""
+        if not self.queues:
             return
         try:
-            full = self._receive_one(queues[0]) if len(queues) == 1 else self._receive_many()
+            full = read()
         except RingBroken as broken:
             self._break(str(broken))
             return
@@ -365,13 +394,12 @@ class NetBack:
                 queue.rx.hold(*found)
         return False
 
-    def _receive_many(self) -> bool:
+    def _receive_many(self, read: Callable[[], tuple[bytes, bytes] | None]) -> bool:
         """Several queues: a frame is looked at before it is known where it goes."""
-        fd = self.port.fd
         for _ in range(TURN):
             if not all(queue.ready() for queue in self.queues):
                 return True
-            found = read_whole(fd)
+            found = read()
             if found is None:
                 return False
             vnet, frame = found

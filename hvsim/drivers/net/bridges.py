@@ -7,6 +7,7 @@ lies in the network namespace of the domain that serves; the machine's own links
 
 from __future__ import annotations
 
+import errno
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,6 @@ DEFAULT_BRIDGE: Final = "xenbr0"
 BACKEND_MAC: Final = "fe:ff:ff:ff:ff:ff"
 BRIDGE_MAC: Final = "02:16:3e"
 """How the addresses of our bridges begin; locally administered."""
-DEFAULT_MTU: Final = 1500
 
 
 class Bridges:
@@ -65,8 +65,9 @@ class Bridges:
             self._links.add_address(bridge, address)
 
     def make_port(self, vif: VifInfo) -> Port:
-        """The link of a vif, on its bridge and switched on, without carrier.
+        """The link of a vif, switched off and on no bridge; its `plug` does what is left.
 
+        The bridge that it names is there afterwards.
         Raises: NoPort, OSError, ValueError: what hotplug failed with, for its error node.
         """
         bridge = vif.bridge or DEFAULT_BRIDGE
@@ -74,10 +75,26 @@ class Bridges:
             if not self._make_all:
                 raise NoPort(f"could not find bridge device {bridge}")
             self.add(bridge)
-        port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=vif.mtu or DEFAULT_MTU)
+        # As vif-bridge: what the device says, else what its bridge has.
+        mtu = vif.mtu or self._links.get(bridge).mtu
+        port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=mtu)
         try:
-            self._links.set(vif.name, autoconfigure=False, master=bridge, up=True)
+            self._links.set(vif.name, autoconfigure=False)
         except BaseException:
             port.close()
             raise
+        port.plug = lambda: self._plug(port, bridge, vif.wanted_name)
         return port
+
+    def _plug(self, port: Port, bridge: str, wanted_name: str) -> None:
+        """Unless somebody has: the name that the config wants, the bridge, switched on.
+
+        Raises: OSError that names the link.
+        """
+        link = self._links.get(port.name)
+        if wanted_name and link.name != wanted_name:
+            if self._links.find(wanted_name) is not None:
+                raise OSError(errno.EEXIST, f"{wanted_name}: there is such a link")
+            self._links.rename(link, wanted_name)
+        if not link.master:
+            self._links.set(port.name, master=bridge, up=True)

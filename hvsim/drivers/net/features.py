@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hvsim.drivers.net.attachment import QueueKeys
+from hvsim.names.number import unsigned
 
 MAX_QUEUES: Final = 4
 """Queues of one vif that netback offers."""
@@ -25,19 +26,22 @@ FRONT_KEYS: Final = (
 
 
 class Refused(Exception):
-    """What the frontend published cannot be used: `number` (errno) and text of the error node."""
+    """What the frontend published cannot be used: `number` (errno) and text of the error node.
 
-    def __init__(self, number: int, text: str) -> None:
+    Attributes:
+        before: (number, text) of what the error node says before that.
+    """
+
+    def __init__(self, number: int, text: str, before: Sequence[tuple[int, str]] = ()) -> None:
         super().__init__(text)
         self.number = number
+        self.before = tuple(before)
 
 
 def number(text: str | None, default: int = 0) -> int:
     """A number of at most 32 bits that a peer wrote; `default` for anything that is none."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
-        return default
-    value = int(text)
-    return value if value < 1 << 32 else default
+    value = unsigned(text)
+    return default if value is None else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,17 @@ class Interface:
         if self.port is not None and not self._reading:
             self._reading = True
             self._dom.vcpu.add_fd(self.port.fd, self._readable)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.add_fd(tagged.fd, self._tagged_readable)
 
     def _stop_listening(self) -> None:
         if self._reading:
             self._reading = False
             self._dom.vcpu.remove_fd(self.port.fd)
+            tagged = getattr(self.port, "tagged", None)
+            if tagged is not None:
+                self._dom.vcpu.remove_fd(tagged.fd)
 
     def _has_room(self, queue: Queue) -> bool:
         """Whether a frame fits; if not, the backend is asked for a bell when one does."""
@@ -145,6 +151,25 @@ class Interface:
             self._dom.log(f"eth{self.index}: the link has gone: {failed}")
             self._stop_listening()
             return
+        for queue in self._queues:
+            self._push(queue)
+        if full:
+            self._stop_listening()
+
+    def _tagged_readable(self) -> None:
+        """Frames of a VLAN that the guest sends: few, and read one by one."""
+        queues = self._queues
+        if not queues or not self._up:
+            return
+        full = False
+        for _ in range(TURN):
+            full = not all(self._has_room(queue) for queue in queues)
+            found = None if full else self.port.tagged.read()
+            if found is None:
+                break
+            vnet, frame = found
+            which = self._which(frame)
+            queues[which].tx.send(frame, vnet, self._tap, which)
         for queue in self._queues:
             self._push(queue)
         if full:

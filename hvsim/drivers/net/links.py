@@ -35,6 +35,8 @@ from hvsim.drivers.net.netlink import (
     u32,
     unpack,
 )
+from hvsim.names import address as names
+from hvsim.names import mac as mac_names
 
 IFF_UP: Final = 1
 IFF_NOARP: Final = 0x80
@@ -140,6 +142,11 @@ class Links:
             raise OSError(errno.ENODEV, f"{name}: there is no such link")
         return link
 
+    def name_of(self, index: int) -> str:
+        """What the link of that number is called now.  Raises OSError(ENODEV) without one."""
+        found = self._netlink.get(RTM_GETLINK, _info(index), what=f"link {index}")
+        return _link(found[0]).name
+
     def all(self) -> list[Link]:
         """Every link, in the order of their numbers."""
         return [_link(body) for body in self._netlink.get(RTM_GETLINK, _info(), NLM_F_DUMP)]
@@ -217,7 +224,7 @@ class Links:
         if mtu is not None:
             attributes.append((_IFLA_MTU, u32(mtu)))
         if mac is not None and mac != _ZERO_MAC:
-            attributes.append((_IFLA_ADDRESS, mac_bytes(mac)))
+            attributes.append((_IFLA_ADDRESS, mac_names.bytes_of(mac)))
         if master is not None:
             attributes.append((_IFLA_MASTER, u32(self.get(master).index if master else 0)))
         if queue is not None:
@@ -232,12 +239,18 @@ class Links:
             RTM_NEWLINK, _info(flags=flags, change=change) + pack(attributes), what=f"{name}: set"
         )
 
+    def rename(self, link: Link, name: str) -> None:
+        """Call a link, which is switched off, by another name."""
+        check_name(name)
+        body = _info(link.index) + pack([(_IFLA_IFNAME, text(name))])
+        self._netlink.do(RTM_NEWLINK, body, what=f"{link.name}: rename to {name}")
+
     def add_address(self, name: str, address: str) -> None:
         """Give a link an address with its prefix, ``10.0.0.2/24``; again is no error.
 
         Raises: ValueError for a text that is none.
         """
-        own = ipaddress.ip_interface(address)
+        own = names.interface(address)
         attributes: list[Attribute] = [
             (_IFA_LOCAL, own.ip.packed),
             (_IFA_ADDRESS, own.ip.packed),
@@ -261,7 +274,7 @@ class Links:
 
         Raises: ValueError for a text that is no address.
         """
-        to = ipaddress.ip_address(gateway)
+        to = names.address(gateway)
         family = socket.AF_INET if to.version == 4 else socket.AF_INET6
         # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
         body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, 1, 0)
@@ -300,14 +313,6 @@ def check_name(name: str) -> None:
     """Raises OSError(EINVAL) for what cannot be a link's name."""
     if not name or len(name.encode()) >= IFNAMSIZ:
         raise OSError(errno.EINVAL, f"{name!r} is no name for a link: 1 to 15 bytes are")
-
-
-def mac_bytes(mac: str) -> bytes:
-    """Six bytes of ``aa:bb:cc:dd:ee:ff``.  Raises ValueError for anything else."""
-    parts = mac.split(":")
-    if len(parts) != 6 or not all(len(part) == 2 for part in parts):
-        raise ValueError(f"{mac!r} is no MAC address")
-    return bytes(int(part, 16) for part in parts)
 
 
 def own_namespace() -> bool:

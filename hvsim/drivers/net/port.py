@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hvsim.domain.start import ProgramError
 from hvsim.drivers.net.links import IFNAMSIZ, Links, check_name
+from hvsim.drivers.net.tagged import TaggedFrames, only
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Kind = Literal["tap", "packet"]
 
@@ -82,22 +83,32 @@ class Port:
 
     Attributes:
         fd: the descriptor; non-blocking.
-        name: the link's name in the stack.
+        plug: puts the link where it belongs (`bridges.py`); None where there is nothing to do.
         kind: "tap" or "packet".
+        mtu: bytes of payload in a frame, as it was last set.
+        tagged: what reads frames of a VLAN; None where they come with the others.
         announcements: frames, header included, by which the stack tells its neighbours where it
             is; a frontend sends them when it has connected to another backend.
     """
 
     def __init__(self, links: Links, name: str, kind: Kind, fd: int, far: str = "") -> None:
         self.fd = fd
-        self.name: Final = name
+        self.plug: Callable[[], None] | None = None
         self.kind: Final = kind
+        self.mtu = 0
+        self.tagged: TaggedFrames | None = None
         self.announcements: tuple[bytes, ...] = ()
         self._links = links
+        self._index = links.get(name).index
         self._far = far  # the socket's link, for kind "packet"
 
     def __repr__(self) -> str:
-        return f"<Port {self.name} {self.kind} {self.fd}>"
+        return f"<Port link {self._index} {self.kind} {self.fd}>"
+
+    @property
+    def name(self) -> str:
+        """The link's name in the stack, which a script may have changed."""
+        return self._links.name_of(self._index)
 
     def fileno(self) -> int:
         """The descriptor, as ``select`` and the like want it; -1 when closed."""
@@ -108,6 +119,8 @@ class Port:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+            if self.tagged is not None:
+                self.tagged.close()
             if self._far:
                 self._links.delete(self._far)
 
@@ -123,12 +136,15 @@ class Port:
             # The kernel reports it on the socket as well, once: ENETDOWN.
             with socket.socket(fileno=os.dup(self.fd)) as same:
                 same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if self.tagged is not None:
+                self.tagged.settle()
 
     def set_mtu(self, mtu: int) -> None:
         """Bytes of payload in a frame.  Raises OSError(EINVAL) for what the link cannot have."""
         self._links.set(self.name, mtu=mtu)
         if self._far:
             self._links.set(self._far, mtu=mtu)
+        self.mtu = mtu
 
     def set_offloads(self, *, checksum: bool, tso4: bool, tso6: bool) -> None:
         """What the stack may leave to whoever reads the port: checksums, segmentation.
@@ -214,18 +230,32 @@ def _open_packet(links: Links, name: str) -> Port:
         # The far end belongs to the socket alone: no address, no ARP, so that the stack, which
         # sees both ends, answers nothing there.
         links.set(far, arp=False, autoconfigure=False, queue=QUEUE, gso_max_size=GSO_MAX)
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        with socket.socket(socket.AF_PACKET, kind, 0) as sock:
-            index = links.get(far).index
-            sock.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
-            sock.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
-            sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-            membership = struct.pack("=iHH8x", index, _PACKET_MR_PROMISC, 0)
-            sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-            for which in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, which, _SOCKET_BUFFER)
-            sock.bind((far, _ETH_P_ALL))
-            return Port(links, name, "packet", sock.detach(), far)
+        index = links.get(far).index
+        with _packet_socket(index, tagged=True) as other, _packet_socket(index) as sock:
+            for one in (other, sock):  # both listen from now on
+                one.bind((far, _ETH_P_ALL))
+            port = Port(links, name, "packet", sock.detach(), far)
+            port.tagged = TaggedFrames(socket.socket(fileno=other.detach()))
+            return port
     except BaseException:
         links.delete(far)
         raise
+
+
+def _packet_socket(index: int, *, tagged: bool = False) -> socket.socket:
+    """A socket for frames of link *index*, with a VLAN's tag or without; deaf until it is bound."""
+    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_PACKET, kind, 0)
+    try:
+        sock.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+        sock.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
+        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        membership = struct.pack("=iHH8x", index, _PACKET_MR_PROMISC, 0)
+        sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+        for which in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, which, _SOCKET_BUFFER)
+        only(sock, tagged=tagged)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -68,7 +68,9 @@ class VifInfo:
     Attributes:
         domid: the guest.
         index: the number of its interface.
-        name: of the link on the backend's side: "vif3.0" unless the config says otherwise.
+        name: of the link: "vif3.0" on the backend's side.
+        wanted_name: what the config calls it there; "" when it does not.
+        mtu: 0 on the backend's side when it is that of the bridge.
         rate: (bytes in an interval, microseconds), None without a limit.
     """
 
@@ -80,6 +82,7 @@ class VifInfo:
     bridge: str = ""
     script: str = ""
     rate: tuple[int, int] | None = None
+    wanted_name: str = ""
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class BackQueue:
         multicast: Callable[[bool, bytes], bool],
         posted: Callable[[], None],
         broken: Callable[[str], None],
+        longest: int,
     ) -> None:
         self._dom = dom
         self._credit = credit
@@ -68,7 +69,9 @@ class BackQueue:
             self._rx_patience if tx_port == rx_port else Patience(dom, tx_port, self.start)
         )
         pages = self._attachment.pages
-        self.tx = BackTransmitter(self._attachment.tx_ring, pages, fd, multicast, tap, number)
+        self.tx = BackTransmitter(
+            self._attachment.tx_ring, pages, fd, multicast, tap, number, longest
+        )
         self.rx = BackReceiver(
             self._attachment.rx_ring, pages, sg=features.sg, tap=tap, number=number
         )

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hvsim.names.number import unsigned
+
+_UINT64: Final = (1 << 64) - 1
 NO_LIMIT: Final = (0, 0)
 
 
@@ -50,8 +53,6 @@ class Credit:
 
 def parse(text: str | None) -> tuple[int, int]:
     """The key ``rate``: "bytes,microseconds"; no limit for anything that is none, as netback."""
-    first, comma, second = (text or "").partition(",")
-    if not (comma and first.isdecimal() and second.isdecimal()) or len(text or "") > 32:
-        return NO_LIMIT
-    limit = (int(first), int(second))
-    return limit if all(limit) else NO_LIMIT
+    first, _, second = (text or "").partition(",")
+    size, interval = unsigned(first, _UINT64), unsigned(second, _UINT64)
+    return (size, interval) if size and interval else NO_LIMIT

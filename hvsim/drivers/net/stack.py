@@ -17,15 +17,16 @@ A vif that is attached to a running domain gets a link as well, without addresse
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.drivers.net.announce import announcement
 from hvsim.drivers.net.front import NetFront
-from hvsim.drivers.net.links import Links, mac_bytes
+from hvsim.drivers.net.links import Links
 from hvsim.drivers.net.port import VNET_HEADER, NoPort, Port, open_port
+from hvsim.names import address as address_names
+from hvsim.names import mac as mac_names
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -83,7 +84,8 @@ class Stack:
         for address in addresses:
             self._links.add_address(port.name, address)
         port.announcements = tuple(
-            bytes(VNET_HEADER) + announcement(mac_bytes(mac), ipaddress.ip_interface(address).ip)
+            bytes(VNET_HEADER)
+            + announcement(mac_names.bytes_of(mac), address_names.interface(address).ip)
             for address in addresses
         )
         gateway = wanted.get("gateway")

@@ -201,6 +201,7 @@ class BackTransmitter:
         multicast: what is done with an address that the guest wants to hear, or no longer:
             (add, address) -> whether it is known now.
         credit: asked for the bytes of each frame; see `rate.py`.
+        longest: bytes of a frame that the link takes; a bridge loses longer ones without a word.
     """
 
     def __init__(
@@ -211,10 +212,12 @@ class BackTransmitter:
         multicast: Callable[[bool, bytes], bool],
         tap: Tap | None,
         number: int,
+        longest: int = XEN_NETIF_MAX_TX_SIZE,
     ) -> None:
         self.statistics = Direction()
         self.ring = ring
         self.fd = fd
+        self._longest = longest
         self._pages = pages
         self._multicast = multicast
         self._tap = tap
@@ -267,6 +270,9 @@ class BackTransmitter:
             return NETIF_RSP_ERROR
 
     def _write(self, packet: Packet, views: list[memoryview]) -> int:
+        if packet.size > self._longest and packet.gso is None:
+            self.statistics.drop("longer_than_mtu")
+            return NETIF_RSP_DROPPED
         parts: list[bytes | memoryview] = [
             view[slot.offset : slot.offset + slot.size]
             for view, slot in zip(views, packet.slots, strict=True)

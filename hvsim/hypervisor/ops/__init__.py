@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-FAMILIES = ("event_channel", "grant_table", "memory", "domctl", "sysctl", "misc")
+FAMILIES = ("event_channel", "grant_table", "memory", "domctl", "sysctl", "misc", "files")
 
 
 def load_all() -> None:

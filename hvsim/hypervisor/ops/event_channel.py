@@ -25,16 +25,15 @@ from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
 from hvsim.hypervisor.domains import ALIVE, Domain
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
-from hvsim.hypervisor.host import Doorbell, Memory
+from hvsim.hypervisor.host import Held
 
 _OP: Final = HYPERVISOR_event_channel_op
 PORTS_PER_FETCH: Final = 126
 """Two descriptors each, and a message carries 253."""
 
 
-def _bells(port: Port) -> list[Memory | Doorbell]:
-    tx = port.given_tx
-    return [port.rx] if tx is None else [port.rx, tx]
+def _bells(port: Port) -> list[Held]:
+    return [bell for bell in (port.rx, port.given_tx) if bell is not None]
 
 
 def _own_port(caller: Process, number: int) -> Port:
@@ -47,7 +46,7 @@ def _own_port(caller: Process, number: int) -> Port:
 
 @hypercall(_OP, EVTCHNOP_alloc_unbound, int, int)
 def alloc_unbound(machine: Machine, caller: Process, dom: int, remote: int) -> Result:
-    """(dom, remote_dom) -> port, with [rx, tx] when the port is the caller's own."""
+    """(dom, remote_dom) -> port, which has no descriptors before it is bound."""
     if remote == DOMID_SELF:
         remote = caller.domid
     if not 0 <= remote < DOMID_FIRST_RESERVED:
@@ -58,9 +57,10 @@ def alloc_unbound(machine: Machine, caller: Process, dom: int, remote: int) -> R
         raise XenError(EINVAL)
     main = domain.main
     token = caller.token if own else main.token if main is not None else None
-    port = machine.open_port(domain.events.alloc_unbound(remote, token), own)
+    # Who names its own domain by number learns of the port as of one that others made.
+    port = machine.open_port(domain.events.alloc_unbound(remote, token), dom == DOMID_SELF)
     _note(machine, domain, port, f"unbound, waits for d{remote}")
-    return Answer((port.number,), _bells(port)) if own else (port.number,)
+    return (port.number,)
 
 
 @hypercall(_OP, EVTCHNOP_bind_interdomain, int, int)
@@ -71,6 +71,8 @@ def bind_interdomain(machine: Machine, caller: Process, remote: int, number: int
         raise XenError(EINVAL)
     port = caller.domain.events.bind_interdomain(other.events, number, caller.token)
     machine.open_port(port, True)
+    if port.peer is not None and not port.peer.delivered:
+        machine.wired(port.peer)
     text = f"bound to d{other.domid} port {number}"
     _note(machine, caller.domain, port, text, remote=other.domid, remote_port=number)
     return Answer((port.number,), _bells(port))
@@ -83,7 +85,7 @@ def bind_virq(machine: Machine, caller: Process, virq: int, vcpu: int) -> Result
         raise XenError(EPERM, f"VIRQ {virq} is dom0's")
     port = caller.domain.events.bind_virq(virq, vcpu, caller.token)
     _note(machine, caller.domain, port, f"bound to VIRQ {virq}")
-    return Answer((port.number,), [port.rx])
+    return Answer((port.number,), _bells(port))
 
 
 @hypercall(_OP, EVTCHNOP_close, int)
@@ -132,19 +134,22 @@ def mask(machine: Machine, caller: Process, number: int) -> Result:
 
 @hypercall(_OP, HVSIM_EVTCHN_fetch)
 def fetch(machine: Machine, caller: Process) -> Result:
-    """() -> [[port, status], ...], with [rx, tx] for each; call again while the upcall rings."""
+    """() -> [[port, status, count], ...], with [rx, tx] for each that has a wire (count 2); call
+    again while the upcall rings.
+    """
     caller.upcall.drain()
     rows: list[list[int]] = []
-    bells: list[Memory | Doorbell] = []
+    bells: list[Held] = []
     for port in caller.domain.events.of_process(caller.token):
-        if port.delivered or port.tx is None:
+        if port.delivered:
             continue
         if len(rows) == PORTS_PER_FETCH:
             caller.upcall.ring()
             break
         machine.wires.fetched(port)
-        rows.append([port.number, port.state])
-        bells += _bells(port)
+        given = _bells(port)
+        rows.append([port.number, port.state, len(given)])
+        bells += given
     return Answer((rows,), bells)
 
 

@@ -1,31 +1,56 @@
-"""Disk specifications (xl-disk-configuration(5)): positional and ``key=value`` words, with the
-error texts of xl's own parser (tools/libs/util/libxlu_disk_l.l)."""
+"""Disk specifications (xl-disk-configuration(5)): flags, ``key=value`` and positional words, and
+the deprecated prefixes, with xl's texts (compared with the installed xl by tests/config).
+
+White space before a word means nothing, that behind it is part of it.  Of the words that a position
+could begin with the longest counts, as in any scanner: ``raw:x`` is a prefix and a target, but
+``block-x:y`` is a target.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hvsim.toolstack.config.errors import ConfigError
+from hvsim.toolstack.config.numbers import atoi
 
-FORMATS: Final = ("raw", "qcow", "qcow2", "vhd", "qed")
-BACKENDS: Final = ("phy", "tap", "qdisk")
-_READ_WRITE: Final = ("rw", "readwrite", "w")
-_READ_ONLY: Final = ("ro", "readonly", "r")
-_FLAGS: Final = ("cdrom", "discard", "no-discard", "direct-io-safe")
-_PREFIX: Final = re.compile(r"([a-z][a-z0-9]*):")
-_KNOWN_PREFIXES: Final = (
-    "raw",
-    "qcow",
-    "qcow2",
-    "vhd",
-    "phy",
-    "file",
-    "aio",
-    "tap",
-    "tap2",
-    "ioemu",
-    "tapdisk",
+FORMATS: Final = ("raw", "qcow", "qcow2", "vhd", "qed", "empty")
+BACKENDS: Final = ("phy", "tap", "qdisk", "standalone")
+SPECIFICATIONS: Final = ("xen", "virtio")
+READ_WRITE: Final = ("rw", "w", "")
+READ_ONLY: Final = ("ro", "r")
+SHARED: Final = "w!"
+"""Writable, although others have it as well: the word of the block scripts, which no xl takes."""
+KEYS: Final = (
+    "format", "access", "vdev", "target", "devtype", "backend", "backendtype", "script",
+    "specification", "colo-host", "colo-port", "colo-export", "active-disk", "hidden-disk",
+)  # fmt: skip
+FLAGS: Final = ("cdrom", "discard", "no-discard", "direct-io-safe", "colo", "no-colo")
+
+_KEYED: Final = "|".join(KEYS)
+_RULES: Final = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        # In the order of preference of matches of the same length.
+        ("blank", r"[ \t\n]+"),
+        ("target", r"target=[^\n]*"),
+        ("key", rf"(?:{_KEYED})=[^,\n]*,?"),
+        ("flag", rf"(?:{'|'.join(FLAGS)})(?:,|\Z)"),
+        ("format:", r"(?:raw|qcow2?|vhd):[^\n]*"),
+        ("script:", r"(?:iscsi|e?nbd|drbd):[^\n]*"),
+        ("ignored:", r"(?:tapdisk|tap2?|aio|ioemu|file|phy):[^\n]*"),
+        ("unknown:", r"[a-z][a-z0-9]*:(?:[^a-z0-9\n][^\n]*)?"),
+        ("unknown", r"[a-z][-a-z0-9]*=[^,\n],?"),
+        ("positional", r"(?:[^=, \t\n][^=,\n]*)?,?"),
+    )
 )
+_COLO: Final = {
+    "colo-host": "colo_host",
+    "colo-export": "colo_export",
+    "active-disk": "active_disk",
+    "hidden-disk": "hidden_disk",
+}
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,152 +58,239 @@ class DiskConfig:
     """One disk of a guest.
 
     Attributes:
-        vdev: its name in the guest ("xvda").
-        target: the image or device, as written.
-        format: "raw" and so on; only raw ones can be served.
+        vdev: its name in the guest ("xvda"), as written.
+        target: the image or device, as written; None for an empty drive.
+        format: "raw" and so on.
         readonly: the guest may not write.
+        shared: others may have the image as well.
         backend: the domain that serves it, by name or number; None for dom0.
         backendtype: "phy" and so on, None when left to the toolstack.
         script: the hotplug script, None for the usual one.
-        discard: whether the guest may discard blocks.
+        discard: whether the guest may discard blocks; None when not said.
+        colo: what is said of COLO, by libxl's names.
     """
 
     vdev: str
-    target: str
+    target: str | None
     format: str = "raw"
     readonly: bool = False
+    shared: bool = False
     backend: str | None = None
     backendtype: str | None = None
     cdrom: bool = False
     script: str | None = None
-    discard: bool = True
+    discard: bool | None = None
+    direct_io_safe: bool = False
+    specification: str | None = None
+    colo: tuple[tuple[str, str | int | bool], ...] = ()
+
+
+class _Stop(Exception):
+    """The scanner gives up; why was said."""
 
 
 class _DiskParser:
-    def __init__(self, spec: str, source: str) -> None:
-        self.spec = spec
-        self.source = source
-        self.format: str | None = None
-        self.readonly: bool | None = None
-        self.strings: dict[str, str] = {}
-        self.cdrom = False
-        self.discard = True
+    """The words of one disk; *errors* collects what is wrong with them."""
 
-    def error(self, message: str, near: str | None = None) -> ConfigError:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.spec = ""
+        self.errors: list[str] = []
+        self.strings: dict[str, str] = {}
+        self.choices: dict[str, str] = {}
+        self.colo: dict[str, str | int | bool] = {}
+        self.readonly = False
+        self.shared = False
+        self.access_seen = False
+        self.prefixed = False
+        self.cdrom = False
+        self.direct_io_safe = False
+        self.discard: bool | None = None
+
+    def fail(self, message: str, near: str | None = None) -> None:
         where = f": near `{near}'" if near is not None else ""
-        return ConfigError(
+        self.errors.append(
             f"{self.source}: config parsing error in disk specification: {message}"
             f"{where} in `{self.spec}'"
         )
 
-    def parse(self) -> DiskConfig:
-        rest = self._strip_prefix(self.spec)
-        while rest:
-            if rest.startswith("target="):  # always last: its commas are part of it
-                self._save("target", rest.removeprefix("target=").rstrip(","))
+    def parse(self, specs: Sequence[str]) -> DiskConfig:
+        for spec in specs:
+            self.spec = spec
+            try:
+                self._scan(spec)
+            except _Stop:
                 break
-            word, _, rest = rest.partition(",")
-            self._word(word)
-        if "vdev" not in self.strings:
-            raise self.error("no vdev specified")
-        if "target" not in self.strings and not self.cdrom:
-            raise self.error("no target specified")
+            if self.errors:
+                break
+        if not self.errors:
+            self._finish()
+        if self.errors:
+            raise ConfigError(*self.errors)
         return DiskConfig(
             vdev=self.strings["vdev"],
-            target=self.strings.get("target", ""),
-            format=self.format or "raw",
-            readonly=bool(self.readonly) or self.cdrom,
+            target=self.strings.get("target"),
+            format=self.choices["format"],
+            readonly=self.readonly,
+            shared=self.shared,
             backend=self.strings.get("backend"),
-            backendtype=self.strings.get("backendtype"),
+            backendtype=self.choices.get("backendtype"),
             cdrom=self.cdrom,
             script=self.strings.get("script"),
             discard=self.discard,
+            direct_io_safe=self.direct_io_safe,
+            specification=self.choices.get("specification"),
+            colo=(
+                *self.colo.items(),
+                *((name, self.strings[key]) for key, name in _COLO.items() if key in self.strings),
+            ),
         )
 
-    def _strip_prefix(self, spec: str) -> str:
-        """Old configs name a format or backend before the target: ``phy:/dev/sda,xvda,w``."""
-        match = _PREFIX.match(spec)
-        while match is not None:
-            if match[1] not in _KNOWN_PREFIXES:
-                raise self.error("unknown deprecated disk prefix", spec)
-            self.format = match[1] if match[1] in FORMATS else self.format or "raw"
-            spec = spec[match.end() :]
-            match = _PREFIX.match(spec)
-        return spec
+    def _finish(self) -> None:
+        """Defaults, and what must not be missing."""
+        if self.cdrom:
+            self.readonly = True
+            if not self.strings.get("target"):
+                self.choices["format"] = "empty"
+        self.choices.setdefault("format", "raw")
+        if "vdev" not in self.strings:
+            self.fail("no vdev specified")
+        elif "target" not in self.strings and not self.cdrom:
+            self.fail("no target specified (and device not removable)")
 
-    def _word(self, word: str) -> None:
-        word = word.strip()
-        key, equals, value = word.partition("=")
-        if equals:
-            self._key(key, value, word)
-        elif word in _FLAGS:
-            self._flag(word)
-        else:
-            self._positional(word)
+    def _scan(self, spec: str) -> None:
+        at = 0
+        while at < len(spec):
+            name, word = "", ""
+            for rule, pattern in _RULES:
+                match = pattern.match(spec, at)
+                if match is not None and len(match.group()) > len(word):
+                    name, word = rule, match.group()
+            if not word:
+                if not spec[at + 1 :]:
+                    return  # a lone sign at the end goes unnoticed
+                self.fail("bad disk syntax", spec[at:])
+                raise _Stop
+            at += self._word(name, word)
+
+    def _word(self, rule: str, word: str) -> int:
+        """Take a word; returns how much of it is done with."""
+        if rule.endswith(":"):
+            prefix = word[: word.index(":") + 1]
+            self._prefix(rule, prefix)
+            return len(prefix)
+        if rule == "unknown":
+            self.fail("unknown parameter", word)
+        elif rule != "blank":
+            bare = word[:-1] if word.endswith(",") else word
+            if rule == "flag":
+                self._flag(bare)
+            elif rule == "positional":
+                self._positional(bare)
+            else:
+                key, _, value = bare.partition("=")
+                self._key(key, value, word)
+        return len(word)
+
+    def _prefix(self, rule: str, prefix: str) -> None:
+        """Old configs name a format or a backend before the target: ``phy:/dev/sda,xvda,w``."""
+        if rule == "unknown:":
+            self.fail("unknown deprecated disk prefix", prefix)
+            raise _Stop
+        self.prefixed = True
+        if rule == "format:":
+            self._choose("format", prefix[:-1], FORMATS)
+        elif rule == "script:":
+            self._save("script", f"block-{prefix[:-1]}")
 
     def _flag(self, word: str) -> None:
         if word == "cdrom":
             self.cdrom = True
-        elif word in ("discard", "no-discard"):
+        elif word.endswith("discard"):
             self.discard = word == "discard"
+        elif word == "direct-io-safe":
+            self.direct_io_safe = True
+        else:
+            self.colo["colo_enable"] = word == "colo"
 
     def _key(self, key: str, value: str, word: str) -> None:
         if key == "format":
-            self._set_format(value)
+            self._choose("format", value, FORMATS)
         elif key == "access":
-            self._set_access(value)
+            self._access(value)
         elif key == "devtype":
             if value not in ("disk", "cdrom"):
-                raise self.error("unknown value for type", word)
+                self.fail("unknown value for type", word)
             self.cdrom = value == "cdrom"
         elif key == "backendtype":
-            if value not in BACKENDS:
-                raise self.error("unknown value for backendtype", value)
-            self._save(key, value)
-        elif key in ("vdev", "backend", "script"):
+            self._choose(key, value, BACKENDS)
+        elif key == "specification":
+            self._choose(key, value, SPECIFICATIONS)
+        elif key == "colo-port":
+            if _NUMBER.match(value) is None:
+                self.fail("unknown value for colo_port", value)
+            else:
+                self.colo["colo_port"] = atoi(value)
+        elif key in _COLO:
             self._save(key, value)
         else:
-            raise self.error("unknown parameter", word)
+            self._save(key, value)
 
     def _positional(self, word: str) -> None:
+        if self.errors:
+            return  # what was said may be why this one makes no sense
         if "target" not in self.strings:
             self._save("target", word)
-        elif self.format is None:
-            self._set_format(word)
+        elif "format" not in self.choices and not self.prefixed:
+            name, colon, kind = word.rpartition(":")
+            if not self.strings["target"] and colon:  # an empty drive of old configs
+                self.choices["format"] = "empty"
+                self._vdev(name, kind)
+            else:
+                self._choose("format", word, FORMATS)
         elif "vdev" not in self.strings:
             name, colon, kind = word.rpartition(":")
-            if colon and kind not in ("disk", "cdrom"):
-                raise self.error("unknown deprecated type", kind)
-            self.cdrom = self.cdrom or kind == "cdrom"
-            self._save("vdev", name if colon else word)
-        elif self.readonly is None:
-            self._set_access(word)
-        elif word:
-            raise self.error("too many positional parameters", word)
+            if colon:
+                self._vdev(name, kind)
+            else:
+                self._save("vdev", word)
+        elif not self.access_seen:
+            self.access_seen = True
+            self._access(word)
+        else:
+            self.fail("too many positional parameters", word)
+            raise _Stop
 
-    def _set_format(self, value: str) -> None:
-        if value and value not in FORMATS:
-            raise self.error("unknown value for format", value)
-        self.format = value or "raw"
+    def _vdev(self, name: str, kind: str) -> None:
+        self._save("vdev", name)
+        if kind not in ("disk", "cdrom"):
+            self.fail("unknown deprecated type", kind)
+        self.cdrom = kind == "cdrom"
 
-    def _set_access(self, value: str) -> None:
-        if value in _READ_WRITE:
-            self.readonly = False
-        elif value in _READ_ONLY:
-            self.readonly = True
-        elif value:
-            raise self.error("unknown value for access", value)
+    def _access(self, value: str) -> None:
+        if value not in (*READ_WRITE, *READ_ONLY, SHARED):
+            self.fail("unknown value for access", value)
+        self.readonly = value in READ_ONLY
+        self.shared = value == SHARED
+
+    def _choose(self, key: str, value: str, known: Sequence[str]) -> None:
+        chosen = value or ("raw" if key == "format" else "")
+        if chosen not in known:
+            self.fail(f"unknown value for {key}", value)
+        elif self.choices.setdefault(key, chosen) != chosen:
+            self.fail(f"{key} respecified", value)
 
     def _save(self, key: str, value: str) -> None:
         if self.strings.get(key):
-            raise self.error(f"{key} specified more than once", value)
-        if value or key == "target":
+            self.fail(f"{key} respecified", value)
+        else:
             self.strings[key] = value
 
 
-def parse_disk(spec: str, source: str = "command line") -> DiskConfig:
-    """Parse one disk specification; *source* begins the error text.
+def parse_disk(specs: str | Sequence[str], source: str = "command line") -> DiskConfig:
+    """Parse one disk: one specification, or several that say it together, as the words of
+    ``xl block-attach`` do.  *source* begins the error texts.
 
-    Raises: ConfigError, exit code 1.
+    Raises: ConfigError with every error, exit code 1.
     """
-    return _DiskParser(spec, source).parse()
+    return _DiskParser(source).parse([specs] if isinstance(specs, str) else specs)

@@ -1,40 +1,23 @@
-"""A guest's whole config: which keys mean something here, and what they mean.
+"""A guest's whole config: what it means to xl (`meaning.py`), and what of it this host acts on.
 
-Keys that a real guest config may have and that mean nothing to this host (``ramdisk``, ``pci``
-...) are accepted.  Ours is ``program = "module:function"``: what runs in the domain in
-place of a kernel.  Source: xl.cfg(5), tools/xl/xl_parse.c.
+Ours is ``program = "module:function"``: what runs in the domain in place of a kernel.
 """
 
-import uuid as uuids
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hvsim.toolstack import names
-from hvsim.toolstack.config.disk import DiskConfig, parse_disk
-from hvsim.toolstack.config.errors import ConfigError
-from hvsim.toolstack.config.syntax import Settings, parse_settings
-from hvsim.toolstack.config.vif import VifConfig, parse_vif
+from hvsim.toolstack.config.disk import DiskConfig
+from hvsim.toolstack.config.libxl_json import Tree, ordered
+from hvsim.toolstack.config.meaning import ACTIONS, Host, Meaning
+from hvsim.toolstack.config.settings import Settings, parse_settings
+from hvsim.toolstack.config.vif import VifConfig
 
-ACTIONS: Final = (
-    "destroy",
-    "restart",
-    "rename-restart",
-    "preserve",
-    "coredump-destroy",
-    "coredump-restart",
-    "soft-reset",
-)
+__all__ = ["ACTIONS", "DEFAULT_MEMORY", "EVENTS", "DomainConfig", "Host", "parse_config"]
+
 DEFAULT_MEMORY: Final = 128
 """MiB; the default of libxl for a PV guest."""
-
 EVENTS: Final = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog")
-_DEFAULT_ACTIONS: Final = {
-    "on_poweroff": "destroy",
-    "on_reboot": "restart",
-    "on_crash": "destroy",
-    "on_watchdog": "destroy",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +35,11 @@ class DomainConfig:
         program: "module:function" that runs in the domain, None when not said.
         driver_domain: it serves devices to others.
         disks, vifs: in the order of the config.
+        bad_vifs: what xl left out of an interface and went on, with the interface's number.
         actions: on_poweroff and so on -> what is done then.
         warnings: what xl prints on stderr and yet goes on.
+        libxl: libxl_domain_config, as `libxl_json.render` prints it.
+        settings: what the config says, as written.
     """
 
     name: str
@@ -70,12 +56,21 @@ class DomainConfig:
     type: str
     disks: tuple[DiskConfig, ...]
     vifs: tuple[VifConfig, ...]
+    bad_vifs: tuple[tuple[int, str], ...]
     actions: dict[str, str]
     warnings: tuple[str, ...]
+    libxl: Tree
+    settings: Settings
 
 
 def parse_config(
-    text: str, source: str, overrides: Iterable[str] = (), *, program: str | None = None
+    text: str,
+    source: str,
+    overrides: Iterable[str] = (),
+    *,
+    program: str | None = None,
+    fallback: str | None = None,
+    host: Host | None = None,
 ) -> DomainConfig:
     """Parse a guest's config.
 
@@ -83,110 +78,45 @@ def parse_config(
         source: the file's name, as it is to appear in messages.
         overrides: further lines that count more (``xl create FILE key=value``).
         program: what runs in the domain whatever the config says.
+        fallback: what runs in it when nobody says.
+        host: what "all" CPUs are.
 
     Raises: ConfigError with xl's text and exit code.
     """
     settings = parse_settings(text, source, overrides)
-    kind = _type(settings)
-    name = settings.text("name")
-    if not name:
-        raise ConfigError("Domain name must be specified.")
-    _check_name(name)
-    uuid = _uuid(settings)
-    vcpus, maxvcpus = _vcpus(settings)
-    memory = settings.number("memory")
-    if memory is None or memory <= 0:
-        memory = DEFAULT_MEMORY
-    actions = {event: _action(settings, event) for event in EVENTS}
-    program = program or settings.text("program") or None
-    kernel = settings.text("kernel") or settings.text("bootloader") or None
-    if kind == "pv" and not (kernel or program):
-        raise ConfigError("Neither kernel nor bootloader specified")
-    maxmem = settings.number("maxmem")
-    disks = tuple(parse_disk(spec, source) for spec in settings.items("disk"))
-    vifs = _vifs(settings)
+    meaning = Meaning(settings, host or Host(), program, fallback)
+    meaning.read()
+    tree = ordered(meaning.tree)
+    c_info, b_info = tree["c_info"], tree["b_info"]
+    memory = _mib(b_info.get("target_memkb")) or DEFAULT_MEMORY
+    vcpus = len(b_info.get("avail_vcpus", ()))
+    maxvcpus = b_info.get("max_vcpus", 0)
     return DomainConfig(
-        name=name,
+        name=c_info["name"],
         memory=memory,
-        maxmem=max(memory, maxmem or 0),
-        vcpus=vcpus,
-        maxvcpus=maxvcpus,
-        uuid=uuid,
-        kernel=kernel,
-        ramdisk=settings.text("ramdisk"),
-        cmdline=_cmdline(settings),
-        program=program,
-        driver_domain=settings.flag("driver_domain"),
-        type=kind,
-        disks=disks,
-        vifs=vifs,
-        actions=actions,
+        maxmem=max(memory, _mib(b_info.get("max_memkb")) or 0),
+        # A real guest with maxvcpus alone has one on line.
+        vcpus=vcpus or 1,
+        maxvcpus=max(vcpus, maxvcpus) or 1,
+        uuid=c_info.get("uuid"),
+        kernel=b_info.get("kernel") or b_info.get("bootloader") or None,
+        ramdisk=b_info.get("ramdisk"),
+        cmdline=b_info.get("cmdline", ""),
+        program=meaning.program,
+        driver_domain=c_info.get("driver_domain") == "True",
+        type=meaning.kind,
+        disks=tuple(meaning.disks),
+        vifs=tuple(one.vif for one in meaning.vifs),
+        bad_vifs=tuple(
+            (number, text) for number, one in enumerate(meaning.vifs) for text in one.bad
+        ),
+        actions={event: meaning.actions[event] for event in EVENTS},
         warnings=tuple(settings.warnings),
+        libxl=tree,
+        settings=settings,
     )
 
 
-def _type(settings: Settings) -> str:
-    kind = settings.text("type")
-    builder = settings.text("builder")
-    if kind is None:
-        return "hvm" if builder == "hvm" else "pv"
-    if kind not in ("pv", "pvh", "hvm"):
-        raise ConfigError(f"Invalid domain type {kind}.")
-    return kind
-
-
-def _check_name(name: str) -> None:
-    """As :mod:`~hvsim.toolstack.names` has it."""
-    fault = names.fault(name)
-    if fault is not None:
-        raise ConfigError(f"Invalid domain name {name!r}: {fault}.")
-
-
-def _uuid(settings: Settings) -> str | None:
-    text = settings.text("uuid")
-    if text is None:
-        return None
-    try:
-        return str(uuids.UUID(text))
-    except ValueError:
-        raise ConfigError(f"Failed to parse UUID: {text}") from None
-
-
-def _vcpus(settings: Settings) -> tuple[int, int]:
-    vcpus = settings.number("vcpus")
-    maxvcpus = settings.number("maxvcpus")
-    if vcpus is not None and maxvcpus is not None and maxvcpus < vcpus:
-        raise ConfigError("xl: maxvcpus < vcpus")
-    vcpus = max(1, vcpus or maxvcpus or 1)
-    return vcpus, max(vcpus, maxvcpus or 0)
-
-
-def _action(settings: Settings, event: str) -> str:
-    action = settings.text(event)
-    if action is None:
-        return _DEFAULT_ACTIONS[event]
-    if action not in ACTIONS:
-        raise ConfigError(f'Unknown {event} action "{action}" specified')
-    return action
-
-
-def _cmdline(settings: Settings) -> str:
-    cmdline = settings.text("cmdline")
-    root, extra = settings.text("root"), settings.text("extra")
-    if cmdline is not None:
-        if root or extra:
-            settings.warnings.append("Warning: ignoring root= and extra= in favour of cmdline=")
-        return cmdline
-    words = ([f"root={root}"] if root else []) + ([extra] if extra else [])
-    return " ".join(words)
-
-
-def _vifs(settings: Settings) -> tuple[VifConfig, ...]:
-    """As in xl, a bad word in one is said, and the interface is made from what came before."""
-    found = []
-    for spec in settings.items("vif"):
-        vif, complaint = parse_vif([spec])
-        if complaint is not None:
-            settings.warnings.append(complaint)
-        found.append(vif)
-    return tuple(found)
+def _mib(kib: int | None) -> int | None:
+    """MiB of libxl's number; None for what was meant to be negative."""
+    return None if kib is None or kib >= 1 << 63 else kib // 1024

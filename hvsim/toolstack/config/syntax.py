@@ -1,209 +1,224 @@
-"""The grammar of xl.cfg(5): from text to settings, with the error texts of xl's parser.
+"""The grammar of xl.cfg(5): from text to assignments, with the error texts of xl's parser.
 
-Every error of a config is reported, one for each line, as xl does: a bad line is skipped to its
-end and the next one is read.  Source: tools/libs/util/libxlu_cfg_y.y.
+xl's parser is made by bison from a grammar of a dozen rules.  After an error it skips to the line's
+end, and stays silent until three tokens in a row have made sense; a value that is followed by
+anything but a line end or ``;`` ends it at once.  Both is kept, so that the same faults are told.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.lexer import (
     ADD,
-    BAD,
     END,
     IDENT,
     NEWLINE,
     NUMBER,
     STRING,
+    Lexer,
     Token,
-    tokens,
+    near,
 )
 
 Value = str | list["Value"]
 """A value as written: strings and numbers are both text here, lists may be nested."""
 
-MAX_DEPTH: Final = 32
+MAX_DEPTH: Final = 100
 """Lists within lists that are accepted."""
+_SILENCE: Final = 3
+"""Tokens that must make sense in a row before an error is told again."""
+_LINE_ENDS: Final = (NEWLINE, "';'")
+PYTHON: Final = (
+    "warning: Config file looks like it contains Python code.",
+    "warning:  Arbitrary Python is no longer supported.",
+    "warning:  See https://wiki.xen.org/wiki/PythonInXlConfig",
+)
+FAILED: Final = "Failed to parse config: Invalid argument"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key with its value and the line where it stands (0 for one from the command line)."""
+    """One key with its value and the line where the value begins.
+
+    Attributes:
+        added: the value was made by ``+=``.
+    """
 
     key: str
     value: Value
     line: int
-
-
-@dataclass(slots=True)
-class Settings:
-    """What a config says; of two settings of one key the later counts, ``+=`` adds to it.
-
-    Attributes:
-        source: the file's name as it is to appear in messages.
-        warnings: what xl prints and yet goes on.
-    """
-
-    source: str
-    values: dict[str, Setting] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def text(self, key: str) -> str | None:
-        """The single value of *key*, None without one (a list is one with a warning)."""
-        setting = self.values.get(key)
-        if setting is None:
-            return None
-        if isinstance(setting.value, list):
-            self._warn(setting, "is a list but should be a single value")
-            return None
-        return setting.value
-
-    def number(self, key: str) -> int | None:
-        """The number that *key* has, in C notation; None without one, or with a warning."""
-        text = self.text(key)
-        if text is None:
-            return None
-        try:
-            return int(text, 0)
-        except ValueError:
-            try:
-                return int(text)  # C reads 010 as eight; so does nobody who writes memory=010
-            except ValueError:
-                self._warn(self.values[key], "is not a valid number")
-                return None
-
-    def flag(self, key: str) -> bool:
-        """Whether *key* is set to a number other than zero."""
-        return bool(self.number(key))
-
-    def items(self, key: str) -> list[str]:
-        """The texts of a list; a single value is a list of one; inner lists are left out."""
-        setting = self.values.get(key)
-        if setting is None:
-            return []
-        if isinstance(setting.value, str):
-            return [setting.value]
-        return [item for item in setting.value if isinstance(item, str)]
-
-    def _warn(self, setting: Setting, what: str) -> None:
-        place = f"{self.source}:{setting.line}"
-        self.warnings.append(f"{place}: warning: parameter `{setting.key}' {what}")
+    added: bool = False
 
 
 class _SyntaxError(Exception):
-    """The rest of this line makes no sense; it was reported."""
+    """This line makes no sense; it was reported."""
+
+
+class _Over(Exception):
+    """The parser gives up."""
 
 
 class _Parser:
-    def __init__(self, stream: Iterable[Token], source: str, errors: list[str]) -> None:
-        self._stream: Iterator[Token] = iter(stream)
+    """One reading of one text."""
+
+    def __init__(self, text: str, source: str) -> None:
         self._source = source
-        self._errors = errors
-        self._token = next(self._stream)
+        self._lexer = Lexer(text, self._report_lexical, lambda: bool(self.errors))
+        self._stream: Iterator[Token] = self._lexer.tokens()
+        self._ahead: Token | None = None
+        self._last = Token(END, "", 1, "")
+        self._silent = 0
+        self._lexical_line = 0
+        self.settings: dict[str, Setting] = {}
+        self.errors: list[str] = []
 
-    def settings(self) -> Iterator[tuple[str, str, Value, int]]:
-        """(key, operator, value, line) of each assignment."""
-        while self._token.kind != END:
-            try:
-                if self._token.kind in (NEWLINE, "';'"):
-                    self._next()
-                    continue
-                yield self._assignment()
-                if self._token.kind not in (NEWLINE, "';'", END):
-                    self._unexpected(NEWLINE, "';'")
-            except _SyntaxError:
-                while self._token.kind not in (NEWLINE, END):
-                    self._next()
+    def run(self) -> None:
+        """Read it all."""
+        try:
+            while self._peek().kind != END:
+                try:
+                    self._statement()
+                except _SyntaxError:
+                    self._recover()
+        except _Over:
+            pass
+        if self.errors and self._lexer.python:
+            self.errors += PYTHON
 
-    def _assignment(self) -> tuple[str, str, Value, int]:
-        key = self._token
-        if key.kind == BAD:
-            self._lexical()
-            raise _SyntaxError
-        if key.kind != IDENT:
-            self._unexpected(IDENT, NEWLINE, "';'")
-        self._next()
-        operator = self._token.kind
-        if operator not in ("'='", ADD):
-            self._unexpected("'='", ADD)
-        self._next()
-        return key.text, operator, self._value(0), key.line
+    # -- grammar -----------------------------------------------------------------------------
 
-    def _value(self, depth: int) -> Value:
-        token = self._token
-        if token.kind == BAD:
-            self._lexical()
-            return ""
-        if token.kind == STRING:
-            self._next()
-            return token.text[1:-1]
-        if token.kind == NUMBER:
-            self._next()
-            return token.text
-        if token.kind != "'['" or depth >= MAX_DEPTH:
-            self._unexpected(STRING, NUMBER, "'['")
-        self._next()
+    def _statement(self) -> None:
+        if self._peek().kind in _LINE_ENDS:
+            self._shift()
+            return
+        key = self._expect(IDENT, f"{END} or {IDENT} or {NEWLINE} or ';'")
+        operator = self._peek()
+        if operator.kind not in ("'='", ADD):
+            self._unexpected(f"{ADD} or '='")
+        self._shift()
+        line = self._peek().line
+        value = self._value(f"{STRING} or {NUMBER} or '['", 0)
+        self._store(key.value, operator.kind, value, line)
+        if self._peek().kind in _LINE_ENDS:
+            self._shift()
+        elif self._peek().kind != END:
+            self._complain(END)
+            raise _Over
+
+    def _value(self, expected: str, depth: int) -> Value:
+        token = self._peek()
+        if token.kind in (STRING, NUMBER):
+            self._shift()
+            return token.value
+        if token.kind != "'['":
+            self._unexpected(expected)
+        if depth >= MAX_DEPTH:
+            self._say("memory exhausted", token.text, token.line)
+            raise _Over
+        self._shift()
+        self._newlines()
         items: list[Value] = []
-        while self._token.kind != "']'":
-            items.append(self._value(depth + 1))
-            if self._token.kind == "','":
-                self._next()
-            elif self._token.kind != "']'":
-                self._unexpected("','", "']'")
-        self._next()
+        while self._peek().kind in (STRING, NUMBER, "'['"):
+            items.append(self._value("", depth + 1))
+            self._newlines()
+            if self._peek().kind != "','":
+                break
+            self._shift()
+            self._newlines()
+        self._expect("']'", "']'")
         return items
 
-    def _next(self) -> None:
-        if self._token.kind != END:
-            self._token = next(self._stream)
+    def _newlines(self) -> None:
+        while self._peek().kind == NEWLINE:
+            self._shift()
 
-    def _lexical(self) -> None:
-        self._report(self._token, "lexical error")
-        self._next()
+    def _store(self, key: str, operator: str, value: Value, line: int) -> None:
+        if self.errors:
+            return  # nobody will look at it
+        old = self.settings.get(key)
+        if operator == ADD and old is not None:
+            if isinstance(old.value, list) != isinstance(value, list):
+                message = 'can\'t add [list] to "string" or vice versa'
+                self._report_lexical(message, self._last.text, self._last.line)
+                return
+            value = old.value + value  # type: ignore[operator]
+        self.settings[key] = Setting(key, value, line, operator == ADD)
 
-    def _unexpected(self, *expected: str) -> None:
-        token = self._token
-        kind = token.kind if token.kind != BAD else "$undefined"
-        message = f"syntax error, unexpected {kind}, expecting {' or '.join(expected)}"
-        self._report(token, message)
+    # -- tokens and errors -------------------------------------------------------------------
+
+    def _peek(self) -> Token:
+        if self._ahead is None:
+            self._ahead = self._last = next(self._stream)
+        return self._ahead
+
+    def _shift(self) -> Token:
+        token, self._ahead = self._peek(), None
+        self._silent -= self._silent > 0
+        return token
+
+    def _expect(self, kind: str, expected: str) -> Token:
+        if self._peek().kind != kind:
+            self._unexpected(expected)
+        return self._shift()
+
+    def _unexpected(self, expected: str) -> None:
+        self._complain(expected)
         raise _SyntaxError
 
-    def _report(self, token: Token, message: str) -> None:
-        text = token.text.strip()
-        near = f" near `{text}'" if text else " near <newline>" if token.kind == NEWLINE else ""
-        self._errors.append(f"{self._source}:{token.line}: config parsing error{near}: {message}")
+    def _complain(self, expected: str) -> None:
+        token = self._peek()
+        if not self._silent:
+            message = f"syntax error, unexpected {token.kind}, expecting {expected}"
+            self._report(message, token.text, token.line)
+
+    def _recover(self) -> None:
+        """Skip to the line's end."""
+        self._silent = _SILENCE
+        while self._peek().kind != NEWLINE:
+            if self._peek().kind == END:
+                raise _Over
+            self._ahead = None
+        self._shift()
+
+    def _report_lexical(self, message: str, text: str, line: int) -> None:
+        self._report(message, text, line)
+        self._lexical_line = max(self._lexical_line, line)
+
+    def _report(self, message: str, text: str, line: int) -> None:
+        """Tell of an error, unless a lexical one was told of this line."""
+        if line > self._lexical_line:
+            self._say(message, text, line)
+
+    def _say(self, message: str, text: str, line: int) -> None:
+        where, line = near(text, line)
+        self.errors.append(f"{self._source}:{line}: config parsing error near {where}: {message}")
 
 
-def parse_settings(text: str, source: str, overrides: Iterable[str] = ()) -> Settings:
-    """Parse a config.
-
-    Args:
-        source: the file's name for messages.
-        overrides: further lines, as ``xl create FILE key=value`` takes them.
+def parse_text(text: str, source: str) -> dict[str, Setting]:
+    """What a config says, the later of two settings of one key; *source* begins its messages.
 
     Raises: ConfigError with every error found, and xl's closing line; exit code 1.
     """
-    settings = Settings(source)
-    errors: list[str] = []
-    parts = [(text, source, False)]
-    parts += [(line, "command line", True) for line in overrides]
-    for part, name, override in parts:
-        for key, operator, value, line in _Parser(tokens(part), name, errors).settings():
-            old = settings.values.get(key)
-            if operator == ADD and old is not None:
-                value = _add(old.value, value)
-            settings.values[key] = Setting(key, value, 0 if override else line)
-    if errors:
-        raise ConfigError(*errors, "Failed to parse config: Invalid argument")
-    return settings
+    parser = _Parser(_bytes(text), source)
+    parser.run()
+    if parser.errors:
+        raise ConfigError(*map(_text, parser.errors), FAILED)
+    return {
+        key: Setting(key, _value(one.value), one.line, one.added)
+        for key, one in parser.settings.items()
+    }
 
 
-def _add(old: Value, new: Value) -> Value:
-    """What ``+=`` makes: strings are joined, lists continued; of two kinds the new one counts."""
-    if isinstance(old, list) and isinstance(new, list):
-        return old + new
-    if isinstance(old, str) and isinstance(new, str):
-        return old + new
-    return new
+def _bytes(text: str) -> str:
+    """One character for each byte: a lexical error begins with a byte, not with a letter."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _text(raw: str) -> str:
+    return raw.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def _value(value: Value) -> Value:
+    return [_value(item) for item in value] if isinstance(value, list) else _text(value)

@@ -1,47 +1,57 @@
-"""Network interface specifications (xl-network-configuration(5)), with the texts of xl's own parser
-(tools/xl/xl_parse.c, tools/libs/util/libxlu_vif.c)."""
+"""Network interface specifications (xl-network-configuration(5)), with xl's texts (compared with
+the installed xl by tests/config)."""
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim.names import mac
+from hvsim.names.number import from_digits
 from hvsim.toolstack.config.errors import ConfigError
+from hvsim.toolstack.config.rate import parse_rate
 
 DEFAULT_BRIDGE: Final = "xenbr0"
-DEFAULT_INTERVAL: Final = 50_000
-"""Microseconds over which a rate is counted unless it says otherwise."""
-IFNAME_MAX: Final = 15
-"""Bytes of a link's name (IFNAMSIZ - 1)."""
-MTU_MIN: Final = 68
-MTU_MAX: Final = 65535
-
-_MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_RATE: Final = re.compile(r"([0-9]{1,9})([GMK]?)([Bb])/s(?:@([0-9]{1,9})([mu]?)s)?")
-_LINK: Final = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
-_SCALE: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
-_MICROSECONDS: Final = {"": 1_000_000, "m": 1000, "u": 1}
-_IGNORED: Final = ("model", "accel", "netdev", "forwarddev", "devid", "trusted")
-"""What means nothing to a paravirtual interface of this host."""
+KEYS: Final = (
+    "type", "mac", "bridge", "netdev", "gatewaydev", "ip", "script", "vifname", "model", "rate",
+    "accel", "backend", "devid", "mtu", "forwarddev",
+)  # fmt: skip
+FLAGS: Final = ("trusted", "untrusted")
+_TEXTS: Final = {
+    "bridge": "bridge",
+    "gatewaydev": "gatewaydev",
+    "netdev": "gatewaydev",
+    "ip": "ip",
+    "script": "script",
+    "vifname": "ifname",
+    "model": "model",
+    "backend": "backend",
+    "forwarddev": "forwarddev",
+}
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+]?([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class VifConfig:
-    """One network interface of a guest.
+    """One network interface of a guest.  What is None was not said.
 
     Attributes:
         mac: None when one is to be made up.
         bridge: which it is plugged into, in the domain that serves it.
-        ip: addresses of the guest, as written: "10.0.0.2" or "10.0.0.2/24".
-        rate: (bytes in an interval, the interval in microseconds), None without a limit.
+        ip: addresses of the guest, as written: "10.0.0.2" or "10.0.0.2/24", with blanks between.
+        rate: (bytes in an interval, the interval in microseconds).
         backend: the domain that serves it, by name or number; None for dom0.
-        script: the hotplug script, None for the usual one.
-        ifname: the name of the link in the backend, None for vif<domid>.<n>.
+        script: the hotplug script.
+        ifname: the name of the link in the backend.
+        mtu: bytes; 0 is as good as None.
+        gatewaydev: the link of the backend that a routed interface goes through.
+        devid: its number.
+        kind: "vif" or "ioemu".
+        trusted: whether the frontend is to trust its backend.
     """
 
     mac: str | None = None
-    bridge: str = DEFAULT_BRIDGE
+    bridge: str | None = None
     ip: str | None = None
     rate: tuple[int, int] | None = None
     backend: str | None = None
@@ -49,79 +59,107 @@ class VifConfig:
     ifname: str | None = None
     mtu: int | None = None
     gatewaydev: str | None = None
+    devid: int | None = None
+    kind: str | None = None
+    model: str | None = None
+    trusted: bool | None = None
+    forwarddev: str | None = None
 
 
-def parse_vif(words: Iterable[str]) -> tuple[VifConfig, str | None]:
-    """Parse ``key=value`` words; returns what was understood and xl's text for the word that
-    ended it, None when all were.
+class _VifParser:
+    """The words of one interface; *said* collects what xl prints and yet goes on."""
 
-    As in xl everything before a bad word counts (a config with one goes on without the rest).
-    """
-    found: dict[str, object] = {}
-    for word in (part.strip() for one in words for part in one.split(",")):
-        if not word:
-            continue
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.found: dict[str, object] = {}
+        self.said: list[str] = []
+        self.bad: list[str] = []
+        self.address = bytes(mac.LENGTH)
+
+    def word(self, word: str) -> None:
+        """Take one.  Raises: ConfigError."""
         key, equals, value = word.partition("=")
-        try:
-            if not equals:
-                raise ConfigError(f"unrecognized argument `{word}'")
-            if key not in _IGNORED:
-                found.update(_word(key, value, word))
-        except ConfigError as error:
-            return VifConfig(**found), error.lines[0]  # type: ignore[arg-type]
-    return VifConfig(**found), None  # type: ignore[arg-type]
+        if not equals:
+            if key not in FLAGS:
+                self._refuse(f"unrecognized argument `{word}'")
+            else:
+                self.found["trusted"] = key == "trusted"
+        elif key in _TEXTS:
+            if key == "netdev":
+                self.said.append(
+                    "the netdev parameter is deprecated, please use gatewaydev instead"
+                )
+            self.found[_TEXTS[key]] = value
+        elif key == "mac":
+            self._mac(value)
+        elif key == "type":
+            if value not in ("vif", "ioemu"):
+                self._refuse("Invalid parameter `type'.")
+            else:
+                self.found["kind"] = value
+        elif key == "rate":
+            self.found["rate"] = parse_rate(value, self.source)
+        elif key in ("devid", "mtu"):
+            self.found[key] = _number(value)
+        elif key == "accel":
+            self.said.append("the accel parameter for vifs is currently not supported")
+        else:
+            self._refuse(f"unrecognized argument `{word}'")
+
+    def _mac(self, value: str) -> None:
+        # xl writes over the former address byte by byte, up to the mistake.
+        address, whole = mac.read(value)
+        known = mac.LENGTH if whole else len(address.rstrip(b"\0"))
+        self.address = address[:known] + self.address[known:]
+        if not whole:
+            self._refuse("Invalid parameter `mac'.")
+
+    def _refuse(self, text: str) -> None:
+        self.said.append(text)
+        self.bad.append(text)
+
+    def vif(self) -> VifConfig:
+        address = mac.text_of(self.address) if any(self.address) else None
+        return VifConfig(mac=address, **self.found)  # type: ignore[arg-type]
 
 
-def _word(key: str, value: str, word: str) -> dict[str, object]:
-    if key == "mac":
-        if not _MAC.fullmatch(value):
-            raise ConfigError("Invalid parameter `mac'.")
-        return {"mac": value.lower()}
-    if key == "type":
-        if value not in ("vif", "ioemu"):
-            raise ConfigError(f"Invalid parameter `type'. {value!r} is neither vif nor ioemu")
-        return {}
-    if key == "ip":
-        return {"ip": _addresses(value)}
-    if key == "rate":
-        return {"rate": parse_rate(value)}
-    if key == "mtu":
-        if not value.isdecimal() or not MTU_MIN <= int(value) <= MTU_MAX:
-            raise ConfigError(f"Invalid parameter `mtu': {MTU_MIN} to {MTU_MAX} is wanted")
-        return {"mtu": int(value)}
-    if key in ("bridge", "gatewaydev", "vifname"):
-        if not _LINK.fullmatch(value) or value in (".", ".."):
-            raise ConfigError(
-                f"Invalid parameter `{key}': a link's name has up to {IFNAME_MAX} letters"
-            )
-        return {"ifname" if key == "vifname" else key: value}
-    if key in ("backend", "script"):
-        return {key: value}
-    raise ConfigError(f"unrecognized argument `{word}'")
+@dataclass(frozen=True, slots=True)
+class ParsedVif:
+    """What the words of an interface came to.
 
-
-def _addresses(value: str) -> str:
-    for one in value.split():
-        try:
-            ipaddress.ip_interface(one)
-        except ValueError:
-            raise ConfigError(f"Invalid parameter `ip': {one} is no address") from None
-    return value
-
-
-def parse_rate(text: str) -> tuple[int, int]:
-    """``10Mb/s@20ms``: (bytes in an interval, the interval in microseconds).
-
-    Raises: ConfigError in the words of libxlu.
+    Attributes:
+        said: what xl prints, in its order.
+        bad: those of it that tell of a word which was left out: a config goes on without it, a
+            command does not.
     """
-    match = _RATE.fullmatch(text)
+
+    vif: VifConfig
+    said: tuple[str, ...]
+    bad: tuple[str, ...]
+
+
+def words_of(spec: str) -> list[str]:
+    """The words of an interface as a config writes it: commas part them, blanks before one mean
+    nothing."""
+    return [word.lstrip(" ") for word in spec.split(",") if word]
+
+
+def parse_vif(words: Iterable[str], source: str = "command line") -> ParsedVif:
+    """Parse ``key=value`` words: those of `words_of`, or those of ``xl network-attach``.
+
+    Raises: ConfigError for what xl gives up at: a rate or a number that is none.
+    """
+    parser = _VifParser(source)
+    for word in words:
+        try:
+            parser.word(word)
+        except ConfigError as error:
+            raise ConfigError(*error.faults, warnings=parser.said) from None
+    return ParsedVif(parser.vif(), tuple(parser.said), tuple(parser.bad))
+
+
+def _number(text: str) -> int:
+    match = _NUMBER.match(text)
     if match is None:
-        raise ConfigError(f"command line: config parsing error in vif: invalid rate in `{text}'")
-    number, scale, unit, interval, part = match.groups()
-    rate = int(number) * _SCALE[scale] // (8 if unit == "b" else 1)
-    microseconds = DEFAULT_INTERVAL
-    if interval is not None:
-        microseconds = int(interval) * _MICROSECONDS[part]
-    if not rate or not 0 < microseconds < 1 << 32:
-        raise ConfigError(f"command line: config parsing error in vif: invalid rate in `{text}'")
-    return rate * microseconds // 1_000_000, microseconds
+        raise ConfigError(f'xl: failed to convert "{text}" to number')
+    return min(from_digits(match[1]), (1 << 64) - 1) & 0xFFFFFFFF

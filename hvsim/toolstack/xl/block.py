@@ -5,11 +5,13 @@ from typing import Any
 from hvsim.toolstack import attached
 from hvsim.toolstack import device as devices
 from hvsim.toolstack.config import parse_disk
+from hvsim.toolstack.config.libxl_json import render
+from hvsim.toolstack.config.meaning import disk_tree
 from hvsim.toolstack.context import CreateRequest
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
 from hvsim.toolstack.store import Reader
-from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (
     f"{'Vdev':<5} {'BE':<3} {'handle':<6} {'state':<5} {'evt-ch':<6} {'ring-ref':<8} "
@@ -19,18 +21,16 @@ HEADER = (
 
 async def block_list(call: Call) -> int:
     """xl block-list domain...: an unknown domain is said so, and the exit code is 0."""
-    flags, args = options(call.args)
-    if not args:
-        raise UsageError("'xl block-list' requires at least 1 argument.")
+    words = LIST.parse(call)
     rows: list[dict[str, Any]] = []
     async with call.toolstack.glance(call.reply) as store:
-        for text in args:
+        for text in words.rest:
             domid = await call.toolstack.find(store, text)
             if domid is None:
                 await call.reply.err(f"{text} is an invalid domain identifier")
                 continue
             rows += await disks(store, domid)
-    if call.json or "json" in flags:
+    if call.json or "json" in words:
         return await call.data(rows)
     lines = [HEADER]
     for row in rows:
@@ -79,15 +79,16 @@ def _number(text: str | None) -> int:
 
 async def block_attach(call: Call) -> int:
     """xl block-attach domain disk-spec..."""
-    _, args = options(call.args)
-    if len(args) < 2:
-        raise UsageError("'xl block-attach' requires at least 2 arguments.")
+    args = ATTACH.parse(call).rest
     toolstack = call.toolstack
     async with toolstack.store() as store:
         domid = await toolstack.find(store, args[0])
         if domid is None:
             raise ToolstackError(f"{args[0]} is an invalid domain identifier")
-        disk = parse_disk(",".join(args[1:]))
+        disk = parse_disk(args[1:])
+        if call.dryrun:
+            await call.reply.text(f"disk: {render(disk_tree(disk))}\n")
+            return 0
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
@@ -99,40 +100,37 @@ async def block_attach(call: Call) -> int:
 
 
 async def block_detach(call: Call) -> int:
-    """xl block-detach domain vdev."""
-    _, args = options(call.args, "f", ("force",))
-    if len(args) < 2:
-        raise UsageError("'xl block-detach' requires at least 2 arguments.")
+    """xl block-detach [-f] domain vdev."""
+    words = DETACH.parse(call)
+    args = words.rest
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await devices.lookup(store, domid, args[1])
         await attached.refresh(call.toolstack, store)
         guest = call.toolstack.guest(domid)
         gone = guest.disks.get(device.devid) if guest is not None else None
-        await call.reply.err(*await devices.detach(call.toolstack, store, device))
+        force = words.any("f", "force")
+        said = await devices.detach(call.toolstack, store, device, force=force)
+        await call.reply.err(*said)
         if guest is not None and gone is not None:
             await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
     return 0
 
 
-LIST = Command(
-    "block-list",
-    "List virtual block devices for a domain",
-    "<Domain(s)>",
-    block_list,
-    example="xl block-list guest",
-)
+LIST = Command("block-list", block_list, wanted=1, example="xl block-list guest")
 ATTACH = Command(
     "block-attach",
-    "Create a new virtual block device",
-    "<Domain> <disk-spec-component(s)>...",
     block_attach,
+    wanted=2,
     example="xl block-attach guest format=raw,vdev=xvdb,access=rw,target=/d.img",
 )
 DETACH = Command(
     "block-detach",
-    "Destroy a domain's virtual block device",
-    "[option] <Domain> <DevId>",
     block_detach,
+    "f",
+    ("force",),
+    wanted=2,
+    options="-f, --force        do not wait for the domain to release the device",
     example="xl block-detach guest xvdb",
 )
+COMMANDS = (LIST, ATTACH, DETACH)

@@ -4,53 +4,53 @@ The terminal itself is the client's business (``console_client``): it opens the 
 xenconsoled serves.
 """
 
-from collections.abc import Sequence
-
-from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import domain_path
-from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+from hvsim.toolstack.store import Store
+from hvsim.toolstack.xl.command import Call, Command, find_domain
+
+TYPES = ("pv", "serial", "vuart")
 
 
 async def run(call: Call) -> int:
-    """xl console domain: answers with the path of the pty."""
-    _, args = options(_only_pv(call.args))
-    if not args:
-        raise UsageError("'xl console' requires at least 1 argument.")
+    """xl console [-t type] [-n number] domain: answers with the path of the pty."""
+    words = COMMAND.parse(call)
+    kind = words.value("t") or "pv"
+    # As in xl a number means something only with a type.
+    number = words.value("n") or "0" if "t" in words else "0"
+    if kind not in TYPES:
+        raise ToolstackError("console type supported are: pv, serial, vuart")
     async with call.toolstack.store() as store:
-        domid = await find_domain(call, store, args[0])
+        domid = await find_domain(call, store, words.rest[0])
         if domid == 0:
             raise ToolstackError("Can't specify Domain-0", code=22)
-        tty = await store.read(f"{domain_path(domid)}/console/tty")
-    if not tty:
+        tty = await tty_of(store, domid, int(number) if number.isdecimal() else 0)
+    if kind != "pv" or not tty:
+        path = f"{domain_path(domid)}/{'console' if kind == 'pv' else kind}/tty"
         raise ToolstackError(
-            f"libxl: error: libxl_console.c:171:libxl_console_get_tty: unable to read console "
-            f"tty path `{domain_path(domid)}/console/tty': No such file or directory",
+            libxl(
+                f"libxl_console.c:108:libxl_console_get_tty: Domain {domid}:Unable to read console "
+                f"tty path `{path}': No such file or directory"
+            ),
             "Unable to attach console",
         )
-    call.reply.data = {"tty": tty, "domid": domid}
+    call.reply.data = {"tty": tty, "domid": domid, "attach": True}
     return 0
 
 
-def _only_pv(args: Sequence[str]) -> list[str]:
-    """The words without ``-t pv`` and ``-n 0``: every domain has one console, of that kind.
-
-    Raises: UsageError for another type or number.
-    """
-    words = list(args)
-    for flag, value in (("-t", "pv"), ("-n", "0")):
-        if flag in words:
-            place = words.index(flag)
-            if words[place + 1 : place + 2] != [value]:
-                raise UsageError(f"'xl console' knows no {flag} but {flag} {value}.")
-            del words[place : place + 2]
-    return words
+async def tty_of(store: Store, domid: int, number: int = 0) -> str | None:
+    """The pty of a console: the first, or one that a config asked for besides."""
+    base = domain_path(domid)
+    return await store.read(
+        f"{base}/console/tty" if number == 0 else f"{base}/device/console/{number}/tty"
+    )
 
 
 COMMAND = Command(
     "console",
-    "Attach to domain's console",
-    "[options] <Domain>",
     run,
-    "Ctrl-] leaves the console.",
-    example="xl console guest",
+    "n:t:e:",
+    wanted=1,
+    example="xl console guest       # Ctrl-] leaves it",
 )
+COMMANDS = (COMMAND,)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from hvsim.domain import machine_facts
 from hvsim.toolstack.context import Toolstack
-from hvsim.toolstack.xl.command import Call, Command, options
+from hvsim.toolstack.xl.command import Call, Command
 
 PAGES_PER_MIB: Final = 256
 
@@ -77,23 +77,18 @@ def topology(machine: dict[str, Any]) -> list[str]:
 
 async def run(call: Call) -> int:
     """xl info [-n]."""
-    flags, _ = options(call.args, "n", ("numa",))
+    words = COMMAND.parse(call)
     found = facts(call.toolstack)
-    if call.json or "json" in flags:
+    if call.json or "json" in words:
         return await call.data(found)
     call.reply.data = found
     lines = [f"{name:<23}: {value}" for name, value in found.items()]
-    if flags & {"n", "numa"}:
+    if words.any("n", "numa"):
         place = list(found).index("xen_major")
         lines[place:place] = topology(call.toolstack.hypervisor.machine())
     await call.reply.out(*lines)
     return 0
 
 
-COMMAND = Command(
-    "info",
-    "Get information about Xen host",
-    "-n, --numa         List host NUMA topology information",  # where xl itself has it
-    run,
-    example="xl info",
-)
+COMMAND = Command("info", run, "n", ("numa",), example="xl info")
+COMMANDS = (COMMAND,)

@@ -1,16 +1,22 @@
 """xl list: which domains there are."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from hvsim.toolstack.context import Guest
-from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.config.libxl_json import render
+from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.hypervisor import DomainInfo
-from hvsim.toolstack.xl.command import Call, Command, find_domain, options
+from hvsim.toolstack.xl.command import Call, Command, find_domain
+from hvsim.toolstack.xl.configuration import PAGE_KIB, running
 
 HEADER = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
 VERBOSE_HEADER = "   UUID                            Reason-Code\tSecurity Label"
+CONTEXT_HEADER = "   Security Label"
+POOL_HEADER = "         Cpupool"
+NUMA_HEADER = " NODE Affinity"
 NO_NAME = "(null)"
-PAGE_KIB = 4
+POOL = "Pool-0"
+"""The only CPU pool of this host."""
 
 
 def row(name: str | None, info: DomainInfo, *, verbose: bool = False) -> str:
@@ -39,88 +45,78 @@ def entry(name: str | None, info: DomainInfo) -> dict[str, Any]:
     }
 
 
-def configuration(name: str | None, info: DomainInfo, guest: Guest | None) -> dict[str, Any]:
-    """A domain as ``xl list -l`` describes it: libxl's own names, so far as they mean something."""
-    c_info: dict[str, Any] = {"type": "pv", "name": name or NO_NAME}
-    b_info: dict[str, Any] = {}
-    config: dict[str, Any] = {"c_info": c_info, "b_info": b_info}
-    if guest is not None:
-        c_info |= {"domid": 0xFFFFFFFF, "uuid": guest.uuid, "run_hotplug_scripts": "True"}
-        if guest.driver:
-            c_info["driver_domain"] = "True"
-        b_info |= {
-            "max_vcpus": guest.config.maxvcpus,
-            "avail_vcpus": list(range(guest.config.vcpus)),
-        }
-    b_info |= {
-        "max_memkb": info.max_pages * PAGE_KIB,
-        "target_memkb": info.mem_pages * PAGE_KIB,
-    }
-    if guest is not None:
-        b_info["video_memkb"] = 0
-        for key, value in (
-            ("kernel", guest.config.kernel),
-            ("cmdline", guest.config.cmdline),
-            ("ramdisk", guest.config.ramdisk),
-        ):
-            if value:
-                b_info[key] = value
-    b_info["type.pv"] = {}
-    if guest is not None:
-        if guest.disks:
-            config["disks"] = [
-                {
-                    "backend_domid": disk.device.backend_domid,
-                    "pdev_path": disk.vbd.params,
-                    "vdev": disk.vbd.vdev,
-                    "format": disk.vbd.format,
-                    "readwrite": int(not disk.vbd.readonly),
-                }
-                for disk in guest.disks.values()
-            ]
-        config |= guest.config.actions
-    return {"domid": info.domid, "config": config}
-
-
 async def run(call: Call) -> int:
-    """xl list [-l] [-v] [domain...]."""
-    flags, args = options(call.args, "lvZn", ("long", "verbose", "context", "numa"))
-    toolstack = call.toolstack
-    async with toolstack.glance(call.reply) as store:
-        if args:
-            infos = []
-            for text in args:
-                domid = await find_domain(call, store, text)
-                info = toolstack.hypervisor.info(domid)
-                if info is None:
-                    raise ToolstackError(f"Error: Domain '{text}' does not exist.")
-                infos.append(info)
-        else:
-            infos = toolstack.hypervisor.domains()
-        names = await toolstack.names(store, infos)
-    named = list(zip(names, infos, strict=True))
-    if flags & {"l", "long"}:
-        rows = [configuration(name, info, toolstack.guest(info.domid)) for name, info in named]
-        return await call.data(rows)
-    if call.json or "json" in flags:
+    """xl list [-lvZcn] [domain]."""
+    words = COMMAND.parse(call)
+    named = await _named(call, words.rest)
+    if words.any("l", "long"):
+        return await _long(call, named)
+    if call.json or "json" in words:
         return await call.data([entry(name, info) for name, info in named])
-    verbose = bool(flags & {"v", "verbose"})
-    # Every domain has its memory on the one node there is, and may run everywhere.
-    numa = bool(flags & {"n", "numa"})
-    lines = [HEADER + (VERBOSE_HEADER if verbose else "") + (" NODE Affinity" if numa else "")]
-    lines += [row(name, info, verbose=verbose) + (" all" if numa else "") for name, info in named]
+    verbose = words.any("v", "verbose")
+    # Every domain has its memory on the one node there is, may run everywhere, is in one pool.
+    context = words.any("Z", "context")
+    pool, numa = words.any("c", "cpupool"), words.any("n", "numa")
+    header = HEADER
+    if verbose:
+        header += VERBOSE_HEADER
+    elif context:
+        header += CONTEXT_HEADER
+    header += POOL_HEADER * pool + NUMA_HEADER * numa
+    more = (
+        (f" {'-':>16}" if context and not verbose else "") + f" {POOL:>15}" * pool + " all" * numa
+    )
+    lines = [header, *(row(name, info, verbose=verbose) + more for name, info in named)]
     call.reply.data = [entry(name, info) for name, info in named]
     await call.reply.out(*lines)
     return 0
 
 
+async def _named(call: Call, wanted: Sequence[str]) -> list[tuple[str | None, DomainInfo]]:
+    """The domains that are meant, with their names.  Raises: ToolstackError in xl's words."""
+    toolstack = call.toolstack
+    async with toolstack.glance(call.reply) as store:
+        if not wanted:
+            infos = toolstack.hypervisor.domains()
+        else:
+            infos = []
+            for text in wanted:
+                info = toolstack.hypervisor.info(await find_domain(call, store, text))
+                if info is None:
+                    raise ToolstackError(f"Error: Domain '{text}' does not exist.")
+                infos.append(info)
+        names = await toolstack.names(store, infos)
+    return list(zip(names, infos, strict=True))
+
+
+async def _long(call: Call, named: Sequence[tuple[str | None, DomainInfo]]) -> int:
+    """The whole config of each; a domain that has left the store has none any more."""
+    rows = []
+    for name, info in named:
+        if name is None:
+            await call.reply.err(
+                libxl(
+                    "libxl_domain.c:2335:retrieve_domain_configuration_lock_acquired: "
+                    f"Domain {info.domid}:Fail to get domain configuration"
+                )
+            )
+        else:
+            rows.append(running(name, info, call.toolstack.guest(info.domid)))
+    call.reply.data = rows
+    await call.reply.out(*render(rows).split("\n"), "")
+    return 0
+
+
 COMMAND = Command(
     "list",
-    "List information about all/some domains",
-    "[options] [Domain]\n- [--long] [--verbose] [Domain...]",
     run,
-    "-l, --long              Output all VM details\n"
+    "lvhZcn",
+    ("long", "verbose", "context", "cpupool", "numa"),
+    options="-l, --long              Output all VM details\n"
     "-v, --verbose           Prints out UUIDs and security context\n"
-    "    --json              Output as JSON",
+    "-Z, --context           Prints out security context\n"
+    "-c, --cpupool           Prints the cpupool the domain is in\n"
+    "-n, --numa              Prints out NUMA node affinity",
     example="xl list -v",
 )
+COMMANDS = (COMMAND,)

@@ -1,112 +1,115 @@
-"""From an argument vector to a command: the front of xl."""
+"""From an argument vector to a command: the front of xl (tools/xl/xl.c)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
+from hvsim.toolstack import libxl_log
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl, reason
 from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.xl import (
+    absent,
     block,
+    configs,
     console,
     create,
     dmesg,
     identify,
     info,
     listing,
+    memory,
     network,
     pausing,
+    pools,
     power,
+    requests,
+    summaries,
+    unbuilt,
     vcpus,
 )
-from hvsim.toolstack.xl.command import Call, Command, UsageError
+from hvsim.toolstack.xl.command import Call, Command, Help, UsageError, usage
+from hvsim.toolstack.xl.table import VERBS, find
 
-_ALL: Final = (
-    create.COMMAND,
-    listing.COMMAND,
-    power.DESTROY,
-    power.SHUTDOWN,
-    power.REBOOT,
-    pausing.PAUSE,
-    pausing.UNPAUSE,
-    console.COMMAND,
-    dmesg.COMMAND,
-    block.ATTACH,
-    block.LIST,
-    block.DETACH,
-    network.ATTACH,
-    network.LIST,
-    network.DETACH,
-    identify.DOMID,
-    identify.DOMNAME,
-    info.COMMAND,
-    vcpus.COMMAND,
-)
-COMMANDS: Final = {command.name: command for command in _ALL}
-"""The verbs that are built, by name."""
-
-READING: Final = frozenset(
-    {"list", "domid", "domname", "dmesg", "console", "block-list", "info", "vcpu-list"}
-)
-"""Verbs that change nothing, so that there is nothing for ``-f`` to force."""
-
+_MODULES: Final = (
+    absent, block, configs, console, create, dmesg, identify, info, listing, memory, network,
+    pausing, pools, power, requests, summaries, unbuilt, vcpus,
+)  # fmt: skip
+COMMANDS: Final = {command.name: command for module in _MODULES for command in module.COMMANDS}
+"""Every verb of xl, by name."""
 GLOBAL_FLAGS: Final = "vfNtT"
-HELP_WORDS: Final = ("-h", "--help")
+_NARROW: Final = 20
+"""Letters of a verb's name beside its summary."""
 
 
 def help_text() -> str:
-    """What ``xl help`` prints."""
+    """What ``xl help`` prints: every verb that xl has."""
     lines = ["Usage xl [-vfNtT] <subcommand> [args]", "", "xl full list of subcommands:", ""]
-    lines += [f" {command.name:<19} {command.summary}" for command in COMMANDS.values()]
+    for verb in VERBS.values():
+        if len(verb.name) < _NARROW:
+            lines.append(f" {verb.name:<19} {verb.summary}")
+        else:
+            lines += [f" {verb.name:<19} ", f" {'':<{_NARROW}}{verb.summary}"]
     return "\n".join(lines)
 
 
 async def run(toolstack: Toolstack, reply: Reply, argv: Sequence[str], cwd: str, json: bool) -> int:
     """Run one xl command line; returns xl's exit code.  Never raises for a user's mistake."""
     words = list(argv)
-    force = False
-    while words and words[0].startswith("-") and words[0] not in HELP_WORDS:
-        flag = words.pop(0)
-        if any(letter not in GLOBAL_FLAGS for letter in flag[1:]):
-            await reply.err("unknown global option")
-            return 2
-        force = force or "f" in flag
-    if not words or words[0] in HELP_WORDS or words == ["help"]:
-        await reply.out(*help_text().split("\n"))
+    flags = ""
+    while words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        flags += words.pop(0)[1:]
+    wrong = [letter for letter in flags if letter not in GLOBAL_FLAGS]
+    if wrong:
+        await reply.err(f"xl: invalid option -- '{wrong[0]}'", "unknown global option")
+        return 1
+    reply.stamped = "T" in flags
+    if not words or words[0] in ("-h", "--help"):
+        await reply.text(help_text())
         return 0 if words else 1
     if words[0] == "help":
-        words = [words[1], "--help"]
-    command = COMMANDS.get(words[0])
-    if command is None:
+        return await _help(reply, words[1:])
+    verb = find(words[0])
+    if verb is None:
         await reply.err("command not implemented")
         return 1
-    if any(word in HELP_WORDS for word in words[1:]):
-        await reply.out(*_help(command).split("\n"))
-        return 0
-    call = Call(toolstack, reply, words[1:], cwd, json, force)
+    dryrun = "N" in flags
+    if dryrun and "N" not in verb.flags:
+        await reply.err("command does not implement -N (dryrun) option")
+        return 1
+    command = COMMANDS[verb.name]
+    libxl_log.begin(flags.count("v"), reply.err)
+    call = Call(toolstack, reply, words[1:], cwd, json, "f" in flags, dryrun)
     return await _guarded(command, call)
 
 
-def _help(command: Command) -> str:
-    if command.name in ("create", "block-attach", "network-attach"):
-        globals_ = "[-vtTfN]"
+async def _help(reply: Reply, words: Sequence[str]) -> int:
+    if not words:
+        await reply.text(help_text())
+        return 0
+    verb = find(words[0])
+    if verb is None:
+        await reply.out(f'command "{words[0]}" not implemented')
     else:
-        globals_ = "[-vtT]" if command.name in READING else "[-vtTf]"
-    return command.help(globals_).rstrip("\n")
+        await reply.text(COMMANDS[verb.name].help())
+    return 0
 
 
 async def _guarded(command: Command, call: Call) -> int:
     """Run a command; whatever goes wrong becomes text and an exit code."""
     try:
         return await command.run(call)
+    except Help as wanted:
+        await call.reply.text(command.help(example=wanted.long))
+        return 0
     except UsageError as wrong:
-        usage = _help(replace(command, example=""))
-        await call.reply.err(*wrong.lines, "", *usage.split("\n"), "")
-        return 2
+        lines = list(wrong.lines)
+        if wrong.usage:
+            lines += ["", *usage(command.name, command.options).split("\n")[:-1]]
+        await call.reply.err(*lines)
+        return wrong.code
     except (ToolstackError, ConfigError) as failure:
         await call.reply.err(*failure.lines)
         return failure.code

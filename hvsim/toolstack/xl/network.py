@@ -4,11 +4,13 @@ from typing import Any
 
 from hvsim.toolstack import attached, counters, nic
 from hvsim.toolstack import device as devices
-from hvsim.toolstack.config import parse_vif
+from hvsim.toolstack.config import parse_vif, words_of
+from hvsim.toolstack.config.libxl_json import render
+from hvsim.toolstack.config.meaning import vif_tree
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.layout import domain_path, libxl_path
 from hvsim.toolstack.store import Reader, Store
-from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (
     f"{'Idx':<3} {'BE':<2} {'Mac Addr.':<17} {'handle':<6} {'state':<5} {'evt-ch':<6} "
@@ -21,13 +23,11 @@ async def network_list(call: Call) -> int:
 
     Ours besides: --statistics, and the same figures with --json, as each half counts them.
     """
-    flags, args = options(call.args, long=("statistics",))
-    if not args:
-        raise UsageError("'xl network-list' requires at least 1 argument.")
+    words = LIST.parse(call)
     rows: list[dict[str, Any]] = []
     code = 0
     async with call.toolstack.glance(call.reply) as store:
-        for text in args:
+        for text in words.rest:
             domid = await call.toolstack.find(store, text)
             if domid is None:
                 await call.reply.err(f"{text} is an invalid domain identifier (rc=-6)")
@@ -35,18 +35,18 @@ async def network_list(call: Call) -> int:
                 continue
             rows += await interfaces(store, domid)
         live = await store.live()
-        if (call.json or flags) and live is not None:
+        if (call.json or words.any("json", "statistics")) and live is not None:
             await _count(live, rows)
-    if call.json or "json" in flags:
+    if call.json or "json" in words:
         return await call.data(rows) or code
     lines = [HEADER]
     for row in rows:
-        refs = f"{row['tx_ring_ref']}/{row['rx_ring_ref']:<11}"
         lines.append(
-            f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17} {row['handle']:6d} "
-            f"{row['state']:5d} {row['event_channel']:6d} {refs:>17} {row['backend']:<30}"
+            f"{row['devid']:<3d} {row['backend_domid']:<2d} {row['mac']:<17}{row['handle']:6d} "
+            f"{row['state']:5d} {row['event_channel']:6d} "
+            f"{row['tx_ring_ref']:5d}/{row['rx_ring_ref']:<11d} {row['backend']:<30}"
         )
-        if "statistics" in flags:
+        if "statistics" in words:
             lines.append(f"    frontend: {_figures(row.get('frontend'))}")
             lines.append(f"    backend:  {_figures(row.get('backend_half'))}")
     call.reply.data = rows
@@ -109,19 +109,21 @@ def _number(text: str | None) -> int:
 
 async def network_attach(call: Call) -> int:
     """xl network-attach domain [key=value ...]."""
-    _, args = options(call.args)
-    if not args:
-        raise UsageError("'xl network-attach' requires at least 1 argument.")
+    args = ATTACH.parse(call).rest
     toolstack = call.toolstack
     async with toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
-        config, complaint = parse_vif(args[1:])
-        if complaint is not None:
-            raise ToolstackError(complaint)
+        parsed = parse_vif([word for arg in args[1:] for word in words_of(arg)])
+        await call.reply.err(*[line for line in parsed.said if line not in parsed.bad])
+        if parsed.bad:
+            raise ToolstackError(parsed.bad[0])
+        if call.dryrun:
+            await call.reply.text(f"vif: {render(vif_tree(parsed.vif))}\n")
+            return 0
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
-        made = await nic.attach(toolstack, store, guest, config)
+        made = await nic.attach(toolstack, store, guest, parsed.vif)
         await attached.keep_devices(toolstack, guest, [made])
     call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
     return 0
@@ -129,9 +131,7 @@ async def network_attach(call: Call) -> int:
 
 async def network_detach(call: Call) -> int:
     """xl network-detach domain devid|mac."""
-    _, args = options(call.args)
-    if len(args) < 2:
-        raise UsageError("'xl network-detach' requires at least 2 arguments.")
+    args = DETACH.parse(call).rest
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
         device = await nic.lookup(store, domid, args[1])
@@ -146,24 +146,13 @@ async def network_detach(call: Call) -> int:
 
 LIST = Command(
     "network-list",
-    "List virtual network interfaces for a domain",
-    "<Domain(s)>",
     network_list,
+    long=("statistics",),
+    wanted=1,
     example="xl network-list guest",
 )
 ATTACH = Command(
-    "network-attach",
-    "Create a new virtual network device",
-    "<Domain> [type=<type>] [mac=<mac>] [bridge=<bridge>] [ip=<ip>] [script=<script>] "
-    "[backend=<BackDomain>] [vifname=<name>] [rate=<rate>] [model=<model>] [accel=<accel>] "
-    "[mtu=<mtu>]",
-    network_attach,
-    example="xl network-attach guest bridge=xenbr0",
+    "network-attach", network_attach, wanted=1, example="xl network-attach guest bridge=xenbr0"
 )
-DETACH = Command(
-    "network-detach",
-    "Destroy a domain's virtual network device",
-    "<Domain> <DevId|mac>",
-    network_detach,
-    example="xl network-detach guest 0",
-)
+DETACH = Command("network-detach", network_detach, wanted=2, example="xl network-detach guest 0")
+COMMANDS = (LIST, ATTACH, DETACH)

@@ -5,12 +5,13 @@ from typing import Final
 import anyio
 
 from hvsim.abi.sched import SHUTDOWN_crash
+from hvsim.toolstack import libxl_log
 from hvsim.toolstack.destroy import destroy as destroy_domain
 from hvsim.toolstack.errors import ERROR_DOMAIN_NOTFOUND, ToolstackError, libxl
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.lifecycle import ask
 from hvsim.toolstack.waiting import Ending, Several, waiting
-from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, options
+from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 ACK_TIMEOUT: Final = 60.0
 """Seconds that a guest has to acknowledge control/shutdown, as in libxl."""
@@ -18,24 +19,29 @@ ACK_TIMEOUT: Final = 60.0
 
 async def destroy(call: Call) -> int:
     """xl destroy [-f] domain."""
-    flags, args = options(call.args, "f")
-    if not args:
-        raise UsageError("'xl destroy' requires at least 1 argument.")
+    words = DESTROY.parse(call)
     async with call.toolstack.store() as store:
-        domid = await find_domain(call, store, args[0])
+        domid = await find_domain(call, store, words.rest[0])
     if domid == 0:
-        if not ("f" in flags or call.force):
+        if not ("f" in words or call.force):
             raise ToolstackError(
                 "Not destroying domain 0; use -f to force.",
                 "This can only be done when using a disaggregated hardware domain and toolstack.",
+                "",
             )
         raise ToolstackError(
             libxl(
                 "libxl_domain.c:1183: Domain 0 holds this lab together: use `hvsim down` to end it"
             )
         )
+    operation = libxl_log.operation(
+        "libxl_domain.c:1046:libxl_domain_destroy",
+        "libxl_domain.c:1055:libxl_domain_destroy",
+        domid,
+    )
     try:
-        await destroy_domain(call.toolstack, domid)
+        async with operation:
+            await destroy_domain(call.toolstack, domid)
     except ToolstackError as failure:
         raise ToolstackError(
             *failure.lines, f"destroy failed (rc={ERROR_DOMAIN_NOTFOUND})"
@@ -44,30 +50,29 @@ async def destroy(call: Call) -> int:
 
 
 async def shutdown(call: Call) -> int:
-    """xl shutdown [-w] (-a | domain)."""
-    return await _stop(call, "poweroff", "Shutting down domain {0}", "shutdown")
+    """xl shutdown [-wF] (-a | domain).  -F is for HVM guests, of which there is none."""
+    return await _stop(call, SHUTDOWN, "poweroff", "Shutting down domain {0}")
 
 
 async def reboot(call: Call) -> int:
-    """xl reboot [-w] (-a | domain)."""
-    return await _stop(call, "reboot", "Rebooting domain {0}", "reboot")
+    """xl reboot [-wF] (-a | domain)."""
+    return await _stop(call, REBOOT, "reboot", "Rebooting domain {0}")
 
 
-async def _stop(call: Call, command: str, says: str, verb: str) -> int:
-    flags, args = options(call.args, "awF", ("all", "wait"))
-    everybody = bool(flags & {"a", "all"})
-    if everybody == bool(args):
-        wrong = "does not take a domain with -a" if everybody else "requires at least 1 argument"
-        raise UsageError(f"'xl {verb}' {wrong}.")
-    if everybody:
+async def _stop(call: Call, verb: Command, command: str, says: str) -> int:
+    words = verb.parse(call)
+    if words.any("a", "all"):
+        # As in xl a domain that is named besides means nothing.
         domids = [info.domid for info in call.toolstack.hypervisor.domains() if info.domid]
+    elif not words.rest:
+        raise ToolstackError("You must specify -a or a domain id.")
     else:
         async with call.toolstack.store() as store:
-            domids = [await find_domain(call, store, args[0])]
+            domids = [await find_domain(call, store, words.rest[0])]
     for domid in domids:
         await call.reply.err(says.format(domid))
-        await _ask(call, domid, command, verb)
-    if flags & {"w", "wait"}:
+        await _ask(call, domid, command, verb.name)
+    if words.any("w", "wait"):
         await _wait(call, domids)
     return 0
 
@@ -81,10 +86,7 @@ async def _ask(call: Call, domid: int, command: str, verb: str) -> None:
         raise ToolstackError(f"{verb} failed (rc={ERROR_DOMAIN_NOTFOUND})")
     if not await ask(call.toolstack, domid, command, ACK_TIMEOUT):
         raise ToolstackError(
-            libxl(
-                f"libxl_domain.c:812:pvcontrol_cb: Domain {domid}:guest didn't acknowledge "
-                "control request: -9"
-            ),
+            libxl("libxl_domain.c:854:pvcontrol_cb: guest didn't acknowledge control request: -9"),
             f"{verb} failed (rc=-9)",
         )
 
@@ -117,28 +119,36 @@ async def _wait(call: Call, domids: list[int]) -> None:
 
 DESTROY = Command(
     "destroy",
-    "Terminate a domain immediately",
-    "<Domain>",
     destroy,
-    "-f                      Permit destroying domain 0, which will only succeed",
+    "f",
+    wanted=1,
+    options="-f                      Permit destroying domain 0, which will only succeed\n"
+    "                        when run from disaggregated toolstack domain with a\n"
+    "                        hardware domain distinct from domain 0.",
     example="xl destroy guest",
 )
 SHUTDOWN = Command(
     "shutdown",
-    "Issue a shutdown signal to a domain",
-    "[options] <-a|Domain>",
     shutdown,
-    "-a, --all               Shutdown all guest domains.\n"
+    "awF",
+    ("all", "wait"),
+    options="-a, --all               Shutdown all guest domains.\n"
     "-h                      Print this help.\n"
-    "-w, --wait              Wait for guest(s) to shutdown.",
+    "-F                      Fallback to ACPI power event for HVM guests with\n"
+    "                        no PV drivers.\n"
+    "-w, --wait              Wait for guest(s) to shutdown.\n",
     example="xl shutdown -w guest",
 )
 REBOOT = Command(
     "reboot",
-    "Issue a reboot signal to a domain",
-    "[options] <-a|Domain>",
     reboot,
-    "-a, --all               Reboot all guest domains.\n"
-    "-w, --wait              Wait for guest(s) to reboot.",
+    "awF",
+    ("all", "wait"),
+    options="-a, --all               Shutdown all guest domains.\n"
+    "-h                      Print this help.\n"
+    "-F                      Fallback to ACPI reset event for HVM guests with\n"
+    "                        no PV drivers.\n"
+    "-w, --wait              Wait for guest(s) to reboot.\n",
     example="xl reboot guest",
 )
+COMMANDS = (DESTROY, SHUTDOWN, REBOOT)

@@ -1,13 +1,17 @@
-"""xl vcpu-list: the virtual CPUs of domains."""
+"""xl vcpu-list, vcpu-set, vcpu-pin: the virtual CPUs of domains."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from hvsim.abi.cpumask import ranges
 from hvsim.domain import machine_facts
+from hvsim.domain.hypercall import HypercallError
+from hvsim.names.number import unsigned
 from hvsim.toolstack.context import Toolstack
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.hypervisor import DomainInfo
-from hvsim.toolstack.xl.command import Call, Command, find_domain, options
+from hvsim.toolstack.layout import domain_path, write
+from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.listing import NO_NAME
 
 HEADER = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)"
@@ -23,6 +27,7 @@ def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[dict
             "domid": info.domid,
             "vcpu": number,
             "cpu": machine_facts.processor(info.pids.values(), cpus) if number == 0 else 0,
+            "state": _state(info) if number == 0 else ("---" if info.shutdown else "-b-"),
             "running": number == 0 and info.running,
             "time": round(info.cpu_seconds, 1) if number == 0 else 0.0,
             "hard": _bitmap(affinity[number][0], cpus),
@@ -30,6 +35,13 @@ def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[dict
         }
         for number in range(info.vcpus)
     ]
+
+
+def _state(info: DomainInfo) -> str:
+    """The three letters of a vCPU: of a domain that has stopped none waits for anything."""
+    if info.running:
+        return "r--"
+    return "---" if info.shutdown or info.dying else "-b-"
 
 
 def _bitmap(cpus: list[int], count: int) -> str:
@@ -41,16 +53,16 @@ def _bitmap(cpus: list[int], count: int) -> str:
 
 def row(vcpu: dict[str, Any]) -> str:
     """One line of the list, in xl's columns."""
-    state = "r--" if vcpu["running"] else "-b-"
     return (
         f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {vcpu['cpu']:4d}   "
-        f"{state} {vcpu['time']:9.1f}  {vcpu['hard']} / {vcpu['soft']}"
+        f"{vcpu['state']} {vcpu['time']:9.1f}  {vcpu['hard']} / {vcpu['soft']}"
     )
 
 
-async def run(call: Call) -> int:
+async def vcpu_list(call: Call) -> int:
     """xl vcpu-list [domain...]."""
-    flags, args = options(call.args)
+    words = LIST.parse(call)
+    args = words.rest
     toolstack = call.toolstack
     failed = 0
     async with toolstack.glance(call.reply) as store:
@@ -78,17 +90,135 @@ async def run(call: Call) -> int:
         for name, info in zip(names, infos, strict=True)
         for vcpu in vcpus(toolstack, name, info)
     ]
-    if call.json or "json" in flags:
+    if call.json or "json" in words:
         return await call.data(rows)
     call.reply.data = rows
     await call.reply.out(HEADER, *map(row, rows))
     return failed
 
 
-COMMAND = Command(
-    "vcpu-list",
-    "List the VCPUs for all/some domains",
-    "[Domain, ...]",
-    run,
-    example="xl vcpu-list guest",
+async def vcpu_set(call: Call) -> int:
+    """xl vcpu-set [-i] domain vCPUs: how many of them the guest is to use."""
+    words = SET.parse(call)
+    text = words.rest[1]
+    async with call.toolstack.store() as store:
+        domid = await find_domain(call, store, words.rest[0])
+        wanted = unsigned(text)
+        if wanted is None:
+            raise ToolstackError("Error: Invalid argument.")
+        host = int(call.toolstack.hypervisor.machine()["nr_cpus"])
+        if wanted > host and not words.any("i", "ignore-host"):
+            raise ToolstackError(
+                f"You are overcommmitting! You have {host} physical CPUs and want {wanted} vCPUs! "
+                "Aborting, use --ignore-host to continue"
+            )
+        info = call.toolstack.hypervisor.info(domid)
+        if info is None:
+            raise ToolstackError(f"Error: Domain '{words.rest[0]}' does not exist.")
+        place, why = 1863, f"Requested {wanted} VCPUs!"
+        if wanted > info.vcpus:
+            place, why = 1869, f"Requested {wanted} VCPUs, however maxcpus is {info.vcpus}!"
+        if not 0 < wanted <= info.vcpus:
+            raise ToolstackError(
+                libxl(
+                    f"libxl_domain.c:{place}:libxl_set_vcpuonline: Domain {domid}:{why}: "
+                    "Function not implemented"
+                ),
+                f"libxl_set_vcpuonline failed domid={domid} max_vcpus={wanted}, rc: -3",
+            )
+        batch = [
+            request
+            for number in range(info.vcpus)
+            for request in write(
+                f"{domain_path(domid)}/cpu/{number}/availability",
+                "online" if number < wanted else "offline",
+            )
+        ]
+        await store.commit(batch, f"the vCPUs of domain {domid}")
+    return 0
+
+
+async def vcpu_pin(call: Call) -> int:
+    """xl vcpu-pin domain VCPU|all CPUs [CPUs]: where its vCPUs may run, and would like to."""
+    words = PIN.parse(call)
+    domain, vcpu, *maps = words.rest[:4]
+    toolstack = call.toolstack
+    async with toolstack.store() as store:
+        domid = await find_domain(call, store, domain)
+    number = unsigned(vcpu)
+    if vcpu != "all" and number is None:
+        raise ToolstackError(f"Error: Invalid argument {vcpu} as VCPU.")
+    host = int(toolstack.hypervisor.machine()["nr_cpus"])
+    kinds = ("hard", "soft")
+    found = [_cpus(text, kind, host) for kind, text in zip(kinds, maps, strict=False)]
+    for kind, cpus in zip(kinds, found, strict=False):
+        if cpus is not None and not cpus:
+            raise ToolstackError(f"vcpu {kind} affinity map is empty")
+    if call.dryrun:
+        shown = "any" if maps[0] in ("all", "-") else ",".join(map(str, found[0] or ()))
+        await call.reply.out(f"cpumap: {shown}")
+        return 0
+    info = toolstack.hypervisor.info(domid)
+    if info is None:
+        raise ToolstackError(f"Error: Domain '{domain}' does not exist.")
+    hard, soft = [*found, None][:2]
+    try:
+        for one in range(info.vcpus) if number is None else (number,):
+            if hard is not None or soft is not None:
+                toolstack.hypervisor.pin(domid, one, hard, soft)
+    except HypercallError as refused:
+        raise ToolstackError(
+            libxl(
+                f"libxl_sched.c:62:libxl__set_vcpuaffinity: Domain {domid}:Setting vcpu affinity: "
+                f"{refused}"
+            ),
+            "Could not set affinity."
+            if number is None
+            else f"Could not set affinity for vcpu `{number}'.",
+        ) from None
+    return 0
+
+
+def _cpus(text: str, kind: str, host: int) -> list[int] | None:
+    """The CPUs of a list as ``0-2,^1``, those that there are; None for "-": as it is.
+
+    Raises: ToolstackError for a text that is none.
+    """
+    if text == "-":
+        return None
+    if text == "all":
+        return list(range(host))
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            raise ToolstackError(f"Error: Invalid {kind} affinity map {text}.")
+        first = int(match[2])
+        some = set(range(first, int(match[3] or first) + 1))
+        found = found - some if match[1] else found | some
+    return sorted(cpu for cpu in found if cpu < host)
+
+
+_RANGE: Final = re.compile(r"(\^?)([0-9]{1,5})(?:-([0-9]{1,5}))?")
+
+LIST = Command("vcpu-list", vcpu_list, example="xl vcpu-list guest")
+SET = Command(
+    "vcpu-set",
+    vcpu_set,
+    "i",
+    ("ignore-host",),
+    wanted=2,
+    options="-i, --ignore-host  Don't limit the vCPU based on the host CPU count",
+    example="xl vcpu-set guest 2",
 )
+PIN = Command(
+    "vcpu-pin",
+    vcpu_pin,
+    "f",
+    ("force", "ignore-global-affinity-masks"),
+    wanted=3,
+    options="-f, --force        undo an override pinning done by the kernel\n"
+    "--ignore-global-affinity-masks Ignore global masks in xl.conf",
+    example="xl vcpu-pin guest all all",
+)
+COMMANDS = (LIST, SET, PIN)

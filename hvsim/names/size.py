@@ -2,6 +2,8 @@
 
 import re
 
+from hvsim.names.number import from_digits
+
 _SIZE = re.compile(r"^([0-9]+) ?([KMGT]?)(?:i?B)?$")
 _FACTOR = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -16,7 +18,7 @@ def bytes_of(size: int | str) -> int:
     match = _SIZE.match(size)
     if match is None:
         raise ValueError(f"{size!r} is not a size such as 64M or 2GiB")
-    return int(match[1]) * _FACTOR[match[2]]
+    return from_digits(match[1]) * _FACTOR[match[2]]
 
 
 def mib_of(size: int | str) -> int:

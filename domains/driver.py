@@ -1,0 +1,24 @@
+"""The program of a driver domain that says no more of itself: blkback and netback.
+
+What a Linux driver domain with `xl devd` does: it serves every `backend/vbd` as
+`domains/storage.py` does, and every `backend/vif` with bridges that are made when a vif names one,
+as `domains/network.py` does.
+"""
+
+from __future__ import annotations
+
+from hvsim.domain import Domain
+from hvsim.drivers.block.hotplug import HotplugBlockBack, own_disks
+from hvsim.drivers.net.back import NetBack
+from hvsim.drivers.net.bridges import Bridges
+
+
+def main(dom: Domain) -> None:
+    """Serve disks and interfaces."""
+    dom.starting()
+    own_disks(dom)
+    HotplugBlockBack.register(dom)
+    NetBack.register(dom, Bridges(dom.log).make_port)
+    dom.ready()
+    dom.serve()
+    dom.backends.stop()
