@@ -81,6 +81,7 @@ class Server:
         self._next_visitor = -1
         self._exit_status: int | None = None
         self._why = ""
+        self._fallen: Process | None = None
         self._records: list[Record] = []
         offset = time.time() - time.monotonic()
         self.ledger = Ledger(self.now, config.ledger_size, offset)
@@ -157,7 +158,7 @@ class Server:
             for token in self._pidfds:
                 self.signal(token, SIGKILL)
             self._round(0.1)
-        fallen, soon = self.machine.fallen, time.monotonic() + EXPLAIN_TIMEOUT
+        fallen, soon = self._fallen, time.monotonic() + EXPLAIN_TIMEOUT
         while fallen is not None and fallen.status is None and time.monotonic() < soon:
             self._round(0.05)  # the spawner is about to say how it ended
         if self._channel is not None:
@@ -335,6 +336,7 @@ class Server:
             if self.machine.shortage:
                 text = f"{self.machine.shortage} ({text})"
             self._exit_status, self._why = status, text
+            self._fallen = self.machine.fallen  # who falls after this is not the cause
             self.ledger.record("machine.halt", -1, text)
             note(f"hypervisor: {text}")
         self._stop_bell.ring()
@@ -480,9 +482,10 @@ class Server:
         if self._config.obituary is not None:
             why = self._why or "the hypervisor has failed: the end of its log says how"
             with contextlib.suppress(OSError):  # its folder may be gone already
-                text = obituary(why, self.machine.fallen)
+                text = obituary(why, self._fallen)
                 # Into the room that was reserved for it: the disk may be full by now.
-                with open(self._config.obituary, "r+b") as file:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(self._config.obituary, flags, 0o600), "wb") as file:
                     file.write(f"{text}\n".encode("utf-8", "replace")[:_LAST_WORDS])
 
     # -- the ledger, published --------------------------------------------------------------------

@@ -94,6 +94,7 @@ def bring_up(
     """
     begun = time.monotonic()
     base = base_dir()
+    _bury(RunDir(base / lab.name))
     shortages.check(lab, base)
     run = claim(lab.name, str(lab.file), base)
     with _undone(run, leave) as started:
@@ -136,6 +137,16 @@ def bring_up(
             processes=[one.record() for one in family(hypervisor)] if hypervisor else [],
         )
     return Running(lab, run, time.monotonic() - begun, domids, walls, process)
+
+
+def _bury(run: RunDir) -> None:
+    """What is left of a lab of that name that has died is about to be cleared away: keep what it
+    tells."""
+    if run.path.is_dir():
+        from hvsim.observe import autopsy
+
+        with contextlib.suppress(OSError, HvsimError):  # else `claim` says what is wrong there
+            autopsy.keep_dead(run)
 
 
 @contextlib.contextmanager

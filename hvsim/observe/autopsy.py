@@ -30,6 +30,7 @@ from hvsim.printable import as_json, printable
 from hvsim.xenstore import journal
 from hvsim.xenstore.client import connect
 from hvsim.xenstore.core import Store
+from hvsim.xenstore.handshake_control import HANDSHAKES
 from hvsim.xenstore.recovery import JournalError, Recovery
 
 STORE_PATIENCE: Final = 1.0
@@ -38,8 +39,6 @@ EVENTS: Final = 5000
 """Records of the ledger that are kept, the newest."""
 TIMELINES: Final = 32
 """Devices whose timelines are kept; those that are not Connected first."""
-HANDSHAKES: Final = "handshakes.json"
-"""What the store's monitor knew, written beside the journal at the end of the lab."""
 _ERROR: Final = re.compile(
     r"/local/domain/(?P<domid>\d+)/(?:error/(?P<device>.+)/error|(?P<backend>.+)/hotplug-error)"
 )
