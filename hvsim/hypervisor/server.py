@@ -43,7 +43,7 @@ from hvsim.hypervisor.kernel import (
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
-from hvsim.hypervisor.report import how_it_ended, obituary
+from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
 from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.endpoints import endpoint
@@ -82,6 +82,7 @@ class Server:
         self._exit_status: int | None = None
         self._why = ""
         self._fallen: Process | None = None
+        self._asked = False
         self._records: list[Record] = []
         offset = time.time() - time.monotonic()
         self.ledger = Ledger(self.now, config.ledger_size, offset)
@@ -148,10 +149,13 @@ class Server:
 
     def stop(self, signum: int = signal.SIGTERM, _frame: object = None) -> None:
         """Signal handler: end in order."""
+        self._asked = True
         self.halt(0, f"signal {signum}")
 
     def close(self) -> None:
         """Kill every process, wait until all are gone, and let go of everything."""
+        if not self._asked:
+            self._leave_evidence()
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._pidfds and time.monotonic() < deadline:
             # Every round anew: one whose spawning was under way may have joined them.
@@ -487,6 +491,19 @@ class Server:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 with open(os.open(self._config.obituary, flags, 0o600), "wb") as file:
                     file.write(f"{text}\n".encode("utf-8", "replace")[:_LAST_WORDS])
+
+    def _leave_evidence(self) -> None:
+        """The machine falls: put down what only this process knows, and let the store do so too."""
+        dom0 = self.machine.domains.get(0)
+        processes = dom0.processes.values() if dom0 is not None else ()
+        stores = {process.token for process in processes if process.name == "xenstored"}
+        for token in stores:
+            self._drop_connection(token)  # it puts down its part, and ends
+        if self._config.log_dir:
+            leave_evidence(Path(self._config.log_dir), self.machine)
+        soon = time.monotonic() + EXPLAIN_TIMEOUT
+        while stores & self._pidfds.keys() and time.monotonic() < soon:
+            self._round(0.05)
 
     # -- the ledger, published --------------------------------------------------------------------
 

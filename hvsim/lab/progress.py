@@ -50,7 +50,7 @@ class Device:
 
     def error_nodes(self) -> dict[str, str]:
         """Every store path where something may be said to be wrong, and who says it there."""
-        frontend, backend = f"{self.domain}, the frontend", f"{self.backend_domain}, the backend"
+        frontend, backend = f"{self.domain}, the frontend,", f"{self.backend_domain}, the backend,"
         return {
             _error_node(self.frontend): frontend,
             _error_node(self.backend): backend,
@@ -65,7 +65,7 @@ class Device:
             return []
         nodes = self.error_nodes()
         found = [
-            f"{self.domain} {self.label}: {nodes[path]}, says: {text}"
+            f"{self.domain} {self.label}: {nodes[path]} says: {text}"
             for path, text in self.complaints.items()
         ]
         states = {self.domain: self.frontend_state, self.backend_domain: self.backend_state}

@@ -326,7 +326,9 @@ def _leave_word(store: Store, journal: Path) -> NoReturn:
     with contextlib.suppress(Exception):  # nobody is left who could be told of it
         if store.handshake is not None:
             text = everything(store.handshake.monitor)
-            journal.with_name(HANDSHAKES).write_text(text, encoding="utf-8")
+            new = journal.with_name(f".{HANDSHAKES}")
+            new.write_text(text, encoding="utf-8")
+            new.rename(journal.with_name(HANDSHAKES))
     exit_process()
 
 
