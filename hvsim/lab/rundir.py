@@ -258,6 +258,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
         except OSError as error:
             shutil.rmtree(run.path, ignore_errors=True)
             raise RunDirError(shortage.words(error, str(base))) from None
+        run.record = {}  # nothing of the one that was there
         run.write(
             format=1,
             name=name,
