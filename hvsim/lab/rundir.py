@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from hvsim import shortage
-from hvsim.lab import trust
+from hvsim.lab import cgroups, trust
 from hvsim.lab.model import BUILTIN
 from hvsim.lab.place import furnish
 from hvsim.lab.problems import HvsimError
@@ -295,11 +295,13 @@ def _reclaim(run: RunDir) -> None:
             f"{run.path} holds files that no lab wrote; move them away, "
             "or set HVSIM_RUN_DIR to another directory"
         )
+    cgroups.remove(run.record.get("cgroups"))
     shutil.rmtree(run.path)
 
 
 def release(run: RunDir) -> None:
     """Remove the lab's run directory, and the base directory when it is ours and empty now."""
+    cgroups.remove(run.record.get("cgroups"))
     with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
         shutil.rmtree(run.path, ignore_errors=True)
         if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():

@@ -11,7 +11,7 @@ from typing import Any
 
 from hvsim import shortage
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.lab import logs, postmortem, shortages
+from hvsim.lab import cgroups, logs, postmortem, shortages
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
@@ -101,7 +101,8 @@ def bring_up(
         run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
         prepare(lab, run)
-        process = launch(run, boot_config(lab, run))
+        groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
+        process = launch(run, {**boot_config(lab, run), "cgroups": groups})
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
