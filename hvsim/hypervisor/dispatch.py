@@ -10,7 +10,8 @@ may have so many arrays and maps and no more (:data:`MAX_PARTS`), and none of ms
 from types import GeneratorType
 from typing import Any, Final
 
-from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSYS, name
+from hvsim import shortage
+from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, name
 from hvsim.abi.hypercall import LATER, MAX_LATER, MAX_TAG, MESSAGE_MAX, NAMES
 from hvsim.hypervisor.calls import TABLE, Answer, Result, Steps
 from hvsim.hypervisor.domains import Process
@@ -59,6 +60,7 @@ class Dispatcher:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._pack = packer()
+        self._shortages: dict[int | None, str] = {}
 
     def serve(self, process: Process, request: bytes | memoryview) -> tuple[bytes, Objects] | None:
         """Answer one request: (reply, whose descriptors go with it).
@@ -169,10 +171,19 @@ class Dispatcher:
         if isinstance(error, XenError):
             return self._refuse(process, call, cmd, error.errno, error.why)
         if isinstance(error, OSError):
-            return self._refuse(process, call, cmd, ENOMEM, f"the machine refuses: {error}")
+            number = EMFILE if error.errno in (EMFILE, ENFILE) else ENOMEM
+            return self._refuse(process, call, cmd, number, self._short_of(error))
         # A bug of ours. It costs this caller its call, and nobody the machine.
         self._machine.host.complain(error)
         return self._refuse(process, call, cmd, EFAULT, f"BUG: {error!r}")
+
+    def _short_of(self, error: OSError) -> str:
+        """Why the machine refuses something.  Found out once for each errno: who provokes it again
+        and again costs no more than a look at a table."""
+        if error.errno not in self._shortages:
+            self._shortages[error.errno] = shortage.words(error)
+        self._machine.shortage = self._shortages[error.errno]
+        return f"the machine refuses: {self._machine.shortage}"
 
     def _tagged(
         self, process: Process, tag: list[Any], message: list[Any]

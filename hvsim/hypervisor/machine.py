@@ -43,6 +43,7 @@ class Machine:
     Attributes:
         life: the start, stop and end of domains and their processes.
         fallen: the main process of dom0, once its end has ended the machine.
+        shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
         dumps: what debug keys print.
         work: what is too long to be done at once.
@@ -70,6 +71,7 @@ class Machine:
         self.life = Lifecycle(self)
         self.reclaim = Reclaim(host, self.work, self.life.swept)
         self.fallen: Process | None = None
+        self.shortage = ""
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)

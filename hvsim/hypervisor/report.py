@@ -1,7 +1,10 @@
 """What the hypervisor tells of domains and processes: getdomaininfo, and the list of processes."""
 
+import contextlib
+import json
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, Final
 
 from hvsim.abi.sched import SHUTDOWN_crash
@@ -38,6 +41,16 @@ def obituary(why: str, fallen: Process | None) -> str:
         return why
     how = "it has ended" if fallen.status is None else how_it_ended(fallen.status)
     return f"dom0's {fallen.name} (pid {fallen.pid}): {how}; {why}"
+
+
+def leave_evidence(folder: Path, machine: Machine) -> None:
+    """Write the ledger (a JSON object a line) and the console into *folder*, of a machine that
+    falls.  What a full disk does not take is lost."""
+    records = machine.ledger.after(0, machine.ledger.seq)
+    lines = "".join(f"{json.dumps(record, default=repr)}\n" for record in records)
+    with contextlib.suppress(OSError):
+        (folder / "ledger.log").write_text(lines, "utf-8")
+        (folder / "dmesg.log").write_text(machine.console.read(False), "utf-8", "replace")
 
 
 def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[str, Any]]:

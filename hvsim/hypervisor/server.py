@@ -36,7 +36,7 @@ from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.processes import Signals, cpu_time, is_running, run_on
-from hvsim.hypervisor.report import how_it_ended, obituary
+from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
 from hvsim.hypervisor.work import Job
 from hvsim.speak import note
 from hvsim.wire import doorbell, rights
@@ -53,6 +53,8 @@ STOP_TIMEOUT: Final = 5.0
 EXPLAIN_TIMEOUT: Final = 0.3
 """Seconds that an end waits to hear how the process ended that was its cause."""
 UNSENT_RECORDS: Final = 8192
+_LAST_WORDS: Final = 2048
+"""Bytes of the reason for the end."""
 _SPAWNER_MESSAGE: Final = 1 << 16
 
 
@@ -75,6 +77,8 @@ class Server:
         self._next_visitor = -1
         self._exit_status: int | None = None
         self._why = ""
+        self._fallen: Process | None = None
+        self._asked = False
         self._records: list[Record] = []
         offset = time.time() - time.monotonic()
         self.ledger = Ledger(self.now, config.ledger_size, offset)
@@ -144,17 +148,20 @@ class Server:
 
     def stop(self, signum: int = signal.SIGTERM, _frame: object = None) -> None:
         """Signal handler: end in order."""
+        self._asked = True
         self.halt(0, f"signal {signum}")
 
     def close(self) -> None:
         """Kill every process, wait until all are gone, and let go of everything."""
+        if not self._asked:
+            self._leave_evidence()
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._pidfds and time.monotonic() < deadline:
             # Every round anew: one whose spawning was under way may have joined them.
             for token in self._pidfds:
                 self.signal(token, SIGKILL)
             self._round(0.1)
-        fallen, soon = self.machine.fallen, time.monotonic() + EXPLAIN_TIMEOUT
+        fallen, soon = self._fallen, time.monotonic() + EXPLAIN_TIMEOUT
         while fallen is not None and fallen.status is None and time.monotonic() < soon:
             self._round(0.05)  # the spawner is about to say how it ended
         if self._channel is not None:
@@ -352,7 +359,10 @@ class Server:
     def halt(self, status: int, text: str) -> None:
         """The main loop ends after this round."""
         if self._exit_status is None:
+            if self.machine.shortage:
+                text = f"{self.machine.shortage} ({text})"
             self._exit_status, self._why = status, text
+            self._fallen = self.machine.fallen  # who falls after this is not the cause
             self.ledger.record("machine.halt", -1, text)
             note(f"hypervisor: {text}")
         self._stop_bell.ring()
@@ -499,8 +509,24 @@ class Server:
         if self._config.obituary is not None:
             why = self._why or "the hypervisor has failed: the end of its log says how"
             with contextlib.suppress(OSError):  # its folder may be gone already
-                text = obituary(why, self.machine.fallen)
-                Path(self._config.obituary).write_text(f"{text}\n", encoding="utf-8")
+                text = obituary(why, self._fallen)
+                # Into the room that was reserved for it: the disk may be full by now.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(self._config.obituary, flags, 0o600), "wb") as file:
+                    file.write(f"{text}\n".encode("utf-8", "replace")[:_LAST_WORDS])
+
+    def _leave_evidence(self) -> None:
+        """The machine falls: put down what only this process knows, and let the store do so too."""
+        dom0 = self.machine.domains.get(0)
+        processes = dom0.processes.values() if dom0 is not None else ()
+        stores = {process.token for process in processes if process.name == "xenstored"}
+        for token in stores:
+            self._drop_connection(token)  # it puts down its part, and ends
+        if self._config.log_dir:
+            leave_evidence(Path(self._config.log_dir), self.machine)
+        soon = time.monotonic() + EXPLAIN_TIMEOUT
+        while stores & self._pidfds.keys() and time.monotonic() < soon:
+            self._round(0.05)
 
     # -- the ledger, published --------------------------------------------------------------------
 
