@@ -34,6 +34,7 @@ COMMANDS = {
     "exec": "run a program of this machine in a domain",
     "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
     "fault": "kill, stall or resume a domain",
+    "postmortem": "what is known of a lab that failed",
     "demo": "a database that survives its storage domain",
 }
 RAW = ("xl", "xenstore")

@@ -11,6 +11,7 @@ as it is goes past: a program's own output (``hvsim exec``, ``hvsim xl console``
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -54,8 +55,12 @@ def say_json(value: Any, indent: int | None = 2) -> None:
 
 def note(text: str) -> None:
     """An entry of this process's own log, which is its standard error.  A trace of calls or what
-    somebody else wrote may follow in further lines: those are indented."""
-    _write(sys.stderr, log_lines(text) + "\n")
+    somebody else wrote may follow in further lines: those are indented.
+
+    Never raises: what a full disk does not take is lost, and the process goes on.
+    """
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, log_lines(text) + "\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

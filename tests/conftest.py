@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.support.leftovers",
     "tests.support.left_out",
     "tests.support.optional",
+    "tests.support.state",
     "tests.support.dom0_lab",
 ]
 

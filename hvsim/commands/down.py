@@ -2,8 +2,9 @@
 
 import argparse
 
-from hvsim.commands.common import json_option, print_json, say, seconds
+from hvsim.commands.common import json_option, print_json, say, seconds, warn
 from hvsim.lab.problems import HvsimError
+from hvsim.lab.rundir import RunDir
 
 HELP = """End a lab and remove its run directory. Needs no lab file.
 
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
             f"lab {asked} is being started by pid {lab.record['launcher']['pid']}; "
             "press Ctrl-C there, or wait until it is up"
         )
+    _bury(lab, quiet=options.json)
     take_down(
         lab,
         now=options.now,
@@ -68,3 +70,19 @@ def run(options: argparse.Namespace) -> int:
     else:
         say(f"lab {asked} is down; nothing of it is left")
     return 0
+
+
+def _bury(lab: RunDir, *, quiet: bool) -> None:
+    """Keep what a dead lab can tell before its run directory goes."""
+    if lab.state != "dead":
+        return
+    from hvsim.observe import autopsy
+
+    try:
+        kept = autopsy.keep_dead(lab)
+    except (OSError, HvsimError) as failure:
+        warn(f"hvsim: no post-mortem of lab {lab.name} could be kept: {failure}")
+        return
+    if kept is not None and not quiet:
+        said = kept.why[0] if kept.why else f"lab {lab.name} has ended"
+        say(f"{said}; `hvsim postmortem {kept.number}` shows what is known")

@@ -1,14 +1,14 @@
 """Event channels: "look again" between two domains.
 
-A port is two eventfds that the hypervisor made when it was bound: one that rings here (rx), one
-that rings there (tx).  ``notify`` writes tx; nobody reads rx (see ``vcpu.py``).  In direct mode
-this tx is the other side's rx and no process stands between them; in mediated mode the hypervisor
-reads tx and decides.  When the other side binds, or when it swaps the descriptors on a running
-domain, it rings the upcall, and they are fetched.
+A port is two doorbells that the hypervisor made when it was bound (``wire.doorbell``): one that
+rings here (rx), one that rings there (tx).  In direct mode this tx is the other side's rx and no
+process stands between them; in mediated mode the hypervisor listens to tx and decides.  When the
+other side binds, or when it swaps the descriptors on a running domain, it rings the upcall, and
+they are fetched.
 
-Order of data and bell.  The producer's stores come before ``notify`` in program order.  The write
-takes the eventfd's spinlock in the kernel, a locked instruction and so a full barrier; the
-consumer's ``epoll_wait`` takes the same lock to learn of the write.  So whoever was woken by a
+Order of data and bell.  The producer's stores come before ``notify`` in program order.  To ring
+takes the bell's spinlock in the kernel, a locked instruction and so a full barrier; the
+consumer's ``epoll_wait`` takes the same lock to learn of it.  So whoever was woken by a
 notify sees every store made before it.  This does *not* decide whether a notify may be left out:
 that question ("has the consumer gone to sleep?") is a store followed by a load of another
 location, and needs the fence in ``ring.py``.
@@ -39,6 +39,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.vcpu import VCPU, Handler
+from hvsim.wire import doorbell
 
 _OP: Final = HYPERVISOR_event_channel_op
 _UNBOUND: Final = -1
@@ -52,7 +53,7 @@ class EventChannels:
     without a cause: it looks at what it shares with the peer.
 
     Args:
-        upcall_fd: the eventfd that the hypervisor rings when descriptors wait to be fetched;
+        upcall_fd: the bell that the hypervisor rings when descriptors wait to be fetched;
             owned from here on.
     """
 
@@ -62,7 +63,7 @@ class EventChannels:
         self._upcall_fd = upcall_fd
         self._tx: dict[int, int] = {}
         self._rx: dict[int, int] = {}
-        self._write = os.eventfd_write
+        self._ring = doorbell.ring
         vcpu.add_upcall(upcall_fd, self.fetch)
         self.fetch()
 
@@ -121,17 +122,14 @@ class EventChannels:
     # -- using them ----------------------------------------------------------------------------
 
     def notify(self, port: int) -> None:
-        """Ring the other side.  Never blocks; notifies that were not yet seen merge into one.
+        """Ring the other side.  Never waits, whatever that does to the bell; notifies that were not
+        yet seen merge into one.
 
         Ringing an unbound port is allowed and reaches nobody, as in Xen.
         Raises: HypercallError: EINVAL for a port that is not open.
         """
         try:
-            self._write(self._tx[port], 1)
-        except BlockingIOError:
-            # The counter stands at its maximum: the other side wrote it there (it holds the same
-            # eventfd) and cheats only itself.
-            pass
+            self._ring(self._tx[port])
         except KeyError:
             # No tx (a VIRQ, a port that was not bound when we last heard of it) or no such port:
             # the hypervisor rings, or gives the reason.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hvsim.domain.nodes import NodeServer
-from hvsim.domain.sandbox import capabilities, descriptors, syscalls
+from hvsim.domain.sandbox import capabilities, descriptors, seccomp, syscalls
 from hvsim.domain.sandbox.root import PATH, STORE_SOCKET
 from hvsim.native import node_library
 
@@ -82,7 +82,8 @@ class Executable:
         variables = environment(dom, door, env or {})
         try:
             walled = dom.spec.get("profile") != "dom0"
-            self.pid = start(argv, variables, stdio, (door,), terminal, directory, walled)
+            counted = not walled or bool(dom.spec.get("counted"))
+            self.pid = start(argv, variables, stdio, (door,), terminal, directory, walled, counted)
         except BaseException:
             ours.close()
             raise
@@ -169,16 +170,20 @@ def start(
     terminal: int | None = None,
     directory: str = "/",
     walled: bool = True,
+    counted: bool = True,
 ) -> int:
     """Run *argv* in a child process and a session of its own; returns its pid.
 
-    *walled*: it has fewer rights than we, who are its kernel.  Raises: CannotRun; OSError.
+    *walled*: it has fewer rights than we, who are its kernel; *counted*: a memory cgroup counts
+    what it takes, in whatever way.  Raises: CannotRun; OSError.
     """
+    uncounted = b"" if counted else seccomp.uncounted()
+
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(argv, env, stdio, kept, terminal, directory, walled, writer)
+            _become(argv, env, stdio, kept, terminal, directory, walled, uncounted, writer)
         os.close(writer)
         writer = -1
         told = os.read(reader, 16)
@@ -207,6 +212,7 @@ def _become(
     terminal: int | None,
     directory: str,
     walled: bool,
+    uncounted: bytes,
     report: int,
 ) -> NoReturn:
     """In the child: what must hold for the program, then the program."""
@@ -214,6 +220,8 @@ def _become(
     try:
         if walled:
             capabilities.narrow(capabilities.PROGRAM)
+        if uncounted:
+            seccomp.load(uncounted)
         syscalls.set_death_signal(signal.SIGKILL)
         os.setsid()
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PARKED) for fd in stdio]

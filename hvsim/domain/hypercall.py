@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
@@ -21,6 +23,7 @@ from hvsim.wire.packing import packer, unpack
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
 
+Taken = TypeVar("Taken")
 _TAGGED: Final = 0x91
 """msgpack's first byte of ``[tag]``, which is the second of a late answer: of any other it is the
 first byte of a number."""
@@ -68,6 +71,7 @@ class Hypercalls:
         # Anonymous pages, so that only what replies really need is ever touched.
         self._buffer = mmap.mmap(-1, abi.MESSAGE_MAX, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
+        self._recv = partial(self._socket.recv_into, self._buffer)
         self._pack: Final[Callable[[Any], bytes]] = packer()
         self.on_gone = on_gone
         self.on_late: Callable[[int, Sequence[Any]], object] = _nobody_waits
@@ -92,8 +96,8 @@ class Hypercalls:
         if len(request) > abi.MESSAGE_MAX:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
         try:
-            self._socket.send(request)
-            size = self._socket.recv_into(self._buffer)
+            self._patiently(select.POLLOUT, partial(self._socket.send, request))
+            size = self._patiently(select.POLLIN, self._recv)
         except (BrokenPipeError, ConnectionResetError):
             size = 0
         if size == 0:
@@ -143,10 +147,11 @@ class Hypercalls:
         request = self._pack((call, cmd, *args))
         if len(request) > abi.MESSAGE_MAX:
             raise HypercallError(xen_errno.E2BIG, call, cmd)
+        take = partial(rights.receive_into, self._socket, self._buffer, rights.MAX)
         try:
-            self._socket.send(request)
+            self._patiently(select.POLLOUT, partial(self._socket.send, request))
             while True:
-                size, fds = rights.receive_into(self._socket, self._buffer, rights.MAX)
+                size, fds = self._patiently(select.POLLIN, take)
                 if self._view[1] != _TAGGED or not size:
                     break
                 # A late answer to another call, which never has descriptors, came first.
@@ -162,6 +167,20 @@ class Hypercalls:
         except BaseException:
             rights.close(fds)
             raise
+
+    def _patiently(self, events: int, do: Callable[[], Taken]) -> Taken:
+        """Do what may have to wait for *events* of the connection.
+
+        The connection may not wait by itself: a program that took it, if only for a moment, may
+        have set its O_NONBLOCK, which both of us share.
+        """
+        while True:
+            try:
+                return do()
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._socket.fileno(), events)
+                poll.poll()
 
     def _results(self, size: int, call: int, cmd: int) -> list[Any]:
         reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
@@ -183,7 +202,7 @@ class Hypercalls:
         """The answer to the call that was sent, past late ones to others."""
         while True:
             try:
-                size = self._socket.recv_into(self._buffer)
+                size = self._patiently(select.POLLIN, self._recv)
             except (BrokenPipeError, ConnectionResetError):
                 size = 0
             if size == 0:
@@ -198,7 +217,7 @@ class Hypercalls:
 
     def _send(self, request: bytes) -> None:
         try:
-            self._socket.send(request)
+            self._patiently(select.POLLOUT, partial(self._socket.send, request))
         except (BrokenPipeError, ConnectionResetError):
             self.on_gone()
 

@@ -33,8 +33,8 @@ from hvsim.domain.shm import SharedPages
 _OP: Final = HYPERVISOR_grant_table_op
 MAX_BATCH: Final = 512
 """Grants per hypercall that the hypervisor takes; longer lists are split."""
-MAX_MAP_BATCH: Final = 240
-"""The same for mapping: each grant may bring a descriptor, and a message carries at most 253."""
+MAX_MAP_BATCH: Final = 32
+"""The same for mapping: each grant may bring a descriptor, and one call brings no more."""
 
 
 class GrantError(Exception):

@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from hvsim.domain import backstage, exec_process, sandbox
-from hvsim.domain.sandbox import descriptors, syscalls
+from hvsim.domain import backstage, exec_process, sandbox, vcpu
+from hvsim.domain.sandbox import cgroup, descriptors, syscalls
 from hvsim.domain.spawn_spec import SpawnSpec, SpecError
 from hvsim.speak import note
 from hvsim.wire.packing import pack, unpack
@@ -35,7 +35,6 @@ _SYSTEM: Final = (
     "/etc/localtime",
     "/usr/share/zoneinfo",
     "/dev/null",
-    "/dev/zero",
     "/dev/urandom",
 )
 _MAX_REPORT: Final = select.PIPE_BUF
@@ -96,7 +95,11 @@ def become_domain(
             _use_streams()
             sys.path[:0] = [entry for entry in spec.path if entry not in sys.path]
             found: list[str] = []
+            uncounted = ""
             if not spec.trusted:
+                uncounted = cgroup.enter(spec.cgroup)
+                if not spec.executables:
+                    vcpu.prepare()
                 outcome = sandbox.enter(
                     _walls(spec),
                     spec.files,
@@ -109,6 +112,8 @@ def become_domain(
                     lenient=spec.lenient,
                     executables=_executables(spec),
                     network=spec.network,
+                    pages=spec.pages,
+                    uncounted=uncounted,
                 )
                 found = outcome.missing
                 for text in outcome.lacking:
@@ -122,7 +127,7 @@ def become_domain(
             os._exit(1)
         _report(report_fd, True, found)
         os.close(report_fd)
-        status = _run(spec, run)
+        status = _run(spec, run, not uncounted)
     except BaseException:
         # Not even the report could be written: whoever waits for it sees the end of file.
         os._exit(1)
@@ -187,10 +192,11 @@ def _use_streams() -> None:
             reconfigure(line_buffering=True, errors="backslashreplace")
 
 
-def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object]) -> int:
+def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object], counted: bool) -> int:
     gc.enable()
     try:
-        run(descriptors.CONN_FD, descriptors.UPCALL_FD, dict(spec.raw))
+        told = {**spec.raw, "counted": counted}
+        run(descriptors.CONN_FD, descriptors.UPCALL_FD, told)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from hvsim import shortage
 from hvsim.domain.sandbox.namespaces import Cloned, host_pid
 from hvsim.domain.spawn_spec import SpecError
 from hvsim.speak import note
@@ -179,7 +180,8 @@ class SpawnServer:
                 # answer to. Say so where our errors go, and go on serving the others.
                 note(f"spawner: bad request: {error!r}")
             else:
-                self._send(["failed", token, str(error)])
+                said = shortage.told(error) if isinstance(error, OSError) else None
+                self._send(["failed", token, said or str(error)])
         finally:
             rights.close(fds)
             self._request[:size] = bytes(size)

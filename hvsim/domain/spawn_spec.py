@@ -25,7 +25,8 @@ class SpawnSpec:
     names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
     that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
     ``net``): it administers a network stack of its own.  ``room``: where a hotplug script of dom0
-    stands (`hvsim.domain.backstage`).
+    stands (`hvsim.domain.backstage`).  ``pages``: the domain's RAM; ``cgroup``: the files through
+    which the process enters the cgroups that count what it takes.
     """
 
     name: str
@@ -41,6 +42,8 @@ class SpawnSpec:
     exec: tuple[str, ...] = ()
     stdio: str | None = None
     network: bool = False
+    pages: int = 0
+    cgroup: tuple[str, ...] = ()
     lenient: bool = False
     room: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class SpawnSpec:
             exec=command,
             stdio=_text(raw, "stdio", "") or None,
             network=bool(raw.get("net")),
+            pages=_number(raw, "pages"),
+            cgroup=_texts(raw, "cgroup"),
             lenient=walls == WHAT_THERE_IS,
             room=_table(raw, "room"),
             raw=raw,
@@ -117,6 +122,13 @@ def _text(raw: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = raw.get(key, default)
     if not isinstance(value, str):
         raise SpecError(f"{key}: a text is wanted, not {value!r}")
+    return value
+
+
+def _number(raw: Mapping[str, Any], key: str) -> int:
+    value = raw.get(key, 0)
+    if type(value) is not int or value < 0:
+        raise SpecError(f"{key}: a number is wanted, not {value!r}")
     return value
 
 

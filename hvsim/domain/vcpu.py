@@ -4,12 +4,12 @@ A domain is one thread.  It calls :meth:`VCPU.block`, which returns when an even
 timer is due or (edge daemons only) a descriptor is ready, and then :meth:`VCPU.dispatch`, which
 runs the handlers.  Handlers are never entered while another handler runs.
 
-Why no wake-up is lost.  An event channel is an eventfd in edge-triggered epoll that nobody reads.
-The kernel queues the descriptor on *every* write, also when the counter is not zero, and hands it
-out at the next ``epoll_wait``; what epoll handed out is remembered in ``pending`` until its handler
-is about to run.  ``pending`` is cleared *before* the handler looks at shared memory, so a ring
-that is filled after the look rings again.  What an eventfd cannot do is order a ring's final check:
-that is the ring's own barrier (``ring.py``).
+Why no wake-up is lost.  An event channel is a doorbell in edge-triggered epoll (``wire.doorbell``),
+and nothing is taken off it by hearing it.  The kernel queues the descriptor on *every* ring and
+hands it out at the next ``epoll_wait``; what epoll handed out is remembered in ``pending`` until
+its handler is about to run.  ``pending`` is cleared *before* the handler looks at shared memory, so
+a ring that is filled after the look rings again.  What a bell cannot do is order a ring's final
+check: that is the ring's own barrier (``ring.py``).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hvsim.wire.doorbell import LISTEN
+
 Handler = Callable[[], None]
 
 _MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
-_EDGE: Final = select.EPOLLIN | select.EPOLLET
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -80,6 +81,14 @@ class _Source:
         self.disarmed = False
 
 
+_prepared: list[select.epoll] = []
+
+
+def prepare() -> None:
+    """Make the epoll set of this process's VCPU now: behind its walls none can be made."""
+    _prepared.append(select.epoll())
+
+
 class VCPU:
     """The one wait of a domain.  Not thread-safe.
 
@@ -88,7 +97,7 @@ class VCPU:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._epoll = select.epoll()
+        self._epoll = _prepared.pop() if _prepared else select.epoll()
         self._poll = self._epoll.poll
         self._clock = clock
         self._sources: dict[int, _Source] = {}
@@ -280,14 +289,14 @@ class VCPU:
 
     def open_port(self, port: int, fd: int, handler: Handler | None) -> None:
         """Listen to event channel *port*, whose eventfd is *fd*."""
-        source = _Source(fd, _EDGE, handler)
-        self._epoll.register(fd, _EDGE)
+        source = _Source(fd, LISTEN, handler)
+        self._epoll.register(fd, LISTEN)
         self._sources[fd] = source
         self._ports[port] = source
 
     def declare_port(self, port: int, handler: Handler | None) -> None:
         """Event channel *port*, which has no eventfd before it is bound; see `replace_port`."""
-        self._ports[port] = _Source(-1, _EDGE, handler)
+        self._ports[port] = _Source(-1, LISTEN, handler)
 
     def replace_port(self, port: int, fd: int) -> None:
         """The eventfd of *port* is *fd* from now on.  The port becomes pending, since a notify
@@ -295,7 +304,7 @@ class VCPU:
         source = self._ports[port]
         self._forget(source)
         source.fd = fd
-        self._epoll.register(fd, _EDGE)
+        self._epoll.register(fd, LISTEN)
         self._sources[fd] = source
         self.set_pending(port)
 
@@ -375,9 +384,9 @@ class VCPU:
         For the hypervisor's upcall only: descriptors that were swapped must be fetched also
         while someone waits for one port.
         """
-        source = _Source(fd, _EDGE, handler)
+        source = _Source(fd, LISTEN, handler)
         source.immediate = True
-        self._epoll.register(fd, _EDGE)
+        self._epoll.register(fd, LISTEN)
         self._sources[fd] = source
 
     def add_hangup(self, fd: int, handler: Handler) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from hvsim import shortage
 from hvsim.domain import spawn_child
 from hvsim.domain.sandbox import identity, keeper, landlock, skeleton, syscalls
 from hvsim.domain.sandbox.namespaces import FLAGS, Cloned, clone_into, raw_clone
@@ -82,7 +83,9 @@ def start(answers: socket.socket, run: Run) -> WardenProcess | Refused:
         os.close(parent)
         ours.close()
         theirs.close()
-        return Refused("user-ns" if apart else "pid-ns", error.strerror or "refused")
+        name = "user-ns" if apart else "pid-ns"
+        names = [name, "pid-ns", "mount-ns"]
+        return Refused(name, shortage.no_namespace(dict.fromkeys(names), error))
     if pid == 0:
         ours.close()
         _be_warden(theirs, answers, run, parent)
@@ -140,7 +143,7 @@ def _be_warden(wire: socket.socket, answers: socket.socket, run: Run, parent: in
             wire.send(pack([error.wall, error.why]))
             os._exit(1)
         except OSError as error:
-            wire.send(pack(["mount-ns", error.strerror or "refused"]))
+            wire.send(pack(["mount-ns", shortage.no_namespace(["mount-ns"], error)]))
             os._exit(1)
         # It may have died before we asked to die with it.
         if select.select([parent], [], [], 0)[0]:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import zmq
 
+from hvsim import shortage
 from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
@@ -70,9 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         notice = server.boot()
     except (OSError, XenError, zmq.ZMQError) as error:
-        notice = {"error": str(error)}
-        server.halt(1, str(error))
+        why = shortage.words(error) if type(error) is OSError else str(error)
+        notice = {"error": why}
+        server.halt(1, why)
     _notice(options.notice_fd, notice)
+    # A round of the cyclic collector stops everybody for milliseconds. Nothing here is left to it
+    # (tests/hypervisor/test_bounds.py).
+    gc.freeze()
+    gc.disable()
     try:
         return server.run()
     finally:

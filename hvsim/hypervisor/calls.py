@@ -1,6 +1,6 @@
 """The table of hypercalls: which handler serves (call, command), and what its arguments are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +20,10 @@ class Answer:
 
 
 Result = tuple[Any, ...] | Answer | Deferred
-Handler = Callable[..., Result]
+Steps = Generator[None, None, Result]
+"""A call that may take long, in pieces (``work``): it yields between them, and returns its result.
+One that ends within its first piece is answered at once."""
+Handler = Callable[..., Result | Steps]
 """``handler(machine, caller, *arguments)``; raises XenError, or OSError when the machine has no
 descriptor or memory left."""
 
@@ -38,4 +41,14 @@ def hypercall(call: int, cmd: int, *types: type) -> Callable[[Handler], Handler]
     return enter
 
 
-__all__ = ["TABLE", "Answer", "Deferred", "Handler", "Machine", "Process", "Result", "hypercall"]
+__all__ = [
+    "TABLE",
+    "Answer",
+    "Deferred",
+    "Handler",
+    "Machine",
+    "Process",
+    "Result",
+    "Steps",
+    "hypercall",
+]

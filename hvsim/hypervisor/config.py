@@ -27,6 +27,7 @@ class BootConfig:
         spawner: the spawner's command; "--fd N" is added.
         dom0_pages, dom0_vcpus: its size.
         processes: the specs of dom0's processes, spawned in this order.
+        cgroups: controller -> directory in which cgroups of domains are made; empty for none.
     """
 
     lab: str
@@ -45,6 +46,7 @@ class BootConfig:
     preload: tuple[str, ...] = ()
     dom0_vcpus: int = 1
     processes: tuple[dict[str, Any], ...] = field(default=())
+    cgroups: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -84,12 +86,19 @@ class BootConfig:
             preload=_texts("spawner.preload", spawner.get("preload") or []),
             dom0_vcpus=_number(dom0, "max_vcpus", 1, 1),
             processes=tuple(processes),
+            cgroups=_directories(raw.get("cgroups") or {}),
         )
         if config.dom0_pages > config.memory_pages:
             raise ConfigError("dom0 has more memory than the machine")
         if config.nodes > config.memory_pages:
             raise ConfigError("nodes: more than pages")
         return config
+
+
+def _directories(raw: object) -> dict[str, str]:
+    if not isinstance(raw, dict) or not {*raw} <= {"memory", "pids"} or len(raw) == 1:
+        raise ConfigError("cgroups: a directory each for memory and pids is wanted")
+    return {str(name): _text(raw, name, "") for name in raw}
 
 
 def _number(raw: dict[str, Any], key: str, default: int | None, least: int | None) -> int:

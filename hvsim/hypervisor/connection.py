@@ -1,6 +1,7 @@
 """One hypercall connection: a process's end of the wire, as the server holds it."""
 
 import array
+import errno
 import fcntl
 import select
 import socket
@@ -14,11 +15,17 @@ from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
 from hvsim.wire import rights
 
+_NOTHING: Final[Objects] = []
 _BUFFER: Final = bytearray(MESSAGE_MAX + 1)
 """Shared by all connections: a request is unpacked before the next one is received."""
 _VIEW: Final = memoryview(_BUFFER)
 RETRY: Final = 10_000_000
 """Nanoseconds between two looks at a peer that leaves an answer with descriptors unread."""
+PATIENCE: Final = 2_000_000_000
+"""Nanoseconds that an answer waits for descriptors that are not to be had."""
+_SHORTAGES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
+)
 
 
 class Connection:
@@ -55,6 +62,7 @@ class Connection:
         self._pending: tuple[bytes, Objects] | None = None
         self._late: deque[bytes] = deque()
         self._unread_fds = False
+        self._starving = 0
         self.waiting = False
         """Whether a call was left open, to be answered later."""
         self.closed = False
@@ -81,7 +89,7 @@ class Connection:
                 return
             self._unread_fds = False
         try:
-            size = self._recv_into(_BUFFER)
+            size = self._recv_into(_BUFFER, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -103,18 +111,18 @@ class Connection:
             self._flush()
             return
         try:
-            self._send(reply)
+            self._send(reply, socket.MSG_DONTWAIT)
         except BlockingIOError:
             self._pending = answer
             self._arm(select.EPOLLOUT)
         except OSError:
             self._gone()
 
-    def answer(self, reply: bytes) -> None:
+    def answer(self, reply: bytes, objects: Objects) -> None:
         """Answer the call that was left open."""
         if self.waiting and not self.closed:
             self.waiting = False
-            self._pending = (reply, [])
+            self._pending = (reply, objects)
             self._flush()
 
     def answer_tagged(self, reply: bytes) -> None:
@@ -135,30 +143,53 @@ class Connection:
 
     def _flush(self) -> None:
         """Send the answers that wait."""
-        reading = self._armed == select.EPOLLIN
+        reading, objects = self._armed == select.EPOLLIN, _NOTHING
         try:
             if self._pending is not None:
-                self._send_answer(*self._pending)
-                self._pending, reading = None, True
+                reply, objects = self._pending
+                self._send_answer(reply, objects)
+                self._pending, objects, reading = None, _NOTHING, True
+                self._starving = 0
             while self._late:
-                self._send(self._late[0])
+                self._send(self._late[0], socket.MSG_DONTWAIT)
                 self._late.popleft()
         except BlockingIOError:
             self._arm(select.EPOLLOUT)
             return
-        except OSError:
-            self._gone()
+        except OSError as error:
+            if objects and error.errno in _SHORTAGES:
+                self._starved(error)
+            else:
+                self._gone()
             return
         if reading or self._armed == select.EPOLLOUT:
             self._arm(0 if self.waiting else select.EPOLLIN)
 
     def _send_answer(self, reply: bytes, objects: Objects) -> None:
-        if objects:
-            fds = [thing.fd for thing in objects]
-            rights.send(self._socket, [reply], fds, socket.MSG_DONTWAIT)
-            self._unread_fds = True
-        else:
-            self._send(reply)
+        if not objects:
+            self._send(reply, socket.MSG_DONTWAIT)
+            return
+        lent: list[int] = []  # made for this, and closed here
+        try:
+            for thing in objects:
+                lent.append(thing.lend())
+            rights.send(self._socket, [reply], lent, socket.MSG_DONTWAIT)
+        finally:
+            rights.close(lent)
+        self._unread_fds = True
+
+    def _starved(self, error: OSError) -> None:
+        """There are no descriptors to be had, here or on the way, and it is not this peer's fault:
+        try again, and give the call up after PATIENCE."""
+        self._arm(0)
+        self._starving += 1
+        if self._starving * RETRY > PATIENCE:
+            self._pending = self._dispatcher.starved(self._process, error)
+        self._later(RETRY, self._flush_again)
+
+    def _flush_again(self) -> None:
+        if not self.closed and self._pending is not None:
+            self._flush()
 
     def _arm(self, events: int) -> None:
         """What epoll waits for (a hang-up always)."""

@@ -6,13 +6,17 @@ alone; here the ring is the one place for what its daemons have to say, as lines
 """
 
 from collections import deque
+from collections.abc import Generator
 from typing import Final
 
 from hvsim.hypervisor.ratelimit import RateLimit
+from hvsim.hypervisor.work import pieces
 
 RING_BYTES: Final = 64 * 1024
 LINE_BYTES: Final = 1024
 """A longer line of a guest is cut."""
+LINES: Final = 128
+"""Lines that are entered in one piece of work."""
 GUEST_BURST: Final = 64
 GUEST_PER_SECOND: Final = 32.0
 _XEN: Final = "(XEN) "
@@ -32,8 +36,8 @@ class ConsoleRing:
         """A line of the hypervisor's own."""
         self._append(f"{_XEN}{text}\n")
 
-    def guest(self, domid: int, data: bytes, now: int) -> bool:
-        """What a domain wrote, one ring line for each of its lines.
+    def guest(self, domid: int, data: bytes, now: int) -> Generator[None, None, bool]:
+        """What a domain wrote, one ring line for each of its lines. A job (``work``).
 
         Control characters become "?", so that a guest cannot forge a line or move the cursor of
         the reader's terminal. False when the domain writes too fast and some of it was dropped.
@@ -47,13 +51,16 @@ class ConsoleRing:
             limit = self._limits.get(domid)
             if limit is None:
                 limit = self._limits[domid] = RateLimit(GUEST_BURST, GUEST_PER_SECOND)
-        for line in lines:
-            if limit is not None:
-                if not limit.allow(now):
-                    return False
-                if lost := limit.take_suppressed():
-                    self.xen(f"d{domid}: {lost} console writes suppressed")
-            self._append(f"{prefix}{line[:LINE_BYTES].translate(_PRINTABLE)}\n")
+        for pause, piece in pieces(lines, LINES):
+            if pause:
+                yield
+            for line in piece:
+                if limit is not None:
+                    if not limit.allow(now):
+                        return False
+                    if lost := limit.take_suppressed():
+                        self.xen(f"d{domid}: {lost} console writes suppressed")
+                self._append(f"{prefix}{line[:LINE_BYTES].translate(_PRINTABLE)}\n")
         return True
 
     def forget(self, domid: int) -> None:

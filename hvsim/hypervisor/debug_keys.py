@@ -7,7 +7,7 @@ Source: common/keyhandler.c, common/event_channel.c, common/grant_table.c, commo
 the recordings of a real host (32, 78, 91) have the form.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +40,8 @@ _VPF_BLOCKED: Final = 1
 _VPF_DOWN: Final = 2
 
 Lines = Iterator[str]
+NOTHING: Final = ""
+"""A line that is none: as much was done as for one."""
 
 
 def _domains(machine: "Machine") -> Iterator[Domain]:
@@ -130,8 +132,17 @@ def domain_info(machine: "Machine") -> Lines:
         yield from _vcpus(machine, domain)
 
 
+def _runs(machine: "Machine", domain: Domain) -> Generator[str, None, bool]:
+    """Whether a process of it runs: each look is a file of /proc."""
+    for token in list(domain.processes):
+        if machine.host.running(token):
+            return True
+        yield NOTHING
+    return False
+
+
 def _vcpus(machine: "Machine", domain: Domain) -> Lines:
-    running = any(machine.host.running(token) for token in domain.processes)
+    running = yield from _runs(machine, domain)
     for vcpu in range(domain.max_vcpus):
         hard, soft = domain.affinity.get(vcpu)
         works = running and vcpu == 0
@@ -159,7 +170,7 @@ def run_queues(machine: "Machine") -> Lines:
     number = 0
     for domain in _domains(machine):
         yield f"\tDomain: {domain.domid} w 256 c 0 v {domain.max_vcpus}"
-        running = any(machine.host.running(token) for token in domain.processes)
+        running = yield from _runs(machine, domain)
         for vcpu in range(domain.max_vcpus):
             number += 1
             flags = 2 if running and vcpu == 0 else 0
@@ -200,6 +211,11 @@ class Dumps:
         self._waiting: list[tuple[Lines, Callable[[], None]]] = []
 
     @property
+    def waiting(self) -> bool:
+        """Whether one is being printed."""
+        return bool(self._waiting)
+
+    @property
     def full(self) -> bool:
         """Whether too many wait already."""
         return len(self._waiting) >= MAX_WAITING
@@ -221,8 +237,9 @@ class Dumps:
                     self._machine.console.xen(f"... {MAX_LINES} lines is the limit")
                 self._end(done)
                 return
-            self._machine.console.xen(line)
-            printed += 1
+            if line != NOTHING:
+                self._machine.console.xen(line)
+                printed += 1
         self._machine.host.call_later(PAUSE, lambda: self._piece(printed))
 
     def _end(self, done: Callable[[], None]) -> None:

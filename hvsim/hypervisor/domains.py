@@ -1,6 +1,7 @@
 """Domains and their processes: what they are, and the state they are in."""
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from hvsim.hypervisor.host import Address, Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
 
 MAX_DOMAINS: Final = 1024
+MAX_LOOKS: Final = 1024
+"""Numbers in a row that a new domain may pass over because something names them."""
 
 ALIVE: Final = 0
 DYING: Final = 1
@@ -40,6 +43,7 @@ class Process:
         tag: of the call that is served now, 0 for a plain one.
         later: its tagged calls whose answers are still to come.
         extents: extents of peers that it holds a descriptor of -> live mappings.
+        handles: its live mappings.
     """
 
     token: int
@@ -58,6 +62,7 @@ class Process:
     tag: int = 0
     later: int = 0
     extents: dict[int, int] = field(default_factory=dict)
+    handles: set[int] = field(default_factory=set)
 
     @property
     def domid(self) -> int:
@@ -85,6 +90,8 @@ class Domain:
         cpu_time: nanoseconds used by processes that are gone.
         online_vcpus: how many of its vCPUs it has brought up.
         affinity: where they may run.
+        closing: what it held is being released.
+        sweeping, sweep_again, next_look, patience: the state of ``reclaim`` for it.
     """
 
     domid: int
@@ -114,19 +121,25 @@ class Domain:
     """The last processes that are gone."""
     lent: dict[tuple[str, bool], File] = field(default_factory=dict)
     """Files that dom0 lends it, by path and whether it may write to them."""
+    closing: bool = False
+    sweeping: bool = False
+    sweep_again: bool = False
+    next_look: int = 0
+    patience: int = 0
     killers: list[Address] = field(default_factory=list)
     """The calls of destroydomain that wait for its end."""
 
     @property
     def main(self) -> Process | None:
         """The process whose end is the domain's."""
-        return next((process for process in self.processes.values() if process.main), None)
+        return next((one for one in self.processes.values() if one.main and not one.gone), None)
 
     def process(self, name: str) -> Process | None:
         """A live process by name; "" is the main one."""
         if not name:
             return self.main
-        return next((one for one in self.processes.values() if one.name == name), None)
+        alive = (one for one in self.processes.values() if not one.gone)
+        return next((one for one in alive if one.name == name), None)
 
 
 class DomainIds:
@@ -135,14 +148,16 @@ class DomainIds:
     def __init__(self) -> None:
         self._next = 1
 
-    def take(self, mentioned: set[int]) -> int:
-        """The next number that is not *mentioned* (alive, or still named by a port or extent).
+    def take(self, alive: Container[int], named: Container[int]) -> int:
+        """The next number that no domain has, and that nothing names any more, if there is one
+        near: whoever names many numbers shall not use them up.
 
         Raises: XenError(ENOMEM) when there is none.
         """
-        for _ in range(DOMID_FIRST_RESERVED):
-            domid = self._next
-            self._next = domid + 1 if domid + 1 < DOMID_FIRST_RESERVED else 1
-            if domid not in mentioned:
-                return domid
+        for last in (MAX_LOOKS, DOMID_FIRST_RESERVED):
+            for _ in range(last):
+                domid = self._next
+                self._next = domid + 1 if domid + 1 < DOMID_FIRST_RESERVED else 1
+                if domid not in alive and (last > MAX_LOOKS or domid not in named):
+                    return domid
         raise XenError(ENOMEM, "no domain number is left")

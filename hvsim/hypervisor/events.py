@@ -29,6 +29,7 @@ from hvsim.abi.event_channel import (
 )
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.names import Names
 
 MAX_PORTS: Final = 1023
 """Ports of a guest: xl's default for ``event_channels``."""
@@ -97,14 +98,21 @@ class EventTable:
 
     Args:
         make_bell: makes a doorbell; may raise OSError, nothing has changed then.
+        names: told which domains ports are for.
     """
 
     def __init__(
-        self, domid: int, make_bell: Callable[[], Doorbell], limit: int = MAX_PORTS
+        self,
+        domid: int,
+        make_bell: Callable[[], Doorbell],
+        names: Names,
+        limit: int = MAX_PORTS,
     ) -> None:
         self.domid = domid
         self.ports: dict[int, Port] = {}
+        self._owned: dict[int | None, dict[int, Port]] = {}
         self._make_bell = make_bell
+        self._names = names
         self._limit = limit
         self._next = 1
         self._freed: list[int] = []
@@ -194,6 +202,9 @@ class EventTable:
         """
         port = self.port(number)
         del self.ports[number]
+        del self._owned[port.token][number]
+        if port.remote >= 0:
+            self._names.drop(port.remote)
         heapq.heappush(self._freed, number)
         if port.state == EVTCHNSTAT_virq:
             del self._virqs[port.virq]
@@ -219,9 +230,19 @@ class EventTable:
             port.pending = False
             port.ring()
 
-    def of_process(self, token: int) -> list[Port]:
-        """The ports of one process."""
-        return [port for port in self.ports.values() if port.token == token]
+    def of_process(self, token: int | None) -> dict[int, Port]:
+        """The ports of one process, or those of none, by number."""
+        return self._owned.get(token, {})
+
+    def give(self, port: Port, token: int) -> None:
+        """A port of no process is that of *token* from now on."""
+        del self._owned[port.token][port.number]
+        port.token = token
+        self._owned.setdefault(token, {})[port.number] = port
+
+    def forget(self, token: int) -> None:
+        """A process that has no port left is gone."""
+        self._owned.pop(token, None)
 
     def _check_room(self) -> None:
         if len(self.ports) >= self._limit:
@@ -235,4 +256,7 @@ class EventTable:
             self._next += 1
         port = Port(self.domid, number, state, token, rx, **more)
         self.ports[number] = port
+        self._owned.setdefault(token, {})[number] = port
+        if port.remote >= 0:
+            self._names.hold(port.remote)
         return port

@@ -8,6 +8,7 @@ learns from it, not from the shared flags, whether the access has ended.
 Source: xen/grant_table.h; order of checks and texts follow Xen's common/grant_table.c.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -221,16 +222,16 @@ class GrantTable:
         self._halves[ref * 4] = _IN_USE if active.writers else GTF_reading
         return active.pins
 
-    def revoke_frames(self, first: int, count: int) -> int:
-        """Clear every entry that names one of *count* frames from *first*; returns how many.
+    def revoke(self, first: int, count: int, orphaned: Callable[[int], bool]) -> int:
+        """Clear those of *count* entries from *first* that name an orphaned frame; returns how many
+        entries there are behind them.
 
         For frames whose process has gone: nobody is left to take the entries back.
         """
-        cleared = 0
-        if self.memory is not None:
-            entries = memoryview(bytes(self._view)).cast("I")[1::2].tolist()
-            for ref, gfn in enumerate(entries):
-                if first <= gfn < first + count and self._halves[ref * 4] & GTF_type_mask:
-                    self._halves[ref * 4] &= _IN_USE
-                    cleared += 1
-        return cleared
+        if self.memory is None:
+            return 0
+        last = min(first + count, MAX_ENTRIES_V1)
+        for ref, entry in enumerate(self._entries[first:last].tolist(), first):
+            if entry & GTF_type_mask and orphaned(entry >> 32):
+                self._halves[ref * 4] &= _IN_USE
+        return MAX_ENTRIES_V1 - last

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from hvsim.abi.errno import EINVAL, ENOMEM
 from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.work import SMALL
 
 Run = tuple[int, int]
 """(first, count)"""
@@ -29,9 +30,10 @@ class Runs:
     def __iter__(self) -> Iterator[Run]:
         return ((start, self._lengths[start]) for start in self._starts)
 
-    def __contains__(self, number: int) -> bool:
-        run = self.run_of(number)
-        return run is not None
+    def meets(self, first: int, count: int) -> bool:
+        """Whether one of *count* numbers from *first* is in."""
+        index = bisect_left(self._starts, first + count) - 1
+        return index >= 0 and self._starts[index] + self._lengths[self._starts[index]] > first
 
     def run_of(self, number: int) -> Run | None:
         """The run that *number* lies in."""
@@ -70,7 +72,7 @@ class Runs:
         start, length = run
         self.total -= count
         if start == first:
-            self._starts.remove(start)
+            del self._starts[bisect_left(self._starts, start)]
             del self._lengths[start]
         else:
             self._lengths[start] = first - start
@@ -89,12 +91,13 @@ class Runs:
                 return first
         return None
 
-    def take_any(self, count: int) -> list[Run]:
-        """Take *count* numbers wherever they lie, low ones first. Raises ValueError."""
+    def take_any(self, count: int, most: int | None = None) -> list[Run]:
+        """Take *count* numbers wherever they lie, low ones first; fewer of them when they lie in
+        more than *most* runs. Raises ValueError."""
         if count > self.total:
             raise ValueError(f"{count} wanted, {self.total} there")
         taken: list[Run] = []
-        while count:
+        while count and len(taken) != most:
             start = self._starts[0]
             part = min(count, self._lengths[start])
             self.remove(start, part)
@@ -114,6 +117,8 @@ class Heap:
         if not 1 <= nodes <= total:
             raise ValueError(f"{total} frames on {nodes} nodes")
         self.total = total
+        self.claimed = 0
+        """Frames that are promised to somebody who takes them piece by piece."""
         self._bounds = [total * node // nodes for node in range(nodes + 1)]
         self._clean = [Runs() for _ in range(nodes)]
         self._dirty = [Runs() for _ in range(nodes)]
@@ -143,24 +148,49 @@ class Heap:
         """The node that a frame is on."""
         return bisect_right(self._bounds, frame) - 1
 
-    def allocate(self, count: int, node: int | None = None) -> list[Run]:
-        """Lend *count* clean frames, from *node* first, then from the nodes with most room.
+    def claim(self, count: int) -> None:
+        """Promise *count* frames. Raises XenError: ENOMEM; EINVAL for a bad count."""
+        if count < 1:
+            raise XenError(EINVAL, f"{count} frames")
+        if count > self.free - self.claimed:
+            left = self.free - self.claimed
+            raise XenError(ENOMEM, f"{count} frames are wanted, {left} are free")
+        self.claimed += count
 
-        Raises: XenError(ENOMEM), nothing is lent then; XenError(EINVAL) for a bad count or node.
-        """
-        if count < 1 or (node is not None and not 0 <= node < self.nodes):
-            raise XenError(EINVAL, f"{count} frames on node {node}")
-        if count > self.free:
-            raise XenError(ENOMEM, f"{count} frames are wanted, {self.free} are free")
+    def unclaim(self, count: int) -> None:
+        """Take a promise of *count* frames back."""
+        self.claimed -= count
+
+    def take_claimed(self, count: int, most: int, node: int | None = None) -> list[Run]:
+        """Lend clean frames that were claimed: *count* of them, or fewer, in up to *most* runs."""
         order = sorted(range(self.nodes), key=lambda n: (n != node, -self.free_on(n), n))
         lent: list[Run] = []
         for one in order:
             part = min(count, self.free_on(one))
             if part > self._clean[one].total:
-                self._scrub_node(one, part - self._clean[one].total)
-            if part:
-                lent += self._clean[one].take_any(part)
-                count -= part
+                self._scrub_node(one, part - self._clean[one].total, most)
+                part = min(part, self._clean[one].total)
+            if part and len(lent) < most:
+                taken = self._clean[one].take_any(part, most - len(lent))
+                got = sum(length for _, length in taken)
+                lent += taken
+                count -= got
+                self.claimed -= got
+        return lent
+
+    def allocate(self, count: int, node: int | None = None) -> list[Run]:
+        """Lend *count* clean frames, from *node* first, then from the nodes with most room.
+
+        Raises: XenError(ENOMEM), nothing is lent then; XenError(EINVAL) for a bad count or node.
+        """
+        if node is not None and not 0 <= node < self.nodes:
+            raise XenError(EINVAL, f"{count} frames on node {node}")
+        self.claim(count)
+        lent: list[Run] = []
+        while count:
+            taken = self.take_claimed(count, SMALL, node)
+            count -= sum(length for _, length in taken)
+            lent += taken
         return lent
 
     def release(self, runs: list[Run]) -> None:
@@ -171,26 +201,26 @@ class Heap:
             while count:
                 node = self.node_of(first)
                 part = min(count, self._bounds[node + 1] - first)
-                if any(
-                    start < first + part and first < start + length
-                    for start, length in self._clean[node]
-                ):
+                if self._clean[node].meets(first, part):
                     raise ValueError(f"frames [{first}, {first + part}) are free already")
                 self._dirty[node].add(first, part)
                 first += part
                 count -= part
 
-    def scrub(self, limit: int | None = None) -> int:
-        """Make up to *limit* dirty frames clean; returns how many."""
+    def scrub(self, limit: int | None = None, most: int | None = None) -> int:
+        """Make up to *limit* dirty frames clean, in up to *most* runs of each node; returns how
+        many."""
         done = 0
         for node in range(self.nodes):
             todo = self._dirty[node].total
             if limit is not None:
                 todo = min(todo, limit - done)
-            self._scrub_node(node, todo)
-            done += todo
+            done += self._scrub_node(node, todo, most)
         return done
 
-    def _scrub_node(self, node: int, count: int) -> None:
-        for first, length in self._dirty[node].take_any(count):
+    def _scrub_node(self, node: int, count: int, most: int | None) -> int:
+        done = 0
+        for first, length in self._dirty[node].take_any(count, most):
             self._clean[node].add(first, length)
+            done += length
+        return done

@@ -5,9 +5,8 @@ out is counted, and the count is in the next line that got through. Everyday suc
 (map, unmap, copy) is only counted.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, Final
 
 from hvsim.hypervisor.ratelimit import RateLimit
@@ -38,7 +37,8 @@ class Ledger:
     ) -> None:
         self._clock = clock
         self._wall_offset = wall_offset
-        self._records: deque[Record] = deque(maxlen=size)
+        self._records: list[Record] = []
+        self._size = size
         self._limits: dict[int, RateLimit] = {}
         self.seq = 0
         """Number of the newest record."""
@@ -70,9 +70,9 @@ class Ledger:
 
     def after(self, seq: int, limit: int) -> list[Record]:
         """Up to *limit* records with numbers above *seq*, oldest first."""
-        oldest = self.seq - len(self._records) + 1
-        skip = max(0, seq + 1 - oldest)
-        return list(islice(self._records, skip, skip + limit))
+        first = max(seq, self.seq - len(self._records))
+        last = min(first + limit, self.seq)
+        return [self._records[number % self._size] for number in range(first, last)]
 
     def _enter(self, kind: str, domid: int, text: str, more: dict[str, Any]) -> None:
         self.seq += 1
@@ -86,6 +86,9 @@ class Ledger:
             "text": text,
             **more,
         }
-        self._records.append(record)
+        if len(self._records) < self._size:
+            self._records.append(record)
+        else:
+            self._records[(self.seq - 1) % self._size] = record
         if self.on_record is not None:
             self.on_record(record)

@@ -17,6 +17,8 @@ from hvsim.hypervisor.domains import ALIVE, DEAD, DYING, Domain, Process
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.memory import Extent
+from hvsim.hypervisor.reclaim import FIRST_LOOK
+from hvsim.hypervisor.work import SMALL, Job, pieces
 
 if TYPE_CHECKING:
     from hvsim.hypervisor.machine import Machine
@@ -35,6 +37,8 @@ STOP_LOOKS: Final = (50_000, 2_000_000)
 """Nanoseconds between two looks whether a process has stopped: at first, and at most."""
 MAX_PROCESSES: Final = 64
 """Processes of one domain."""
+ENTRIES: Final = 512
+"""Grant entries that are looked through in one piece of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,8 @@ class Lifecycle:
             raise
         self._machine.processes[token] = domain.processes[token] = process
         if main:
-            for port in domain.events.ports.values():
-                if port.token is None:
-                    port.token = token
+            for port in list(domain.events.of_process(None).values()):
+                domain.events.give(port, token)
         return process
 
     def pause(self, domain: Domain, caller: Process) -> Deferred | None:
@@ -154,15 +157,17 @@ class Lifecycle:
         process.stalled = False
         self._apply_stop(process)
 
-    def place(self, domain: Domain) -> None:
-        """Let the processes of a domain run where the affinity of its vCPU 0 says."""
-        for process in domain.processes.values():
-            self._place(process)
+    def place(self, domain: Domain) -> Job:
+        """Let the processes of a domain run where the affinity of its vCPU 0 says. A job."""
+        for pause, [process] in pieces(list(domain.processes.values()), 1):
+            if pause:
+                yield
+            yield from self._place(process)
 
-    def _place(self, process: Process) -> None:
+    def _place(self, process: Process) -> Job:
         if process.pid and not process.gone:
             cpus = numbers(process.domain.affinity.hard[0])
-            self._machine.host.place(process.token, cpus, self._machine.cpus)
+            yield from self._machine.host.place(process.token, cpus, self._machine.cpus)
 
     def _stands_still(self, process: Process) -> bool:
         """Whether a process runs no instruction of its own. One that is being made will."""
@@ -271,7 +276,9 @@ class Lifecycle:
         if domain.processes:
             return
         if domain.dying == DYING:
-            self._tear_down(domain)
+            if not domain.closing:
+                domain.closing = True
+                self._machine.work.start(self._tear_down(domain))
         elif domain.shutdown_code is not None and not domain.shut_down:
             domain.shut_down = True
             why = SHUTDOWN_NAMES.get(domain.shutdown_code, str(domain.shutdown_code))
@@ -283,10 +290,14 @@ class Lifecycle:
             )
             self._machine.raise_virq(VIRQ_DOM_EXC)
 
-    def _tear_down(self, domain: Domain) -> None:
-        """No process is left: give up everything that no peer maps."""
-        for number in list(domain.events.ports):
-            self._machine.close_port(domain, number)
+    def _tear_down(self, domain: Domain) -> Job:
+        """No process is left: give up everything that no peer maps or holds."""
+        memory, machine = domain.memory, self._machine
+        for pause, ports in pieces(list(domain.events.ports)):
+            if pause:
+                yield
+            for number in ports:
+                machine.close_port(domain, number)
         table = domain.grants.detach()
         if table is not None:
             table.close()
@@ -294,43 +305,49 @@ class Lifecycle:
             file.close()
         domain.lent.clear()
         domain.dying = DEAD
-        self._release_frames(domain)
-        if domain.memory.extents:
-            pinned = sorted({e.peer for e in domain.memory.extents.values() if e.peer is not None})
-            self._machine.ledger.record(
+        for pause, extents in pieces(list(memory.extents.values())):
+            if pause:
+                yield
+            for extent in extents:
+                if not extent.pins and not extent.leaving:
+                    memory.give_up(extent)
+        domain.patience = FIRST_LOOK
+        yield from machine.reclaim.sweep(domain)
+        if memory.nr_pages:
+            kept = (*memory.extents.values(), *memory.leaving.values())
+            named = {extent.peer for extent in kept if extent.peer is not None}
+            peers = ", ".join(f"d{peer}" for peer in sorted(named))
+            machine.ledger.record(
                 "domain.zombie",
                 domain.domid,
-                f"d{domain.domid} is a zombie: {domain.memory.nr_pages} pages are mapped by "
-                + ", ".join(f"d{peer}" for peer in pinned),
+                f"d{domain.domid} is a zombie: {memory.nr_pages} pages are mapped or held"
+                + (f" by {peers}" if peers else ""),
             )
         killers, domain.killers = domain.killers, []
-        self._machine.raise_virq(VIRQ_DOM_EXC)
+        machine.raise_virq(VIRQ_DOM_EXC)
         for address in killers:
-            self._machine.host.reply(address, [0])
+            machine.host.reply(address, [0])
 
-    def _release_frames(self, domain: Domain) -> None:
-        self._machine.heap.release(domain.memory.relinquish())
-        self._machine.heap.scrub()
-        if not domain.memory.extents:
-            self._forget(domain)
-
-    def _forget(self, domain: Domain) -> None:
-        """The final release."""
-        domid = domain.domid
-        del self._machine.domains[domid]
-        self._machine.wires.forget(domid)
-        self._machine.console.forget(domid)
-        self._machine.watchdogs.forget(domid)
-        self._machine.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
-        self._machine.ledger.forget(domid)
-        self._machine.raise_virq(VIRQ_DOM_EXC)
+    def swept(self, domain: Domain) -> Job:
+        """What a domain has given up was looked at: a dead one returns its frames."""
+        if domain.dying != DEAD or domain.domid not in self._machine.domains:
+            return
+        heap = self._machine.heap
+        freed = yield from domain.memory.relinquish()
+        for pause, runs in pieces(freed):
+            if pause:
+                yield
+            heap.release(runs)
+        while heap.scrub(most=SMALL) and heap.dirty:
+            yield
+        if not domain.memory.nr_pages:
+            self._machine.forget(domain)
 
     def extent_released(self, domain: Domain, extent: Extent) -> None:
         """A peer let go of the last page of an extent."""
-        if domain.dying == DEAD:
-            self._release_frames(domain)
-        elif extent.orphan:
-            domain.memory.remove(extent)
+        if domain.dying == DEAD or extent.orphan:
+            domain.memory.give_up(extent)
+            self._machine.reclaim.look(domain)
 
     # -- what the host tells ----------------------------------------------------------------------
 
@@ -352,7 +369,7 @@ class Lifecycle:
             self._machine.host.signal(token, SIGKILL)
         else:
             if not domain.affinity.everywhere:
-                self._place(process)
+                self._machine.work.start(self._place(process))
             self._apply_stop(process)
 
     def process_failed(self, token: int, text: str) -> None:
@@ -370,15 +387,23 @@ class Lifecycle:
 
         Its mappings end, its ports close; if it was the domain's main one, the domain stops.
         """
-        process = self._machine.processes.pop(token)
-        domain = process.domain
+        process = self._machine.processes[token]
         process.gone = True
-        domain.cpu_time += self._machine.host.cpu_time(token) or 0
-        del domain.processes[token]
+        process.domain.cpu_time += self._machine.host.cpu_time(token) or 0
+        self._machine.work.start(self._bury(process, status))
+
+    def _bury(self, process: Process, status: int | None) -> Job:
+        """Release what a process held; then nothing knows of it any more."""
+        domain, token = process.domain, process.token
+        released = yield from self._machine.transfers.release_process(process)
+        for pause, ports in pieces(list(domain.events.of_process(token))):
+            if pause:
+                yield
+            for number in ports:
+                self._machine.close_port(domain, number)
+        domain.events.forget(token)
+        del self._machine.processes[token], domain.processes[token]
         domain.past.append(process)
-        released = self._machine.transfers.release_process(process)
-        for port in domain.events.of_process(token):
-            self._machine.close_port(domain, port.number)
         process.upcall.close()
         self._machine.ledger.record(
             "process.gone",
@@ -395,7 +420,7 @@ class Lifecycle:
                     self._machine.fallen = process
                 self.shutdown(domain, SHUTDOWN_crash, False)
             elif domain.shutdown_code is None:
-                self._orphan_extents(domain, token)
+                yield from self._orphan_extents(domain, token)
         self._advance(domain)
 
     def process_exited(self, pid: int, status: int) -> None:
@@ -405,11 +430,24 @@ class Lifecycle:
             if process.pid == pid and process.status is None:
                 process.status = status
 
-    def _orphan_extents(self, domain: Domain, token: int) -> None:
+    def _orphan_extents(self, domain: Domain, token: int) -> Job:
         """A process of a living domain has gone: so do the extents made for it."""
-        for extent in [e for e in domain.memory.extents.values() if e.token == token]:
-            domain.grants.revoke_frames(extent.base_gfn, extent.nr_pages)
-            if extent.pins:
-                extent.orphan = True
-            else:
-                domain.memory.remove(extent)
+        memory = domain.memory
+        orphans = [e for e in memory.extents.values() if e.token == token]
+        if not orphans:
+            return
+        for extent in orphans:
+            extent.orphan = True
+
+        def orphaned(gfn: int) -> bool:
+            extent = memory.extent_at(gfn)
+            return extent is not None and extent.orphan
+
+        first = 0
+        while domain.grants.revoke(first, ENTRIES, orphaned):
+            first += ENTRIES
+            yield
+        for extent in orphans:
+            if not extent.pins and not extent.leaving:
+                memory.give_up(extent)
+        self._machine.reclaim.look(domain)

@@ -4,8 +4,10 @@ No I/O here: what must happen outside is asked of the :class:`~hvsim.hypervisor.
 what happened to processes is told to its :class:`~hvsim.hypervisor.lifecycle.Lifecycle`.
 """
 
-from hvsim.abi.errno import EBUSY, EINVAL, ENOMEM, EPERM, ESRCH
-from hvsim.abi.event_channel import VIRQ_CON_RING, VIRQ_ENOMEM
+from collections.abc import Callable, Generator
+
+from hvsim.abi.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM, ESRCH
+from hvsim.abi.event_channel import VIRQ_CON_RING, VIRQ_DOM_EXC, VIRQ_ENOMEM
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_FRAMES
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
 from hvsim.abi.sched import SHUTDOWN_watchdog
@@ -22,9 +24,12 @@ from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.lifecycle import Lifecycle
 from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
+from hvsim.hypervisor.names import Names
+from hvsim.hypervisor.reclaim import Reclaim
 from hvsim.hypervisor.transfer import Transfers
 from hvsim.hypervisor.watchdogs import Watchdogs
 from hvsim.hypervisor.wires import Wires
+from hvsim.hypervisor.work import SMALL, Work, pieces
 
 
 class Machine:
@@ -38,8 +43,11 @@ class Machine:
     Attributes:
         life: the start, stop and end of domains and their processes.
         fallen: the main process of dom0, once its end has ended the machine.
+        shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
         dumps: what debug keys print.
+        work: what is too long to be done at once.
+        reclaim: takes back what was given up.
     """
 
     def __init__(
@@ -59,13 +67,17 @@ class Machine:
         self.domains: dict[int, Domain] = {}
         self.processes: dict[int, Process] = {}
         self.wires = Wires(host, ledger, mediated)
+        self.work = Work(self._job_failed)
         self.life = Lifecycle(self)
+        self.reclaim = Reclaim(host, self.work, self.life.swept)
         self.fallen: Process | None = None
+        self.shortage = ""
         self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)
         self._low_memory = LowMemory(self.heap.total)
         self._ids = DomainIds()
+        self._names = Names()
         self._next_extent = 1
 
     # -- looking up -------------------------------------------------------------------------
@@ -101,7 +113,7 @@ class Machine:
         """A new domain: no memory, no process, paused. Raises XenError(ENOMEM)."""
         if len(self.domains) >= MAX_DOMAINS:
             raise XenError(ENOMEM, f"{MAX_DOMAINS} domains is the limit")
-        domid = self._ids.take(self._mentioned())
+        domid = self._ids.take(self.domains, self._names)
         return self._new_domain(domid, handle, max_vcpus, max_pages, flags, False)
 
     def create_dom0(self, pages: int, max_vcpus: int, main: str) -> Domain:
@@ -137,10 +149,10 @@ class Machine:
             pages,
             flags,
             self.host.now(),
-            DomainMemory(domid),
+            DomainMemory(domid, self._names),
             GrantTable(),
             Maptrack(),
-            EventTable(domid, self.host.make_doorbell, ports),
+            EventTable(domid, self.host.make_doorbell, self._names, ports),
             Affinity(vcpus, self.cpus),
             vcpus,
             privileged,
@@ -149,22 +161,39 @@ class Machine:
         self.ledger.record("domain.created", domid, f"d{domid} created, {pages} pages at most")
         return domain
 
-    def _mentioned(self) -> set[int]:
-        """Domain numbers that are alive or still named by a port, an extent or a right."""
-        named = set(self.domains)
-        for domain in self.domains.values():
-            named.update(port.remote for port in domain.events.ports.values())
-            named.update(
-                extent.peer for extent in domain.memory.extents.values() if extent.peer is not None
-            )
-            if domain.target is not None:
-                named.add(domain.target)
-        return named
+    def set_target(self, domain: Domain, other: Domain) -> None:
+        """Give a domain rights over one other. Raises XenError(EINVAL) when it has a target."""
+        if domain is other or domain.target is not None:
+            raise XenError(EINVAL)
+        domain.target = other.domid
+        self._names.hold(other.domid)
+        self.ledger.record(
+            "domain.target",
+            domain.domid,
+            f"d{domain.domid} has rights over d{other.domid}",
+            target=other.domid,
+        )
 
-    def populate(self, domain: Domain, pages: int) -> dict[str, int]:
-        """Give a new domain its RAM, store page and console page.
+    def forget(self, domain: Domain) -> None:
+        """The final release of a domain that has nothing left."""
+        domid = domain.domid
+        del self.domains[domid]
+        domain.past.clear()  # they name the domain: nothing is left to a collector of cycles
+        if domain.target is not None:
+            self._names.drop(domain.target)
+        self.wires.forget(domid)
+        self.console.forget(domid)
+        self.watchdogs.forget(domid)
+        self.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
+        self.ledger.forget(domid)
+        self.host.forget(domid)
+        self.raise_virq(VIRQ_DOM_EXC)
 
-        Raises: XenError: EBUSY it has memory already, ENOMEM, EINVAL, ENOSPC; OSError.
+    def populate(self, domain: Domain, pages: int) -> Generator[None, None, dict[str, int]]:
+        """Give a new domain its RAM, store page and console page. A job (``work``).
+
+        Raises: XenError: EBUSY it has memory already, ENOMEM, EINVAL, ENOSPC; ESRCH it ended
+            meanwhile; OSError.
         """
         if domain.memory.nr_pages or domain.dying != ALIVE:
             raise XenError(EBUSY)
@@ -172,12 +201,38 @@ class Machine:
             raise XenError(EINVAL, "a domain has 2 pages at least: store and console")
         if pages > domain.max_pages:
             raise XenError(ENOMEM, f"{pages} pages are more than max_pages {domain.max_pages}")
-        domain.memory.populate(self.heap.allocate(pages))
+        self.heap.claim(pages)
+        left = pages
+        try:
+            while True:
+                lent = self.heap.take_claimed(left, SMALL)
+                domain.memory.populate(lent)
+                left -= sum(count for _, count in lent)
+                if not left:
+                    break
+                yield
+                if domain.dying != ALIVE:
+                    raise XenError(ESRCH, f"d{domain.domid} has ended meanwhile")
+        finally:
+            self.heap.unclaim(left)
         store = self.make_extent(domain, 1, None)
         console = self.make_extent(domain, 1, None)
         self.ledger.record("domain.populated", domain.domid, f"d{domain.domid}: {pages} pages")
         self.memory_taken()
         return {"store_gfn": store.base_gfn, "console_gfn": console.base_gfn}
+
+    def when_room(
+        self, domain: Domain, make: Callable[[], Extent]
+    ) -> Generator[None, None, Extent]:
+        """What *make* makes; when there is no room, once more when what the domain has given up
+        was looked at. A job (``work``). Raises as *make*."""
+        try:
+            return make()
+        except XenError as lack:
+            if lack.errno not in (ENOMEM, ENOSPC) or not domain.memory.leaving:
+                raise
+        yield from self.reclaim.sweep(domain)
+        return make()
 
     def make_extent(self, domain: Domain, nr_pages: int, token: int | None) -> Extent:
         """A grant extent out of a domain's RAM. Raises XenError as carve does; OSError."""
@@ -259,18 +314,22 @@ class Machine:
         self.wires.closing(domain.events.port(number))
         domain.events.close(number)
 
-    def resettle(self) -> int:
-        """Bring every port in line with changed policies; returns how many were swapped."""
+    def resettle(self) -> Generator[None, None, int]:
+        """Bring every port in line with changed policies; returns how many were swapped. A job
+        (``work``)."""
         swapped = 0
-        owners: set[int] = set()
-        for domain in self.domains.values():
-            for port in domain.events.ports.values():
-                if self.wires.settle(port):
-                    swapped += 1
-                    if port.token is not None:
-                        owners.add(port.token)
-        for token in owners:
-            self.processes[token].upcall.ring()
+        for domain in list(self.domains.values()):
+            for _, piece in pieces(list(domain.events.ports.values())):
+                owners: set[int] = set()
+                for port in piece:
+                    there = domain.events.ports.get(port.number) is port
+                    if there and self.wires.settle(port):
+                        swapped += 1
+                        if port.token is not None:
+                            owners.add(port.token)
+                for token in owners:
+                    self.processes[token].upcall.ring()
+                yield
         return swapped
 
     def raise_virq(self, virq: int) -> None:
@@ -290,6 +349,11 @@ class Machine:
             return
         self.say(f"Watchdog timer fired for domain {domid}")
         self.life.shutdown(domain, SHUTDOWN_watchdog, False)
+
+    def _job_failed(self, error: Exception) -> None:
+        """A bug of ours: a piece of work was left undone."""
+        self.ledger.record("work.failed", -1, f"BUG: {error!r}")
+        self.host.complain(error)
 
     def say(self, text: str) -> None:
         """A line for ``xl dmesg``."""

@@ -6,9 +6,14 @@ states, and so the host memory a domain can touch never exceeds what it was lent
     plain RAM        accounted, not backed: no byte of it exists yet
     in a RAM extent  backed by a memfd that only this domain ever holds
     in a grant extent  backed by a memfd that is shared with at most one peer for its whole life
+
+A descriptor cannot be taken back.  So an extent that is given up *leaves*: it can be granted no
+more, and its frames become plain RAM again when the kernel says that nobody holds it
+(``reclaim``).  A domain that keeps the descriptor of what it has freed keeps its own RAM used.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,9 +21,17 @@ from hvsim.abi.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.heap import Run, Runs
 from hvsim.hypervisor.host import Memory
+from hvsim.hypervisor.names import Names
+from hvsim.hypervisor.work import SMALL
 
 MAX_EXTENTS: Final = 1024
 """Extents of one domain: each costs the hypervisor a descriptor."""
+MAX_SEALED_PAGES: Final = 512
+"""Pages of an extent that may be shared read-only: nobody can punch holes into what is sealed, so
+its pages are freed all at once."""
+MAX_VIEWS: Final = 32
+"""Extents of one domain that are shared read-only and yet can be copied into: the hypervisor maps
+each of them, and has so many mappings for all domains together (vm.max_map_count)."""
 RAM_CHUNK_PAGES: Final = 1024
 """RAM is backed in pieces of up to this many pages (4 MiB)."""
 
@@ -34,7 +47,9 @@ class Extent:
         peer: the one domain it is shared with, once it is.
         writable: how it is shared, once it is.
         pins: live mappings of its pages by the peer.
-        orphan: its process has gone; it goes with its last pin.
+        orphan: its process has gone; it leaves with its last pin, and nobody maps it any more.
+        leaving: it was given up.
+        mapped: it is mapped here, so that it can be written to though it is sealed.
     """
 
     id: int
@@ -48,15 +63,28 @@ class Extent:
     writable: bool = True
     pins: int = 0
     orphan: bool = False
+    leaving: bool = False
+    mapped: bool = False
 
 
 class DomainMemory:
-    """p2m and extents of one domain."""
+    """p2m and extents of one domain.
 
-    def __init__(self, domid: int) -> None:
+    Args:
+        names: told which domains extents are shared with.
+
+    Attributes:
+        extents: those that are in use.
+        leaving: those that were given up, and that somebody may still hold.
+    """
+
+    def __init__(self, domid: int, names: Names) -> None:
         self.domid = domid
         self.nr_pages = 0
         self.extents: dict[int, Extent] = {}
+        self.leaving: dict[int, Extent] = {}
+        self._names = names
+        self._views = 0
         self._ram = Runs()
         self._p2m: list[tuple[int, int, int]] = []  # gfn, mfn, count; ascending
         self._bases: list[int] = []
@@ -89,8 +117,7 @@ class DomainMemory:
         """
         if nr_pages < 1:
             raise XenError(EINVAL)
-        if len(self.extents) >= MAX_EXTENTS:
-            raise XenError(ENOSPC, f"{MAX_EXTENTS} extents is the limit")
+        self._check_room()
         base = self._ram.take_high(nr_pages)
         if base is None:
             raise XenError(ENOMEM, f"no {nr_pages} consecutive pages in {self._ram.total}")
@@ -104,8 +131,7 @@ class DomainMemory:
         run = self._ram.run_of(gfn)
         if run is None:
             raise XenError(EINVAL)
-        if len(self.extents) >= MAX_EXTENTS:
-            raise XenError(ENOSPC, f"{MAX_EXTENTS} extents is the limit")
+        self._check_room()
         chunk = gfn - gfn % RAM_CHUNK_PAGES
         first = max(run[0], chunk)
         count = min(run[0] + run[1], chunk + RAM_CHUNK_PAGES) - first
@@ -123,49 +149,85 @@ class DomainMemory:
         self._by_base[extent.base_gfn] = extent
 
     def extent_at(self, gfn: int) -> Extent | None:
-        """The extent that backs a guest frame; None for plain RAM and foreign numbers."""
-        index = bisect_right(self._bases, gfn) - 1
-        if index < 0:
-            return None
-        extent = self._by_base[self._bases[index]]
-        return extent if gfn < extent.base_gfn + extent.nr_pages else None
+        """The extent that backs a guest frame; None for plain RAM, for what was given up, and for
+        foreign numbers."""
+        extent = self._backing(gfn)
+        return None if extent is None or extent.leaving else extent
 
-    def remove(self, extent: Extent) -> None:
-        """Give an extent's frames back to plain RAM and its bytes to the machine.
+    def share(self, extent: Extent, peer: int, readonly: bool) -> str:
+        """Fix for good whom an extent is shared with, and how; "" or why it cannot be."""
+        if readonly and extent.nr_pages > MAX_SEALED_PAGES:
+            return f"extent {extent.id} has more than the {MAX_SEALED_PAGES} pages that may be so"
+        if readonly and self._views < MAX_VIEWS:
+            try:
+                extent.memory.view()  # before the seal, which refuses it for ever
+            except OSError:
+                return f"extent {extent.id} was sealed by its owner: cannot be shared"
+            extent.mapped = True
+            self._views += 1
+        if not extent.memory.seal(readonly):
+            return f"extent {extent.id} was sealed by its owner: cannot be shared"
+        extent.peer = peer
+        extent.writable = not readonly
+        self._names.hold(peer)
+        return ""
+
+    def give_up(self, extent: Extent) -> None:
+        """Its frames are nobody's from now on, until :meth:`reclaimed`.
 
         Raises: XenError(EBUSY) while a peer maps a page.
         """
         if extent.pins:
             raise XenError(EBUSY)
         del self.extents[extent.id]
-        self._bases.remove(extent.base_gfn)
+        self.leaving[extent.id] = extent
+        extent.leaving = True
+
+    def reclaimed(self, extent: Extent) -> None:
+        """Nobody holds an extent that was given up: its frames are plain RAM again."""
+        del self.leaving[extent.id]
+        del self._bases[bisect_left(self._bases, extent.base_gfn)]
         del self._by_base[extent.base_gfn]
         self._ram.add(extent.base_gfn, extent.nr_pages)
-        extent.memory.close()
+        self._views -= extent.mapped
+        if extent.peer is not None:
+            self._names.drop(extent.peer)
 
-    def relinquish(self) -> list[Run]:
-        """The domain dies: give up every frame that no peer maps; returns the machine frames.
+    def relinquish(self) -> Generator[None, None, list[Run]]:
+        """The domain is dead: give up every frame of plain RAM; returns the machine frames.
 
-        What is pinned stays, and is given up by a later call.
+        What extents hold stays, and is given up by a later call. A job (``work``).
         """
-        for extent in [extent for extent in self.extents.values() if not extent.pins]:
-            self.remove(extent)
         freed: list[Run] = []
-        kept: list[tuple[int, int, int]] = []
-        for first, mfn, count in self._p2m:
+        before, self._p2m = self._p2m, []
+        steps = 0
+        for first, mfn, count in before:
             gfn = first
             while gfn < first + count:
+                steps += 1
+                if steps % SMALL == 0:
+                    yield
                 run = self._ram.run_of(gfn)
                 if run is None:
-                    pinned = self.extent_at(gfn)
-                    assert pinned is not None, f"guest frame {gfn} is in no state"
-                    part = min(first + count, pinned.base_gfn + pinned.nr_pages) - gfn
-                    kept.append((gfn, mfn + gfn - first, part))
+                    held = self._backing(gfn)
+                    assert held is not None, f"guest frame {gfn} is in no state"
+                    part = min(first + count, held.base_gfn + held.nr_pages) - gfn
+                    self._p2m.append((gfn, mfn + gfn - first, part))
                 else:
                     part = min(first + count, run[0] + run[1]) - gfn
                     self._ram.remove(gfn, part)
                     freed.append((mfn + gfn - first, part))
+                    self.nr_pages -= part
                 gfn += part
-        self._p2m = kept
-        self.nr_pages = sum(count for _, _, count in kept)
         return freed
+
+    def _backing(self, gfn: int) -> Extent | None:
+        index = bisect_right(self._bases, gfn) - 1
+        if index < 0:
+            return None
+        extent = self._by_base[self._bases[index]]
+        return extent if gfn < extent.base_gfn + extent.nr_pages else None
+
+    def _check_room(self) -> None:
+        if len(self.extents) + len(self.leaving) >= MAX_EXTENTS:
+            raise XenError(ENOSPC, f"{MAX_EXTENTS} extents is the limit")

@@ -1,12 +1,31 @@
 """What the hypervisor tells of domains and processes: getdomaininfo, and the list of processes."""
 
+import contextlib
+import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final
 
 from hvsim.abi.sched import SHUTDOWN_crash
 from hvsim.hypervisor.domains import ALIVE, Domain, Process
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.work import pieces
+
+LOOKS: Final = 8
+"""Processes that are looked at in one piece of work: each look reads /proc."""
+
+
+def usage(machine: Machine, domain: Domain) -> Generator[None, None, tuple[int, bool]]:
+    """Nanoseconds of CPU time that the domain's processes have used, those that are gone included,
+    and whether one of them runs or waits for a CPU. A job (``work``)."""
+    used, running = domain.cpu_time, False
+    for pause, piece in pieces(list(domain.processes), LOOKS):
+        if pause:
+            yield
+        used += sum(machine.host.cpu_time(token) or 0 for token in piece)
+        running = running or any(machine.host.running(token) for token in piece)
+    return used, running
 
 
 def how_it_ended(status: int) -> str:
@@ -24,16 +43,21 @@ def obituary(why: str, fallen: Process | None) -> str:
     return f"dom0's {fallen.name} (pid {fallen.pid}): {how}; {why}"
 
 
-def domain_cpu_time(machine: Machine, domain: Domain) -> int:
-    """Nanoseconds that the domain's processes have used, the gone ones included."""
-    alive = (machine.host.cpu_time(token) or 0 for token in domain.processes)
-    return domain.cpu_time + sum(alive)
+def leave_evidence(folder: Path, machine: Machine) -> None:
+    """Write the ledger (a JSON object a line) and the console into *folder*, of a machine that
+    falls.  What a full disk does not take is lost."""
+    records = machine.ledger.after(0, machine.ledger.seq)
+    lines = "".join(f"{json.dumps(record, default=repr)}\n" for record in records)
+    with contextlib.suppress(OSError):
+        (folder / "ledger.log").write_text(lines, "utf-8")
+        (folder / "dmesg.log").write_text(machine.console.read(False), "utf-8", "replace")
 
 
-def domain_info(machine: Machine, domain: Domain) -> dict[str, Any]:
-    """What getdomaininfo answers."""
+def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[str, Any]]:
+    """What getdomaininfo answers. A job (``work``)."""
+    used, running = yield from usage(machine, domain)
     stopped = domain.shut_down or domain.dying != ALIVE or domain.pause_count > 0
-    running = not stopped and any(machine.host.running(token) for token in domain.processes)
+    running = running and not stopped
     return {
         "domid": domain.domid,
         "flags": {
@@ -48,29 +72,38 @@ def domain_info(machine: Machine, domain: Domain) -> dict[str, Any]:
         "shutdown_reason": domain.shutdown_code if domain.shut_down else None,
         "tot_pages": domain.memory.nr_pages,
         "max_pages": domain.max_pages,
-        "cpu_time": domain_cpu_time(machine, domain),
+        "cpu_time": used,
         "max_vcpus": domain.max_vcpus,
         "nr_online_vcpus": domain.online_vcpus,  # of a zombie as well
         "handle": domain.handle,
-        "pids": {process.name: process.pid for process in domain.processes.values()},
+        "pids": {one.name: one.pid for one in domain.processes.values() if not one.gone},
         "create_flags": domain.flags,
         "target": domain.target,
     }
 
 
-def process_list(machine: Machine) -> Iterator[dict[str, Any]]:
-    """Every process of every domain, and the last that are gone of those there are."""
-    past = [process for domain in machine.domains.values() for process in domain.past]
-    for process in (*machine.processes.values(), *past):
-        yield {
-            "domid": process.domid,
-            "process": process.name,
-            "pid": process.pid,
-            "missing": process.missing,
-            "failure": process.failure,
-            "alive": bool(process.pid) and not process.gone,
-            "gone": process.gone,
-            "stalled": process.stalled,
-            "struck": process.struck,
-            "status": process.status,
-        }
+def process_list(machine: Machine) -> Generator[None, None, list[dict[str, Any]]]:
+    """Every process of every domain, and the last that are gone of those there are. A job
+    (``work``)."""
+    rows: list[dict[str, Any]] = []
+    for pause, domains in pieces(list(machine.domains.values()), LOOKS):
+        if pause:
+            yield
+        for domain in domains:
+            rows += [_process(process) for process in (*domain.processes.values(), *domain.past)]
+    return rows
+
+
+def _process(process: Process) -> dict[str, Any]:
+    return {
+        "domid": process.domid,
+        "process": process.name,
+        "pid": process.pid,
+        "missing": process.missing,
+        "failure": process.failure,
+        "alive": bool(process.pid) and not process.gone,
+        "gone": process.gone,
+        "stalled": process.stalled,
+        "struck": process.struck,
+        "status": process.status,
+    }

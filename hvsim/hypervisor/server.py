@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,40 +24,37 @@ import zmq
 
 from hvsim.hypervisor import boot_text
 from hvsim.hypervisor.affinity import of_the_host
+from hvsim.hypervisor.cgroups import Cgroups
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.door import Door, Visits
-from hvsim.hypervisor.host import Address, Doorbell
-from hvsim.hypervisor.kernel import (
-    EventFd,
-    OpenFile,
-    SharedMemory,
-    cpu_time,
-    descendants,
-    is_running,
-    is_stopped,
-    run_on,
-    signal_descendants,
-)
+from hvsim.hypervisor.host import Address, Doorbell, Held
+from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory
 from hvsim.hypervisor.ledger import Ledger, Record
 from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.machine import Machine
-from hvsim.hypervisor.report import how_it_ended, obituary
+from hvsim.hypervisor.processes import Signals, cpu_time, is_running, run_on
+from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
+from hvsim.hypervisor.work import Job
 from hvsim.speak import note
-from hvsim.wire import rights
+from hvsim.wire import doorbell, rights
 from hvsim.wire.endpoints import endpoint
 from hvsim.wire.gate import Gate, keep
 from hvsim.wire.packing import pack, unpack
 
 MAX_EVENTS: Final = 64
 """Events taken in one round; every connection gives at most one call a round."""
+MAX_TIMERS: Final = 64
+"""Timers that are run in one round."""
 STOP_TIMEOUT: Final = 5.0
 """Seconds that an orderly end waits for killed processes."""
 EXPLAIN_TIMEOUT: Final = 0.3
 """Seconds that an end waits to hear how the process ended that was its cause."""
 UNSENT_RECORDS: Final = 8192
+_LAST_WORDS: Final = 2048
+"""Bytes of the reason for the end."""
 _SPAWNER_MESSAGE: Final = 1 << 16
 
 
@@ -79,6 +77,8 @@ class Server:
         self._next_visitor = -1
         self._exit_status: int | None = None
         self._why = ""
+        self._fallen: Process | None = None
+        self._asked = False
         self._records: list[Record] = []
         offset = time.time() - time.monotonic()
         self.ledger = Ledger(self.now, config.ledger_size, offset)
@@ -87,14 +87,17 @@ class Server:
             self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
         )
         self._dispatcher = Dispatcher(self.machine)
+        self._signals = Signals(self.machine.work, self.call_later)
         self._visits = Visits(self.machine)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
+        self._cgroups = Cgroups(config.cgroups) if config.cgroups else None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._stop_bell = EventFd()
-        self._watch(self._stop_bell.fd, select.EPOLLIN, self._stop_rung)
+        self._stop_bell = Bell()
+        # Hearing it ends the wait of a round, and the main loop looks.
+        self._watch(self._stop_bell.fd, doorbell.LISTEN, lambda _: None)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -145,17 +148,20 @@ class Server:
 
     def stop(self, signum: int = signal.SIGTERM, _frame: object = None) -> None:
         """Signal handler: end in order."""
+        self._asked = True
         self.halt(0, f"signal {signum}")
 
     def close(self) -> None:
         """Kill every process, wait until all are gone, and let go of everything."""
+        if not self._asked:
+            self._leave_evidence()
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._pidfds and time.monotonic() < deadline:
             # Every round anew: one whose spawning was under way may have joined them.
             for token in self._pidfds:
                 self.signal(token, SIGKILL)
             self._round(0.1)
-        fallen, soon = self.machine.fallen, time.monotonic() + EXPLAIN_TIMEOUT
+        fallen, soon = self._fallen, time.monotonic() + EXPLAIN_TIMEOUT
         while fallen is not None and fallen.status is None and time.monotonic() < soon:
             self._round(0.05)  # the spawner is about to say how it ended
         if self._channel is not None:
@@ -186,7 +192,8 @@ class Server:
         if self._timers:
             until = max(0.0, (self._timers[0][0] - self.now()) / 1e9)
             timeout = until if timeout is None else min(timeout, until)
-        if self._failed:
+        work = self.machine.work
+        if self._failed or work.waiting:
             timeout = 0.0
         handlers = self._handlers
         for fd, events in self._epoll.poll(timeout, MAX_EVENTS):
@@ -197,13 +204,13 @@ class Server:
             failed, self._failed = self._failed, []
             for token, text in failed:
                 self._spawn_failed(token, text)
-        while self._timers and self._timers[0][0] <= self.now():
+        due = MAX_TIMERS
+        while due and self._timers and self._timers[0][0] <= self.now():
             heapq.heappop(self._timers)[2]()
+            due -= 1
+        work.turn()
         if self._records:
             self._flush_records()
-
-    def _stop_rung(self, _events: int) -> None:
-        self._stop_bell.drain()
 
     def _watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         self._handlers[fd] = handler
@@ -233,9 +240,9 @@ class Server:
         """A memfd."""
         return SharedMemory(name, nr_pages)
 
-    def make_doorbell(self) -> EventFd:
-        """An eventfd."""
-        return EventFd()
+    def make_doorbell(self) -> Bell:
+        """A bell."""
+        return Bell()
 
     def open_file(self, path: str, writable: bool) -> OpenFile:
         """Whatever dom0 may open."""
@@ -243,7 +250,7 @@ class Server:
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""
-        self._watch(bell.fd, select.EPOLLIN, lambda _: rung())
+        self._watch(bell.fd, doorbell.LISTEN, lambda _: rung())
 
     def unlisten(self, bell: Doorbell) -> None:
         """End that."""
@@ -255,11 +262,28 @@ class Server:
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
         ours.setblocking(False)
+        if spec.get("profile") != "dom0":
+            self._bound(spec)
         join = spec.pop("join", None)
         request = ["spawn", token, spec] if join is None else ["join", token, join, spec]
         self._spawns.append((pack(request), [theirs, upcall]))
         # The core enters the process when this returns; the connection is looked at after that.
         self.call_later(0, partial(self._connect, token, ours))
+
+    def _bound(self, spec: dict[str, Any]) -> None:
+        """Say how much the process's domain may have, and where that is counted."""
+        domid = spec["domid"]
+        spec["pages"] = self.machine.domains[domid].memory.nr_pages
+        if self._cgroups is not None:
+            programs = spec.get("executables") or spec.get("exec")
+            driver = spec.get("profile") == "driver"
+            kind = "driver" if driver else "program" if programs else "guest"
+            spec["cgroup"] = self._cgroups.make(domid, kind, spec["pages"])
+
+    def forget(self, domid: int) -> None:
+        """Remove its cgroups; what the kernel still has of them is removed with the lab's."""
+        if self._cgroups is not None:
+            self._cgroups.remove(domid)
 
     def _connect(self, token: int, ours: socket.socket) -> None:
         process = self.machine.processes[token]
@@ -284,24 +308,23 @@ class Server:
         if pidfd is None or process is None:
             return
         if number == SIGKILL and process.domain.privileged:  # else: the end of its namespace
-            signal_descendants(process.pid, number)
+            self._signals.kill(token, process.pid, pidfd)
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number in (SIGSTOP, SIGCONT):
-            signal_descendants(process.pid, number)
+            self._signals.tell(token, process.pid, number)
 
     def cpu_time(self, token: int) -> int | None:
         """From the process's CPU clock."""
         process = self.machine.processes.get(token)
         return cpu_time(process.pid) if process is not None and process.pid else None
 
-    def place(self, token: int, cpus: list[int], count: int) -> None:
+    def place(self, token: int, cpus: list[int], count: int) -> Job:
         """sched_setaffinity(2) of each thread; a CPU of the lab is one that we may use."""
         process = self.machine.processes.get(token)
         if process is not None and process.pid:
-            wanted = of_the_host(cpus, self._cpus, count)
-            for pid in (process.pid, *descendants(process.pid)):
-                run_on(pid, wanted)
+            yield from run_on(process.pid, of_the_host(cpus, self._cpus, count))
 
     def running(self, token: int) -> bool:
         """From /proc."""
@@ -309,28 +332,37 @@ class Server:
         return process is not None and bool(process.pid) and is_running(process.pid)
 
     def stopped(self, token: int) -> bool:
-        """From /proc."""
-        process = self.machine.processes.get(token)
-        if process is None:
-            return True
-        return all(is_stopped(pid) for pid in (process.pid, *descendants(process.pid)))
+        """As the last look has found it."""
+        return token not in self.machine.processes or self._signals.still(token)
 
-    def reply(self, address: Address, message: list[Any]) -> None:
+    def reply(
+        self,
+        address: Address,
+        message: list[Any] | bytes,
+        objects: Sequence[Held] = (),
+    ) -> None:
         """Answer a call that was left open."""
         token, tag = address
         connection = self._connections.get(token)
         if connection is None:
             return
-        reply = self._dispatcher.pack(message, tag)
+        reply = message if isinstance(message, bytes) else self._dispatcher.pack(message, tag)
         if tag:
             connection.answer_tagged(reply)
         else:
-            connection.answer(reply)
+            connection.answer(reply, list(objects))
+
+    def complain(self, error: Exception) -> None:
+        """To our log."""
+        note("".join(traceback.format_exception(error)))
 
     def halt(self, status: int, text: str) -> None:
         """The main loop ends after this round."""
         if self._exit_status is None:
+            if self.machine.shortage:
+                text = f"{self.machine.shortage} ({text})"
             self._exit_status, self._why = status, text
+            self._fallen = self.machine.fallen  # who falls after this is not the cause
             self.ledger.record("machine.halt", -1, text)
             note(f"hypervisor: {text}")
         self._stop_bell.ring()
@@ -432,6 +464,7 @@ class Server:
 
     def _gone(self, token: int) -> None:
         """A pidfd is readable: the process is really gone."""
+        self._signals.forget(token)
         self.machine.life.process_gone(token, None)
         pidfd = self._pidfds.pop(token)
         self._unwatch(pidfd)
@@ -476,8 +509,24 @@ class Server:
         if self._config.obituary is not None:
             why = self._why or "the hypervisor has failed: the end of its log says how"
             with contextlib.suppress(OSError):  # its folder may be gone already
-                text = obituary(why, self.machine.fallen)
-                Path(self._config.obituary).write_text(f"{text}\n", encoding="utf-8")
+                text = obituary(why, self._fallen)
+                # Into the room that was reserved for it: the disk may be full by now.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(self._config.obituary, flags, 0o600), "wb") as file:
+                    file.write(f"{text}\n".encode("utf-8", "replace")[:_LAST_WORDS])
+
+    def _leave_evidence(self) -> None:
+        """The machine falls: put down what only this process knows, and let the store do so too."""
+        dom0 = self.machine.domains.get(0)
+        processes = dom0.processes.values() if dom0 is not None else ()
+        stores = {process.token for process in processes if process.name == "xenstored"}
+        for token in stores:
+            self._drop_connection(token)  # it puts down its part, and ends
+        if self._config.log_dir:
+            leave_evidence(Path(self._config.log_dir), self.machine)
+        soon = time.monotonic() + EXPLAIN_TIMEOUT
+        while stores & self._pidfds.keys() and time.monotonic() < soon:
+            self._round(0.05)
 
     # -- the ledger, published --------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ The page-precise rules are the grant table's; this module adds the extent: who m
 descriptor, and in which mode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from hvsim.abi.grant_table import (
@@ -27,9 +27,10 @@ from hvsim.hypervisor.domains import ALIVE, Domain, Process
 from hvsim.hypervisor.grants import Active, GrantRefused, Mapping
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.memory import Extent
+from hvsim.hypervisor.work import pieces
 
-MAX_DESCRIPTORS: Final = 253
-"""SCM_MAX_FD: descriptors in one message."""
+MAX_DESCRIPTORS: Final = 32
+"""Descriptors that one call may bring: each is an open file that is made for it."""
 _ALLOWED_FLAGS: Final = GNTMAP_device_map | GNTMAP_host_map | GNTMAP_readonly
 
 
@@ -93,6 +94,8 @@ class Transfers:
             # The owner rewrote an entry that is mapped. The mapped page is what counts.
             raise GrantRefused(GNTST_general_error, f"ref {ref:#x} was changed while mapped")
         extent = active.extent
+        if extent.orphan:
+            raise GrantRefused(GNTST_bad_page, f"extent {extent.id} is of a process that has gone")
         live = process.extents.get(extent.id, 0)
         if not live:
             if len(new) >= MAX_DESCRIPTORS:
@@ -103,6 +106,7 @@ class Transfers:
         handle = maptrack.take()
         mapping = Mapping(handle, process.token, owner.domid, ref, active, readonly)
         maptrack.mappings[handle] = mapping
+        process.handles.add(handle)
         self._ledger.counters["grant.map"] += 1
         return mapping, active.gfn - extent.base_gfn
 
@@ -115,7 +119,7 @@ class Transfers:
     def _share(self, owner: Domain, peer: int, gfn: int, readonly: bool, ref: int = -1) -> Extent:
         """The extent of a frame, once it is settled that *peer* may hold its descriptor."""
         extent = owner.memory.extent_at(gfn)
-        if extent is None or not extent.grantable:
+        if extent is None or not extent.grantable or extent.orphan:
             if owner.memory.machine_frame(gfn) is None:
                 text = f"frame {gfn:#x} is not a frame of d{owner.domid}"
             else:
@@ -125,12 +129,8 @@ class Transfers:
                 )
             raise GrantRefused(GNTST_bad_page, text)
         if extent.peer is None:
-            if not extent.memory.seal(readonly):
-                raise GrantRefused(
-                    GNTST_bad_page, f"extent {extent.id} was sealed by its owner: cannot be shared"
-                )
-            extent.peer = peer
-            extent.writable = not readonly
+            if why := owner.memory.share(extent, peer, readonly):
+                raise GrantRefused(GNTST_bad_page, why)
             self._ledger.record(
                 "extent.shared",
                 owner.domid,
@@ -170,16 +170,23 @@ class Transfers:
         self._end(process, mapping)
         return GNTST_okay
 
-    def release_process(self, process: Process) -> int:
-        """A process is gone: end all its mappings; returns how many there were."""
+    def release_process(self, process: Process) -> Generator[None, None, int]:
+        """A process is gone: end all its mappings; returns how many there were. A job (``work``).
+
+        None comes meanwhile, as nobody is left who could map.
+        """
         mappings = process.domain.maptrack.mappings
-        mine = [mapping for mapping in mappings.values() if mapping.token == process.token]
-        for mapping in mine:
-            self._end(process, mapping)
-        return len(mine)
+        released = len(process.handles)
+        for pause, piece in pieces(list(process.handles)):
+            if pause:
+                yield
+            for handle in piece:
+                self._end(process, mappings[handle])
+        return released
 
     def _end(self, process: Process, mapping: Mapping) -> None:
         del process.domain.maptrack.mappings[mapping.handle]
+        process.handles.discard(mapping.handle)
         owner = self._domains[mapping.owner]  # a zombie at least, while it has a pin
         extent = owner.grants.unpin(mapping.ref, mapping.readonly).extent
         live = process.extents[extent.id] - 1

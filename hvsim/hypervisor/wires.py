@@ -1,8 +1,9 @@
 """Turns wires between direct and mediated on a running machine, and carries what is mediated.
 
 A swap loses no notify. Going mediated, the old ``tx`` rings the peer directly until the owner has
-fetched the inlet. Going direct, the inlet is carried on until the owner fetches, and emptied then:
-a domain has one thread, so whatever it rang before its fetch is in the inlet by that time.
+fetched the inlet. Going direct, the inlet is carried on until the owner fetches, and the peer is
+rung once more then: a domain has one thread, so whatever it rang before its fetch came before, and
+a ring without a cause costs a look.
 """
 
 from functools import partial
@@ -65,7 +66,7 @@ class Wires:
         """The process takes the descriptors in force."""
         port.delivered = True
         if not port.mediated and port.inlet is not None:
-            if port.inlet.drain() and port.peer is not None:
+            if port.peer is not None:
                 port.peer.ring()
             self._close_inlet(port)
 
@@ -87,7 +88,7 @@ class Wires:
         port.inlet = None
 
     def _rung(self, port: Port) -> None:
-        if port.inlet is not None and port.inlet.drain():
+        if port.inlet is not None:
             self._carry(port)
 
     def _carry(self, port: Port) -> None:

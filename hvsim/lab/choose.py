@@ -47,5 +47,5 @@ def _usable(lab: RunDir) -> RunDir:
         return lab
     raise NoSuchLab(
         f"lab {lab.name} has ended: {lab.why_ended()}; clear it away with `hvsim down {lab.name}`, "
-        f"its logs are in {lab.log}"
+        "`hvsim postmortem` tells what is known of it"
     )

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from hvsim import shortage
 from hvsim.lab.model import Image, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
@@ -36,14 +37,18 @@ def _make(image: Image, run: RunDir) -> None:
     except FileExistsError:
         return  # not ours to change
     except OSError as error:
-        raise ImageError(f"image {image.name}: {path}: {error.strerror}") from None
+        raise ImageError(f"image {image.name}: {path}: {_reason(error, path)}") from None
     try:
         os.truncate(fd, image.size or 0)
     except OSError as error:
         os.unlink(path)
-        raise ImageError(f"image {image.name}: {path}: {error.strerror}") from None
+        raise ImageError(f"image {image.name}: {path}: {_reason(error, path)}") from None
     finally:
         os.close(fd)
+
+
+def _reason(error: OSError, path: Path) -> str:
+    return shortage.told(error, str(path)) or error.strerror or "it cannot be made"
 
 
 def _make_with_qemu(image: Image, path: Path) -> None:

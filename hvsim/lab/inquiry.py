@@ -17,6 +17,7 @@ from hvsim.toolstack.trouble import (
     Census,
     Row,
     Trouble,
+    full_disk,
     last_words_in,
     state_of,
     told_by_init,
@@ -70,6 +71,7 @@ class Inquiry:
             last_words=self.last_words,
             dead={note["domid"]: str(note["gave_up"]) for note in notes if note.get("gave_up")},
             mourned="" if self.run.store == BUILTIN else "xenstored",
+            full=full_disk(self.run.path),
         )
 
     def notes(self) -> list[Row]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hvsim.abi.xenbus import XenbusState
 
 CONNECTED = str(int(XenbusState.Connected))
+_ENDING = frozenset(str(int(state)) for state in (XenbusState.Closing, XenbusState.Closed))
 
 
 def state_name(value: str | None) -> str:
@@ -39,12 +40,39 @@ class Device:
     """Store path of the backend."""
     frontend_state: str | None = None
     backend_state: str | None = None
-    error: str | None = None
+    complaints: dict[str, str] = field(default_factory=dict)
+    """What is said to be wrong with it: the store path of each error node, and its text."""
 
     @property
     def connected(self) -> bool:
         """Are both halves Connected?"""
         return self.frontend_state == self.backend_state == CONNECTED
+
+    def error_nodes(self) -> dict[str, str]:
+        """Every store path where something may be said to be wrong, and who says it there."""
+        frontend, backend = f"{self.domain}, the frontend,", f"{self.backend_domain}, the backend,"
+        return {
+            _error_node(self.frontend): frontend,
+            _error_node(self.backend): backend,
+            f"{self.frontend}/error": frontend,
+            f"{self.backend}/error": backend,
+            f"{self.backend}/hotplug-error": f"the hotplug script of {self.backend_domain}",
+        }
+
+    def doom(self) -> list[str]:
+        """Why it will not connect, as it stands now, in words; empty while it may."""
+        if self.connected:
+            return []
+        nodes = self.error_nodes()
+        found = [
+            f"{self.domain} {self.label}: {nodes[path]} says: {text}"
+            for path, text in self.complaints.items()
+        ]
+        states = {self.domain: self.frontend_state, self.backend_domain: self.backend_state}
+        closing = [name for name, state in states.items() if state in _ENDING]
+        if closing and not found:
+            found = [f"{self}: {' and '.join(closing)} gave the device up, and said no reason"]
+        return found
 
     def __str__(self) -> str:
         """ "db-primary xvda <- storage: frontend Initialised, backend InitWait"."""
@@ -94,8 +122,7 @@ class Progress:
             found += [
                 f"{device.frontend}/state",
                 f"{device.backend}/state",
-                f"{device.frontend}/error",
-                f"{device.backend}/error",
+                *device.error_nodes(),
             ]
         return found
 
@@ -114,9 +141,11 @@ class Progress:
             device.frontend_state = value
         elif path == f"{device.backend}/state" and value != device.backend_state:
             device.backend_state = value
-        elif path in (f"{device.frontend}/error", f"{device.backend}/error"):
-            if value and value != device.error:
-                device.error = value
+        elif path in device.error_nodes():
+            if not value:
+                device.complaints.pop(path, None)
+            elif value != device.complaints.get(path):
+                device.complaints[path] = value
                 self.changes.append(f"{device.domain} {device.label}: {value}")
             return
         else:
@@ -134,6 +163,11 @@ class Progress:
         """What can no longer become ready, in words."""
         return [f"{guest.name} {guest.ended}" for guest in self.guests.values() if guest.ended]
 
+    def doomed(self) -> list[str]:
+        """What is wrong with devices that will not connect, in words.  One of their domains may
+        have ended, which says more."""
+        return [text for device in self.devices for text in device.doom()]
+
     def missing(self) -> list[str]:
         """What the lab still waits for, in words; empty when it is ready."""
         waiting = [str(device) for device in self.devices if not device.connected]
@@ -148,6 +182,12 @@ class Progress:
     def ready(self) -> bool:
         """Every device Connected and every guest healthy?"""
         return not self.missing()
+
+
+def _error_node(nodename: str) -> str:
+    """Where a driver reports what is wrong with its half (xenbus_dev_error)."""
+    _, local, domain, domid, *rest = nodename.split("/") + [""] * 4
+    return f"/{local}/{domain}/{domid}/error/{'/'.join(part for part in rest if part)}/error"
 
 
 def _health(value: str) -> str:

@@ -3,6 +3,7 @@
 Seen through watches on the store's socket, as any tool of a real dom0 would see it.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,9 @@ _IN_VAIN = ("dead", "stalled", "given-up")
 
 READY_TIMEOUT = 60.0
 """Seconds without any progress after which a lab counts as stuck."""
+SETTLE = 0.2
+"""Seconds between the first word of a device that will not connect and the end of the wait: who
+else has something to say of it, or ends, does so in that time."""
 
 
 class NotReady(HvsimError):
@@ -65,13 +69,15 @@ def wait_ready(
     inquiry: Inquiry,
     ended: Callable[[], dict[int, str]],
     timeout: float = READY_TIMEOUT,
+    deadline: float = math.inf,
 ) -> None:
     """Return when all that `progress` waits for is there.
 
     `say` gets a line for each step that a device or guest takes, `inquiry` finds out who stands
     still, `ended` gives the domains that have ended and why; it is asked whenever a domain went
-    (@releaseDomain). Raises NotReady when a guest ended, the hypervisor went, somebody who is
-    waited for stands still, or nothing moved for `timeout` seconds.
+    (@releaseDomain). Raises NotReady when a guest ended, the hypervisor went, a half of a device
+    reports an error or closes, somebody who is waited for stands still, nothing moved for `timeout`
+    seconds, or it is `deadline` (monotonic).
     """
     released = [True]  # asked once at the start: a guest may have ended before we watched
     watches = [store.watch("@releaseDomain", lambda _: released.__setitem__(0, True))]
@@ -81,6 +87,7 @@ def wait_ready(
 
     watches += [store.watch(path, changed) for path in progress.paths()]
     last = time.monotonic()
+    verdict = math.inf
     still = Still(inquiry)
     try:
         while not progress.ready:
@@ -95,13 +102,24 @@ def wait_ready(
                 progress.changes.clear()
             if failed := progress.failed():
                 raise NotReady("; ".join(failed))
-            still.look(time.monotonic() - last)
-            if time.monotonic() - last > timeout:
+            now = time.monotonic()
+            doomed = progress.doomed()
+            verdict = min(verdict, now + SETTLE) if doomed else math.inf
+            released[0] = released[0] or bool(doomed)
+            if doomed and now >= verdict:
+                raise NotReady(*doomed)
+            still.look(now - last)
+            if now - last > timeout:
                 raise NotReady(
                     f"nothing moved for {timeout:g} s; waiting for: "
                     + "; ".join(progress.missing())
                 )
-            store.poll(0.2)
+            if now > deadline:
+                raise NotReady(
+                    "the time of --timeout has passed; waiting for: "
+                    + "; ".join(progress.missing())
+                )
+            store.poll(max(0.0, min(0.2, verdict - now, deadline - now)))
         for line in progress.changes:
             say(line)
         progress.changes.clear()

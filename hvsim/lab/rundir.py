@@ -36,7 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hvsim.lab import trust
+from hvsim import shortage
+from hvsim.lab import cgroups, trust
 from hvsim.lab.model import BUILTIN
 from hvsim.lab.place import furnish
 from hvsim.lab.problems import HvsimError
@@ -46,6 +47,8 @@ SOCKET_PATH_MAX = 107
 """sizeof(sun_path) - 1 of unix(7)."""
 LAB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _RECORD = "lab.json"
+_LAST_WORDS = 2048
+"""Bytes that are reserved for the reason of a hypervisor's end."""
 
 
 class RunDirError(HvsimError):
@@ -179,7 +182,9 @@ class RunDir:
     def why_ended(self) -> str:
         """Why a lab whose hypervisor is gone has ended, in words."""
         try:
-            return self.obituary.read_text(encoding="utf-8", errors="replace").strip()[:1000]
+            said = trust.read(self.path, self.obituary.name) or b""
+            if text := said.strip(b"\0\n").decode("utf-8", "replace"):
+                return text[:_LAST_WORDS]
         except OSError:
             pass
         hypervisor = self.hypervisor
@@ -244,10 +249,16 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     with _locked(base):
         if run.path.exists():
             _reclaim(run)
-        run.path.mkdir(mode=0o700)
-        for part in (run.xenstored.parent, run.console, run.log, run.images):
-            part.mkdir(mode=0o700)
-        furnish(run.place, run.xenstored.parent)
+        try:
+            run.path.mkdir(mode=0o700)
+            for part in (run.xenstored.parent, run.console, run.log, run.images):
+                part.mkdir(mode=0o700)
+            furnish(run.place, run.xenstored.parent)
+            _reserve(run.obituary)
+        except OSError as error:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise RunDirError(shortage.words(error, str(base))) from None
+        run.record = {}  # nothing of the one that was there
         run.write(
             format=1,
             name=name,
@@ -259,6 +270,12 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
             hypervisor=None,
         )
     return run
+
+
+def _reserve(obituary: Path) -> None:
+    """Room for the last words: a disk that is full then must not swallow them."""
+    with open(obituary, "xb") as file:
+        os.posix_fallocate(file.fileno(), 0, _LAST_WORDS)
 
 
 def _reclaim(run: RunDir) -> None:
@@ -278,11 +295,13 @@ def _reclaim(run: RunDir) -> None:
             f"{run.path} holds files that no lab wrote; move them away, "
             "or set HVSIM_RUN_DIR to another directory"
         )
+    cgroups.remove(run.record.get("cgroups"))
     shutil.rmtree(run.path)
 
 
 def release(run: RunDir) -> None:
     """Remove the lab's run directory, and the base directory when it is ours and empty now."""
+    cgroups.remove(run.record.get("cgroups"))
     with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
         shutil.rmtree(run.path, ignore_errors=True)
         if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():

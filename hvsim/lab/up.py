@@ -1,15 +1,17 @@
 """A lab file becomes a running lab; or nothing is left of the attempt."""
 
 import contextlib
+import math
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hvsim import shortage
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.lab import logs
+from hvsim.lab import cgroups, logs, postmortem, shortages
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
@@ -21,10 +23,11 @@ from hvsim.lab.processes import family
 from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
 from hvsim.lab.real_daemons import find, prepare
-from hvsim.lab.rundir import RunDir, claim
+from hvsim.lab.rundir import RunDir, base_dir, claim
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
+from hvsim.toolstack.trouble import full_disk
 from hvsim.xenstore.client import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0
@@ -67,21 +70,39 @@ class Running:
             self._process.wait()
 
 
-def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Running:
+def bring_up(
+    lab: Lab,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    wait: bool = True,
+    timeout: float = math.inf,
+    leave: bool = False,
+) -> Running:
     """Start `lab` and return when it is ready.
 
     Whatever goes wrong, or comes between (Ctrl-C), ends and removes what was started before the
-    exception goes on. Raises LabRunning and RunDirError; UpError, with the ends of the logs, for
-    everything later: a part that does not start, a domain that cannot be built or ends too early,
-    a device that does not connect.
+    exception goes on.
+
+    Args:
+        wait: for devices and guests; else only until every domain's program runs.
+        timeout: seconds in which all of it must be ready.
+        leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
+
+    Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
+    later: a part that does not start, a domain that cannot be built or ends too early, a device
+    that does not connect. Its text has the ends of the logs, and in its last line the post-mortem.
     """
     begun = time.monotonic()
-    run = claim(lab.name, str(lab.file))
-    with _undone(run) as started:
+    base = base_dir()
+    _bury(RunDir(base / lab.name))
+    shortages.check(lab, base)
+    run = claim(lab.name, str(lab.file), base)
+    with _undone(run, leave) as started:
         run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
         prepare(lab, run)
-        process = launch(run, boot_config(lab, run))
+        groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
+        process = launch(run, {**boot_config(lab, run), "cgroups": groups})
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
@@ -99,13 +120,15 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
                 _check(control.request("started", patience=TOOLSTACK_TIMEOUT))
-                wait_ready(
-                    store,
-                    progress,
-                    say=say,
-                    inquiry=inquiry,
-                    ended=lambda: _ended(inquiry, control, domids),
-                )
+                if wait:
+                    wait_ready(
+                        store,
+                        progress,
+                        say=say,
+                        inquiry=inquiry,
+                        ended=lambda: _ended(inquiry, control, domids),
+                        deadline=begun + timeout,
+                    )
             walls = _walls(control)
         hypervisor = run.hypervisor
         run.write(
@@ -117,9 +140,20 @@ def bring_up(lab: Lab, *, say: Callable[[str], None] = lambda _: None) -> Runnin
     return Running(lab, run, time.monotonic() - begun, domids, walls, process)
 
 
+def _bury(run: RunDir) -> None:
+    """What is left of a lab of that name that has died is about to be cleared away: keep what it
+    tells."""
+    if run.path.is_dir():
+        from hvsim.observe import autopsy
+
+        with contextlib.suppress(OSError, HvsimError):  # else `claim` says what is wrong there
+            autopsy.keep_dead(run)
+
+
 @contextlib.contextmanager
-def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """On any exception end and remove the lab, whole, even when Ctrl-C comes twice.
+def _undone(run: RunDir, leave: bool) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """On any exception keep the evidence, then end and remove the lab, whole, even when Ctrl-C
+    comes twice; with *leave* it stays as it is.
 
     Children of ours belong into the list that this yields: they are waited for then.
     """
@@ -128,18 +162,55 @@ def _undone(run: RunDir) -> Iterator[list["subprocess.Popen[bytes]"]]:
         yield started
     except BaseException as error:
         # Of Ctrl-C and of faults of ours the logs say nothing.
-        told = isinstance(error, HvsimError | StoreError | OSError)
-        tail = _logs(run) if told and not isinstance(error, NotStarted) else []
-        with contextlib.suppress(KeyboardInterrupt):
-            take_down(run, now=True)
-        if run.path.exists():  # a second Ctrl-C came in the middle of it
-            take_down(run, now=True)
-        for process in started:
-            process.wait()
-        if told:
-            lines = error.lines if isinstance(error, HvsimError) else (str(error),)
-            raise UpError(*lines, *tail) from error
-        raise
+        if not isinstance(error, HvsimError | StoreError | OSError):
+            _remove(run, started)
+            raise
+        lines = list(error.lines) if isinstance(error, HvsimError) else [_words(error)]
+        if (full := full_disk(run.path)) and not any(full in line for line in lines):
+            lines.insert(0, full)
+        tail = [] if isinstance(error, NotStarted) else _logs(run)
+        evidence = _gather(run)
+        if leave:
+            with contextlib.suppress(OSError):  # the disk may be full
+                run.write(state="failed", launcher=None)
+            tail.append(
+                f"the lab is left as it is: `hvsim --lab {run.name} ps` looks at it, `hvsim down "
+                f"{run.name}` ends it"
+            )
+        else:
+            _remove(run, started)
+        raise UpError(*lines, *tail, _keep(run, lines, evidence)) from error
+
+
+def _words(error: Exception) -> str:
+    plain = isinstance(error, OSError) and not isinstance(error, StoreError)
+    return shortage.words(error) if plain else str(error)  # type: ignore[arg-type]
+
+
+def _remove(run: RunDir, started: Sequence["subprocess.Popen[bytes]"]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        take_down(run, now=True)
+    if run.path.exists():  # a second Ctrl-C came in the middle of it
+        take_down(run, now=True)
+    for process in started:
+        process.wait()
+
+
+def _gather(run: RunDir) -> dict[str, bytes]:
+    from hvsim.observe import autopsy  # only who fails needs it
+
+    return autopsy.gather(run)
+
+
+def _keep(run: RunDir, why: Sequence[str], evidence: Mapping[str, bytes]) -> str:
+    """Keep what was gathered, now that the run directory needs no room any more; the last line for
+    the reader."""
+    lab_file = str(run.record.get("lab_file", ""))
+    try:
+        kept = postmortem.keep(run.name, lab_file, why, evidence)
+    except (OSError, HvsimError) as failure:
+        return f"no post-mortem is kept: {failure}; set HVSIM_STATE_DIR to a directory of yours"
+    return f"post-mortem: {kept.path}; `hvsim postmortem {kept.number}` shows it"
 
 
 def _named(role: str, program: str) -> str:

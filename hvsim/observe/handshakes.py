@@ -34,12 +34,16 @@ def devices(store: SocketStore) -> list[Row]:
     while start is not None:
         answer = json.loads(store.control("handshake", str(start)))
         for row in answer["devices"]:
-            number = row["device"].rsplit("/", 1)[1]
-            row["vdev"] = _called(row["kind"], number)
             row["mode"] = answer["mode"]
-            rows.append(row)
+            rows.append(named(row))
         start = answer["next"]
     return rows
+
+
+def named(row: Row) -> Row:
+    """The same row, with what people call the device."""
+    row["vdev"] = _called(row["kind"], row["device"].rsplit("/", 1)[1])
+    return row
 
 
 def _called(kind: str, number: str) -> str:

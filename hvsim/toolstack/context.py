@@ -238,6 +238,7 @@ class Toolstack:
             last_words=lambda domid: trouble.last_words_in(self.hypervisor.console(False), domid),
             dead=dead,
             mourned="" if self.our_store else "xenstored",
+            full=trouble.full_disk(self.run_dir),
         )
 
     def keep(self, guest: Guest, stage: userdata.Stage | None = None) -> None:

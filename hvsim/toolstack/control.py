@@ -26,7 +26,7 @@ from anyio.abc import TaskGroup
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.errors import ToolstackError
+from hvsim.toolstack.errors import ToolstackError, reason
 from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.starting import NotStartedError
 from hvsim.toolstack.waiting import Task, working
@@ -143,7 +143,7 @@ class ControlServer:
             await reply.err(*failure.lines)
             return failure.code
         except (StoreError, HypercallError, OSError) as failure:
-            await reply.err(f"{verb}: {failure}")
+            await reply.err(f"{verb}: {reason(failure)}")
             return 1
         except Exception as bug:  # one request's bug is not the daemon's end
             text = "".join(traceback.format_exception(bug)).rstrip()

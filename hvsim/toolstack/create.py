@@ -38,7 +38,7 @@ from hvsim.toolstack.context import (
     new_uuid,
 )
 from hvsim.toolstack.destroy import erase
-from hvsim.toolstack.errors import ToolstackError, absent, libxl
+from hvsim.toolstack.errors import ToolstackError, absent, libxl, reason
 from hvsim.toolstack.layout import Build, Device, libxl_path
 from hvsim.toolstack.store import Store
 from hvsim.toolstack.waiting import Dom0Process
@@ -177,7 +177,8 @@ async def _undone_if_it_fails(toolstack: Toolstack, guest: Guest) -> AsyncIterat
         if isinstance(failure, ToolstackError):
             raise ToolstackError(*failure.lines, *absent(domid), code=3) from None
         if isinstance(failure, HypercallError | StoreError | OSError):
-            line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:{failure}")
+            text = f"Domain {domid}:{reason(failure)}"
+            line = libxl(f"libxl_create.c:1640:domcreate_rebuild_done: {text}")
             raise ToolstackError(line, *absent(domid), code=3) from failure
         raise
 

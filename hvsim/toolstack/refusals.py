@@ -112,7 +112,7 @@ def kernel(config: DomainConfig) -> Refusal | None:
     )
     remedy = 'name what is to run in its place: program = "module:function"'
     try:
-        with open(config.kernel, "rb") as file:
+        with open(config.kernel, "rb", opener=_at_once) as file:
             head = file.read(0x210)
     except (OSError, ValueError) as failure:
         reason = _reason(failure)
@@ -141,6 +141,11 @@ def kernel(config: DomainConfig) -> Refusal | None:
             failed,
         ),
     )
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Nobody waits for the other end of a pipe that was named as a kernel."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _reason(failure: OSError | ValueError) -> str:

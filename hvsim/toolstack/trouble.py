@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hvsim import shortage
+
 DOM0: Final = "Domain-0"
 DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack")
 """What dom0 consists of, but for what belongs to guests."""
@@ -24,6 +26,9 @@ PROGRAM: Final = "exec-"
 INIT_FILE: Final = "daemons"
 """In the run directory: what dom0's init says of the daemons."""
 _STOPPED: Final = frozenset("Tt")
+
+DISK: Final = "disk"
+"""Who is to blame when there is no space left."""
 
 Row = Mapping[str, Any]
 
@@ -34,8 +39,9 @@ class Trouble:
 
     Attributes:
         who: its name, as ``hvsim fault`` and ``hvsim xl`` take it.
-        what: "stalled", "dead", "given-up", "crashed", "shutdown", "gone" or "paused".
-        text: a sentence that begins with the name.
+        what: "stalled", "dead", "given-up", "crashed", "shutdown", "gone", "paused" or, of the
+            "disk", "full".
+        text: a sentence that begins with the name, or with what is short.
         lasting: it does not pass by itself.
     """
 
@@ -84,6 +90,7 @@ class Census:
         last_words: what a domain that has crashed said last, "" for nothing.
         dead: domains that nobody makes again any more, and why, by number.
         mourned: the process of dom0 that is not started again: a real store.
+        full: that the disk of the run directory is, in a sentence.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class Census:
         last_words: Callable[[int], str] = lambda domid: "",
         dead: Mapping[int, str] | None = None,
         mourned: str = "",
+        full: str = "",
     ) -> None:
         self._processes = list(processes)
         self._domains = {int(row["domid"]): row for row in domains}
@@ -107,6 +115,7 @@ class Census:
         self._last_words = last_words
         self._dead = dead or {}
         self._mourned = mourned
+        self._full = full
 
     def name(self, domid: int) -> str:
         """How a domain is called here."""
@@ -137,6 +146,8 @@ class Census:
         init = self.dom0("kernel")
         if init is not None:
             return Trouble(init.who, init.what, f"{text}, and {init.text}", True)
+        if self._full:  # it will die of that again
+            return Trouble(DISK, "full", f"{self._full}; {text}", True)
         return Trouble(process, "dead", f"{text}: it is being started again", False)
 
     def domain(self, domid: int) -> Trouble | None:
@@ -184,6 +195,8 @@ class Census:
         ]
         found = [self.dom0(name) for name in names if not name.startswith(PROGRAM)]
         found += [self.domain(domid) for domid in sorted({*self._domains, *self._dead})]
+        if self._full:
+            found.insert(0, Trouble(DISK, "full", self._full, True))
         return [
             trouble
             for trouble in dict.fromkeys(found)
@@ -209,6 +222,15 @@ def told_by_init(folder: Path) -> dict[str, Row]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def full_disk(folder: Path) -> str:
+    """That there is no space left where the lab's files are, in a sentence; "" while there is."""
+    try:
+        free, files = shortage.space_left(str(folder))
+    except OSError:
+        return ""
+    return "" if free and files else shortage.no_space(str(folder))
 
 
 def last_words_in(console: str, domid: int) -> str:

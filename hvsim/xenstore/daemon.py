@@ -10,8 +10,10 @@ so when it starts a dead store again), ``servers`` (sockets that a former progra
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,7 +23,7 @@ from hvsim.abi.event_channel import VIRQ_DOM_EXC
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE
 from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
-from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.hypercall import HypercallError, exit_process
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.mapper import Mapping as Mapped
 from hvsim.domain.vcpu import Timer
@@ -31,6 +33,7 @@ from hvsim.xenstore.core import Store
 from hvsim.xenstore.doors import Doors
 from hvsim.xenstore.errors import Refused
 from hvsim.xenstore.fairness import Governor
+from hvsim.xenstore.handshake_control import HANDSHAKES, everything
 from hvsim.xenstore.handshake_hooks import watch_handshakes
 from hvsim.xenstore.keeper import Keeper
 from hvsim.xenstore.quota import Limits
@@ -317,6 +320,18 @@ def open_trace(path: str, clock: Callable[[], float]) -> Trace:
     return Trace(Path(path).open("a", encoding="utf-8"), clock)
 
 
+def _leave_word(store: Store, journal: Path) -> NoReturn:
+    """The hypervisor is gone, and with it the lab: what the monitor knows is for the post-mortem,
+    beside the journal, which has the nodes."""
+    with contextlib.suppress(Exception):  # nobody is left who could be told of it
+        if store.handshake is not None:
+            text = everything(store.handshake.monitor)
+            new = journal.with_name(f".{HANDSHAKES}")
+            new.write_text(text, encoding="utf-8")
+            new.rename(journal.with_name(HANDSHAKES))
+    exit_process()
+
+
 def main(dom: Domain) -> None:
     """Serve until dom0 ends."""
     path = dom.args.get("trace")
@@ -327,6 +342,8 @@ def main(dom: Domain) -> None:
     servers = dom.args.get("servers") or ()
     daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits, servers)
     watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
+    if journal:
+        dom.hypercall.on_gone = partial(_leave_word, daemon.store, Path(journal))
     try:
         daemon.serve(lambda: dom.shutdown_requested is not None or daemon.to_be_replaced)
     except BaseException:

@@ -19,8 +19,22 @@ from hvsim.xenstore.errors import Refused
 
 if TYPE_CHECKING:
     from hvsim.xenstore.core import Store
+    from hvsim.xenstore.handshake import Monitor
 
+HANDSHAKES: Final = "handshakes.json"
+"""What the monitor knew at the end of the lab (:func:`everything`), beside the store's journal."""
 _ROOM: Final = xs_wire.XENSTORE_PAYLOAD_MAX - 16
+
+
+def everything(monitor: Monitor) -> str:
+    """All that the monitor knows, as one JSON text: {mode, devices, records by device}."""
+    return json.dumps(
+        {
+            "mode": "strict" if monitor.strict else "record",
+            "devices": [device.summary() for device in monitor.devices.values()],
+            "records": {name: list(found.records) for name, found in monitor.devices.items()},
+        }
+    )
 
 
 def handshake(store: Store, arguments: list[bytes]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hvsim import shortage
 from hvsim.xenstore import journal
 from hvsim.xenstore.core import Store
 from hvsim.xenstore.journal import Journal
@@ -97,5 +98,8 @@ class Keeper:
                 keeping.append(payload)
         except OSError as error:
             if not self._behind:
-                self._log(f"xenstored: what is written now would not survive it: {error}")
+                self._log(
+                    "xenstored: what is written now would not survive it: "
+                    f"{shortage.words(error, self._path)}"
+                )
             self._behind = True

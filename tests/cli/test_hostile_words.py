@@ -36,6 +36,8 @@ args = { crash = CRASH }
 disk = ["format=raw,vdev=xvda,access=rw,target=words.img"]
 """
 ROGUE = f"""
+import time
+
 from hvsim.abi.hypercall import HVSIM_OP_note, HYPERVISOR_hvsim_op
 from hvsim.domain.hypercall import HypercallError
 from hvsim.drivers.block.front import BlockFront
@@ -59,6 +61,7 @@ def main(dom):
         pass
     if dom.args["crash"]:
         raise ValueError(EVIL)
+    time.sleep(0.3)  # `up` has seen what is above before it finds that all is well
     dom.ready(EVIL)
     dom.store.write("data/health-detail", EVIL)
     dom.serve()

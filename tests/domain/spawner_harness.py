@@ -14,6 +14,7 @@ from typing import Any
 
 import msgpack
 
+from hvsim.domain.sandbox.cgroup import KERNEL_MEMORY
 from hvsim.wire import rights
 
 HERE = Path(__file__).resolve().parent
@@ -129,7 +130,9 @@ class Harness:
             os.close(child.upcall)
             assert message[0] == "failed", message
             raise SpawnFailed(message[2])
-        child.pid, child.missing, (child.pidfd,) = message[2], message[3], fds
+        child.pid, (child.pidfd,) = message[2], fds
+        # The cgroup is the hypervisor's to make, and there is none here.
+        child.missing = [text for text in message[3] if not text.startswith(KERNEL_MEMORY)]
         assert message[1] == self._token
         self.children.append(child)
         return child

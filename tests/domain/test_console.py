@@ -11,7 +11,8 @@ from hvsim.abi.console import IN, IN_PROD, IN_SIZE, OUT, OUT_CONS, OUT_SIZE
 from hvsim.domain.console import BUFFER_SIZE, MAX_LINE, RESERVE, Console
 from hvsim.domain.events import EventChannels
 from hvsim.domain.vcpu import VCPU
-from tests.support.farend import FarEnd, eventfd
+from tests.support import bells
+from tests.support.farend import FarEnd
 
 INDEX_STARTS = [0, 0xFFFF_FF00]
 
@@ -27,9 +28,9 @@ class Daemon:
             b"".join(start.to_bytes(4, "little") for _ in range(4))
         ).cast("I")
         self.far, self.vcpu = FarEnd(), VCPU()
-        self.rx, self.tx = eventfd(), eventfd()
+        self.rx, self.tx = bells.make(), bells.make()
         self.far.answer([0, [[2, 2, 2]]], [self.rx, self.tx])
-        self.events = EventChannels(self.far.client, self.vcpu, eventfd())
+        self.events = EventChannels(self.far.client, self.vcpu, bells.make())
         self.console = Console(self.page, 2, self.events)
         self.lines: list[str] = []
         self.console.on_line(self.lines.append)
@@ -56,15 +57,12 @@ class Daemon:
         self.ring()
 
     def ring(self) -> None:
-        os.eventfd_write(self.rx, 1)
+        bells.ring(self.rx)
         self.vcpu.block(0.0)
         self.vcpu.dispatch()
 
     def rung(self) -> bool:
-        try:
-            return os.eventfd_read(self.tx) > 0
-        except BlockingIOError:
-            return False
+        return bells.silence(self.tx) > 0
 
     def close(self) -> None:
         self.events.close_all()

@@ -1,10 +1,10 @@
-"""Event channels over real eventfds.
+"""Event channels over real doorbells.
 
 The hypervisor's answers are scripted here, since its rarer ones matter; the ordinary ones are
 tested with the real hypervisor in test_two_domains.py.
 """
 
-import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from hvsim.abi.errno import EINVAL
 from hvsim.domain.events import EventChannels
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.vcpu import VCPU
-from tests.support.farend import FarEnd, eventfd
+from tests.support.bells import make, ring
+from tests.support.bells import silence as rung
+from tests.support.farend import FarEnd
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Rig:
 
 @pytest.fixture
 def fds() -> Iterator[list[int]]:
-    fds = [eventfd() for _ in range(6)]
+    fds = [make() for _ in range(6)]
     yield fds
     for fd in fds:
         os.close(fd)
@@ -37,7 +39,7 @@ def fds() -> Iterator[list[int]]:
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     before = len(os.listdir("/proc/self/fd"))
-    far, vcpu, upcall = FarEnd(), VCPU(), eventfd()
+    far, vcpu, upcall = FarEnd(), VCPU(), make()
     far.answer([0, []])
     rig = Rig(far, vcpu, EventChannels(far.client, vcpu, upcall), upcall)
     yield rig
@@ -47,17 +49,10 @@ def rig() -> Iterator[Rig]:
     assert len(os.listdir("/proc/self/fd")) == before, "no descriptor is left"
 
 
-def rung(fd: int) -> int:
-    """How often an eventfd was rung; 0 for not at all."""
-    with contextlib.suppress(BlockingIOError):
-        return os.eventfd_read(fd)
-    return 0
-
-
 def test_ports_that_were_made_for_us_are_fetched_at_the_start(fds: list[int]) -> None:
     far, vcpu = FarEnd(), VCPU()
     far.answer([0, [[1, 2, 2], [2, 2, 2]]], fds[:4])
-    events = EventChannels(far.client, vcpu, eventfd())
+    events = EventChannels(far.client, vcpu, make())
     assert events.ports() == [1, 2]
     events.notify(2)
     assert [rung(fd) for fd in fds[:4]] == [0, 0, 0, 1]
@@ -91,19 +86,28 @@ def test_a_port_has_no_descriptor_before_it_is_bound(rig: Rig, fds: list[int]) -
     assert seen == [1]
     assert not rig.vcpu.block(0.0, port=port)
     rig.far.answer([0, [[7, 1, 2]]], fds[:2])
-    os.eventfd_write(rig.upcall, 1)
+    ring(rig.upcall)
     rig.vcpu.run_until(lambda: len(seen) == 2, 5.0, "a look when it is bound")
     rig.events.notify(port)
     assert rung(fds[1]) == 1
-    os.eventfd_write(fds[0], 1)
+    ring(fds[0])
     assert rig.vcpu.block(5.0, port=port)
 
 
-def test_a_peer_that_fills_the_counter_cannot_block_us(rig: Rig, fds: list[int]) -> None:
+@pytest.mark.parametrize("flags", [0, os.O_NONBLOCK, os.O_APPEND])
+def test_a_peer_that_fills_the_counter_or_empties_it_cannot_make_us_wait(
+    rig: Rig, fds: list[int], flags: int
+) -> None:
+    """Seen red (hung) with a bell that is rung by write(2), and with one without EFD_SEMAPHORE."""
     rig.far.answer([0, 7], fds[:2])
     port = rig.events.bind_interdomain(3, 1)
-    os.eventfd_write(fds[1], 0xFFFF_FFFF_FFFF_FFFE)
+    fcntl.fcntl(fds[1], fcntl.F_SETFL, flags)
     rig.events.notify(port)
+    assert rung(fds[1]) == 1, "which filled it up again"
+    rig.events.notify(port)
+    os.read(fds[1], 4096)
+    rig.events.notify(port)
+    assert rung(fds[1]) == 3
 
 
 def test_a_virq_has_no_other_side_to_ring(rig: Rig, fds: list[int]) -> None:
@@ -120,11 +124,11 @@ def test_wires_are_swapped_under_a_live_port(rig: Rig, fds: list[int]) -> None:
     rig.far.answer([0, 7], fds[:2])
     port = rig.events.bind_interdomain(3, 1, lambda: seen.append(1))
     rig.far.answer([0, [[7, 2, 2]]], [fds[0], fds[2]])
-    os.eventfd_write(rig.upcall, 1)
+    ring(rig.upcall)
     rig.vcpu.run_until(lambda: bool(seen), 5.0, "a look after the swap")
     rig.events.notify(port)
     assert (rung(fds[1]), rung(fds[2])) == (0, 1)
-    os.eventfd_write(fds[0], 1)
+    ring(fds[0])
     rig.vcpu.run_until(lambda: len(seen) == 2, 5.0, "an event over the new wire")
 
 
@@ -133,7 +137,7 @@ def test_after_close_nothing_reaches_the_port(rig: Rig, fds: list[int]) -> None:
     port = rig.events.bind_interdomain(3, 1, lambda: pytest.fail("rang"))
     rig.far.answer([0])
     rig.events.close(port)
-    os.eventfd_write(fds[0], 1)
+    ring(fds[0])
     assert not rig.vcpu.block(0.0)
     for use in (rig.events.close, rig.events.mask, rig.events.unmask):
         with pytest.raises(HypercallError) as caught:
@@ -147,7 +151,7 @@ def test_mask_is_told_to_the_hypervisor_and_kept_here(rig: Rig, fds: list[int]) 
     port = rig.events.bind_interdomain(3, 1, lambda: seen.append(1))
     rig.far.answer([0])
     rig.events.mask(port)
-    os.eventfd_write(fds[0], 1)
+    ring(fds[0])
     rig.vcpu.block(0.0)
     rig.vcpu.dispatch()
     assert seen == []

@@ -87,10 +87,12 @@ def test_the_paths_open_only_without_all_walls(
     assert len(child.missing) == missing
 
 
+#: With arguments for which the kernel itself has another answer than the filter, as the negative
+#: control below sees.
 CALLS = [
     ["ptrace", "ptrace", [0, 0, 0, 0]],
     ["getfd", "pidfd_getfd", [0, 0, 0]],
-    ["unshare", "unshare", [0x10000000]],
+    ["unshare", "unshare", [0]],
     ["clone3", "clone3", [0, 0]],
     ["socket", "socket", [1, 1, 0]],
     ["mount", "mount", [0, 0, 0, 0, 0]],
@@ -100,7 +102,7 @@ CALLS = [
     ["fionbio", "ioctl", [4, 0x5421, 0]],
     ["outlive", "prctl", [1, 0, 0, 0, 0]],
     ["memfd", "memfd_create", [0, 0]],
-    ["userfaultfd", "userfaultfd", [0]],
+    ["userfaultfd", "userfaultfd", [1]],
     ["io_uring", "io_uring_setup", [1, 0]],
 ]
 
@@ -115,19 +117,23 @@ def test_the_kernel_agrees_with_the_filter(spawner: Harness, profile: str) -> No
 
 
 def test_without_seccomp_the_calls_do_work(spawner: Harness) -> None:
-    """The negative control of the test above."""
-    harmless = {"socket", "clear nonblock", "outlive", "kill all"}
-    calls = [call for call in CALLS if call[0] in harmless]
-    answer, child = ask(spawner, "calls", args={"calls": calls}, without=["seccomp"])
-    assert answer["socket"] == answer["clear nonblock"] == answer["outlive"] == "ok"
+    """The negative control of the test above: each call has another answer, or works.
+
+    Two of them a machine may have switched off for everybody (sysctl).
+    """
+    answer, child = ask(spawner, "calls", args={"calls": CALLS}, without=["seccomp"])
     assert "seccomp: left out for a test" in child.missing
+    assert answer.pop("keep nonblock") == "ok"
+    assert answer.pop("clone3") != "ENOSYS"
+    refused = {label for label, outcome in answer.items() if outcome == "EPERM"}
+    assert refused <= {"userfaultfd", "io_uring"}
 
 
 def test_honest_programs_work_inside(spawner: Harness) -> None:
     guest, _ = ask(spawner, "everyday")
-    assert guest == ["mmap", "epoll", "eventfd", "socketpair", "no thread"]
+    assert guest == ["mmap", "epoll", "eventfd", "no thread"]
     driver, _ = ask(spawner, "everyday", profile="driver")
-    assert driver == ["mmap", "epoll", "eventfd", "socketpair", "thread"]
+    assert driver == ["mmap", "epoll", "eventfd", "thread"]
 
 
 def test_a_call_of_another_architecture_kills(spawner: Harness) -> None:

@@ -99,13 +99,33 @@ def test_no_landlock_is_reported() -> None:
 
 
 def test_limits_of_guests_and_drivers() -> None:
-    guest = limits.limits("guest", writes_files=False)
-    driver = limits.limits("driver", writes_files=True)
+    at_birth = limits.Born(100 << 20, 20 << 20)
+    guest = limits.limits(limits.Budget("guest", pages=4096), at_birth)
+    driver = limits.limits(limits.Budget("driver", pages=4096, writes_files=True), at_birth)
     assert guest[resource.RLIMIT_NOFILE] == 1024
     assert guest[resource.RLIMIT_CORE] == driver[resource.RLIMIT_CORE] == 0
     assert resource.RLIMIT_FSIZE in guest
-    assert resource.RLIMIT_FSIZE not in limits.limits("guest", writes_files=True)
+    writer = limits.Budget("guest", writes_files=True)
+    assert resource.RLIMIT_FSIZE not in limits.limits(writer, at_birth)
+    ram = 4096 * 4096
+    assert guest[resource.RLIMIT_AS] == at_birth.size + 2 * ram + limits.GUEST_ROOM
+    assert guest[resource.RLIMIT_DATA] == at_birth.data + ram + limits.GUEST_ROOM
     assert driver[resource.RLIMIT_NOFILE] > guest[resource.RLIMIT_NOFILE]
+
+
+def test_limits_of_programs_follow_who_counts_them() -> None:
+    """A cgroup counts better than each one's address space; a user's own id, than a low number of
+    descriptors; and processes are counted only where the user namespace is the domain's."""
+    at_birth = limits.Born()
+    alone = limits.limits(limits.Budget("program"), at_birth)
+    assert alone[resource.RLIMIT_AS] == limits.PROGRAM_ROOM
+    assert alone[resource.RLIMIT_NOFILE] == limits.SHARED_FILES
+    assert resource.RLIMIT_NPROC not in alone
+    own = limits.Budget("program", own_user=True, own_uid=True, counted=True)
+    counted = limits.limits(own, at_birth)
+    assert resource.RLIMIT_AS not in counted
+    assert counted[resource.RLIMIT_NOFILE] == 4096
+    assert counted[resource.RLIMIT_NPROC] == limits.PROGRAMS
 
 
 def test_a_good_spec() -> None:

@@ -1,4 +1,4 @@
-"""The one wait, with real eventfds, sockets and timers."""
+"""The one wait, with real doorbells, sockets and timers."""
 
 import os
 import socket
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hvsim.domain.vcpu import VCPU, WaitTimeout
+from hvsim.wire import doorbell
 
 
 class Clock:
@@ -20,13 +21,13 @@ class Clock:
 
 
 class Bell:
-    """An eventfd made as the hypervisor makes them."""
+    """A doorbell as the hypervisor makes them."""
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fd = doorbell.make()
 
     def ring(self) -> None:
-        os.eventfd_write(self.fd, 1)
+        doorbell.ring(self.fd)
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_a_closed_port_is_silent_though_the_peer_keeps_the_eventfd(
     vcpu.block(1.0)
     vcpu.close_port(0)
     vcpu.dispatch()
-    os.eventfd_write(peers, 1)
+    doorbell.ring(peers)
     os.close(peers)
     assert not vcpu.block(0.0)
     assert seen == []
@@ -194,7 +195,7 @@ def test_a_reused_descriptor_number_does_not_hear_its_predecessors_peer(
     new = Bell()
     assert new.fd == old.fd, "the lowest free number is given out again"
     vcpu.open_port(1, new.fd, None)
-    os.eventfd_write(peers, 1)
+    doorbell.ring(peers)
     assert not vcpu.block(0.0)
     vcpu.close_port(1)
     os.close(new.fd)

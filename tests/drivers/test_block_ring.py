@@ -118,7 +118,7 @@ def test_a_write_waits_for_an_unanswered_write_of_its_sector(loopback: MakeLoopb
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-def test_barrier_flush_and_discard(
+def test_barrier_and_flush(
     loopback: MakeLoopback, monkeypatch: pytest.MonkeyPatch, persistent: bool
 ) -> None:
     link = loopback(persistent=persistent)
@@ -140,6 +140,12 @@ def test_barrier_flush_and_discard(
     calls.clear()
     assert _do(link, FLUSH).status == 0
     assert calls == ["flush"]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_what_is_discarded_reads_as_zeros(loopback: MakeLoopback, persistent: bool) -> None:
+    link = loopback(persistent=persistent)
+    assert _do(link, BARRIER, 0, data=b"b" * 512).status == 0
     if not link.image.discard_granularity:
         pytest.skip("this file system cannot punch holes")
     assert _do(link, DISCARD, 0, 8).status == 0

@@ -27,10 +27,16 @@ def test_an_answer_to_somebody_else_is_none() -> None:
 
 
 @given(st.text(max_size=300))
-def test_nonsense_is_left_out(text: str) -> None:
+def test_any_text_is_an_answer(text: str) -> None:
     found = parse(f"t {text}", "t")
     assert found is not None
-    assert all(number >= 0 for number in found.values())
+    assert found.keys() <= {pair.partition("=")[0] for pair in text.split(" ")}
+
+
+@given(names, st.sampled_from(["-1", "+1", "1.0", "", "x", "1_0", "0x1", "\u0661", "1" * 21, "=1"]))
+def test_a_pair_that_is_none_is_left_out(name: str, figure: str) -> None:
+    """Red with a pattern that takes a sign, a letter's digit, or any number of digits."""
+    assert parse(f"t {name}={figure} a=1", "t") == {"a": 1}
 
 
 def test_only_whole_pairs_count() -> None:

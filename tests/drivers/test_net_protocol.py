@@ -199,5 +199,15 @@ def test_segments_are_of_the_kind_that_the_frame_is(
         vnet_header(head, blank=True, validated=True, gso=(other, 1448))
 
 
+def test_only_tcp_is_cut() -> None:
+    """UDP has a checksum that may be left out, but no segments.  Red without the look at the
+    protocol."""
+    head = bytearray(_tcp(b"\x08\x00", False))
+    head[23] = 17
+    assert vnet_header(bytes(head), blank=True, validated=True, gso=None) != PLAIN
+    with pytest.raises(Unfit, match="gso_type"):
+        vnet_header(bytes(head), blank=True, validated=True, gso=(XEN_NETIF_GSO_TYPE_TCPV4, 1448))
+
+
 def test_nothing_left_to_do_is_said_with_zeros() -> None:
     assert vnet_header(b"", blank=False, validated=False, gso=None) == PLAIN

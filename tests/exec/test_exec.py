@@ -155,7 +155,7 @@ def below(pid: int) -> list[int]:
 def test_a_domain_that_stands_still_does_so_with_its_programs(
     lab: Commands, stop: str, go: str
 ) -> None:
-    """Red without ``signal_descendants`` in hvsim/hypervisor/kernel.py."""
+    """Red without ``Signals`` in hvsim/hypervisor/processes.py."""
     script = "sleep 1000 & while :; do sleep 0.01; done"
     process = start(lab, "two", "--", "sh", "-c", f"echo ready; {script}", stdout=subprocess.PIPE)
     try:

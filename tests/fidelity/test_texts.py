@@ -75,11 +75,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, Pa
         (home / image).write_bytes(bytes(1 << 20))
     (home / "vmlinuz").write_bytes(b"\x7fELF" + bytes(4096))
     (home / "initrd.gz").write_bytes(b"\x1f\x8b")
-    with LabHost(tmp_path_factory.mktemp("texts"), memory=4096) as lab:
-        # The recorded set-up had no locks: there b13 got the image that du1 had.  Here it is
-        # refused (tests/toolstack/test_images.py) unless somebody says otherwise, which we do.
-        shared = [f"{home}/d1.img"]
-        assert lab.request("lab", images={}, files=[], path=[], shared=shared).exit == 0
+    # The recorded set-up had no locks: there b13 got the image that du1 had.  Here it is refused
+    # (tests/toolstack/test_images.py) unless somebody says otherwise, which we do.
+    with LabHost(tmp_path_factory.mktemp("texts"), shared=[f"{home}/d1.img"]) as lab:
         domid = lab.create(
             f'name="du1"\nprogram="domains.guests.idle:main"\ndisk=["{home}/d1.img,raw,xvda,w"]'
         )

@@ -151,7 +151,7 @@ HYPERCALLS: Final[Mapping[str, frozenset[str]]] = {
     "grant a frame of others": _is("GNTST_bad_page", "GNTST_general_error"),
     "grant plain memory": _is("GNTST_bad_page"),
     "grant an extent to two": _is("GNTST_permission_denied", "GNTST_bad_page"),
-    "descriptor flood": _is("answered"),
+    "descriptor flood": _REFUSED,
     "hypercall flood without reading": _is("full, then ok"),
 }
 

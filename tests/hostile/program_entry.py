@@ -10,20 +10,25 @@ import msgpack
 
 from hvsim.domain.executable import start
 
-_SCRIPT = (Path(__file__).parent / "programs" / "escapee.py").read_text(encoding="utf-8")
+_FOLDER = Path(__file__).parent / "programs"
+_SCRIPTS = {name: (_FOLDER / f"{name}.py").read_text() for name in ("escapee", "hoarder")}
 
 
 def run(conn_fd: int, _upcall_fd: int, spec: dict[str, Any]) -> None:
-    """The signature of ``hvsim.domain.start.run``; ``args`` has the program's words."""
+    """The signature of ``hvsim.domain.start.run``; ``args`` has the program's words, and which
+    ``script`` it is."""
     if spec["args"]["words"] == ["idle"]:
         os.read(conn_fd, 1)
         return
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    words = [sys.executable, "-c", _SCRIPT, *spec["args"]["words"]]
+    script = _SCRIPTS[spec["args"].get("script", "escapee")]
+    words = [sys.executable, "-c", script, *spec["args"]["words"]]
     environment = {"PATH": "/usr/bin:/bin"}
     rights = "capabilities" not in spec.get("without", ())
-    pid = start(words, environment, (null, writer, writer), (), walled=rights)
+    counted = spec["args"].get("script") != "hoarder"
+    stdio = (null, writer, writer)
+    pid = start(words, environment, stdio, (), walled=rights, counted=counted)
     os.close(writer)
     said = b""
     while b"\n" not in said:

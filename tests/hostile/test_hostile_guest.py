@@ -10,7 +10,7 @@ from hvsim.domain.sandbox import WALLS
 from tests.hostile.expected import EVERYTHING, MEMORY, SUCCEED_WITHOUT_WALLS, breaches, table
 from tests.hostile.machine import run_hostile_lab
 
-#: What the rogue was refused must be in the ledger, in these kinds of lines at least.
+#: What the rogue was refused must be in the ledger, in lines of these kinds.
 LEDGER = ("hypercall.malformed", "hypercall.refused", "grant.refused")
 
 
@@ -27,8 +27,9 @@ def test_a_hostile_guest_reaches_nothing_and_harms_nobody(tmp_path: Path) -> Non
     # before is what the rogue's own life needs.
     start, end = result["descriptors"]
     assert end - start < 60
-    kinds = {record["kind"] for record in result["ledger"]}
-    assert set(LEDGER) <= kinds, kinds
+    # Its lines are limited in rate, the counts are not: some kind may have no line.
+    assert all(result["counted"].get(kind) for kind in LEDGER), result["counted"]
+    assert {record["kind"] for record in result["ledger"]} & set(LEDGER)
 
 
 def test_without_walls_it_does(tmp_path: Path) -> None:
@@ -37,6 +38,10 @@ def test_without_walls_it_does(tmp_path: Path) -> None:
     succeeded = {name for name, outcome in result["outcomes"].items() if outcome == "ok"}
     assert SUCCEED_WITHOUT_WALLS - succeeded == set()
     assert result["outcomes"]["make a shared eventfd blocking"] == "ok"
+    # And the hypervisor takes no descriptors from a domain that may send some.
+    assert result["outcomes"]["descriptor flood"] == "answered"
+    start, end = result["descriptors"]
+    assert end - start < 60
     # Seals and access modes are the hypervisor's doing and stand without any wall.
     sealed = [name for name in MEMORY if "read-only" in name or "truncate" in name]
     assert [name for name in sealed if name in succeeded] == []

@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
         "hostile/test_walls.py",
         "hostile/test_hostile_guest.py",
         "hostile/test_programs.py",
+        "hostile/test_resources.py",
         "domain/test_sandbox_granted.py",
         "domain/test_spawner.py",
         "net/test_port.py",

@@ -1,6 +1,6 @@
 """A hypervisor for tests of its calls: one helper that sends a call and expects an errno.
 
-``Lab`` runs the real machine: the real server, dispatcher, memfds and eventfds, in a process of
+``Lab`` runs the real machine: the real server, dispatcher, memfds and doorbells, in a process of
 its own, with a spawner that only hands the descriptors back to the test (``relay_spawner``). So
 each domain of the lab is *this* process, holding that domain's connection, and a test says in
 three lines what a domain does and what it must get.
@@ -40,6 +40,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_memory_op,
 )
 from hvsim.wire import rights
+from tests.support import bells
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -72,6 +73,16 @@ class Dom:
         for fd in self._open:
             os.close(fd)
         self._open = []
+
+    def let_go(self, *fds: int) -> None:
+        """Close descriptors that the hypervisor gave; all but the upcall when none is named, as
+        the end of the process does."""
+        for fd in fds or self._open[1:]:
+            self._open.remove(fd)
+            os.close(fd)
+        if not fds and self.table is not None:
+            self.table.close()
+            self.table = None
 
     def raw(self, data: bytes) -> int:
         """Send bytes as they are; returns rc."""
@@ -235,6 +246,10 @@ class Lab:
         return None
 
     def destroy(self, domid: int) -> None:
+        """Destroy a domain; what its processes held goes with them."""
+        for dom in self.doms:
+            if dom.domid == domid:
+                dom.let_go()
         self.dom0.domctl(domctl.XEN_DOMCTL_destroydomain, domid)
 
 
@@ -244,11 +259,8 @@ def readable(fd: int, timeout: float = 0.0) -> bool:
 
 
 def rung(fd: int) -> bool:
-    """Wait (bounded) for a bell, and take the rings off it."""
-    if not readable(fd, PATIENCE):
-        return False
-    os.eventfd_read(fd)
-    return True
+    """Wait (bounded) for a bell, and silence it."""
+    return bells.heard(fd, PATIENCE) and bells.silence(fd) > 0
 
 
 def unread(sock: socket.socket) -> int:

@@ -1,19 +1,34 @@
 """The world under the core without a kernel: bytearrays, counters and a clock that is set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor.host import Doorbell
+from hvsim.hypervisor.host import Address, Doorbell, Held
+from hvsim.hypervisor.work import Job
+from hvsim.wire.packing import unpack
 
 
 class FakeMemory:
-    fd = -1
-
     def __init__(self, nr_pages: int) -> None:
         self.data = bytearray(nr_pages * PAGE_SIZE)
         self.sealed: bool | None = None
         self.closed = False
+        self.holders = 0
+        self.shrinks = 0
+
+    def lend(self) -> int:
+        raise NotImplementedError
+
+    def held(self) -> bool:
+        assert not self.closed, "looked at after its end"
+        return self.holders > 0
+
+    def shrink(self, nr_pages: int) -> bool:
+        assert not self.closed, "freed after its end"
+        assert not self.holders, "somebody holds it"
+        self.shrinks += 1
+        return self.shrinks * nr_pages * PAGE_SIZE >= len(self.data)
 
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self.data[offset : offset + length])
@@ -36,17 +51,17 @@ class FakeMemory:
 class FakeBell:
     fd = -1
 
+    def lend(self) -> int:
+        raise NotImplementedError
+
     def __init__(self) -> None:
         self.rings = 0
+        self.heard = 0
         self.closed = False
 
     def ring(self) -> None:
         assert not self.closed, "rung after its end"
         self.rings += 1
-
-    def drain(self) -> int:
-        rings, self.rings = self.rings, 0
-        return rings
 
     def close(self) -> None:
         assert not self.closed, "closed twice"
@@ -65,7 +80,7 @@ class FakeHost:
         self.heard: dict[int, tuple[Doorbell, Callable[[], None]]] = {}
         self.spawned: list[int] = []
         self.signals: list[tuple[int, int]] = []
-        self.replies: list[tuple[tuple[int, int], list[Any]]] = []
+        self.replies: list[tuple[Address, list[Any]]] = []
         self.placed: list[tuple[int, list[int], int]] = []
         self.halted: tuple[int, str] | None = None
         self.moving: set[int] = set()
@@ -106,11 +121,15 @@ class FakeHost:
     def carry(self) -> None:
         """What epoll does: call whoever listens to a bell that was rung."""
         for bell, rung in list(self.heard.values()):
-            if isinstance(bell, FakeBell) and bell.rings:
+            if isinstance(bell, FakeBell) and bell.rings > bell.heard:
+                bell.heard = bell.rings
                 rung()
 
     def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
         self.spawned.append(token)
+
+    def forget(self, domid: int) -> None:
+        pass
 
     def signal(self, token: int, number: int) -> None:
         self.signals.append((token, number))
@@ -118,8 +137,9 @@ class FakeHost:
     def cpu_time(self, token: int) -> int | None:
         return 5
 
-    def place(self, token: int, cpus: list[int], count: int) -> None:
+    def place(self, token: int, cpus: list[int], count: int) -> Job:
         self.placed.append((token, cpus, count))
+        yield from ()
 
     def running(self, token: int) -> bool:
         return False
@@ -127,8 +147,17 @@ class FakeHost:
     def stopped(self, token: int) -> bool:
         return token not in self.moving
 
-    def reply(self, address: tuple[int, int], message: list[Any]) -> None:
-        self.replies.append((address, message))
+    def complain(self, error: Exception) -> None:
+        raise error
+
+    def reply(
+        self,
+        address: Address,
+        message: list[Any] | bytes,
+        objects: Sequence[Held] = (),
+    ) -> None:
+        told = unpack(message) if isinstance(message, bytes) else message
+        self.replies.append((address, told))
 
     def halt(self, status: int, text: str) -> None:
         self.halted = status, text

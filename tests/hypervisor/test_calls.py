@@ -247,12 +247,13 @@ def test_dmesg(lab: Lab) -> None:
 
 def test_memory_is_accounted(lab: Lab) -> None:
     guest = lab.guest(16)
-    number, gfn, _ = guest.extent(10)
+    number, gfn, fd = guest.extent(10)
     guest.call(HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, 5, 0, expect=ENOMEM)
     (_, base, pages), _ = guest.call_fds(HYPERVISOR_memory_op, HVSIM_MEM_get_extent, 0)
     assert (base, pages) == (0, 4)
     guest.call(HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, 1, 0, expect=ENOMEM)
     guest.call(HYPERVISOR_memory_op, HVSIM_MEM_free_extent, number)
+    guest.let_go(fd)
     assert guest.extent(10)[1] == gfn
     info = guest.call(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
     assert guest.call(HYPERVISOR_memory_op, XENMEM_current_reservation, DOMID_SELF) == 16

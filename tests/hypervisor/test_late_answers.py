@@ -14,7 +14,13 @@ from hvsim.abi.domctl import (
     XEN_DOMCTL_pausedomain,
 )
 from hvsim.abi.errno import EBUSY, EINVAL
-from hvsim.abi.hypercall import LATER, MAX_LATER, HYPERVISOR_domctl
+from hvsim.abi.grant_table import GNTMAP_host_map, GNTTABOP_map_grant_ref
+from hvsim.abi.hypercall import (
+    LATER,
+    MAX_LATER,
+    HYPERVISOR_domctl,
+    HYPERVISOR_grant_table_op,
+)
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.lifecycle import DESTROY_TIMEOUT
@@ -93,3 +99,39 @@ def test_open_calls_are_bounded() -> None:
     assert [address for address, _ in host.replies] == [
         (root.token, tag + 1) for tag in range(MAX_LATER)
     ]
+
+
+def test_a_long_call_is_answered_with_its_tag() -> None:
+    """A call in pieces, whose answer comes after the last; one with descriptors has no tag.
+
+    Seen red with the answer to nobody's call (no tag)."""
+    host = FakeHost()
+    machine = Machine(host, Ledger(host.now), 1 << 12)
+    dom0 = machine.create_dom0(32, 1, "kernel")
+    root = machine.processes[machine.life.spawn(dom0, {"process": "kernel"}, True).token]
+    for number in range(20):
+        machine.life.spawn(dom0, {"process": f"p{number}"}, False)
+    serve = Dispatcher(machine).serve
+    call = [[5], HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, 0]
+    answer = serve(root, msgpack.packb(call))
+    assert answer is not None
+    assert msgpack.unpackb(answer[0]) == [LATER]
+    while machine.work.waiting:
+        machine.work.turn()
+    [(address, message)] = host.replies
+    assert address == (root.token, 5)
+    assert message[:2] == [[5], 0]
+    assert message[2]["domid"] == 0
+
+
+def test_a_long_call_with_a_tag_brings_no_descriptors(lab: Lab, guest: Dom) -> None:
+    """A late answer has none: it is refused, and the hypervisor keeps none open for it."""
+    peer = lab.guest()
+    _, gfn, _ = guest.extent(1)
+    guest.grant(8, peer.domid, gfn)
+    batch = [[GNTMAP_host_map, 8, guest.domid]] * 64
+    call = [[9], HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref, batch]
+    peer.sock.send(msgpack.packb(call))
+    assert peer.receive()[0] == [LATER]
+    assert peer.receive() == ([[9], -EINVAL], [])
+    lab.destroy(peer.domid)

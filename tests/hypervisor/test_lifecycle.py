@@ -39,11 +39,12 @@ from hvsim.abi.sched import (
     SHUTDOWN_reboot,
 )
 from tests.hypervisor.client import Dom, Lab, readable, rung
+from tests.support.bells import silence
 
 
 @pytest.fixture
 def dom_exc(lab: Lab) -> Iterator[int]:
-    """The eventfd of VIRQ_DOM_EXC."""
+    """The bell of VIRQ_DOM_EXC."""
     port, (fd,) = lab.dom0.evtchn_fds(EVTCHNOP_bind_virq, VIRQ_DOM_EXC, 0)
     yield fd
     lab.dom0.evtchn(3, port)
@@ -149,7 +150,8 @@ def test_destroy_is_answered_when_all_is_released(lab: Lab) -> None:
 def share(front: Dom, back: Dom) -> list[int]:
     _, gfn, _ = front.extent(2)
     front.grant(8, back.domid, gfn)
-    rows, _ = back.map(front.domid, 8)
+    rows, fds = back.map(front.domid, 8)
+    back.let_go(*fds)
     return [row[1] for row in rows]
 
 
@@ -164,19 +166,11 @@ def test_zombie_until_the_peer_lets_go(lab: Lab, dom_exc: int) -> None:
     assert free_pages(lab) == free + 62
     assert back.map(front.domid, 8)[0][0][0] == GNTST_bad_domain
     lab.destroy(front.domid)
-    while rung_now(dom_exc):
-        pass
+    silence(dom_exc)
     back.call(HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref, handles)
     assert rung(dom_exc)
     assert lab.info(front.domid) is None
     assert free_pages(lab) == free + 64
-
-
-def rung_now(fd: int) -> bool:
-    try:
-        return os.eventfd_read(fd) > 0
-    except BlockingIOError:
-        return False
 
 
 def test_the_mapper_dies(lab: Lab, dom_exc: int) -> None:

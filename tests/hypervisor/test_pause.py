@@ -11,10 +11,10 @@ import pytest
 from hvsim.abi.domctl import XEN_DOMCTL_pausedomain, XEN_DOMCTL_unpausedomain
 from hvsim.abi.errno import EAGAIN, EINVAL
 from hvsim.abi.hypercall import DOMID_SELF, HVSIM_DOMCTL_fault
-from hvsim.hypervisor.kernel import is_stopped
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.lifecycle import DEFERRED, SIGCONT, SIGSTOP, STOP_TIMEOUT
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.processes import is_stopped
 from tests.hypervisor.client import PATIENCE, Dom, Lab
 from tests.hypervisor.fakes import FakeHost
 

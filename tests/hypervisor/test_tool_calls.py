@@ -337,6 +337,7 @@ def test_a_domain_may_end_in_the_middle_of_a_dump(world: World) -> None:
     world.machine.life.destroy(world.domain, world.machine.processes[world.root])
     world.machine.life.process_gone(world.guest, 9)
     for _ in range(50):
+        world.machine.work.turn()
         world.host.advance(60_000)
     assert ((world.root, 0), [0]) in world.host.replies
     assert f"(XEN) General information for domain {world.domain.domid}:" not in world.dmesg()
@@ -417,6 +418,7 @@ def test_a_domain_that_takes_the_last_memory_rings_enomem(world: World) -> None:
     dom0 = world.machine.domains[0]
     port = dom0.events.bind_virq(VIRQ_ENOMEM, 0, world.root)
     domain = world.machine.create_domain(bytes(16), 1, 1 << 16, 0)
-    world.machine.populate(domain, (1 << 16) - 4096)
+    for _ in world.machine.populate(domain, (1 << 16) - 4096):
+        pass
     assert isinstance(port.rx, FakeBell)
     assert port.rx.rings == 1

@@ -53,3 +53,38 @@ def test_states_have_names() -> None:
     assert state_name(None) == "absent"
     assert state_name("x") == "state 'x'"
     assert state_name("77") == "state '77'"
+
+
+def test_what_will_not_connect() -> None:
+    """Red with ``doom`` that is always empty."""
+    seen = progress()
+    assert seen.doomed() == []
+    seen.update("/local/domain/1/error/backend/vbd/2/51712/error", "22 no such ring")
+    assert seen.doomed() == ["web xvda: storage, the backend, says: 22 no such ring"]
+    seen.update("/local/domain/2/error/device/vbd/51712/error", "2 reading it")
+    seen.update(f"{BACK}/hotplug-error", "no such file")
+    assert seen.doomed()[1:] == [
+        "web xvda: web, the frontend, says: 2 reading it",
+        "web xvda: the hotplug script of storage says: no such file",
+    ]
+    seen.update(f"{FRONT}/state", "4")
+    seen.update(f"{BACK}/state", "4")
+    assert seen.doomed() == []  # it has come up in spite of that
+
+
+def test_a_half_that_closes() -> None:
+    seen = progress()
+    seen.update(f"{FRONT}/state", "3")
+    seen.update(f"{BACK}/state", "5")
+    where = "web xvda <- storage: frontend Initialised, backend Closing"
+    assert seen.doomed() == [f"{where}: storage gave the device up, and said no reason"]
+    seen.update(f"{BACK}/state", "1")  # it begins anew
+    assert seen.doomed() == []
+
+
+def test_every_place_of_an_error_is_watched() -> None:
+    assert {
+        "/local/domain/1/error/backend/vbd/2/51712/error",
+        "/local/domain/2/error/device/vbd/51712/error",
+        f"{BACK}/hotplug-error",
+    } < set(progress().paths())

@@ -172,7 +172,7 @@ def test_a_dead_lab_is_named_with_its_remedy() -> None:
     claim("a", "f").write(state="running", launcher=None, hypervisor={**me(), "start_time": 1})
     with pytest.raises(NoSuchLab, match=r"ended without `hvsim down`: a"):
         choose()
-    with pytest.raises(NoSuchLab, match=r"`hvsim down a`, its logs are in"):
+    with pytest.raises(NoSuchLab, match=r"`hvsim down a`, `hvsim postmortem` tells"):
         choose("a")
 
 

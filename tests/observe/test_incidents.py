@@ -25,13 +25,13 @@ from typing import Any
 
 import pytest
 
-from hvsim.commands.ps import text as ps_text
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store
 from hvsim.observe.events import snapshot
 from hvsim.observe.household import household
+from hvsim.observe.household_words import lines as ps_lines
 from hvsim.xenstore.commands import main as xenstore
 from tests.observe.incident_table import (
     BROKEN,
@@ -82,7 +82,7 @@ class Seen:
 
     @property
     def text(self) -> str:
-        return "\n".join(ps_text(self.found))
+        return "\n".join(ps_lines(self.found))
 
     @property
     def blamed(self) -> set[str]:

@@ -4,7 +4,6 @@ What the real hypervisor answers is tested with the real one (``hv.py``).  This 
 it never gives while all is well, and for parts that need a port and nothing else.
 """
 
-import os
 import socket
 from threading import Thread
 from typing import Any, NoReturn
@@ -67,8 +66,3 @@ class FarEnd:
             thread.join()
         self.socket.close()
         self.client.close()
-
-
-def eventfd() -> int:
-    """An eventfd made as the hypervisor makes them."""
-    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

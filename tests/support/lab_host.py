@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,9 +45,13 @@ class LabHost:
         process: the hypervisor.
     """
 
-    def __init__(self, tmp_path: Path, memory: int = 4096, journal: bool = True) -> None:
+    def __init__(
+        self, tmp_path: Path, memory: int = 4096, journal: bool = True, shared: Sequence[str] = ()
+    ) -> None:
+        """*shared*: images that several disks may have at a time, as a lab file says it."""
         self.run_dir = tmp_path / "lab"
         self._journal = journal
+        self._shared = list(shared)
         self.memory = memory
         self._notice = -1
 
@@ -125,7 +129,11 @@ class LabHost:
             ),
             ("kernel", "domains.dom0:main", {}),  # with what it looks after, see below
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
-            ("toolstack", "hvsim.toolstack.daemon:main", {"control": f"ipc://{run}/control"}),
+            (
+                "toolstack",
+                "hvsim.toolstack.daemon:main",
+                {"control": f"ipc://{run}/control", "defaults": {"shared": self._shared}},
+            ),
         ]
         specs: list[dict[str, Any]] = [
             {

@@ -50,7 +50,12 @@ def two_labs(folder: Path) -> Iterator[Labs]:
     (folder / "soft.img").symlink_to(image)
     for name in ("one", "two"):
         (folder / name).mkdir()
-    with LabHost(folder / "one") as first, LabHost(folder / "two") as second:
+    shared = [str(folder / "shared.img")]
+    (folder / "shared.img").write_bytes(bytes(1 << 20))
+    with (
+        LabHost(folder / "one", shared=shared) as first,
+        LabHost(folder / "two", shared=shared) as second,
+    ):
         yield Labs(first, second, folder)
 
 
@@ -63,7 +68,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
 def labs(pair: Labs) -> Iterator[Labs]:
     yield pair
     for lab in (pair.first, pair.second):
-        lab.request("lab", images={}, files=[], path=[], shared=[])
         for row in lab.xl("list", json=True).data:
             if row["domid"]:
                 lab.xl("destroy", str(row["domid"]))
@@ -111,12 +115,8 @@ def test_many_may_read(labs: Labs) -> None:
 
 
 def test_what_the_lab_file_shares(labs: Labs) -> None:
-    shared = {"images": {}, "files": [], "path": [], "shared": [labs.image]}
-    for lab in (labs.first, labs.second):
-        assert lab.request("lab", **shared).exit == 0
-    assert labs.create(labs.first, "a", f"{labs.image},raw,xvda,w")[0] == 0
-    assert labs.create(labs.first, "b", f"{labs.image},raw,xvda,w")[0] == 0
-    assert labs.create(labs.second, "c", f"{labs.image},raw,xvda,w")[0] == 0
+    for lab, name in ((labs.first, "a"), (labs.first, "b"), (labs.second, "c")):
+        assert labs.create(lab, name, f"{labs.folder}/shared.img,raw,xvda,w")[0] == 0
 
 
 def process(lab: LabHost, name: str) -> int:
@@ -165,7 +165,7 @@ def test_a_driver_domain_that_is_built_anew_neither_loses_it_nor_blocks_itself(
     labs.first.wait_node(f"{front}/state", "4")
     for _ in range(2):
         before = labs.first.request("xl", argv=["domid", "storage"], cwd="/").out.strip()
-        labs.first.request("fault", domain="storage", action="kill")
+        labs.first.fault("kill", "storage")
         taken: list[bool] = []
 
         def back(before: str = before, taken: list[bool] = taken) -> bool:

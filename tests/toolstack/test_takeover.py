@@ -230,7 +230,9 @@ def test_a_backend_that_has_not_seen_a_disk_need_not_close_it(host: LabHost, ima
     storage(host, image)
     domid = guest(host, image)
     host.xl("pause", "storage")
-    disk = f"vdev=xvdb,backend=storage,target={image}"
+    other = image.with_name("other.img")
+    other.write_bytes(bytes(4096))
+    disk = f"vdev=xvdb,backend=storage,target={other}"
     begun = Begun(host, "xl", argv=["block-attach", "g", disk], cwd="/")
     place = f"/libxl/{domid}/device/vbd/51728"
     host.wait(node(host, place), "the attach to be midway")

@@ -273,7 +273,9 @@ def test_a_disk_is_not_unless_it_is_to_be(host: LabHost, guest: int, tmp_path: P
     assert answer.err.endswith(
         f"unable to remove device with path {attached.data['backend']}\n"
         f"libxl: error: libxl_device.c:1481:device_addrm_aocomplete: Domain {guest}:Unable to "
-        "remove vbd with id 51712\nlibxl_device_disk_safe_remove failed.\n"
+        "remove vbd with id 51712\nlibxl: info: g (domain "
+        f"{guest}) is paused; `hvsim xl unpause g` lets it go on\n"
+        "libxl_device_disk_safe_remove failed.\n"
     )
     answer = host.xl("block-detach", "-f", "g", "xvda")
     assert (answer.exit, answer.err) == (0, "")

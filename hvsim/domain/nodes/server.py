@@ -216,6 +216,7 @@ class _Process:
 
     def _heard(self) -> None:
         try:
+            # The process made this pair and may hold our end as well, and its flags.
             message = self._wire.recv(MAX_MESSAGE + 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return

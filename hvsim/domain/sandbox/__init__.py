@@ -37,7 +37,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Literal
 
-from hvsim.domain.sandbox import capabilities, landlock, limits, root, seccomp, syscalls
+from hvsim.domain.sandbox import capabilities, cgroup, landlock, limits, root, seccomp, syscalls
 from hvsim.domain.sandbox.apart import move_apart, stay
 from hvsim.domain.sandbox.namespaces import FLAGS as NAMESPACES
 from hvsim.domain.sandbox.place import Executables, Outcome, Place, Where
@@ -73,6 +73,8 @@ def enter(
     lenient: bool = False,
     executables: Executables | None = None,
     network: bool = False,
+    pages: int = 0,
+    uncounted: str = "",
 ) -> Outcome:
     """Shut this process in.  There is no way back.
 
@@ -91,6 +93,8 @@ def enter(
         executables: for profile "program" only.
         network: the domain has a network stack of its own: it stays its administrator, where it
             has namespaces of its own for it.
+        pages: the domain's RAM.
+        uncounted: why no memory cgroup counts what the process takes; "" when one does.
 
     Raises:
         WallError: one cannot be raised, and the process is not lenient; it must not go on.
@@ -98,6 +102,7 @@ def enter(
     """
     walls = Walls(lenient, without)
     files, path = list(files), list(path)
+    at_birth = limits.born(None if place is None else place.proc)
     if place is not None:
         where = move_apart(walls, place, files, path, executables, network)
     else:
@@ -109,9 +114,15 @@ def enter(
         # from measuring and moving us.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if "limits" not in without:
-        for text in limits.apply(profile, any(mode == "rw" for _, mode in files)):
+        writes = any(mode == "rw" for _, mode in files)
+        budget = limits.Budget(
+            profile, pages, writes, where.own_user, where.own_uid, counted=not uncounted
+        )
+        for text in limits.apply(budget, at_birth):
             name, _, why = text.partition(": ")
             walls.lost(name, why)
+        if uncounted and (networked or profile != "guest"):
+            walls.report.append(f"{cgroup.KERNEL_MEMORY}: {uncounted}")
     if "capabilities" not in without:
         keep = capabilities.KERNEL if executables is not None else capabilities.NETWORK
         kept = where.own_user and (executables is not None or networked)

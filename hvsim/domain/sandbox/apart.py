@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
-from hvsim.domain.sandbox import identity, keeper, mounts, namespaces, root, syscalls
+from hvsim.domain.sandbox import identity, keeper, mounts, namespaces, quotas, root, syscalls
 from hvsim.domain.sandbox.namespaces import FLAGS
 from hvsim.domain.sandbox.place import Executables, Place, Where
 from hvsim.domain.sandbox.refusal import reason
@@ -74,10 +74,15 @@ def move_apart(
     else:
         own_user = walls.build("user-ns", lambda: _own_namespace(place, own))
         own_network = walls.build("net-ns", lambda: syscalls.syscall("unshare", FLAGS["net-ns"]))
+    if place.joined is None:
+        if own_user and executables is not None:
+            quotas.set_low(place.proc, quotas.USER)
+        if own_user and own_network:
+            quotas.set_low(place.proc, quotas.NETWORK)
     for fd in (place.proc, place.joined, place.below):
         if fd is not None:
             os.close(fd)
-    return Where(own_root, own_user, own_network, tuple(lacking))
+    return Where(own_root, own_user, own_network, own is not None, tuple(lacking))
 
 
 def stay(walls: Walls, missing: Collection[str], executables: Executables | None) -> Where:

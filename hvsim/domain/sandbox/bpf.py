@@ -37,7 +37,7 @@ class Arg:
     """
 
     index: int
-    op: Literal["==", "!="]
+    op: Literal["==", "!=", ">"]
     value: int
     mask: int = 0xFFFF_FFFF
     high: bool = False
@@ -112,8 +112,9 @@ def _rule(rule: Deny) -> list[Instruction]:
     # From the end to the front, because each test has to know how far the end is.
     for arg, block in zip(reversed(rule.when), reversed(blocks), strict=True):
         away = _jump(len(body) + 1)
-        test = (0, away) if arg.op == "==" else (away, 0)
-        body = [*block, (JMP_JEQ_K, *test, arg.value), *body]
+        test = (away, 0) if arg.op == "!=" else (0, away)
+        jump = JMP_JGT_K if arg.op == ">" else JMP_JEQ_K
+        body = [*block, (jump, *test, arg.value), *body]
     return [*body, (RET_K, 0, 0, RET_ERRNO | rule.errno)]
 
 

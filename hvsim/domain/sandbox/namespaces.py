@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim import shortage
 from hvsim.domain.sandbox import syscalls
 
 CLONE_PARENT: Final = 0x0000_8000
@@ -202,7 +203,7 @@ class Cloner:
             if refusal is None:
                 granted.append(name)
                 continue
-            reason = os.strerror(refusal)
+            reason = shortage.no_namespace([name], OSError(refusal, os.strerror(refusal)))
             missing.append(f"{name}: {reason}")
             if refusal in _NEVER:
                 self._never[name] = reason

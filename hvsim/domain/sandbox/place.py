@@ -56,12 +56,14 @@ class Where:
     Attributes:
         own_root, own_user, own_network: it has a root directory, a user and a network namespace
             of its own.
+        own_uid: it has a user id of its own on the machine.
         lacking: what programs must do without, which is no wall.
     """
 
     own_root: bool = False
     own_user: bool = False
     own_network: bool = False
+    own_uid: bool = False
     lacking: tuple[str, ...] = ()
 
 

@@ -9,10 +9,11 @@ than this list do not exist for a domain (ENOSYS).
 
 import ctypes
 import errno
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Literal
 
-from hvsim.domain.sandbox import syscalls
+from hvsim.domain.sandbox import resources, syscalls
 from hvsim.domain.sandbox.bpf import Arg, Deny, assemble
 
 Profile = Literal["guest", "driver", "program"]
@@ -26,9 +27,6 @@ _O_ASYNC: Final = 0o20000
 _F_SETFL: Final = 4
 _CLONE_THREAD: Final = 0x0001_0000
 _CLONE_NAMESPACES: Final = 0x7E02_0000  # user, pid, net, uts, ipc, cgroup, mount
-_AF_UNIX: Final = 1
-_SOCK_DGRAM: Final = 2
-_SOCK_TYPE_MASK: Final = 0xF
 
 
 def _words(*lines: str) -> tuple[str, ...]:
@@ -89,7 +87,6 @@ _FCNTL_REFUSED: Final = {
     "F_SETOWN": 8,
     "F_SETSIG": 10,
     "F_SETOWN_EX": 15,
-    "F_SETLEASE": 1024,
     "F_NOTIFY": 1026,
     "F_ADD_SEALS": 1033,
 }
@@ -147,7 +144,7 @@ def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
     """
     eperm = errno.EPERM
     if profile == "program":
-        return _program_rules()
+        return [*_program_rules(), *resources.for_kernels()]
     result = [Deny(name, eperm) for name in _REFUSED]
     result += _socket_rules(network)
     # glibc tries clone3 first and falls back; its arguments are out of a filter's sight.
@@ -166,8 +163,8 @@ def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
     for name, which in (("setpriority", 0), ("ioprio_set", 1)):
         result.append(Deny(name, eperm, (Arg(0, "!=", which),)))
         result.append(Deny(name, eperm, (Arg(1, "!=", 0), Arg(1, "!=", pid))))
-    # An eventfd's flags belong to both ends: without O_NONBLOCK a saturated counter would
-    # stop the peer for ever, and with O_ASYNC each event would cost it a signal.
+    # A file's flags belong to all that hold it. Nobody relies on them (hvsim/wire/doorbell.py);
+    # this is one wall more.
     flags = Arg(2, "!=", _O_NONBLOCK, mask=_O_NONBLOCK | _O_ASYNC)
     result.append(Deny("fcntl", eperm, (Arg(1, "==", _F_SETFL), flags)))
     result += [Deny("fcntl", eperm, (Arg(1, "==", n),)) for n in _FCNTL_REFUSED.values()]
@@ -175,23 +172,18 @@ def rules(profile: Profile, pid: int, network: bool = False) -> list[Deny]:
     # Who dies with the lab is not for the domain to change; nor who may look at it.
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_PDEATHSIG),)))
     result.append(Deny("prctl", eperm, (Arg(0, "==", syscalls.PR_SET_DUMPABLE),)))
-    return result
+    return result + resources.for_domains(locks=profile == "driver")
 
 
 def _socket_rules(network: bool) -> list[Deny]:
     eperm = errno.EPERM
-    # Datagram sockets can be aimed at a path by sendmsg(), whose address no filter sees; so
-    # pairs of streams only.
-    result = [
-        Deny("socketpair", eperm, (Arg(0, "!=", _AF_UNIX),)),
-        Deny("socketpair", eperm, (Arg(1, "==", _SOCK_DGRAM, mask=_SOCK_TYPE_MASK),)),
-    ]
     if network:
-        result.append(Deny("socket", eperm, tuple(Arg(0, "!=", family) for family in _FAMILIES)))
         other = (Arg(0, "==", _AF_NETLINK), Arg(2, "!=", _NETLINK_ROUTE))
-        result.append(Deny("socket", eperm, other))
-        return result
-    result += [Deny(name, eperm) for name in _SOCKETS]
+        return [
+            Deny("socket", eperm, tuple(Arg(0, "!=", family) for family in _FAMILIES)),
+            Deny("socket", eperm, other),
+        ]
+    result = [Deny(name, eperm) for name in _SOCKETS]
     # No sendto() with an address.
     result.append(Deny("sendto", eperm, (Arg(4, "!=", 0),)))
     result.append(Deny("sendto", eperm, (Arg(4, "!=", 0, high=True),)))
@@ -228,10 +220,14 @@ def program(
     Raises:
         OSError: ``ENOSYS``: we have no table for this architecture.
     """
+    return _assemble(rules(profile, pid, network), machine)
+
+
+def _assemble(denied: Iterable[Deny], machine: str) -> bytes:
     if machine not in syscalls.NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {machine}")
     return assemble(
-        rules(profile, pid, network),
+        denied,
         syscalls.NUMBERS[machine],
         syscalls.AUDIT_ARCH[machine],
         HIGHEST,
@@ -246,6 +242,12 @@ def install(profile: Profile, pid: int, network: bool = False) -> None:
         OSError: the kernel has no seccomp filters, or we do not know the architecture.
     """
     load(program(profile, pid, network=network))
+
+
+def uncounted() -> bytes:
+    """A further filter for programs of the machine whose memory no cgroup counts.  Raises OSError
+    as :func:`program`."""
+    return _assemble(resources.for_programs(), syscalls.MACHINE)
 
 
 def load(code: bytes) -> None:

@@ -134,8 +134,11 @@ class Port:
         self._links.set(self._far, up=on)
         if not on:
             # The kernel reports it on the socket as well, once: ENETDOWN.
-            with socket.socket(fileno=os.dup(self.fd)) as same:
+            same = socket.socket(fileno=self.fd)
+            try:
                 same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            finally:
+                same.detach()
             if self.tagged is not None:
                 self.tagged.settle()
 

@@ -23,7 +23,7 @@ from hvsim.abi.domctl import (
     XEN_DOMCTL_setvcpuaffinity,
     XEN_DOMCTL_unpausedomain,
 )
-from hvsim.abi.errno import EBUSY, EINVAL, ENOENT, ENOSYS, ESRCH
+from hvsim.abi.errno import E2BIG, EBUSY, EINVAL, ENOENT, ENOSYS, ESRCH
 from hvsim.abi.hypercall import (
     XEN_LEGACY_MAX_VCPUS,
     HVSIM_DOMCTL_fault,
@@ -38,16 +38,20 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.abi.sched import NMI_SIGNAL
-from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.lifecycle import SIGKILL
 from hvsim.hypervisor.report import domain_info
+from hvsim.wire.packing import pack
 
 _OP: Final = HYPERVISOR_domctl
 MAX_PAGES: Final = 1 << 32
 MAX_CPUS: Final = 1024
 """CPUs that a mask may name."""
+START_INFO_KEYS: Final = 256
+START_INFO_MAX: Final = 16384
+"""Bytes, packed, of all that a domain is told at birth."""
 
 
 def _other(machine: Machine, caller: Process, dom: int) -> Domain:
@@ -103,9 +107,10 @@ def unpausedomain(machine: Machine, caller: Process, dom: int) -> Result:
 
 
 @hypercall(_OP, XEN_DOMCTL_getdomaininfo, int)
-def getdomaininfo(machine: Machine, caller: Process, dom: int) -> Result:
+def getdomaininfo(machine: Machine, caller: Process, dom: int) -> Steps:
     """(dom) -> a map, see ``report.domain_info``"""
-    return (domain_info(machine, machine.governed(dom, caller)),)
+    info = yield from domain_info(machine, machine.governed(dom, caller))
+    return (info,)
 
 
 @hypercall(_OP, XEN_DOMCTL_max_mem, int, int)
@@ -127,7 +132,7 @@ def setvcpuaffinity(
     flags: int,
     hard: list[Any],
     soft: list[Any],
-) -> Result:
+) -> Steps:
     """(dom, vcpu, XEN_VCPUAFFINITY_*, CPUs, CPUs) -> CPUs in effect, twice"""
     domain = _other(machine, caller, dom)
     wanted = [
@@ -135,7 +140,7 @@ def setvcpuaffinity(
         for flag, cpus in ((XEN_VCPUAFFINITY_HARD, hard), (XEN_VCPUAFFINITY_SOFT, soft))
     ]
     found = domain.affinity.set(vcpu, *wanted)
-    machine.life.place(domain)
+    yield from machine.life.place(domain)
     return tuple(numbers(mask) for mask in found)
 
 
@@ -174,9 +179,10 @@ def sendtrigger(machine: Machine, caller: Process, dom: int, trigger: int, vcpu:
 
 
 @hypercall(_OP, HVSIM_DOMCTL_populate, int, int)
-def populate(machine: Machine, caller: Process, dom: int, pages: int) -> Result:
+def populate(machine: Machine, caller: Process, dom: int, pages: int) -> Steps:
     """(dom, pages) -> {store_gfn, console_gfn}"""
-    return (machine.populate(_other(machine, caller, dom), pages),)
+    frames = yield from machine.populate(_other(machine, caller, dom), pages)
+    return (frames,)
 
 
 @hypercall(_OP, HVSIM_DOMCTL_gnttab_seed, int, int, int, int)
@@ -192,9 +198,12 @@ def gnttab_seed(
 def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, Any]) -> Result:
     """(dom, map): what the domain is told at birth; keys add up"""
     domain = _other(machine, caller, dom)
-    if any(type(key) is not str for key in info) or len(domain.start_info) + len(info) > 256:
+    if any(type(key) is not str for key in info):
         raise XenError(EINVAL)
-    domain.start_info.update(info)
+    told = {**domain.start_info, **info}
+    if len(told) > START_INFO_KEYS or len(pack(told)) > START_INFO_MAX:
+        raise XenError(E2BIG, f"start info over {START_INFO_KEYS} keys or {START_INFO_MAX} bytes")
+    domain.start_info = told
     return ()
 
 
@@ -208,13 +217,7 @@ def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> R
 @hypercall(_OP, HVSIM_DOMCTL_set_target, int, int)
 def set_target(machine: Machine, caller: Process, dom: int, target: int) -> Result:
     """(dom, target): dom gets rights over target; -EINVAL when it has a target already"""
-    domain, other = _other(machine, caller, dom), _other(machine, caller, target)
-    if domain is other or domain.target is not None:
-        raise XenError(EINVAL)
-    domain.target = other.domid
-    machine.ledger.record(
-        "domain.target", dom, f"d{domain.domid} has rights over d{other.domid}", target=target
-    )
+    machine.set_target(_other(machine, caller, dom), _other(machine, caller, target))
     return ()
 
 

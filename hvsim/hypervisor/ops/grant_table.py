@@ -13,15 +13,20 @@ from hvsim.abi.grant_table import (
     GNTTABOP_unmap_grant_ref,
 )
 from hvsim.abi.hypercall import DOMID_SELF, HVSIM_GNTTAB_in_use, HYPERVISOR_grant_table_op
-from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
+from hvsim.hypervisor.calls import Answer, Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.grants import GrantRefused
 from hvsim.hypervisor.memory import Extent
+from hvsim.hypervisor.work import pieces
 
 _OP: Final = HYPERVISOR_grant_table_op
 MAX_BATCH: Final = 512
 MAX_REFS: Final = 8192
 """References in one in_use call."""
+MAP_PIECE: Final = 16
+"""Pages that are mapped, or copied, in one piece of work."""
+REFS_PIECE: Final = 256
+"""References that are looked at in one."""
 _COPY_TYPES: Final = (int, bool, int, int, int, bool, int, int, int)
 
 
@@ -35,9 +40,8 @@ def _rows(batch: list[Any], limit: int, width: int) -> None:
 
 
 def _numbers(values: list[Any]) -> None:
-    for value in values:
-        if type(value) is not int:
-            raise XenError(EINVAL, f"{type(value).__name__} in a batch of numbers")
+    for odd in set(map(type, values)) - {int}:
+        raise XenError(EINVAL, f"{odd.__name__} in a batch of numbers")
 
 
 @hypercall(_OP, GNTTABOP_setup_table, int)
@@ -59,44 +63,65 @@ def query_size(machine: Machine, caller: Process, dom: int) -> Result:
 
 
 @hypercall(_OP, GNTTABOP_map_grant_ref, list)
-def map_grant_ref(machine: Machine, caller: Process, batch: list[Any]) -> Result:
+def map_grant_ref(machine: Machine, caller: Process, batch: list[Any]) -> Steps:
     """([[flags, ref, dom], ...]) -> [[status, handle, extent, page], ...],
     [[extent, pages, writable], ...], with a descriptor for each of the second list."""
     _rows(batch, MAX_BATCH, 3)
     for row in batch:
         _numbers(row)
     new: list[Extent] = []
+    rows: list[list[int]] = []
     map_one = machine.transfers.map_one
-    rows = [map_one(caller, flags, ref, dom, new) for flags, ref, dom in batch]
+    for pause, piece in pieces(batch, MAP_PIECE):
+        if pause:
+            yield
+        rows += [map_one(caller, flags, ref, dom, new) for flags, ref, dom in piece]
     extents = [[extent.id, extent.nr_pages, extent.writable] for extent in new]
     return Answer((rows, extents), [extent.memory for extent in new])
 
 
 @hypercall(_OP, GNTTABOP_unmap_grant_ref, list)
-def unmap_grant_ref(machine: Machine, caller: Process, handles: list[Any]) -> Result:
+def unmap_grant_ref(machine: Machine, caller: Process, handles: list[Any]) -> Steps:
     """([handle, ...]) -> [status, ...]"""
     if len(handles) > MAX_BATCH:
         raise XenError(E2BIG, f"a batch of {len(handles)}, {MAX_BATCH} is the limit")
     _numbers(handles)
     unmap_one = machine.transfers.unmap_one
-    return ([unmap_one(caller, handle) for handle in handles],)
+    statuses: list[int] = []
+    for pause, piece in pieces(handles):
+        if pause:
+            yield
+        statuses += [unmap_one(caller, handle) for handle in piece]
+    return (statuses,)
 
 
 @hypercall(_OP, GNTTABOP_copy, list)
-def copy(machine: Machine, caller: Process, batch: list[Any]) -> Result:
+def copy(machine: Machine, caller: Process, batch: list[Any]) -> Steps:
     """([[source dom, is ref, ref or gfn, offset, destination the same four, length], ...])
     -> [status, ...]"""
     _rows(batch, MAX_BATCH, len(_COPY_TYPES))
     for row in batch:
-        for value, wanted in zip(row, _COPY_TYPES, strict=True):
-            if type(value) is not wanted and not (wanted is bool and value in (0, 1)):
-                raise XenError(EINVAL, "a row of the batch has a wrong type")
+        if tuple(map(type, row)) != _COPY_TYPES and not _almost(row):
+            raise XenError(EINVAL, "a row of the batch has a wrong type")
     copy_one = machine.transfers.copy_one
-    return ([copy_one(caller, row) for row in batch],)
+    statuses: list[int] = []
+    for pause, piece in pieces(batch, MAP_PIECE):
+        if pause:
+            yield
+        statuses += [copy_one(caller, row) for row in piece]
+    return (statuses,)
+
+
+def _almost(row: list[Any]) -> bool:
+    """Whether a row of a copy differs in no more than numbers for what is true or false."""
+    return all(
+        type(value) is wanted or (wanted is bool and value in (0, 1))
+        for value, wanted in zip(row, _COPY_TYPES, strict=True)
+    )
 
 
 @hypercall(_OP, HVSIM_GNTTAB_in_use, list)
-def in_use(machine: Machine, caller: Process, refs: list[Any]) -> Result:
+def in_use(machine: Machine, caller: Process, refs: list[Any]) -> Steps:
     """([ref, ...]) -> [mappings, ...]: the end of the access to own references.
 
     The owner has cleared the entries; from here on they are cleared for certain.
@@ -105,7 +130,12 @@ def in_use(machine: Machine, caller: Process, refs: list[Any]) -> Result:
         raise XenError(E2BIG, f"a batch of {len(refs)}, {MAX_REFS} is the limit")
     _numbers(refs)
     table = caller.domain.grants
+    pins: list[int] = []
     try:
-        return ([table.end_access(ref) for ref in refs],)
+        for pause, piece in pieces(refs, REFS_PIECE):
+            if pause:
+                yield
+            pins += [table.end_access(ref) for ref in piece]
     except GrantRefused as refusal:
         raise XenError(EINVAL, refusal.text) from None
+    return (pins,)

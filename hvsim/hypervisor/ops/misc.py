@@ -35,10 +35,10 @@ from hvsim.abi.vcpu import (
     VCPUOP_get_runstate_info,
     pack_runstate,
 )
-from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.mediation import Policy
-from hvsim.hypervisor.report import domain_cpu_time
+from hvsim.hypervisor.report import usage
 from hvsim.hypervisor.wires import EVERYONE
 from hvsim.wire.packing import ERRORS
 
@@ -74,7 +74,7 @@ def watchdog(machine: Machine, caller: Process, number: int, timeout: int) -> Re
 
 
 @hypercall(HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, int)
-def get_runstate_info(machine: Machine, caller: Process, vcpu: int) -> Result:
+def get_runstate_info(machine: Machine, caller: Process, vcpu: int) -> Steps:
     """(vcpu) -> 48 bytes of vcpu_runstate_info
 
     All work of a domain is on its vCPU 0; the others are offline.
@@ -85,18 +85,19 @@ def get_runstate_info(machine: Machine, caller: Process, vcpu: int) -> Result:
     alive = machine.host.now() - domain.created
     if vcpu:
         return (pack_runstate(RUNSTATE_offline, domain.created, (0, 0, 0, alive)),)
-    used = min(domain_cpu_time(machine, domain), alive)
-    running = any(machine.host.running(token) for token in domain.processes)
+    used, running = yield from usage(machine, domain)
+    used = min(used, alive)
     state = RUNSTATE_running if running else RUNSTATE_blocked
     return (pack_runstate(state, domain.created, (used, 0, alive - used, 0)),)
 
 
 @hypercall(HYPERVISOR_console_io, CONSOLEIO_write, bytes)
-def console_write(machine: Machine, caller: Process, data: bytes) -> Result:
+def console_write(machine: Machine, caller: Process, data: bytes) -> Steps:
     """(bytes): a line for ``xl dmesg``"""
     if len(data) > CONSOLE_WRITE_MAX:
         raise XenError(E2BIG, f"a console write of {len(data)} bytes")
-    if not machine.console.guest(caller.domid, data, machine.host.now()):
+    whole = yield from machine.console.guest(caller.domid, data, machine.host.now())
+    if not whole:
         machine.ledger.refuse(
             "console.suppressed", caller.domid, f"d{caller.domid} writes to the console too fast"
         )
@@ -149,7 +150,7 @@ def start_info(machine: Machine, caller: Process) -> Result:
 
 
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_note, str, int, str)
-def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> Result:
+def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> Steps:
     """(kind, dom, text): a decision of a service of dom0, for the ledger and ``xl dmesg``
 
     *kind* begins with the service's name (``store.quota``), so that it cannot pass for one of the
@@ -160,7 +161,8 @@ def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> R
         raise XenError(EINVAL, f"note of kind {kind[:40]!r} about {dom}")
     line = text[:CONSOLE_WRITE_MAX]
     machine.ledger.record(kind, dom, line)
-    machine.console.guest(caller.domid, f"{kind}: {line}".encode(errors=ERRORS), machine.host.now())
+    said = f"{kind}: {line}".encode(errors=ERRORS)
+    yield from machine.console.guest(caller.domid, said, machine.host.now())
     machine.raise_virq(VIRQ_CON_RING)
     return ()
 
@@ -168,15 +170,14 @@ def note(machine: Machine, caller: Process, kind: str, dom: int, text: str) -> R
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, int, str, dict)
 def event_mode(
     machine: Machine, caller: Process, dom: int, mode: str, rule: dict[Any, Any]
-) -> Result:
+) -> Steps:
     """(dom or -1 for all, "direct" | "mediated", rule) -> ports swapped
 
     Decides for what the domain sends. The rule is as in ``mediation``.
     """
     machine.privileged(caller)
     if dom != EVERYONE:
-        machine.domain(dom, caller)
-        dom = caller.domid if dom not in machine.domains else dom
+        dom = machine.domain(dom, caller).domid
     if mode == "mediated":
         machine.wires.set_policy(dom, Policy.parse(rule))
     elif mode == "direct" and not rule:
@@ -184,4 +185,5 @@ def event_mode(
     else:
         raise XenError(EINVAL, f"event_mode: {mode!r}, rule {rule!r}"[:200])
     machine.ledger.record("event.mode", dom, f"events of {'all' if dom < 0 else f'd{dom}'}: {mode}")
-    return (machine.resettle(),)
+    swapped = yield from machine.resettle()
+    return (swapped,)

@@ -1,6 +1,6 @@
 """sysctl (xen/sysctl.h): the machine as a whole, for dom0."""
 
-from typing import Final
+from typing import Any, Final
 
 from hvsim.abi.domctl import (
     XEN_SYSCTL_debug_keys,
@@ -15,12 +15,13 @@ from hvsim.abi.hypercall import (
     HVSIM_SYSCTL_processes,
     HYPERVISOR_sysctl,
 )
-from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.debug_keys import KEYS
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.ledger import Record
 from hvsim.hypervisor.lifecycle import DEFERRED
-from hvsim.hypervisor.report import domain_info, process_list
+from hvsim.hypervisor.report import LOOKS, domain_info, process_list
+from hvsim.hypervisor.work import pieces
 from hvsim.wire.packing import ERRORS, pack
 
 _OP: Final = HYPERVISOR_sysctl
@@ -33,14 +34,21 @@ _TEXT_MAX: Final = MESSAGE_MAX - 1024
 
 
 @hypercall(_OP, XEN_SYSCTL_getdomaininfolist, int, int)
-def getdomaininfolist(machine: Machine, caller: Process, first: int, count: int) -> Result:
+def getdomaininfolist(machine: Machine, caller: Process, first: int, count: int) -> Steps:
     """(first domid, most) -> list of maps, ascending; ask again from the last domid + 1"""
     machine.privileged(caller)
     if count < 0:
         raise XenError(EINVAL)
     domids = sorted(domid for domid in machine.domains if domid >= first)
     chosen = domids[: min(count, MAX_LIST)]
-    return ([domain_info(machine, machine.domains[domid]) for domid in chosen],)
+    rows: list[dict[str, Any]] = []
+    for number, domid in enumerate(chosen):
+        if number and number % LOOKS == 0:
+            yield
+        domain = machine.domains.get(domid)
+        if domain is not None:  # it may have gone meanwhile
+            rows.append((yield from domain_info(machine, domain)))
+    return (rows,)
 
 
 @hypercall(_OP, XEN_SYSCTL_physinfo)
@@ -99,24 +107,28 @@ def debug_keys(machine: Machine, caller: Process, keys: str) -> Result:
 
 
 @hypercall(_OP, HVSIM_SYSCTL_ledger, int, int)
-def ledger(machine: Machine, caller: Process, after: int, count: int) -> Result:
+def ledger(machine: Machine, caller: Process, after: int, count: int) -> Steps:
     """(after seq, most) -> records, oldest first; ask again from the last seq"""
     machine.privileged(caller)
     if count < 0:
         raise XenError(EINVAL)
     chosen: list[Record] = []
     size = 0
-    for record in machine.ledger.after(after, min(count, MAX_RECORDS)):
-        size += len(pack(record))
-        if size > _TEXT_MAX:
-            break
-        chosen.append(record)
+    for pause, piece in pieces(machine.ledger.after(after, min(count, MAX_RECORDS))):
+        if pause:
+            yield
+        for record in piece:
+            size += len(pack(record))
+            if size > _TEXT_MAX:
+                return (chosen,)
+            chosen.append(record)
     return (chosen,)
 
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)
-def processes(machine: Machine, caller: Process) -> Result:
+def processes(machine: Machine, caller: Process) -> Steps:
     """() -> list of {domid, process, pid, missing, failure, alive, gone, stalled, struck,
     status}"""
     machine.privileged(caller)
-    return (list(process_list(machine)),)
+    rows = yield from process_list(machine)
+    return (rows,)

@@ -8,7 +8,7 @@ from hvsim.domain.xenbus.requests import StoreError
 from hvsim.toolstack import libxl_log
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Toolstack
-from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.errors import ToolstackError, libxl, reason
 from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.xl import (
     absent,
@@ -114,5 +114,5 @@ async def _guarded(command: Command, call: Call) -> int:
         await call.reply.err(*failure.lines)
         return failure.code
     except (StoreError, HypercallError, OSError) as failure:
-        await call.reply.err(libxl(f"xl {command.name}: {failure}"))
+        await call.reply.err(libxl(f"xl {command.name}: {reason(failure)}"))
         return 1

@@ -12,6 +12,7 @@ from hvsim.abi.domctl import (
     XEN_DOMCTL_destroydomain,
     XEN_DOMCTL_getdomaininfo,
     XEN_DOMCTL_unpausedomain,
+    XEN_SYSCTL_physinfo,
     XEN_SYSCTL_readconsole,
 )
 from hvsim.abi.hypercall import (
@@ -172,6 +173,7 @@ def main(dom: Domain) -> None:
         "intact": all(line.get("intact", True) for line in builder.said("victim")),
         "descriptors": [descriptors, len(os.listdir(f"/proc/{hypervisor}/fd"))],
         "ledger": [record for record in ledger if record.get("domid") == domids["rogue"]],
+        "counted": dom.hypercall.call(HYPERVISOR_sysctl, XEN_SYSCTL_physinfo)[0]["counters"],
         "missing": {p["pid"]: p["missing"] for p in processes if p["domid"] == domids["rogue"]},
         "console": dom.hypercall.call(HYPERVISOR_sysctl, XEN_SYSCTL_readconsole, False)[0],
     }

@@ -3,7 +3,8 @@
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -92,9 +93,19 @@ def _call(call: int, cmd: int, *args: Any) -> str:
     return _raw(msgpack.packb([call, cmd, *args]))
 
 
+@contextmanager
+def _connection() -> Iterator[socket.socket]:
+    """The hypercall connection as a socket; it stays open."""
+    connection = socket.socket(fileno=_CONN)
+    try:
+        yield connection
+    finally:
+        connection.detach()
+
+
 def oversized(_scene: "Scene") -> str:
-    connection = socket.socket(fileno=os.dup(_CONN))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    with _connection() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     return _raw(msgpack.packb([HYPERVISOR_xen_version, 0, b"x" * 100_000]))
 
 
@@ -244,26 +255,26 @@ def too_much_memory(scene: "Scene") -> str:
 
 def descriptor_flood(_scene: "Scene") -> str:
     """Every request carries 250 descriptors; the hypervisor must not take one of them."""
-    connection = socket.socket(fileno=os.dup(_CONN))
-    for _ in range(200):
-        socket.send_fds(connection, [_VERSION_CALL], [0] * 250)  # noqa: TID251  as a rogue does
-        reply = msgpack.unpackb(os.read(_CONN, 1 << 16))
-        if reply[0] != 0:
-            return xen_errno.name(-reply[0])
+    with _connection() as connection:
+        for _ in range(200):
+            socket.send_fds(connection, [_VERSION_CALL], [0] * 250)  # noqa: TID251  as a rogue does
+            reply = msgpack.unpackb(os.read(_CONN, 1 << 16))
+            if reply[0] != 0:
+                return xen_errno.name(-reply[0])
     return "answered"
 
 
 def flood_without_reading(_scene: "Scene") -> str:
     """Ask until the connection is full; then read all answers, and go on as an honest one."""
-    connection = socket.socket(fileno=os.dup(_CONN))
     sent, stuck = 0, 0
-    while stuck < 200 and sent < 50_000:
-        try:
-            connection.send(_VERSION_CALL, socket.MSG_DONTWAIT)
-            sent, stuck = sent + 1, 0
-        except BlockingIOError:
-            stuck += 1
-            os.sched_yield()
+    with _connection() as connection:
+        while stuck < 200 and sent < 50_000:
+            try:
+                connection.send(_VERSION_CALL, socket.MSG_DONTWAIT)
+                sent, stuck = sent + 1, 0
+            except BlockingIOError:
+                stuck += 1
+                os.sched_yield()
     for _ in range(sent):
         if msgpack.unpackb(os.read(_CONN, 1 << 16))[0] != 0:
             return "a wrong answer"

@@ -105,7 +105,7 @@ def make_asynchronous(scene: "Scene") -> None:
 
 
 def saturate_counter(scene: "Scene") -> None:
-    """The victim rings the same eventfd's other end and must not block; EAGAIN is ours."""
+    """The victim rings the same bell and must not wait; EAGAIN is ours."""
     fd = _tx(scene)
     os.eventfd_write(fd, 1)
     while True:

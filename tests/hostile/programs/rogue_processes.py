@@ -263,7 +263,7 @@ def more_descriptors(_scene: "Scene") -> str | None:
     taken: list[int] = []
     try:
         while len(taken) < 100_000:
-            taken.append(os.dup(0))
+            taken.append(os.eventfd(0))
     finally:
         for fd in taken:
             os.close(fd)

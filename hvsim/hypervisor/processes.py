@@ -1,0 +1,215 @@
+"""A look at processes, and signals to them and to all that they have started (proc(5)).
+
+A domain may have hundreds of processes, each with threads, and every look at one of them is a file
+of /proc.  So the looking is a job (``work``).
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
+
+from hvsim.hypervisor.work import Job, Work
+
+MAX_DESCENDANTS: Final = 4096
+"""Processes below one that are looked at: more than its limits let a domain have."""
+LOOKS: Final = 8
+"""Files of /proc that are read in one piece of work."""
+RETRY: Final = (50_000, 2_000_000)
+"""Nanoseconds between two looks whether all have stopped: at first, and at most."""
+_CPUCLOCK_SCHED: Final = 2
+_HALTED: Final = b"TtZX"
+"""States of threads that run no more: stopped, traced, gone."""
+
+
+def cpu_time(pid: int) -> int | None:
+    """Nanoseconds of CPU time of a process, from its CPU clock (clock_getcpuclockid(3))."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+    except OSError:
+        return None
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is on a CPU or waits for one (state R)."""
+    return _state(f"/proc/{pid}/stat") == b"R"
+
+
+def below(pid: int) -> Iterator[int | None]:
+    """The processes that a process has started, and those that they have; and None after each look.
+
+    None of the former where the kernel does not tell (CONFIG_PROC_CHILDREN).
+    """
+    waiting = [pid]
+    found = 0
+    while waiting and found < MAX_DESCENDANTS:
+        parent = waiting.pop()
+        for thread in _threads(parent):
+            children: list[int] = []
+            with contextlib.suppress(OSError), open(f"{thread}/children", "rb") as file:
+                children = [int(word) for word in file.read().split()]
+            yield None
+            found += len(children)
+            waiting += children
+            yield from children
+
+
+def halted(pid: int) -> Iterator[bool | None]:
+    """Whether each thread of a process in turn runs no more, with None after each look.
+
+    What is gone does not run. SIGSTOP reaches threads one after the other.
+    """
+    for thread in _threads(pid):
+        state = _state(f"{thread}/stat")
+        yield None
+        yield state == b"" or state in _HALTED
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs any more."""
+    return all(state is not False for state in halted(pid))
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
+def _state(path: str) -> bytes:
+    """The state in a stat file; empty when there is none any more."""
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b") ")[2][:1]
+    except OSError:
+        return b""
+
+
+def run_on(pid: int, cpus: list[int]) -> Job:
+    """Let all threads of a process, and of what it has started, run on *cpus* only; what is gone
+    is no error. A job."""
+    looks = 0
+    for one in chain((pid,), below(pid)):
+        for thread in _threads(one) if one is not None else ():
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread.rpartition("/")[2]), cpus)
+            looks += 1
+            if looks % LOOKS == 0:
+                yield
+        looks += 1
+        if looks % LOOKS == 0:
+            yield
+
+
+class Signals:
+    """Stops processes with all that they have started, lets them go on, and ends them.
+
+    Args:
+        later: calls back after some nanoseconds.
+    """
+
+    def __init__(self, work: Work, later: Callable[[int, Callable[[], None]], None]) -> None:
+        self._work = work
+        self._later = later
+        self._wanted: dict[int, int] = {}
+        self._still: set[int] = set()
+        self._killing: set[int] = set()
+
+    def tell(self, token: int, pid: int, number: int) -> None:
+        """SIGSTOP or SIGCONT was sent to a process: send it to everything below it as well."""
+        self._wanted[token] = number
+        self._still.discard(token)
+        self._work.start(self._pass(token, pid, number, set(), RETRY[0]))
+
+    def still(self, token: int) -> bool:
+        """Whether nothing of a process that was told to stop runs any more."""
+        return token in self._still
+
+    def forget(self, token: int) -> None:
+        """A process is gone."""
+        self._wanted.pop(token, None)
+        self._still.discard(token)
+        self._killing.discard(token)
+
+    def kill(self, token: int, pid: int, pidfd: int) -> None:
+        """Kill everything below a process and then the process itself, so that nobody inherits
+        what it has started.  The pidfd is open until :meth:`forget`."""
+        if token not in self._killing:
+            self._killing.add(token)
+            self._work.start(self._end(token, pid, pidfd))
+
+    def _end(self, token: int, pid: int, pidfd: int) -> Job:
+        told: set[int] = set()
+        looks, fresh = 0, True
+        while fresh:
+            fresh = False
+            for child in below(pid):
+                if child is None:
+                    looks += 1
+                    if looks % LOOKS == 0:
+                        yield
+                        if token not in self._killing:
+                            return
+                elif child not in told:
+                    told.add(child)
+                    fresh = True
+                    _send(child, signal.SIGKILL)
+                    looks += 1
+        self._killing.discard(token)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+    def _pass(self, token: int, pid: int, number: int, told: set[int], delay: int) -> Job:
+        """Tell who was not told yet, again while something new appears, as a process that is not
+        stopped yet may fork. What is stopped keeps its place in the domain's limit of processes,
+        so that this ends. Then wait until all have stopped."""
+        looks, fresh = 0, True
+        while fresh:
+            fresh = False
+            for child in below(pid):
+                if child is None:
+                    looks += 1
+                    if looks % LOOKS == 0:
+                        yield
+                        if self._wanted.get(token) != number:
+                            return
+                elif child not in told:
+                    told.add(child)
+                    fresh = True
+                    _send(child, number)
+                    looks += 1
+        if number != signal.SIGSTOP:
+            return
+        moving = False
+        for one in (pid, *told):
+            for state in halted(one):
+                if state is None:
+                    looks += 1
+                    if looks % LOOKS == 0:
+                        yield
+                        if self._wanted.get(token) != number:
+                            return
+                elif not state:
+                    moving = True
+        if not moving:
+            self._still.add(token)
+            return
+
+        def again() -> None:
+            if self._wanted.get(token) == number:
+                self._work.start(self._pass(token, pid, number, told, min(2 * delay, RETRY[1])))
+
+        self._later(delay, again)
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)

@@ -1,0 +1,219 @@
+"""What can still be told of a lab that failed: from everybody of it who answers, and from what it
+has written down.
+
+The hypervisor has its ledger and its messages, the toolstack who waits for whom, the store's
+monitor the timelines of devices.  Of a lab that is dead there are its logs, the store's journal,
+and what the monitor's store has put down at its end.  Nobody is waited for in vain: who does not
+answer is left out, and ``missing.txt`` says so.
+"""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hvsim.domain.xenbus.requests import StoreError
+from hvsim.lab import postmortem, trust
+from hvsim.lab.control import Control
+from hvsim.lab.door import Door
+from hvsim.lab.model import BUILTIN
+from hvsim.lab.problems import HvsimError
+from hvsim.lab.rundir import RunDir
+from hvsim.observe import events, handshakes
+from hvsim.observe.household import household
+from hvsim.observe.household_words import lines
+from hvsim.observe.timeline import brief, render
+from hvsim.printable import as_json, printable
+from hvsim.xenstore import journal
+from hvsim.xenstore.client import connect
+from hvsim.xenstore.core import Store
+from hvsim.xenstore.handshake_control import HANDSHAKES
+from hvsim.xenstore.recovery import JournalError, Recovery
+
+STORE_PATIENCE: Final = 1.0
+"""Seconds that a store has for an answer."""
+EVENTS: Final = 5000
+"""Records of the ledger that are kept, the newest."""
+TIMELINES: Final = 32
+"""Devices whose timelines are kept; those that are not Connected first."""
+_ERROR: Final = re.compile(
+    r"/local/domain/(?P<domid>\d+)/(?:error/(?P<device>.+)/error|(?P<backend>.+)/hotplug-error)"
+)
+_NAME: Final = re.compile(r"/local/domain/(\d+)/name")
+_CONNECTED: Final = 4
+
+Files = dict[str, bytes]
+
+
+def keep(run: RunDir, why: Sequence[str]) -> postmortem.Postmortem:
+    """Gather what there is of the lab and keep it.  Raises: OSError, Untrusted."""
+    return postmortem.keep(run.name, str(run.record.get("lab_file", "")), why, gather(run))
+
+
+def keep_dead(run: RunDir) -> postmortem.Postmortem | None:
+    """Keep the evidence of a lab whose hypervisor has gone without ``down``, once; None when there
+    is none, or it is kept already.  Raises: OSError, Untrusted."""
+    run.read()
+    if run.running or run.busy or run.hypervisor is None or run.record.get("postmortem"):
+        return None
+    kept = keep(run, [f"lab {run.name} has ended: {run.why_ended()}"])
+    with contextlib.suppress(OSError):
+        run.write(postmortem=kept.number)
+    return kept
+
+
+def gather(run: RunDir) -> Files:
+    """The files of a post-mortem, by name; the most telling first."""
+    found: Files = {}
+    missing: list[str] = []
+    tree: dict[str, str] = {}
+
+    def part(name: str, make: Callable[[], str]) -> None:
+        try:
+            text = make()
+        except (HvsimError, StoreError, OSError, ValueError, KeyError, TypeError) as failure:
+            missing.append(f"{name}: {failure}")
+        else:
+            if text:
+                found[name] = text.encode("utf-8", "replace")
+
+    if run.store == BUILTIN:
+        part("store.txt", lambda: _as_lines(tree, _journal(run)))
+    else:
+        part("store.txt", lambda: _as_lines(tree, _socket(run)))
+    part("errors.txt", lambda: _errors(tree))
+    if run.running:
+        part("ps.txt", lambda: _ps(run, found))
+        part("events.txt", lambda: _events(run))
+        part("dmesg.txt", lambda: _dmesg(run))
+    if run.store == BUILTIN:
+        part("timeline.txt", lambda: _timeline(run))
+    part("lab.toml", lambda: _lab_file(run))
+    for folder in (run.log, run.console):
+        for log in sorted(folder.glob("*")):
+            part(f"{folder.name}/{log.name}", lambda log=log: _end(log))  # type: ignore[misc]
+    if missing:
+        found["missing.txt"] = "".join(f"{printable(line)}\n" for line in missing).encode()
+    return found
+
+
+# -- the store ------------------------------------------------------------------------------------
+
+
+def _as_lines(tree: dict[str, str], nodes: Iterator[tuple[str, str]]) -> str:
+    tree.update(nodes)
+    return "".join(f'{path} = "{value}"\n' for path, value in tree.items())
+
+
+def _journal(run: RunDir) -> Iterator[tuple[str, str]]:
+    """Every node of a store of ours with its value, made printable; it is not asked for that."""
+    store = Store()
+    recovery = Recovery(store)
+    path = run.xenstored.with_name("journal")
+    try:
+        recovery.replay(journal.read(str(path)))
+    except JournalError as failure:
+        raise HvsimError(str(failure)) from None
+    for node in store.tree.walk(b"/"):
+        yield _text(node), _text(store.tree.nodes[node].value)
+
+
+def _socket(run: RunDir) -> Iterator[tuple[str, str]]:
+    """Every node of a real store, as far as it answers."""
+    with connect(str(run.xenstored), "LAB", run.name, STORE_PATIENCE) as store:
+        left = [""]
+        while left:
+            path = left.pop()
+            yield path or "/", printable(str(store.read(path or "/")))
+            names = store.directory(path or "/")
+            left += [f"{path}/{name}" for name in reversed(names)]
+
+
+def _text(data: bytes) -> str:
+    return printable(data.decode("utf-8", "surrogateescape"))
+
+
+def _errors(tree: Mapping[str, str]) -> str:
+    """What drivers and scripts have reported, and who; from the nodes of the store."""
+    names = {match[1]: value for path, value in tree.items() if (match := _NAME.fullmatch(path))}
+    said = []
+    for path, value in tree.items():
+        match = _ERROR.fullmatch(path)
+        if match is not None and value:
+            who = f"{names.get(match['domid'], 'domain')} (domain {match['domid']})"
+            how = "says" if match["device"] else "has a hotplug script that says"
+            said.append(f"{match['device'] or match['backend']}: {who} {how}: {value}\n")
+    return "".join(said)
+
+
+# -- those who answer -----------------------------------------------------------------------------
+
+
+def _ps(run: RunDir, found: Files) -> str:
+    with Control(run.control, alive=lambda: run.running) as control:
+        seen = household(run, control)
+    found["ps.json"] = as_json(seen, 2).encode()
+    return "".join(f"{printable(line)}\n" for line in lines(seen))
+
+
+def _events(run: RunDir) -> str:
+    records = list(events.snapshot(run))[-EVENTS:]
+    return "".join(f"{printable(events.line(record))}\n" for record in records)
+
+
+def _dmesg(run: RunDir) -> str:
+    with Door(run.door) as door:
+        return door.console()
+
+
+def _timeline(run: RunDir) -> str:
+    """The timeline of each device, from the store's monitor, or from what that has left."""
+    devices, histories = _alive(run) if run.running else _left(run)
+    if not devices:
+        return ""
+    devices.sort(key=lambda row: all(row[half]["state"] == _CONNECTED for half in _HALVES))
+    said = [*brief(devices, {})]
+    for row in devices[:TIMELINES]:
+        said += ["", "", *render(row, histories(row), {})]
+    if len(devices) > TIMELINES:
+        said += ["", f"and {len(devices) - TIMELINES} devices more"]
+    return "".join(f"{printable(line)}\n" for line in said)
+
+
+_HALVES: Final = ("frontend", "backend")
+_History = Callable[[handshakes.Row], list[handshakes.Row]]
+
+
+def _alive(run: RunDir) -> tuple[list[handshakes.Row], _History]:
+    with connect(str(run.xenstored), "LAB", run.name, STORE_PATIENCE) as store:
+        devices = handshakes.devices(store)
+        known = {row["device"]: handshakes.history(run, store, row) for row in devices}
+    return devices, lambda row: known[row["device"]]
+
+
+def _left(run: RunDir) -> tuple[list[handshakes.Row], _History]:
+    data = trust.read(run.xenstored.parent, HANDSHAKES)
+    raw: Any = json.loads(data or b"{}")
+    records = raw.get("records", {})
+    devices = [handshakes.named(row) for row in raw.get("devices", [])]
+    return devices, lambda row: list(records.get(row["device"], []))
+
+
+# -- what is written down -------------------------------------------------------------------------
+
+
+def _lab_file(run: RunDir) -> str:
+    name = run.record.get("lab_file")
+    return Path(str(name)).read_text("utf-8", "replace") if name else ""
+
+
+def _end(log: Path) -> str:
+    """The end of a log; a program of its own may have put anything there."""
+    fd = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - postmortem.FILE_MAX))
+        return file.read(postmortem.FILE_MAX).decode("utf-8", "replace")
