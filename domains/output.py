@@ -1,4 +1,4 @@
-"""What a program of a driver domain prints, on its way to the domain's console or to its own log."""
+"""What a program of a driver domain prints, on its way to its console or to its own log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The console of a domain as the terminal of the program that it runs.
 
-A real guest's kernel has a terminal (hvc0) on its console; so has this one, a pseudo terminal of the
-domain's own: prompts come at once, what is typed is edited in lines, echoed, and read by the program.
+A real guest's kernel has a terminal (hvc0) on its console; so has this one, a pseudo terminal of
+the domain's own: prompts come at once, what is typed is edited in lines, echoed, and read by the
+program.
 Output passes as it was written: no CR is added (the person's terminal does that, see
 ``hvsim.observe.console``), nothing is decoded and no line is cut.
 

@@ -87,7 +87,8 @@ def test_its_console_is_its_terminal(tmp_path: Path) -> None:
         until(lambda: log.read_bytes().endswith(b"SIGKILL\n"))
         said = "Grüße\nhello Grüße\n".encode()
         flood = b"w" * 9000 + b"\n" * 300_000
-        assert log.read_bytes() == b"0\xff name? " + said + flood + b"lastsh was killed by SIGKILL\n"
+        last = b"lastsh was killed by SIGKILL\n"
+        assert log.read_bytes() == b"0\xff name? " + said + flood + last
         why = "talker (domain 1) has crashed: domains.kernel:main: sh was killed by SIGKILL"
         assert why in made.ok("ps").splitlines()
         made.ok("down")
