@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from hvsim.domain.xenbus.device import FrontendDevice
 
 DEFAULT_TIMEOUT: Final = 30.0
+ANNOUNCE_AGAIN: Final = (0.01, 0.03)
+"""Seconds after which a frontend that has connected says once more who it is."""
 
 MakePort = Callable[[VifInfo], Any]
 """Makes the port (see `port.py`) of an interface; None for the packet interface."""
@@ -265,11 +267,17 @@ class NetFront(Interface):
         for queue in self._connection.queues:
             if queue.rx.post():
                 self._dom.events.notify(queue.rx_port)
-        if self._connects > 1 and self.port is not None:
-            self._announce()
+        # As netfront does (netdev_notify_peers): who asked for us before we were there asks again
+        # after a second only.  The backend's link may not pass the first one on yet.
+        connection = self._connection
+        self._announce(connection)
+        for delay in ANNOUNCE_AGAIN:
+            self._dom.vcpu.call_later(delay, lambda: self._announce(connection))
 
-    def _announce(self) -> None:
-        """Tell the new link who we are: it knows of no address of ours."""
+    def _announce(self, connection: object) -> None:
+        """Tell the link of *connection* who we are: it knows of no address of ours."""
+        if self.port is None or not self._up or self._connection is not connection:
+            return
         queue = self._queues[0]
         for data in getattr(self.port, "announcements", ()):
             if queue.tx.room:
