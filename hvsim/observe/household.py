@@ -28,7 +28,8 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     `processes` has the hypervisor, its spawner and every program of dom0 with role and pid;
     `domains` has one row for each domain with domid, name, role, pid, state, devices and `walls`,
     those that this machine does not allow (the trusted have none to be missed), and of one that
-    has crashed the `last_words` on its console; `waits` says which device waits for whom; `troubles` who stands still, has died or is given up, as
+    has crashed the `last_words` on its console; `waits` says which device waits for whom;
+    `troubles` who stands still, has died or is given up, as
     {who, what, text}; `lost`, when it says something, why there is no store any more; `source` who
     told ("toolstack", "hypervisor", "/proc") and `unknown` what could not be told, and why.
     """

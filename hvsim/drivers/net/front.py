@@ -12,7 +12,7 @@ in one transaction, then Connected at once; frames pass when the backend is Conn
 
 **When the backend dies**, frames wait in the guest's stack, and some on the ring are lost: what
 TCP is for.  Once the toolstack has pointed the device at a new backend the driver connects to it,
-with fresh rings, and announces the guest's addresses on the new link.
+with fresh rings.  Whenever it has connected it announces the guest's addresses on the link.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from hvsim.domain.xenbus.device import FrontendDevice
 
 DEFAULT_TIMEOUT: Final = 30.0
-ANNOUNCE_AGAIN: Final = (0.01, 0.03)
-"""Seconds after which a frontend that has connected says once more who it is."""
 
 MakePort = Callable[[VifInfo], Any]
 """Makes the port (see `port.py`) of an interface; None for the packet interface."""
@@ -61,7 +59,6 @@ class NetFront(Interface):
         self._interfaces = interfaces
         self._device: FrontendDevice | None = None
         self._leftovers = Leftovers(dom)
-        self._connects = 0
         self._last: Mapping[str, int] = figures([], [])
         options = dom.args.get("vif")
         self._options: dict[str, Any] = options if isinstance(options, dict) else {}
@@ -261,23 +258,17 @@ class NetFront(Interface):
         if self._up or self._connection is None:
             return
         self._up = True
-        self._connects += 1
         self._carrier(True)
         self._listen()
         for queue in self._connection.queues:
             if queue.rx.post():
                 self._dom.events.notify(queue.rx_port)
-        # As netfront does (netdev_notify_peers): who asked for us before we were there asks again
-        # after a second only.  The backend's link may not pass the first one on yet.
-        connection = self._connection
-        self._announce(connection)
-        for delay in ANNOUNCE_AGAIN:
-            self._dom.vcpu.call_later(delay, lambda: self._announce(connection))
+        if self.port is not None:
+            self._announce()
 
-    def _announce(self, connection: object) -> None:
-        """Tell the link of *connection* who we are: it knows of no address of ours."""
-        if self.port is None or not self._up or self._connection is not connection:
-            return
+    def _announce(self) -> None:
+        """Tell the link who we are, as Linux' netfront does whenever it has connected
+        (netdev_notify_peers): who asked before we were there is answered."""
         queue = self._queues[0]
         for data in getattr(self.port, "announcements", ()):
             if queue.tx.room:
