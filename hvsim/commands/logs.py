@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hvsim.commands.common import json_option, lab_option, positive, print_json, say, table
 from hvsim.lab.problems import HvsimError
+from hvsim.speak import is_terminal
 from hvsim.surroundings import write_all
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 HELP = """Show what a domain wrote on its console, and why it has crashed if it has; also after it
 is gone. Without DOMAIN: list the consoles of the lab.
 
-Lines are shown with control characters escaped; --raw gives all of the log's bytes as they are.
+Lines are shown with control characters escaped; --raw gives all of the log's bytes as they are,
+to a file or a program.
 `hvsim xl console DOMAIN` is the console itself."""
 EXAMPLE = """  hvsim logs
   hvsim logs db-primary -n 50
@@ -53,6 +55,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     file = _console(lab, options.domain)
     if options.raw:
+        if is_terminal():
+            raise HvsimError(
+                "--raw is for a file or a program: what a domain wrote could move the cursor of "
+                f"this terminal; `hvsim logs {options.domain} --raw | less` shows it"
+            )
         _copy(file)
         return 0
     why, lines = _crash(lab, options.domain), last_lines(file, options.lines)

@@ -1,6 +1,8 @@
 """A guest that has crashed, as `ps`, `logs` and `xl list` show it; what it may import."""
 
+import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +104,21 @@ def test_a_console_that_nobody_had_is_said(lab: Commands) -> None:
     )
     assert lab.run("logs", "../log/kernel").returncode == 1
     assert lab.run("logs", "--raw").returncode == 1
+
+
+def test_no_terminal_gets_what_a_domain_wrote_as_it_is(lab: Commands) -> None:
+    """Seen red without the question whether it is one."""
+    screen, terminal = os.openpty()
+    try:
+        done = subprocess.run(
+            lab.argv("logs", "crasher", "--raw"),
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env=lab.environment,
+        )
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert done.returncode == 1
+    assert b"--raw is for a file or a program" in done.stderr
