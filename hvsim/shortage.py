@@ -48,6 +48,8 @@ def words(error: OSError, path: str | None = None) -> str:
     """The same, or what the error says itself."""
     if said := told(error, path):
         return said
+    if not error.errno:
+        return str(error)  # a TimeoutError of our own, with a text of its own
     text = error.strerror or os.strerror(error.errno or 0)
     return f"{os.fsdecode(error.filename)}: {text}" if error.filename else text
 
@@ -58,13 +60,13 @@ def words(error: OSError, path: str | None = None) -> str:
 def mount_point(path: str) -> str:
     """The directory at which the file system of *path* begins; of its parents, where it is not
     there."""
-    place = Path(path).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    place = place.resolve()
-    while not os.path.ismount(place) and place != place.parent:
-        place = place.parent
-    return str(place)
+    place = os.path.abspath(path)
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    place = os.path.realpath(place)
+    while not os.path.ismount(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def space_left(path: str) -> tuple[int, int]:

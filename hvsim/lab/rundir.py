@@ -171,7 +171,8 @@ class RunDir:
 
     @property
     def state(self) -> str:
-        """ "starting", "running", "stopping", "interrupted" (its `up` was killed) or "dead"."""
+        """ "starting", "running", "stopping", "failed" (left so by `up --keep`), "interrupted" (its
+        `up` was killed) or "dead"."""
         said = str(self.record.get("state", "dead"))
         if not self.running:
             return said if self.busy and said == "starting" else "dead"

@@ -32,6 +32,7 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
     assert run.state == "starting"
     assert {entry.name for entry in run.path.iterdir()} == {
         "lab.json",
+        "ended",
         "xenstored",
         "console",
         "log",
