@@ -37,6 +37,10 @@ REFUSED: Final = _words(
 )
 SOCKETS: Final = {"socket", "connect", "bind", "listen", "accept", "accept4"}
 ONE_THREAD: Final = {"clone", "fallocate"}
+UNCOUNTED: Final = _words(
+    "dup dup2 dup3 epoll_create epoll_create1 io_setup pipe pipe2 sendmmsg sendmsg socketpair"
+)
+"""What takes memory, or a share of what a user has, that nothing counts."""
 OF_A_PROGRAM: Final = _words(
     """
     acct add_key adjtimex bpf clock_adjtime clock_settime delete_module fanotify_init finit_module
@@ -50,11 +54,11 @@ OF_A_PROGRAM: Final = _words(
 
 #: (profile, network) -> what is refused whatever the arguments, and what does not exist.
 WHOLE: Final[dict[tuple[seccomp.Profile, bool], tuple[set[str], set[str]]]] = {
-    ("guest", False): (REFUSED | SOCKETS | ONE_THREAD, {"clone3"}),
-    ("guest", True): (REFUSED | ONE_THREAD, {"clone3"}),
-    ("driver", False): (REFUSED | SOCKETS, {"clone3"}),
-    ("driver", True): (REFUSED, {"clone3"}),
-    ("program", False): (OF_A_PROGRAM, {"clone3", "openat2"}),
+    ("guest", False): (REFUSED | SOCKETS | ONE_THREAD | UNCOUNTED, {"clone3"}),
+    ("guest", True): (REFUSED | ONE_THREAD | UNCOUNTED, {"clone3"}),
+    ("driver", False): (REFUSED | SOCKETS | UNCOUNTED, {"clone3"}),
+    ("driver", True): (REFUSED | UNCOUNTED, {"clone3"}),
+    ("program", False): (OF_A_PROGRAM, {"clone3", "io_setup", "openat2"}),
 }
 
 
@@ -87,8 +91,8 @@ def test_calls_that_one_machine_has_not() -> None:
     assert named <= syscalls.NUMBERS["x86_64"].keys()
     assert named - syscalls.NUMBERS["aarch64"].keys() == _words(
         """
-        chmod chown fork futimesat inotify_init ioperm iopl lchown mknod modify_ldt uselib utime
-        utimes vfork
+        chmod chown dup2 epoll_create fork futimesat inotify_init ioperm iopl lchown mknod
+        modify_ldt pipe uselib utime utimes vfork
         """
     )
 
@@ -99,7 +103,16 @@ SET_USER, SET_GROUP = 0o4755, 0o2755
 CREAT, TMPFILE = 0o100, 0o20000000
 NAMESPACES = (0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000, 0x20000)
 
+#: Of everybody: pages of a pool of the machine, leases, rings of packet sockets.
+OF_ALL: Final[list[tuple[str, tuple[int, ...]]]] = [
+    ("mmap", (0, 4096, 3, 0x40022)),
+    ("fcntl", (9, 1024)),
+    *[("setsockopt", (9, 263, ring)) for ring in (5, 13)],
+]
+#: Numbers of a file (dup), and locks on ranges of one, of which nothing counts any.
 OF_DOMAINS: Final[list[tuple[str, tuple[int, ...]]]] = [
+    *OF_ALL,
+    *[("fcntl", (9, command)) for command in (0, 1030, 6, 7)],
     *[(name, (OTHER, 1)) for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")],
     *[(name, (0, 1)) for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")],
     ("prlimit64", (OTHER,)),
@@ -118,9 +131,9 @@ OF_DOMAINS: Final[list[tuple[str, tuple[int, ...]]]] = [
     *[("ioctl", (9, command)) for command in (0x40086602, 0x40087602, 0x401C5820)],
     ("prctl", (1, 0)),
     ("prctl", (4, 1)),
-    ("socketpair", (2, 1)),
-    ("socketpair", (1, 2)),
 ]
+#: A driver has them on its images.
+OFD_LOCKS: Final[list[tuple[str, tuple[int, ...]]]] = [("fcntl", (9, n)) for n in (37, 38)]
 OF_STREAMS: Final[list[tuple[str, tuple[int, ...]]]] = [
     ("sendto", (3, 0, 0, 0, 16, 0)),
     ("sendto", (3, 0, 0, 0, 1 << 32, 0)),
@@ -134,6 +147,7 @@ OF_A_NETWORK: Final[list[tuple[str, tuple[int, ...]]]] = [
     *[("socket", (16, 3, protocol)) for protocol in (1, 2, 9, 12, 15, 16)],
 ]
 OF_A_MACHINE: Final[list[tuple[str, tuple[int, ...]]]] = [
+    *OF_ALL,
     *[(name, (0, mode)) for name in ("chmod", "fchmod", "creat", "mkdir", "mknod")
       for mode in (SET_USER, SET_GROUP)],
     *[(name, (0, 0, mode)) for name in ("fchmodat", "fchmodat2", "mkdirat", "mknodat")
@@ -147,8 +161,8 @@ OF_A_MACHINE: Final[list[tuple[str, tuple[int, ...]]]] = [
 
 #: (profile, network) -> what is refused for its arguments.
 ODD: Final[dict[tuple[seccomp.Profile, bool], list[tuple[str, tuple[int, ...]]]]] = {
-    ("guest", False): [*OF_DOMAINS, *OF_STREAMS],
-    ("guest", True): [*OF_DOMAINS, *OF_A_NETWORK],
+    ("guest", False): [*OF_DOMAINS, *OFD_LOCKS, *OF_STREAMS],
+    ("guest", True): [*OF_DOMAINS, *OFD_LOCKS, *OF_A_NETWORK],
     ("driver", False): [*OF_DOMAINS, *OF_STREAMS, *OF_A_DRIVER],
     ("driver", True): [*OF_DOMAINS, *OF_A_NETWORK, *OF_A_DRIVER],
     ("program", False): OF_A_MACHINE,
@@ -174,6 +188,8 @@ def test_refused_for_the_arguments(machine: str, profile: seccomp.Profile, netwo
         *[("guest", True, "socket", (family, 1, 0)) for family in (2, 10, 16, 17)],
         ("guest", True, "sendto", (3, 0, 0, 0, 16, 0)),
         ("driver", False, "ioprio_set", (1, 0)),
+        ("driver", False, "fcntl", (9, 37)),
+        ("program", False, "fcntl", (9, 1030)),
         ("program", False, "open", (0, 0, SET_USER)),
         ("program", False, "openat", (0, 0, CREAT, 0o755)),
         ("program", False, "fchmodat", (0, 0, 0o1777)),

@@ -25,7 +25,7 @@ from hvsim.hypervisor.debug_keys import PAUSE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Domain, Process
 from hvsim.hypervisor.host import Address, Doorbell
-from hvsim.hypervisor.kernel import Bell, SharedMemory, raise_descriptor_limit
+from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory, raise_descriptor_limit
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.memory import MAX_SEALED_PAGES, Extent
@@ -126,6 +126,9 @@ class KernelHost(FakeHost):
 
     def make_doorbell(self) -> Any:
         return Bell()
+
+    def open_file(self, path: str, writable: bool) -> Any:
+        return OpenFile(path, writable)
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         self._epoll.register(bell.fd, select.EPOLLOUT | select.EPOLLET)

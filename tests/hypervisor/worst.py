@@ -141,6 +141,15 @@ class Worst:
             self.dom0(0, 0, both, cpus, cpus),
             self.dom0(giant, 0, both, cpus, cpus),
         )
+        lend = abi.HVSIM_DOMCTL_lend
+        long = "/" + "x/" * 2000
+        self.of(
+            call,
+            lend,
+            *(self.dom0(giant, path, mode) for path in (__file__, long) for mode in "rw"),
+            self.dom0(giant, "/" + big, "r"),
+            self.dom0(giant, __file__, ""),
+        )
         self.of(call, domctl.XEN_DOMCTL_getvcpuaffinity, self.dom0(giant, 0))
         nmi = domctl.XEN_DOMCTL_SENDTRIGGER_NMI
         self.of(call, domctl.XEN_DOMCTL_sendtrigger, self.dom0(giant, nmi, 0))
@@ -165,6 +174,7 @@ class Worst:
         )
         self.of(call, abi.HVSIM_OP_note, self.dom0("store.x", 0, "\n" * 8192))
         self.of(call, abi.HVSIM_OP_start_info, self.guest())
+        self.of(call, abi.HVSIM_OP_borrow, self.guest(__file__, "r"), self.guest("/" + big, "w"))
 
     def _small_ones(self) -> None:
         self.of(
