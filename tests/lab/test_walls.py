@@ -99,9 +99,7 @@ def test_xl_create_fails_in_a_sentence_and_leaves_nothing(
     done = bare.run("xl", "create", "-q", str(config))
     assert done.returncode == 3
     assert "domain more: does not start without its walls: " in done.stderr
-    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
-        *("hvsim", "post-mortem"),
-    ]
+    assert done.stderr.count("\n") == 1
     assert "more" not in bare.ok("xl", "list")
 
 
