@@ -275,7 +275,8 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
 
 def _reserve(obituary: Path) -> None:
     """Room for the last words: a disk that is full then must not swallow them."""
-    with open(obituary, "xb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(obituary, flags, 0o600), "wb") as file:
         os.posix_fallocate(file.fileno(), 0, _LAST_WORDS)
 
 
