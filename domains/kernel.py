@@ -1,24 +1,23 @@
 """The kernel of a domain whose program is one of this machine: ``program = { exec = [...] }``.
 
 It has the domain's devices, store and console, starts the program as Linux starts init, and speaks
-for it: what the program prints goes to the console; the domain ends when it ends, as powered off
-when its status is 0, else as crashed.  A shutdown request is SIGTERM for it.
+for it: the console is the program's terminal, as /dev/console is init's; the domain ends when it
+ends, as powered off when its status is 0, else as crashed.  A shutdown request is SIGTERM for it.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
 import signal
 
 from hvsim.domain import Domain
 from hvsim.domain.executable import CannotRun, Executable
+from hvsim.domain.program_console import ProgramConsole
 from hvsim.domain.start import ProgramError
 from hvsim.domain.xenbus.door import StoreDoor
 
 TERM_GRACE = 5.0
 """Seconds that the program has to end after SIGTERM, then SIGKILL."""
-_CHUNK = 4096
 
 
 class ProgramFailed(ProgramError):
@@ -32,22 +31,20 @@ def main(dom: Domain) -> None:
     """
     argv = [str(word) for word in dom.args["exec"]]
     ended: list[int] = []
-    output = Output(dom)
     env = {str(k): str(v) for k, v in (dom.args.get("env") or {}).items()}
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        console = ProgramConsole(dom)
+        slave = console.slave
         program = Executable(
             dom,
             argv,
-            (null, output.writer, output.writer),
+            (slave, slave, slave),
             ended.append,
-            env={**_store_door(dom), **env},
+            env={"TERM": "dumb", **_store_door(dom), **env},
+            terminal=0,
         )
     except (CannotRun, OSError) as failure:
         raise ProgramFailed(str(failure)) from None
-    finally:
-        os.close(null)
-        output.begin()
     if dom.has_store and dom.domid != 0:
         dom.ready()
 
@@ -57,11 +54,19 @@ def main(dom: Domain) -> None:
 
     dom.on_shutdown(stop)
     dom.wait(lambda: bool(ended), None, f"the end of {argv[0]}")
-    output.finish()
+    console.finish()
     status = ended[0]
     asked = dom.shutdown_requested is not None
     if status and not (asked and status in (128 + signal.SIGTERM, 128 + signal.SIGKILL)):
-        raise ProgramFailed(f"{argv[0]} ended with status {status}")
+        raise ProgramFailed(f"{argv[0]} {_end(status)}")
+
+
+def _end(status: int) -> str:
+    """What a status as a shell says it means."""
+    try:
+        return f"was killed by {signal.Signals(status - 128).name}"
+    except ValueError:
+        return f"ended with status {status}"
 
 
 def _store_door(dom: Domain) -> dict[str, str]:
@@ -80,46 +85,3 @@ def _store_door(dom: Domain) -> dict[str, str]:
         dom.log(f"the program has no xenstore: {error}")
         return {}
     return {"XENSTORED_PATH": path, "XENSTORED_RUNDIR": folder}
-
-
-class Output:
-    """The pipe that a program writes into, and the console that it comes out of."""
-
-    def __init__(self, dom: Domain) -> None:
-        self._dom = dom
-        self._reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(self.writer, True)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._line = ""
-
-    def begin(self) -> None:
-        """The program has its end: close ours, and listen."""
-        os.close(self.writer)
-        self._dom.vcpu.add_fd(self._reader, self._readable)
-
-    def finish(self) -> None:
-        """The last words."""
-        while self._read():
-            pass
-        if self._line:
-            self._dom.log(self._line)
-            self._line = ""
-
-    def _readable(self) -> None:
-        self._read()
-
-    def _read(self) -> bool:
-        try:
-            data = os.read(self._reader, _CHUNK)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._dom.vcpu.remove_fd(self._reader)
-            return False
-        *lines, self._line = (self._line + self._decoder.decode(data)).split("\n")
-        for line in lines:
-            self._dom.log(line)
-        if len(self._line) >= _CHUNK:
-            self._dom.log(self._line)
-            self._line = ""
-        return True

@@ -20,7 +20,7 @@ import os
 import signal
 from typing import Final
 
-from domains.kernel import Output
+from domains.output import Output
 from hvsim.domain import Domain
 from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError

@@ -27,6 +27,7 @@ COMMANDS = {
     "down": "end a lab, leave nothing behind",
     "labs": "the labs of this user",
     "ps": "every process, domain and device of a lab, and who waits for whom",
+    "logs": "what a domain wrote on its console, and why it has crashed",
     "env": "export lines for a shell: XENSTORED_PATH and others",
     "events": "what the hypervisor decided, so far and from now on",
     "xl": "the toolstack: list, create, destroy, shutdown, console, ...",

@@ -1,7 +1,7 @@
 """The front of the domain's console: a ring page that xenconsoled serves.
 
-Writing never blocks the domain.  What does not fit into the ring waits in a bounded buffer; what
-does not fit there is dropped, counted, and reported in the output where it is missing.
+Writing never blocks the domain.  What does not fit into the ring waits in a bounded buffer; of what
+does not fit there the end is kept, and a mark says where something is missing (``backlog``).
 
 Source: xen/io/console.h; the order of barriers is that of Linux ``drivers/tty/hvc/hvc_xen.c``.
 """
@@ -12,11 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
+from hvsim.domain.backlog import Backlog
 from hvsim.domain.events import EventChannels
 from hvsim.domain.ring import fence
 
 BUFFER_SIZE: Final = 64 * 1024
 """Bytes that wait here while the daemon is slow."""
+RESERVE: Final = 4096
+"""Bytes of the newest output that wait besides, whatever was lost before them."""
 MAX_LINE: Final = 4096
 """Longest input line; the rest of a longer one becomes the next line."""
 _MASK32: Final = 0xFFFF_FFFF
@@ -31,7 +34,6 @@ class Console:
 
     Attributes:
         port: the event channel.
-        dropped: bytes of output that were lost so far because the daemon did not keep up.
         broken: True once the daemon's indices made no sense; the console is silent from then on.
     """
 
@@ -40,47 +42,57 @@ class Console:
         self._index = page[IN_CONS : OUT_PROD + 4].cast("I")
         self._events = events
         self.port = port
-        self._waiting = bytearray()
-        self._lost = 0
+        self._waiting = Backlog(BUFFER_SIZE, RESERVE)
         self._line = bytearray()
         self._after_cr = False
         # Our own indices live here; the copies in the page are for the daemon to read.
         self._in_cons = self._index[0]
         self._out_prod = self._index[3]
         self._on_line: Callable[[str], None] | None = None
-        self.dropped = 0
+        self._on_input: Callable[[bytes], None] | None = None
+        self._on_taken: Callable[[], None] | None = None
+        self._listening = True
         self.broken = False
         events.set_handler(port, self.poll)
 
     def write(self, text: str | bytes) -> None:
-        """Send *text* (UTF-8) to the console.  Never blocks, never raises for a slow daemon."""
-        data = text.encode(errors="replace") if isinstance(text, str) else text
+        """Send *text* to the console: UTF-8, and bytes as they are, also those of undecodable names
+        (``surrogateescape``).  Never blocks, never raises for a slow daemon."""
+        self._waiting.add(_encoded(text) if isinstance(text, str) else text)
         if self.broken:
-            self.dropped += len(data)
-            return
-        room = BUFFER_SIZE - len(self._waiting)
-        if self._lost and room >= len(data) + 64:
-            self._waiting += b"\n[%d bytes of console output lost]\n" % self._lost
-            self._lost = 0
-            room = BUFFER_SIZE - len(self._waiting)
-        if len(data) > room or self._lost:
-            # Once something was lost all is lost until there is room for the notice: text with a
-            # hole that nobody sees is worse than a longer hole.
-            kept = 0 if self._lost else room
-            self._lost += len(data) - kept
-            self.dropped += len(data) - kept
-            data = data[:kept]
-        self._waiting += data
-        self._flush()
+            self._waiting.clear()
+        else:
+            self._flush()
 
     def on_line(self, handler: Callable[[str], None] | None) -> None:
         """Call *handler* with every line of input (without its end); None drops input."""
         self._on_line = handler
 
+    def on_input(self, handler: Callable[[bytes], None]) -> None:
+        """Call *handler* with all input as it comes, in place of lines."""
+        self._on_input = handler
+
+    def on_taken(self, handler: Callable[[], None]) -> None:
+        """Call *handler* whenever the daemon may have taken output (see ``unsent``)."""
+        self._on_taken = handler
+
+    def listen(self, listening: bool) -> None:
+        """Whether input is taken from the ring; the daemon waits while it is full."""
+        self._listening = listening
+        if listening:
+            self._receive()
+
     def poll(self) -> None:
         """Look at the ring as if the daemon had rung: take input, send what waits."""
         self._receive()
         self._flush()
+        if self._on_taken is not None:
+            self._on_taken()
+
+    @property
+    def dropped(self) -> int:
+        """Bytes of output that were lost so far because the daemon did not keep up."""
+        return self._waiting.dropped
 
     @property
     def pending(self) -> int:
@@ -96,7 +108,6 @@ class Console:
 
     def _break(self) -> None:
         self.broken = True
-        self.dropped += len(self._waiting)
         self._waiting.clear()
 
     def _flush(self) -> None:
@@ -106,7 +117,7 @@ class Console:
         taken something, which brings us here again.
         """
         moved = False
-        page, index, waiting = self._page, self._index, self._waiting
+        page, index, waiting = self._page, self._index, self._waiting.head
         while waiting and not self.broken:
             # The daemon writes cons: read it once, check the copy.  The fence keeps our stores
             # behind that load (they reuse the space that it frees).
@@ -121,7 +132,7 @@ class Console:
             if not count:
                 break
             page[OUT + start : OUT + start + count] = waiting[:count]
-            del waiting[:count]
+            self._waiting.took(count)
             fence()
             self._out_prod = index[3] = (prod + count) & _MASK32
             moved = True
@@ -131,7 +142,7 @@ class Console:
     def _receive(self) -> None:
         page, index = self._page, self._index
         taken = False
-        while not self.broken:
+        while self._listening and not self.broken:
             cons = self._in_cons
             used = (index[1] - cons) & _MASK32
             fence()
@@ -151,6 +162,9 @@ class Console:
             self._events.notify(self.port)
 
     def _input(self, data: bytes) -> None:
+        if self._on_input is not None:
+            self._on_input(data)
+            return
         line = self._line
         for byte in data:
             if byte == 0x0D or (byte == 0x0A and not self._after_cr):
@@ -166,3 +180,10 @@ class Console:
         self._line.clear()
         if self._on_line is not None:
             self._on_line(text)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return text.encode(errors="backslashreplace")

@@ -4,6 +4,7 @@ The order matters: die with the parent first; descriptors before walls, because 
 log file needs the host's paths; walls before any code of the domain.
 """
 
+import contextlib
 import gc
 import importlib.util
 import os
@@ -149,7 +150,8 @@ def _executables(spec: SpawnSpec) -> sandbox.Executables | None:
 def readable_paths() -> list[str]:
     """What an interpreter reads in a domain: itself, its libraries and our packages.
 
-    Not ``sys.path`` as it is: its first entry may be the directory the lab was started in.
+    Not ``sys.path`` as it is: its first entry may be the directory the lab was started in; of the
+    others see :func:`libraries`.
     Costs milliseconds; the spawner asks once.
     """
     # Not by sysconfig: from Python 3.13 on it imports threading, which no forked child may cost.
@@ -168,10 +170,45 @@ def readable_paths() -> list[str]:
         found = importlib.util.find_spec(package)
         if found is not None and found.submodule_search_locations:
             paths += found.submodule_search_locations
+    paths += libraries()
     paths += _SYSTEM
     known = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
     # A rule stands for all below its directory, so most of these say nothing new.
     return [path for path in known if not any(path.startswith(f"{up}/") for up in known)]
+
+
+def libraries() -> list[str]:
+    """Folders of libraries that the lab's owner has put on the path of the `hvsim` that starts the
+    lab: by PYTHONPATH, or by a ``.pth`` file, as an editable install does.
+
+    A folder that holds homes, the places of labs or hvsim itself is none of libraries: there is
+    much else in it, which `files` of the lab file can grant by name.
+    """
+    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    for packages in [path for path in sys.path if os.path.basename(path) in _PACKAGES]:
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(packages)):
+                if name.endswith(".pth"):
+                    named += _added_by(packages, name)
+    above = [
+        os.path.expanduser("~"),
+        os.environ.get("HVSIM_RUN_DIR") or "/tmp/hvsim",
+        os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    ]
+    above = [os.path.join(os.path.realpath(path), "") for path in above]
+    found = []
+    for folder in map(os.path.abspath, named):
+        inside = os.path.join(os.path.realpath(folder), "")
+        if os.path.isdir(folder) and not any(path.startswith(inside) for path in above):
+            found.append(folder)
+    return found
+
+
+def _added_by(packages: str, name: str) -> list[str]:
+    """The folders that a ``.pth`` file has put on our path (site.addpackage)."""
+    with open(os.path.join(packages, name), encoding="utf-8", errors="replace") as file:
+        lines = [os.path.join(packages, line.strip()) for line in file if line.strip()]
+    return [line for line in lines if line in sys.path]
 
 
 def _reset_signals() -> None:

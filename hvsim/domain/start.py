@@ -35,8 +35,10 @@ from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreError
 from hvsim.speak import note
 
-CONSOLE_DRAIN_TIMEOUT: Final = 1.0
-"""Seconds that an ending domain waits for a slow console daemon to take its last words."""
+CONSOLE_DRAIN_STEP: Final = 1.0
+CONSOLE_DRAIN_TIMEOUT: Final = 10.0
+"""Seconds that an ending domain waits for a console daemon to take something of its last words, and
+for one that takes them slowly."""
 
 NETWORK: Final = "hvsim.drivers.net.stack:start"
 """What brings up the network stack of a domain that has one, loaded as programs are: drivers stand
@@ -176,10 +178,14 @@ def _drain_console(domain: Domain) -> None:
     if not domain.has_console:
         return
     console, vcpu = domain.console, domain.vcpu
-    deadline = vcpu.now() + CONSOLE_DRAIN_TIMEOUT
-    while console.unsent and not console.broken and vcpu.now() < deadline:
-        vcpu.block(deadline - vcpu.now(), port=console.port)
+    now = vcpu.now()
+    end, give_up, left = now + CONSOLE_DRAIN_TIMEOUT, now + CONSOLE_DRAIN_STEP, console.unsent
+    while console.unsent and not console.broken and now < min(end, give_up):
+        vcpu.block(min(end, give_up) - now, port=console.port)
         console.poll()
+        now = vcpu.now()
+        if console.unsent < left:
+            left, give_up = console.unsent, now + CONSOLE_DRAIN_STEP
 
 
 def _shutdown(domain: Domain, reason: int) -> None:

@@ -26,6 +26,12 @@ def ends(files: Iterable[Path], lines: int) -> list[str]:
     return found
 
 
+def last_lines(file: Path, lines: int) -> list[str]:
+    """The last *lines* of one log, fit to be shown; none when it has none or cannot be read."""
+    said = _tail(file)
+    return quoted(said, "")[-lines:] if said.strip() else []
+
+
 def _tail(file: Path) -> bytes:
     try:
         with file.open("rb") as log:

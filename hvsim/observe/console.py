@@ -1,6 +1,9 @@
 """A terminal on a domain's console: what `xl console` does with the pty of xenconsoled.
 
-Source: tools/console/client/main.c of Xen: raw mode, Ctrl-] leaves.
+Source: tools/console/client/main.c of Xen: raw mode, Ctrl-] leaves.  There every line of a domain
+ends in CR LF, for its kernel has a terminal that adds the CR.  Ours say what their programs say, so
+that a log holds the bytes that were written, and the CR is added here, by the person's own terminal
+(ONLCR of termios(3)).
 """
 
 import contextlib
@@ -34,7 +37,7 @@ def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> in
             f"console {path}: {error.strerror}; is the domain still there? `hvsim xl list`"
         ) from None
     try:
-        with _raw(pty), _raw(source):
+        with _raw(pty), _raw(source, lines=True):
             _join(pty, source, sink)
     finally:
         os.close(pty)
@@ -42,13 +45,18 @@ def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> in
 
 
 @contextlib.contextmanager
-def _raw(fd: int) -> Iterator[None]:
+def _raw(fd: int, *, lines: bool = False) -> Iterator[None]:
+    """Keys pass as they are; with *lines*, what is shown begins each line at the margin."""
     if not os.isatty(fd):
         yield
         return
     before = termios.tcgetattr(fd)
     tty.setraw(fd, termios.TCSANOW)  # flush nothing: the domain may have spoken already
     try:
+        if lines:
+            modes = termios.tcgetattr(fd)
+            modes[tty.OFLAG] |= termios.OPOST | termios.ONLCR
+            termios.tcsetattr(fd, termios.TCSANOW, modes)
         yield
     finally:
         with contextlib.suppress(termios.error):  # the other side may be gone by now
@@ -67,8 +75,7 @@ def _join(pty: int, source: int, sink: int) -> None:
             elif event & (select.POLLIN | select.POLLHUP):
                 typed = os.read(source, 1024)
                 before, escape, _ = typed.partition(ESCAPE)
-                if before:
-                    os.write(pty, before)
+                write_all(pty, before)
                 if escape or not typed:
                     return
             else:

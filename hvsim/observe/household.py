@@ -9,6 +9,7 @@ from typing import Any, Final
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.door import DoorError
 from hvsim.lab.inquiry import HYPERVISOR, Inquiry
+from hvsim.lab.logs import last_lines
 from hvsim.lab.processes import read_stat
 from hvsim.lab.rundir import RunDir
 from hvsim.observe.waits import waits
@@ -17,14 +18,18 @@ from hvsim.toolstack.trouble import DAEMONS, Census, Trouble, children_of
 PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""
 
+LAST_LINES: Final = 3
+"""Lines of the console of a domain that has crashed."""
+
 
 def household(run: RunDir, control: Control) -> dict[str, Any]:
     """{lab, processes, domains, waits, troubles, lost, source} of the lab at `run`.
 
     `processes` has the hypervisor, its spawner and every program of dom0 with role and pid;
     `domains` has one row for each domain with domid, name, role, pid, state, devices and `walls`,
-    those that this machine does not allow (the trusted have none to be missed); `waits` says which
-    device waits for whom; `troubles` who stands still, has died or is given up, as
+    those that this machine does not allow (the trusted have none to be missed), and of one that
+    has crashed the `last_words` on its console; `waits` says which device waits for whom;
+    `troubles` who stands still, has died or is given up, as
     {who, what, text}; `lost`, when it says something, why there is no store any more; `source` who
     told ("toolstack", "hypervisor", "/proc") and `unknown` what could not be told, and why.
     """
@@ -43,6 +48,9 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     states = _states(domains, processes)
     for row in [*domains, *processes]:
         row["stalled"] = states.get(row.get("pid"), "") in ("T", "t")
+    for row in domains:
+        if "c" in str(row.get("state")) and row.get("name"):
+            row["last_words"] = last_lines(run.console_log(str(row["name"])), LAST_LINES)
     unknown = str(found.get("unknown") or "")
     troubles = [{"who": one.who, "what": one.what, "text": one.text} for one in census.everybody()]
     return {

@@ -53,6 +53,9 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"{wait['domain']} {wait['device']} waits for {wait['on']}: {wait['why']}{asked}"
         )
     said += [trouble["text"] for trouble in found["troubles"]]
+    for row in found["domains"]:
+        if words := row.get("last_words"):
+            said += [f"the console of {row['name']} ends:", *(f"    {word}" for word in words)]
     unknown = found["unknown"]
     for trouble in found["troubles"]:
         unknown = unknown.replace(trouble["text"], "").strip("; ")

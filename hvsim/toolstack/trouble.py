@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hvsim import shortage
+from hvsim.abi.sched import SHUTDOWN_watchdog
 
 DOM0: Final = "Domain-0"
 DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack")
@@ -165,9 +166,11 @@ class Census:
             return Trouble(name, "gone", f"{who} is being destroyed", True)
         if flags.get("shutdown"):
             if flags.get("crashed"):
-                words = self._last_words(domid)
-                text = f"{who} has crashed" + (f": {words}" if words else "")
+                why = self._killed(domid) or self._last_words(domid)
+                text = f"{who} has crashed" + (f": {why}" if why else "")
                 return Trouble(name, "crashed", text, True)
+            if row.get("shutdown_reason") == SHUTDOWN_watchdog:
+                return Trouble(name, "crashed", f"{who} has crashed: its watchdog ran out", True)
             return Trouble(name, "shutdown", f"{who} has shut down", True)
         main = next((r for r in self._live(domid) if r["process"] == "main"), None)
         if flags.get("paused"):
@@ -202,6 +205,15 @@ class Census:
             for trouble in dict.fromkeys(found)
             if trouble is not None and trouble.what not in ("paused", "shutdown", "gone")
         ]
+
+    def _killed(self, domid: int) -> str:
+        """Of which signal a domain's own process died, if it died of one."""
+        for row in self._processes:
+            if (row["domid"], row["process"]) == (domid, "main") and not row["alive"]:
+                status = row.get("status")
+                if status is not None and os.WIFSIGNALED(status):
+                    return f"its process (pid {row['pid']}) {_end(row)}"
+        return ""
 
     def _live(self, domid: int) -> list[Row]:
         return [row for row in self._processes if row["domid"] == domid and row["alive"]]

@@ -2,12 +2,13 @@
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from hvsim.abi.console import IN, IN_PROD, IN_SIZE, OUT, OUT_CONS, OUT_SIZE
-from hvsim.domain.console import BUFFER_SIZE, MAX_LINE, Console
+from hvsim.domain.console import BUFFER_SIZE, MAX_LINE, RESERVE, Console
 from hvsim.domain.events import EventChannels
 from hvsim.domain.vcpu import VCPU
 from tests.support import bells
@@ -93,27 +94,60 @@ def test_more_than_the_ring_holds_follows_as_the_daemon_takes(daemon: Daemon) ->
     assert daemon.console.dropped == 0
 
 
-def test_a_stalled_daemon_never_blocks_the_domain(daemon: Daemon) -> None:
+def test_a_stalled_daemon_never_blocks_the_domain_and_never_costs_the_end(daemon: Daemon) -> None:
+    """Seen red with a buffer that drops what comes last: the daemon then read neither mark nor end
+    until the domain wrote again."""
     line = b"x" * 99 + b"\n"
     for _ in range(2000):
         daemon.console.write(line)
-    assert daemon.console.dropped == 2000 * 100 - BUFFER_SIZE - OUT_SIZE
-    dropped = daemon.console.dropped
-    daemon.take_all()
-    daemon.console.write("again\n")
-    tail = daemon.take_all()
-    assert tail == b"\n[%d bytes of console output lost]\nagain\n" % dropped
-    assert daemon.console.dropped == dropped
-
-
-def test_no_text_with_an_unmarked_hole(daemon: Daemon) -> None:
-    """Between the loss and the notice nothing is let through, even when there is room for it."""
-    daemon.console.write(b"a" * BUFFER_SIZE)
-    daemon.console.write(b"a" * (OUT_SIZE + 10))
-    daemon.take(20)
-    daemon.console.write(b"Q" * 5)
+    daemon.console.write("RuntimeError: the reason of the crash\n")
+    lost = 2000 * 100 + 38 - BUFFER_SIZE - OUT_SIZE - RESERVE
+    assert daemon.console.dropped == lost
     out = daemon.take_all()
-    assert b"Q" not in out
+    head, mark, tail = out.partition(b"\n[%d bytes of console output lost]\n" % lost)
+    assert mark
+    assert (len(head), len(tail)) == (BUFFER_SIZE + OUT_SIZE, RESERVE)
+    assert tail.endswith(line + b"RuntimeError: the reason of the crash\n")
+    daemon.console.write("again\n")
+    assert daemon.take_all() == b"again\n"
+    assert daemon.console.dropped == lost
+
+
+def test_every_hole_has_its_mark(daemon: Daemon) -> None:
+    """A daemon that takes a little now and then: what it got and what the marks say is all there
+    was, and the end is the end."""
+    written = out = b""
+    for turn in range(60):
+        block = b"%05d" % turn * 1000
+        written += block
+        daemon.console.write(block)
+        out += daemon.take(1500)
+    out += daemon.take_all()
+    parts = re.split(rb"\n?\[(\d+) bytes of console output lost\]\n", out)
+    texts, lost = parts[::2], [int(count) for count in parts[1::2]]
+    assert sum(lost) == daemon.console.dropped > 0
+    assert sum(map(len, texts)) + sum(lost) == len(written)
+    assert texts[-1].endswith(written[-RESERVE:])
+
+
+def test_bytes_are_as_they_were_written(daemon: Daemon) -> None:
+    """No line is cut, no prompt waits for its newline, no byte is another.  Seen red with "replace"
+    in place of "surrogateescape"."""
+    daemon.console.write(b"\x00\xff\x1b" + b"w" * 1500)
+    daemon.console.write("login: ")
+    daemon.console.write(os.fsdecode(b"caf\xe9"))
+    daemon.console.write("\ud800")
+    assert daemon.take_all() == b"\x00\xff\x1b" + b"w" * 1500 + b"login: caf\xe9\\ud800"
+
+
+def test_input_that_is_not_wanted_stays_in_the_ring(daemon: Daemon) -> None:
+    got: list[bytes] = []
+    daemon.console.on_input(got.append)
+    daemon.console.listen(False)
+    daemon.type(b"a\xffb")
+    assert got == []
+    daemon.console.listen(True)
+    assert b"".join(got) == b"a\xffb"
 
 
 def test_input_arrives_in_lines(daemon: Daemon) -> None:

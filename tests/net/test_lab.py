@@ -1,6 +1,7 @@
 """Two guests, a network domain, and programs of the machine that talk over the rings."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def test_guests_reach_each_other_by_name_and_the_network_domain(lab: Commands) -
     for name in ("far", "10.0.0.254"):
         told = lab.ok("exec", "near", "--", "ping", "-c", "2", "-i", "0.2", "-W", "10", name)
         assert " 0% packet loss" in told
+
+
+def test_the_first_ping_is_answered_and_waits_for_nobody(tmp_path: Path) -> None:
+    """A lab is ready: of two pings, sent at once in both directions, none is lost.  Neither waits
+    a second because somebody, who was not there yet, had been asked for before: neighbours are
+    asked again every 25 ms, for as long as Linux does.  Seen red without ``probe_often``."""
+    optional.program("ping")
+    optional.program("ip")
+    with commands() as made, tcp_lab(tmp_path, made):
+        for name, to in (("near", "far"), ("far", "near")):
+            told = made.ok("exec", name, "--", "ping", "-c", "1", "-W", "10", to)
+            assert "1 packets transmitted, 1 received" in told
+        for family in ("-4", "-6"):
+            shown = made.ok("exec", "near", "--", "ip", family, "ntable", "show", "dev", "eth0")
+            [every] = re.findall(r"\bretrans (\d+)", shown)
+            assert 25 <= int(every) <= 40, "in the kernel's ticks"
+            assert "ucast_probes 120" in shown
+            assert "mcast_probes 120" in shown
 
 
 def test_a_guest_has_its_own_links_and_no_other(lab: Commands) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import termios
 import threading
 import tty
 from pathlib import Path
@@ -72,3 +73,35 @@ def test_the_end_of_the_domain_leaves_too() -> None:
         thread.join(5.0)
         for fd in (keys_out, screen_out, screen_in):
             os.close(fd)
+
+
+def test_every_line_begins_at_the_margin_of_a_terminal() -> None:
+    """A person's terminal is raw meanwhile, which takes a new line down and not back.  Seen red
+    without ONLCR: "one" LF, and "two" below its end."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    screen, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    path = os.ttyname(slave)
+    thread = threading.Thread(target=attach, args=(path, terminal, terminal), daemon=True)
+    try:
+        thread.start()
+        os.write(master, b"one\ntwo\r\n$ ")
+        expected = b"one\r\ntwo\r\r\n$ "
+        seen = b""
+        while len(seen) < len(expected):
+            seen += os.read(screen, 100)
+        assert seen == expected
+        os.write(screen, b"\x03\r")  # keys, not signals
+        got = b""
+        while len(got) < 2:
+            got += os.read(master, 100)
+        assert got == b"\x03\r"
+    finally:
+        os.write(screen, b"\x1d")
+        thread.join(5.0)
+        after = termios.tcgetattr(terminal)
+        for fd in (master, slave, screen, terminal):
+            os.close(fd)
+    assert not thread.is_alive()
+    assert after == before

@@ -1,6 +1,8 @@
 """The parts of xenconsoled that need no lab: ring, log, terminal."""
 
+import errno
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -74,6 +76,34 @@ def test_a_log_never_takes_more_than_two_files(tmp_path: Path) -> None:
     assert (tmp_path / "g.log").read_bytes().endswith(b"49\n")
 
 
+def test_a_full_disk_costs_a_log_its_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is written when there is room again, behind a mark.  Seen red with a log that forgets
+    what it could not write."""
+    log = ConsoleLog(tmp_path / "g.log")
+    log.write(b"begun\n")
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        for _ in range(100):
+            log.write(b"x" * 2047 + b"\n")
+        log.write(b"last words\n")
+    log.write(b"more\n")
+    log.close()
+    said = (tmp_path / "g.log").read_bytes()
+    lost = re.findall(rb"\n\[(\d+) bytes of console output lost\]\n", said)
+    marks = sum(len(b"\n[%s bytes of console output lost]\n" % one) - 1 for one in lost)
+    assert said.startswith(b"begun\nxxx")
+    assert said.endswith(b"xxx\nlast words\nmore\n")
+    assert len(lost) == 1
+    total = len(b"begun\nlast words\nmore\n") + 100 * 2048
+    assert len(said) - marks + sum(map(int, lost)) in (total, total + 1)
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -107,6 +137,10 @@ def test_a_terminal_without_a_reader_keeps_the_newest_output() -> None:
                 vcpu.dispatch()
             # What the pty took at first, and then no more than the backlog.
             assert len(seen) <= BACKLOG + 65536
+            # What is missing between them is marked.  Seen red without the mark.
+            [lost] = re.findall(rb"\n\[(\d+) bytes of console output lost\]\n", seen)
+            kept = seen.replace(b"\n[%s bytes of console output lost]\n" % lost, b"")
+            assert len(kept) + int(lost) == 40 * 8192 + len(b"the end")
             os.write(client, b"hi")
             vcpu.run_until(lambda: b"".join(typed) == b"hi", 5.0, "what was typed")
         finally:

@@ -139,3 +139,19 @@ def test_who_serves_what() -> None:
 
 def test_programs_of_people_are_nobody_s_trouble() -> None:
     assert census([40], [*rows(), process(0, "exec-0", 40)]).everybody() == []
+
+
+def test_why_a_domain_has_crashed_when_it_could_not_say() -> None:
+    dead = [*rows(), process(1, "main", 21, False, 11)]
+    killed = census(processes=dead, domains=[domain(1, shutdown=True, crashed=True)]).domain(1)
+    assert killed is not None
+    assert killed.text == (
+        "storage (domain 1) has crashed: its process (pid 21) was killed by SIGSEGV"
+    )
+    late = {**domain(1, shutdown=True), "shutdown_reason": 4}
+    ran_out = census(domains=[late]).domain(1)
+    assert ran_out is not None
+    assert (ran_out.what, ran_out.text) == (
+        "crashed",
+        "storage (domain 1) has crashed: its watchdog ran out",
+    )

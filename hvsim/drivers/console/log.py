@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hvsim.domain.backlog import Backlog
 from hvsim.names.domain import unfit
 
 LOG_MAX: Final = 1 << 20
 """Bytes of one file; with its predecessor a console keeps twice that."""
+WAITING: Final = 64 * 1024
+"""Bytes that wait while the disk is full, and as many of the newest."""
 
 
 class ConsoleLog:
@@ -18,18 +21,27 @@ class ConsoleLog:
         self._limit = limit
         self._fd = self._open()
         self._size = os.fstat(self._fd).st_size
+        self._waiting = Backlog(0, WAITING)
 
     def write(self, data: bytes) -> None:
-        """Append; a full disk loses output and nothing else."""
+        """Append.  A full disk loses output and nothing else: once there is room again, the newest
+        follows behind a mark."""
         if self._size and self._size + len(data) > self._limit:
             self._turn()
-        try:
-            self._size += os.write(self._fd, data)
-        except OSError:
-            self._size += len(data)
+        self._waiting.add(data)
+        self._waiting.took(0)
+        head = self._waiting.head
+        while head:
+            try:
+                count = os.write(self._fd, head)
+            except OSError:
+                break
+            self._waiting.took(count)
+            self._size += count
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with what waited if the disk has room by now."""
+        self.write(b"")
         os.close(self._fd)
 
     def _open(self) -> int:

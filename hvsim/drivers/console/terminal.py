@@ -1,7 +1,7 @@
 """The pseudo terminal of a console.
 
 The daemon keeps both ends open, so that a client may come and go; while none reads, the newest
-output waits here for the next one.
+output waits here for the next one, behind a mark for what was older.
 """
 
 import os
@@ -9,6 +9,7 @@ import tty
 from collections.abc import Callable
 from typing import Final
 
+from hvsim.domain.backlog import lost_mark
 from hvsim.domain.vcpu import VCPU
 
 BACKLOG: Final = 64 * 1024
@@ -22,6 +23,7 @@ class Terminal:
         self._vcpu = vcpu
         self._on_input = on_input
         self._waiting = bytearray()
+        self._lost = 0
         self._master, self._slave = os.openpty()
         try:
             tty.setraw(self._slave)
@@ -37,8 +39,10 @@ class Terminal:
     def write(self, data: bytes) -> None:
         """Show *data* to whoever reads.  Never blocks."""
         self._waiting += data
-        if len(self._waiting) > BACKLOG:
-            del self._waiting[: len(self._waiting) - BACKLOG]
+        excess = len(self._waiting) - BACKLOG
+        if excess > 0:
+            del self._waiting[:excess]
+            self._lost += excess
         self._flush()
 
     def read(self, limit: int) -> bytes:
@@ -67,11 +71,17 @@ class Terminal:
 
     def _flush(self) -> None:
         while self._waiting:
+            # The mark is made when it can be shown: until then more may be lost.
+            mark = lost_mark(self._lost, at_line_start=False) if self._lost else b""
             try:
-                count = os.write(self._master, self._waiting)
+                count = os.write(self._master, mark or self._waiting)
             except OSError:
                 break
-            del self._waiting[:count]
+            if mark:
+                self._waiting[:0] = mark[count:]
+                self._lost = 0
+            else:
+                del self._waiting[:count]
         self._watch()
 
     def _watch(self) -> None:

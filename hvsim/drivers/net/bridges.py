@@ -61,6 +61,8 @@ class Bridges:
             number = zlib.crc32(bridge.encode())
             self._links.set(bridge, mac=f"{BRIDGE_MAC}:{number.to_bytes(4, 'big')[1:].hex(':')}")
         self._links.set(bridge, up=True)
+        if addresses:
+            self._links.probe_often(bridge)
         for address in addresses:
             self._links.add_address(bridge, address)
 

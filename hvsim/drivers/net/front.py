@@ -12,7 +12,7 @@ in one transaction, then Connected at once; frames pass when the backend is Conn
 
 **When the backend dies**, frames wait in the guest's stack, and some on the ring are lost: what
 TCP is for.  Once the toolstack has pointed the device at a new backend the driver connects to it,
-with fresh rings, and announces the guest's addresses on the new link.
+with fresh rings.  Whenever it has connected it announces the guest's addresses on the link.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ class NetFront(Interface):
         self._interfaces = interfaces
         self._device: FrontendDevice | None = None
         self._leftovers = Leftovers(dom)
-        self._connects = 0
         self._last: Mapping[str, int] = figures([], [])
         options = dom.args.get("vif")
         self._options: dict[str, Any] = options if isinstance(options, dict) else {}
@@ -259,17 +258,17 @@ class NetFront(Interface):
         if self._up or self._connection is None:
             return
         self._up = True
-        self._connects += 1
         self._carrier(True)
         self._listen()
         for queue in self._connection.queues:
             if queue.rx.post():
                 self._dom.events.notify(queue.rx_port)
-        if self._connects > 1 and self.port is not None:
+        if self.port is not None:
             self._announce()
 
     def _announce(self) -> None:
-        """Tell the new link who we are: it knows of no address of ours."""
+        """Tell the link who we are, as Linux' netfront does whenever it has connected
+        (netdev_notify_peers): who asked before we were there is answered."""
         queue = self._queues[0]
         for data in getattr(self.port, "announcements", ()):
             if queue.tx.room:

@@ -3,7 +3,8 @@
 Needs CAP_NET_ADMIN over that namespace, which a domain with a vif has in its own user namespace.
 Everything is done through rtnetlink (netlink.py); nothing is a program that is started.
 
-Sources: linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/ethtool.h, linux/sockios.h.
+Sources: linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/neighbour.h,
+linux/ethtool.h, linux/sockios.h.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hvsim.drivers.net.netlink import (
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
+    RTM_SETNEIGHTBL,
     Attribute,
     Netlink,
     pack,
@@ -70,6 +72,18 @@ _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RT_TABLE_MAIN: Final = 254
 _RTPROT_BOOT: Final = 3
+
+_NDTA_NAME: Final = 1
+_NDTA_PARMS: Final = 6
+_NDTPA_IFINDEX: Final = 1
+_NDTPA_RETRANS_TIME: Final = 5
+_NDTPA_UCAST_PROBES: Final = 10
+_NDTPA_MCAST_PROBES: Final = 11
+_NEIGHBOURS: Final = ((socket.AF_INET, "arp_cache"), (socket.AF_INET6, "ndisc_cache"))
+PROBE_EVERY: Final = 25
+PROBE_FOR: Final = 3000
+"""Milliseconds between two questions for a neighbour's address, where Linux has 1000, and after
+which nobody is asked any more, as in Linux."""
 
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_STXCSUM: Final = 0x17
@@ -288,6 +302,29 @@ class Links:
             NLM_F_CREATE | NLM_F_REPLACE,
             f"{name}: route over {gateway}",
         )
+
+    def probe_often(self, name: str) -> None:
+        """Ask for a neighbour's address again soon when nobody has answered.
+
+        A domain's first question often comes before the one who is asked has an interface, and
+        then the first answer to anything would wait for the next question, a second later.
+        """
+        probes = u32(PROBE_FOR // PROBE_EVERY)
+        parameters: list[Attribute] = [
+            (_NDTPA_IFINDEX, u32(self.get(name).index)),
+            (_NDTPA_RETRANS_TIME, struct.pack("=Q", PROBE_EVERY)),
+            (_NDTPA_UCAST_PROBES, probes),
+            (_NDTPA_MCAST_PROBES, probes),
+        ]
+        for family, table in _NEIGHBOURS:
+            # struct ndtmsg: family
+            body = struct.pack("=Bxxx", family)
+            body += pack([(_NDTA_NAME, text(table)), (_NDTA_PARMS, parameters)])
+            try:
+                self._netlink.do(RTM_SETNEIGHTBL, body, what=f"{name}: how often to ask neighbours")
+            except OSError as error:
+                if error.errno != errno.ENOENT or family == socket.AF_INET:
+                    raise  # else: a machine, or a link, without IPv6
 
     def set_offloads(self, name: str, *, checksum: bool, segmentation: bool) -> None:
         """Whether a link takes packets from its stack without checksum, and larger than its MTU.

@@ -29,6 +29,7 @@ RTM_DELLINK: Final = 17
 RTM_GETLINK: Final = 18
 RTM_NEWADDR: Final = 20
 RTM_NEWROUTE: Final = 24
+RTM_SETNEIGHTBL: Final = 67
 
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds for the kernel's answer. It is there when the request has been sent; a machine under

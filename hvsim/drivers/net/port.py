@@ -88,7 +88,7 @@ class Port:
         mtu: bytes of payload in a frame, as it was last set.
         tagged: what reads frames of a VLAN; None where they come with the others.
         announcements: frames, header included, by which the stack tells its neighbours where it
-            is; a frontend sends them when it has connected to another backend.
+            is; a frontend sends them when it has connected.
     """
 
     def __init__(self, links: Links, name: str, kind: Kind, fd: int, far: str = "") -> None:

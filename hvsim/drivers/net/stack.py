@@ -72,6 +72,7 @@ class Stack:
             return None
         try:
             self._links.set(name, up=True)
+            self._links.probe_often(name)
             self._configure(port, mac, wanted)
         except (OSError, ValueError) as failure:
             # The link is there; who looks sees what it lacks.
