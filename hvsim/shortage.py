@@ -48,6 +48,8 @@ def words(error: OSError, path: str | None = None) -> str:
     """The same, or what the error says itself."""
     if said := told(error, path):
         return said
+    if not error.errno:
+        return str(error)  # a TimeoutError of our own, with a text of its own
     text = error.strerror or os.strerror(error.errno or 0)
     return f"{os.fsdecode(error.filename)}: {text}" if error.filename else text
 
@@ -58,13 +60,13 @@ def words(error: OSError, path: str | None = None) -> str:
 def mount_point(path: str) -> str:
     """The directory at which the file system of *path* begins; of its parents, where it is not
     there."""
-    place = Path(path).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    place = place.resolve()
-    while not os.path.ismount(place) and place != place.parent:
-        place = place.parent
-    return str(place)
+    place = os.path.abspath(path)
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    place = os.path.realpath(place)
+    while not os.path.ismount(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def space_left(path: str) -> tuple[int, int]:
@@ -118,25 +120,38 @@ def _file_max() -> str:
 def processes_left() -> list[tuple[int, str]]:
     """How many more processes each limit allows, and that limit in words; none without limits."""
     found = []
-    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    if limit != UNLIMITED and os.geteuid() != 0:
+    limit = _user_limit()
+    if limit is not None:
         used = _tasks_of(os.getuid())
         what = f"your user may have {limit} processes (ulimit -u) and has {used}; end some"
         found.append((limit - used, what))
+    return found + _cgroup_limits()
+
+
+def no_processes() -> str:
+    """The kernel makes no process any more.  In a process namespace nobody can count those of a
+    user."""
+    reached = [what for left, what in _cgroup_limits() if left <= 1]
+    limit = _user_limit()
+    if not reached and limit is not None:
+        reached = [f"your user may have {limit} (ulimit -u); end some, or allow more"]
+    said = reached or ["a limit of the machine is reached (sysctl kernel.pid_max)"]
+    return f"no process is left: {said[0]}"
+
+
+def _user_limit() -> int | None:
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return None if limit == UNLIMITED or os.geteuid() == 0 else limit
+
+
+def _cgroup_limits() -> list[tuple[int, str]]:
+    found = []
     for folder in _cgroups("pids"):
         allowed, there = _number(folder / "pids.max"), _number(folder / "pids.current")
         if allowed is not None and there is not None:
             what = f"the limit of {folder}/pids.max is {allowed}, and {there} are there; raise it"
             found.append((allowed - there, what))
     return found
-
-
-def no_processes() -> str:
-    """The kernel makes no process any more."""
-    limits = processes_left()
-    if not limits:
-        return "no process can be made (EAGAIN): a limit of the machine (sysctl kernel.pid_max)"
-    return f"no process is left: {min(limits)[1]}"
 
 
 def _tasks_of(uid: int) -> int:

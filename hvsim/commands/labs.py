@@ -9,8 +9,8 @@ from hvsim.commands.common import json_option, print_json, say, table, warn
 
 HELP = """List the labs of this user: name, state, hypervisor pid, age and lab file.
 
-States: starting, running, stopping; interrupted (its `up` was killed) and dead (its
-hypervisor is gone): `hvsim down NAME` clears these away."""
+States: starting, running, stopping; failed (left as it is by `up --keep`), interrupted (its
+`up` was killed) and dead (its hypervisor is gone): `hvsim down NAME` clears these away."""
 EXAMPLE = """  hvsim labs"""
 
 

@@ -171,7 +171,8 @@ class RunDir:
 
     @property
     def state(self) -> str:
-        """ "starting", "running", "stopping", "interrupted" (its `up` was killed) or "dead"."""
+        """ "starting", "running", "stopping", "failed" (left so by `up --keep`), "interrupted" (its
+        `up` was killed) or "dead"."""
         said = str(self.record.get("state", "dead"))
         if not self.running:
             return said if self.busy and said == "starting" else "dead"
@@ -274,7 +275,8 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
 
 def _reserve(obituary: Path) -> None:
     """Room for the last words: a disk that is full then must not swallow them."""
-    with open(obituary, "xb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(obituary, flags, 0o600), "wb") as file:
         os.posix_fallocate(file.fileno(), 0, _LAST_WORDS)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +309,24 @@ def test_requests_of_a_closed_device_fail_by_name(loopback: MakeLoopback) -> Non
     with pytest.raises(BlockClosed):
         waiting.result()
     assert link.queue.unanswered == 0
+
+
+# -- shortages --------------------------------------------------------------------------------
+
+
+class FullImage(ForgetfulImage):
+    """On a disk that takes no more."""
+
+    def write(self, views: Sequence[memoryview], offset: int) -> None:
+        """Raises OSError."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_named(loopback: MakeLoopback) -> None:
+    """The guest gets an error, the log the disk and how much of it is free.  Red with the error's
+    own text ("No space left on device")."""
+    link = loopback(image=FullImage)
+    assert _do(link, WRITE, 0, data=b"x" * 512).status == -1
+    assert re.fullmatch(
+        r"WRITE at 0: no space left on /\S* \([\d.]+ MiB are free\); free some", link.log[0]
+    ), link.log

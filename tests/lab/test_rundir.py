@@ -32,6 +32,7 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
     assert run.state == "starting"
     assert {entry.name for entry in run.path.iterdir()} == {
         "lab.json",
+        "ended",
         "xenstored",
         "console",
         "log",
@@ -182,3 +183,17 @@ def test_the_record_is_json_for_other_programs() -> None:
     assert loaded["name"] == "a"
     assert loaded["lab_file"] == "/x/a.toml"
     assert loaded["format"] == 1
+
+
+def test_the_last_words_have_their_room() -> None:
+    """Whatever the umask is they are believed later.  Red with a file made by ``open``."""
+    before = os.umask(0)
+    try:
+        run = claim("a", "/x/a.toml")
+    finally:
+        os.umask(before)
+    assert run.obituary.stat().st_size == 2048
+    assert "never ran" in run.why_ended()  # nothing has been said yet
+    with run.obituary.open("r+b") as file:
+        file.write(b"signal 9\n")
+    assert run.why_ended() == "signal 9"

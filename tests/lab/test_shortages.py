@@ -92,6 +92,7 @@ def test_an_errno_is_told_as_what_it_is(tmp_path: Path) -> None:
     assert shortage.words(OSError(errno.EAGAIN, "")).startswith("no process")
     assert shortage.words(OSError(errno.EACCES, "Permission denied")) == "Permission denied"
     assert shortage.told(OSError(errno.EACCES, "")) is None
+    assert shortage.words(TimeoutError("xenstored stands still")) == "xenstored stands still"
 
 
 def test_a_limit_of_processes_is_found_in_the_cgroup(

@@ -11,10 +11,12 @@ where there is one; all others, and all refusals, are done here.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim import shortage
 from hvsim.abi.blkif import (
     BLKIF_DISCARD_SECURE,
     BLKIF_MAX_SEGMENTS_PER_REQUEST,
@@ -186,9 +188,14 @@ class Engine:
         except _Refused as refused:
             status = refused.status
             self._complain(operation, request, str(refused))
-        except (OSError, GrantError) as failed:
+        except GrantError as failed:
             status = BLKIF_RSP_ERROR
             self._complain(operation, request, str(failed))
+        except OSError as failed:
+            status = BLKIF_RSP_ERROR
+            full = failed.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = shortage.told(failed, self._image.path) if full else None
+            self._complain(operation, request, why or str(failed))
         if status == BLKIF_RSP_EOPNOTSUPP:
             counted.unsupported += 1
         elif status != BLKIF_RSP_OKAY:
