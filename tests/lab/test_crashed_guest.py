@@ -122,3 +122,25 @@ def test_no_terminal_gets_what_a_domain_wrote_as_it_is(lab: Commands) -> None:
         os.close(terminal)
     assert done.returncode == 1
     assert b"--raw is for a file or a program" in done.stderr
+
+
+def test_xl_console_in_a_terminal_has_no_staircase(lab: Commands) -> None:
+    """What waits on the console of the dead, seen by a person: every line ends in CR LF."""
+    screen, terminal = os.openpty()
+    try:
+        with subprocess.Popen(
+            lab.argv("xl", "console", "crasher"),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=lab.environment,
+        ) as client:
+            seen = b""
+            while not seen.endswith((b"reason of the crash\n", b"reason of the crash\r\n")):
+                seen += os.read(screen, 65536)
+            os.write(screen, b"\x1d")
+            assert client.wait(30) == 0
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert seen.count(b"\n") == seen.count(b"\r\n") > 100

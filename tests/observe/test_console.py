@@ -77,10 +77,13 @@ def test_the_end_of_the_domain_leaves_too() -> None:
 
 def test_every_line_begins_at_the_margin_of_a_terminal() -> None:
     """A person's terminal is raw meanwhile, which takes a new line down and not back.  Seen red
-    without ONLCR: "one" LF, and "two" below its end."""
+    without OPOST, and without ONLCR: "one" LF, and "two" below its end."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     screen, terminal = pty.openpty()
+    modes = termios.tcgetattr(terminal)
+    modes[tty.OFLAG] &= ~termios.ONLCR  # whatever the terminal was set to
+    termios.tcsetattr(terminal, termios.TCSANOW, modes)
     before = termios.tcgetattr(terminal)
     path = os.ttyname(slave)
     thread = threading.Thread(target=attach, args=(path, terminal, terminal), daemon=True)
@@ -89,7 +92,7 @@ def test_every_line_begins_at_the_margin_of_a_terminal() -> None:
         os.write(master, b"one\ntwo\r\n$ ")
         expected = b"one\r\ntwo\r\r\n$ "
         seen = b""
-        while len(seen) < len(expected):
+        while not seen.endswith(b"$ "):
             seen += os.read(screen, 100)
         assert seen == expected
         os.write(screen, b"\x03\r")  # keys, not signals
