@@ -60,17 +60,31 @@ def below(pid: int) -> Iterator[int | None]:
 def halted(pid: int) -> Iterator[bool | None]:
     """Whether each thread of a process in turn runs no more, with None after each look.
 
-    What is gone does not run. SIGSTOP reaches threads one after the other.
+    What is gone does not run. SIGSTOP reaches threads one after the other. Who has called vfork(2)
+    sleeps in the kernel until the child has begun its program, and a child that is stopped before
+    that does not: the parent stands still then, though no signal has stopped it yet.
     """
     for thread in _threads(pid):
         state = _state(f"{thread}/stat")
         yield None
+        if state == b"D" and _has_stopped_child(thread):
+            state = b"T"
+            yield None
         yield state == b"" or state in _HALTED
 
 
 def is_stopped(pid: int) -> bool:
     """Whether no thread of a process runs any more."""
     return all(state is not False for state in halted(pid))
+
+
+def _has_stopped_child(thread: str) -> bool:
+    try:
+        with open(f"{thread}/children", "rb") as file:
+            children = file.read().split()[:LOOKS]
+    except OSError:
+        return False
+    return any(_state(f"/proc/{child.decode()}/stat") in (b"T", b"t") for child in children)
 
 
 def _threads(pid: int) -> list[str]:
