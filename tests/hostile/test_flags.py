@@ -135,7 +135,7 @@ def test_whoever_holds_a_descriptor_stops_nobody(lab: Running) -> None:
     try:
         stolen = thief.steal(one.pid for one in everybody)
     except PermissionError:
-        pytest.skip("this machine lets nobody take descriptors (yama, ptrace_scope)")
+        pytest.skip("this user may not take the descriptors of domains: only root may (ptrace(2))")
     dice = random.Random(8)
     try:
         # The image that a driver alone has open is its own to spoil.

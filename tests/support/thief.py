@@ -43,19 +43,32 @@ def steal(pids: Iterable[int]) -> list[Stolen]:
     Raises: PermissionError: this machine does not let us.
     """
     found: list[Stolen] = []
-    for pid in pids:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(FileNotFoundError):
-                    kind = os.readlink(f"/proc/{pid}/fd/{name}")
-                    found.append(Stolen(_take(pidfd, int(name)), kind, {pid}))
-        finally:
-            os.close(pidfd)
+    try:
+        for pid in pids:
+            found += _of_one(pid)
+    except BaseException:
+        give_back(found)  # a pipe that we held would never end for its reader
+        raise
     return _one_of_each(found)
+
+
+def _of_one(pid: int) -> list[Stolen]:
+    found: list[Stolen] = []
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return found
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                kind = os.readlink(f"/proc/{pid}/fd/{name}")
+                found.append(Stolen(_take(pidfd, int(name)), kind, {pid}))
+    except BaseException:
+        give_back(found)
+        raise
+    finally:
+        os.close(pidfd)
+    return found
 
 
 def _take(pidfd: int, number: int) -> int:
