@@ -12,7 +12,7 @@ from hvsim.lab.inquiry import HYPERVISOR, Inquiry
 from hvsim.lab.logs import last_lines
 from hvsim.lab.processes import read_stat
 from hvsim.lab.rundir import RunDir
-from hvsim.observe.waits import waits
+from hvsim.observe.waits import gone, waits
 from hvsim.toolstack.trouble import DAEMONS, Census, Trouble, children_of
 
 PATIENCE: Final = 2.0
@@ -52,12 +52,15 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
         if "c" in str(row.get("state")) and row.get("name"):
             row["last_words"] = last_lines(run.console_log(str(row["name"])), LAST_LINES)
     unknown = str(found.get("unknown") or "")
+    departed = {row["domid"]: row for row in found.get("departed", [])}
     troubles = [{"who": one.who, "what": one.what, "text": one.text} for one in census.everybody()]
+    blamed = {one["who"] for one in troubles}
+    troubles += [one for one in gone(domains, departed) if one["who"] not in blamed]
     return {
         "lab": run.name,
         "processes": processes,
         "domains": domains,
-        "waits": waits(domains, states, states_known=not unknown),
+        "waits": waits(domains, states, states_known=not unknown, departed=departed),
         "troubles": troubles,
         "lost": found.get("lost") or "",
         "source": source,

@@ -10,13 +10,18 @@ Row = Mapping[str, Any]
 
 
 def waits(
-    domains: Iterable[Row], process_states: Mapping[Any, str], *, states_known: bool = True
+    domains: Iterable[Row],
+    process_states: Mapping[Any, str],
+    *,
+    states_known: bool = True,
+    departed: Mapping[Any, Row] | None = None,
 ) -> list[dict[str, Any]]:
     """One entry for each device that waits: {domain, device, on, why, unanswered}.
 
     `domains` are the rows of the toolstack's "ps"; `process_states` gives the state letter of
     /proc/PID/stat for each pid ("T": stopped). `states_known`: whether the states of halves were
-    asked for, so that one that is missing is missing.
+    asked for, so that one that is missing is missing. `departed`: what is known of domains that
+    are here no more, by domid.
     """
     rows = list(domains)
     by_domid = {row.get("domid"): row for row in rows}
@@ -29,12 +34,27 @@ def waits(
                     {
                         "domain": row.get("name"),
                         "device": device.get("vdev") or device.get("devid"),
-                        "on": _server(device, by_domid),
+                        "on": _server(device, {**(departed or {}), **by_domid}),
                         "why": reason,
                         "unanswered": device.get("unanswered"),
                     }
                 )
     return found
+
+
+def gone(domains: Iterable[Row], departed: Mapping[Any, Row]) -> list[dict[str, str]]:
+    """The troubles of those who serve devices, and are here no more: {who, what, text}."""
+    rows = list(domains)
+    here = {row.get("domid") for row in rows}
+    served_by = {device.get("backend_domid") for row in rows for device in row.get("devices") or []}
+    return [
+        {
+            "who": str((departed.get(domid) or {}).get("name") or f"domain {domid}"),
+            "what": "gone",
+            "text": str((departed.get(domid) or {}).get("text") or f"domain {domid} is gone"),
+        }
+        for domid in sorted(served_by - here - {None})
+    ]
 
 
 def _server(device: Row, by_domid: Mapping[Any, Row]) -> str:

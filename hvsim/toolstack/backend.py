@@ -58,7 +58,8 @@ def party(device: Device) -> Server:
 def departed(toolstack: Toolstack, name: str) -> list[str]:
     """A line about a domain that is to serve something and was here; none for one that never was,
     of which libxl says nothing either."""
-    return [libxl(toolstack.departed[name], "info")] if name in toolstack.departed else []
+    gone = toolstack.departed.get(name)
+    return [] if gone is None else [libxl(gone.text, "info")]
 
 
 async def make_nodes(

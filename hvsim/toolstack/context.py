@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -134,6 +134,14 @@ class Guest:
         return self.config.driver_domain or self.request.profile == "driver"
 
 
+class Departed(NamedTuple):
+    """A domain that was here; *text* says what became of it."""
+
+    domid: int
+    name: str
+    text: str
+
+
 class Toolstack:
     """The daemon's state.
 
@@ -171,7 +179,7 @@ class Toolstack:
         self.working: Final[set[Task]] = set()
         self.gave_up: Final[dict[str, str]] = {}
         self.dead: Final[dict[int, Guest]] = {}
-        self.departed: Final[dict[str, str]] = {}
+        self.departed: Final[dict[str, Departed]] = {}
         self.ending: Final[dict[int, Job]] = {}
         self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
         self.our_store: Final = not args.get("mourned")
@@ -276,9 +284,9 @@ class Toolstack:
             if self.guests.get(guest.domid) is guest:
                 self.keep(guest)
 
-    def depart(self, guest: Guest, how: str) -> None:
-        """*guest* is no more."""
-        self.departed[guest.name] = f"{guest.name} (domain {guest.domid}) {how}"
+    def depart(self, guest: Guest, text: str) -> None:
+        """*guest* is no more; *text*: what became of it, in a sentence."""
+        self.departed[guest.name] = Departed(guest.domid, guest.name, text)
         while len(self.departed) > MAX_DEPARTED:
             del self.departed[next(iter(self.departed))]
 

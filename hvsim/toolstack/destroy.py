@@ -92,8 +92,8 @@ async def _run(toolstack: Toolstack, domid: int, job: Job) -> None:
 
 
 async def _destroy(toolstack: Toolstack, domid: int) -> None:
-    info = toolstack.hypervisor.info(domid)
-    crashed = "has crashed" if info is not None and info.crashed else ""
+    trouble = toolstack.census().domain(domid)  # while it can still be told
+    crashed = trouble.text if trouble is not None and trouble.what == "crashed" else ""
     try:
         with waiting(f"domain {domid} to stand still", NOBODY):
             await toolstack.hypervisor.pause(domid)  # it must not see its devices go
@@ -109,7 +109,7 @@ async def _destroy(toolstack: Toolstack, domid: int) -> None:
             toolstack.dom.log(f"destroying domain {domid}: {silent}; it goes on when that does")
     guest = toolstack.guests.pop(domid, None)
     if guest is not None:
-        toolstack.depart(guest, crashed or "has ended")
+        toolstack.depart(guest, crashed or f"{guest.name} (domain {domid}) has ended")
         if guest.stage != "again":
             toolstack.notes.drop(domid, guest.uuid)
 

@@ -90,7 +90,11 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
     listed = toolstack.hypervisor.domain_rows()
     infos = [DomainInfo.of(row) for row in listed]
     processes = toolstack.hypervisor.processes()
-    told = {"gave_up": gave_up(toolstack), "pids": toolstack.hypervisor.machine()["pids"]}
+    told = {
+        "gave_up": gave_up(toolstack),
+        "pids": toolstack.hypervisor.machine()["pids"],
+        "departed": [gone._asdict() for gone in toolstack.departed.values()],
+    }
     if toolstack.lost:
         return {**_without_store(toolstack, listed, processes), **told, "lost": toolstack.lost}
     async with toolstack.glance(teller) as store:

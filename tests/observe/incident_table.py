@@ -349,7 +349,7 @@ LAST: tuple[Incident, ...] = (
         _attach_vif("network"),
         r"network \(domain \d+\) (has crashed|is gone)",
         lambda host: None,
-        ps="web eth0 waits for (domain 2: the backend domain is gone|network: crashed)",
+        ps=r"web eth0 waits for network: (the backend domain is gone|crashed)",
         heals=False,
     ),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.observe.waits import waits
+from hvsim.observe.waits import gone, waits
 
 
 def rows(device: dict[str, Any], **backend: Any) -> list[dict[str, Any]]:
@@ -45,6 +45,20 @@ def test_why(device: dict[str, Any], backend: dict[str, Any], letter: str, why: 
 def test_a_backend_that_is_gone() -> None:
     [found] = waits(rows({})[1:], {})
     assert (found["on"], found["why"]) == ("domain 1", "the backend domain is gone")
+    assert gone(rows({})[1:], {}) == [
+        {"who": "domain 1", "what": "gone", "text": "domain 1 is gone"}
+    ]
+
+
+def test_a_backend_that_is_gone_is_named_as_it_was_called() -> None:
+    """By whoever has seen it go.  Red when what is known of the departed is not asked."""
+    known = {1: {"domid": 1, "name": "storage", "text": "storage (domain 1) has crashed: why"}}
+    [found] = waits(rows({})[1:], {}, departed=known)
+    assert (found["on"], found["why"]) == ("storage", "the backend domain is gone")
+    assert gone(rows({})[1:], known) == [
+        {"who": "storage", "what": "gone", "text": "storage (domain 1) has crashed: why"}
+    ]
+    assert gone(rows({}), known) == []
 
 
 def test_nobody_waits() -> None:
