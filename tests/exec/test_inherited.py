@@ -15,7 +15,7 @@ import pytest
 
 from hvsim.lab.processes import descendants
 from tests.support import optional
-from tests.support.held import relatives, shared
+from tests.support.held import is_keeper, relatives, shared
 from tests.support.labs import Commands, commands
 from tests.support.qdisk_labs import Image, need
 from tests.support.real_labs import wait
@@ -81,7 +81,7 @@ def programs(made: Commands, domain: str) -> list[int]:
     """The programs that the process of a domain has started; its keeper is none."""
     [row] = [row for row in made.json("ps")["domains"] if row["name"] == domain]
     found = descendants(int(row["pids"]["main"]))
-    return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() != "init"]
+    return [pid for pid in found if not is_keeper(pid)]
 
 
 @pytest.mark.parametrize(("domain", "count"), [("twice", 3), ("machine", 1)])
