@@ -111,7 +111,7 @@ def _fio(uri: str, server: int, depth: int) -> Sample:
         "--size=64m",
         f"--iodepth={depth}",
         "--time_based",
-        f"--runtime={SECONDS:g}s",
+        f"--runtime={SECONDS * 1000:.0f}ms",
         "--norandommap",
         "--output-format=json",
     ]

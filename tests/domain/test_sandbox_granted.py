@@ -141,17 +141,17 @@ def test_a_file_that_disappears_later_stays_open(spawner: Harness, tmp_path: Pat
 @contextlib.contextmanager
 def loop_device(image: Path) -> Iterator[str]:
     """The name of a loop device over *image* (loop(4)); skips where there are none."""
-    try:
-        with open("/dev/loop-control", "rb") as control:
-            device = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
-        with open(device, "r+b", buffering=0) as loop, image.open("r+b") as backing:
+    with contextlib.ExitStack() as stack:
+        try:
+            with open("/dev/loop-control", "rb") as control:
+                device = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+            loop = stack.enter_context(open(device, "r+b", buffering=0))
+            backing = stack.enter_context(image.open("r+b"))
             fcntl.ioctl(loop, LOOP_SET_FD, backing.fileno())
-            try:
-                yield device
-            finally:
-                fcntl.ioctl(loop, LOOP_CLR_FD)
-    except OSError as error:
-        pytest.skip(f"no loop device here: {error}")
+        except OSError as error:
+            pytest.skip(f"no loop device here: {error}")
+        stack.callback(fcntl.ioctl, loop, LOOP_CLR_FD)
+        yield device
 
 
 def test_a_block_device_is_a_disk(spawner: Harness, tmp_path: Path) -> None:

@@ -84,16 +84,20 @@ def test_a_lock_dies_with_its_holder(image: str) -> None:
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        lock.claim(image, THEIRS, readonly=False)
-        os.write(ready[1], b"x")
-        os.read(go[0], 1)
-        os._exit(0)
-    os.read(ready[0], 1)
+        try:
+            os.close(go[1])
+            lock.claim(image, THEIRS, readonly=False)
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+        finally:
+            os._exit(0)
+    os.close(ready[1])
+    assert os.read(ready[0], 1) == b"x"
     assert lock.look(image, OURS, readonly=False) is not None
     os.kill(child, 9)
     os.waitpid(child, 0)
     assert lock.look(image, OURS, readonly=False) is None
-    for fd in (*ready, *go):
+    for fd in (ready[0], *go):
         os.close(fd)
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.labs import Commands
+from tests.support.waits import wait
 
 LIMIT = 30.0
 
@@ -28,13 +28,6 @@ def processes(lab: Commands, name: str) -> dict[str, int]:
     rows = lab.json("ps")["domains"]
     [row] = [row for row in rows if row["name"] == name]
     return {str(key): int(value or 0) for key, value in row["pids"].items()}
-
-
-def wait_until(holds: Any, what: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
-        time.sleep(0.02)
 
 
 def test_output_and_status_are_the_programs(lab: Commands) -> None:
@@ -111,7 +104,7 @@ def test_a_program_ends_with_the_command(lab: Commands) -> None:
     assert set(processes(lab, "one")) == {"main", "exec-0"}
     process.kill()
     process.communicate(timeout=LIMIT)
-    wait_until(lambda: set(processes(lab, "one")) == {"main"}, "the end of the program")
+    wait(lambda: set(processes(lab, "one")) == {"main"}, "the end of the program")
 
 
 def test_a_program_ends_with_its_domain(lab: Commands, tmp_path: Path) -> None:
@@ -169,7 +162,7 @@ def test_a_domain_that_stands_still_does_so_with_its_programs(
         assert len(below(runner)) >= 2
         lab.ok(*go.split(), *words)
         everybody = [runner, *below(runner)]
-        wait_until(lambda: all(state(pid) != "T" for pid in everybody), "all of them to go on")
+        wait(lambda: all(state(pid) != "T" for pid in everybody), "all of them to go on")
     finally:
         process.kill()
         process.communicate()

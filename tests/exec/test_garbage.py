@@ -29,6 +29,7 @@ from hvsim.lab.terminal import Port
 from hvsim.wire import rights
 from hvsim.wire.execution import MESSAGE_MAX
 from tests.support.labs import Commands
+from tests.support.waits import wait
 
 LIMIT = 30.0
 
@@ -115,17 +116,20 @@ def test_a_domain_that_says_nothing_keeps_nobody(
     monkeypatch.setattr(exec_session, "GRACE", 0.2)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
+    before, heard = signal.getsignal(number), []
+
     def send() -> None:
         for _ in range(times):
-            time.sleep(0.05)
+            wait(lambda: signal.getsignal(number) != before, "the session's handlers")
             os.kill(os.getpid(), number)
+            heard.append(msgpack.unpackb(theirs.recv(100)))
 
     with ours, theirs:
-        thread = threading.Timer(0.05, send)
+        theirs.settimeout(LIMIT)
+        thread = threading.Thread(target=send)
         thread.start()
         outcome = Session(ours, "rogue", None, [], None, -1).run()
         thread.join()
-        heard = [msgpack.unpackb(theirs.recv(100)) for _ in range(times)]
     assert heard == [["signal", number]] * times
     assert outcome.status == status
     assert text in outcome.text
@@ -305,7 +309,9 @@ def test_a_stranger_is_not_taken_for_the_process(lab: Commands) -> None:
     thread = threading.Thread(target=knock)
     thread.start()
     try:
-        for _ in range(3):
+        deadline = time.monotonic() + LIMIT
+        while not got:
+            assert time.monotonic() < deadline, "the stranger was never heard"
             assert lab.ok("exec", "one", "--", "echo", "well") == "well\n"
     finally:
         stop.set()

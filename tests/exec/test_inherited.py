@@ -18,7 +18,7 @@ from tests.support import optional
 from tests.support.held import is_keeper, relatives, shared
 from tests.support.labs import Commands, commands
 from tests.support.qdisk_labs import Image, need
-from tests.support.real_labs import wait
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from hvsim.lab.processes import descendants
 from tests.support.held import identities
 from tests.support.labs import Commands
-from tests.support.person import LIMIT, Person
+from tests.support.person import Person
+from tests.support.waits import wait
 
 DESCRIBE = r"""
 for fd in /proc/self/fd/*; do n=${fd##*/}
@@ -36,13 +37,6 @@ INTERACTIVE = ((True, True, True), (True, True, False))
 def person() -> Iterator[Person]:
     with Person() as made:
         yield made
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
-        time.sleep(0.01)
 
 
 def argv(lab: Commands, *words: str) -> list[str]:
@@ -300,16 +294,16 @@ def test_stopped_and_continued(lab: Commands, person: Person, tmp_path: Path) ->
     inner = " ".join(f"'{word}'" for word in argv(lab, "one", "--", "cat"))
     shell = ["sh", "-m", "-c", f"{inner}; stty -a >{modes}.part; mv {modes}.part {modes}; fg"]
     process = person.start(shell, lab.environment)
-    wait_until(lambda: person.raw, "raw mode")
+    wait(lambda: person.raw, "raw mode")
     person.type(b"before\r")
     person.wait_for(b"before\r\nbefore")
     [command] = children(process.pid)
     os.kill(command, signal.SIGTSTP)
-    wait_until(modes.exists, "the shell to go on")
+    wait(modes.exists, "the shell to go on")
     said = modes.read_text().split()
     assert "icanon" in said
     assert "echo" in said
-    wait_until(lambda: person.raw, "raw mode again")
+    wait(lambda: person.raw, "raw mode again")
     person.type(b"after\r")
     person.wait_for(b"after\r\nafter")
     person.type(b"\x04")
@@ -364,7 +358,7 @@ def test_in_the_background_it_neither_reads_nor_stops(
     inner = " ".join(f"'{word}'" for word in argv(lab, "one", "--", "sh", "-c", "echo done"))
     shell = ["sh", "-m", "-c", f"{inner} >{out} & read line; echo the shell got $line; wait"]
     process: subprocess.Popen[bytes] = person.start(shell, lab.environment)
-    wait_until(lambda: out.exists() and out.read_text() == "done\n", "the program")
+    wait(lambda: out.exists() and out.read_text() == "done\n", "the program")
     person.type(b"this\n")
     assert person.wait_end(process) == 0
     assert "the shell got this" in person.lines

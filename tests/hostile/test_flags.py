@@ -8,8 +8,7 @@ program of the machine with its nodes.
 import random
 import select
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from hvsim.lab.processes import Identity, family
 from hvsim.lab.rundir import RunDir
 from tests.support import thief
 from tests.support.labs import Commands, commands
+from tests.support.waits import wait
 
 PATIENCE = 60.0
 ROUNDS = 8
@@ -83,7 +83,10 @@ class Running:
     def works(self) -> None:
         """Everybody goes on: the consoles, and who is asked."""
         before = {name: self.lines(name) for name in ("load", "program")}
-        wait(lambda: all(self.lines(name) > count + 3 for name, count in before.items()))
+        wait(
+            lambda: all(self.lines(name) > count + 3 for name, count in before.items()),
+            "the consoles to go on",
+        )
         self.answers()
         assert self.session.stdin is not None
         assert self.session.stdout is not None
@@ -99,13 +102,6 @@ class Running:
     def rows(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.made.json("ps")["domains"]
         return found
-
-
-def wait(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "somebody hangs"
-        time.sleep(0.02)
 
 
 @pytest.fixture(params=["direct", "mediated"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hvsim.domain.sandbox import identity
+from hvsim.lab.processes import descendants
 from tests.domain.spawner_harness import Harness, Spawned
 
 ENTRY = "tests.hostile.program_entry:run"
@@ -142,18 +143,10 @@ def lingering(harness: Harness, **more: Any) -> tuple[dict[int, int], Spawned]:
     """Processes (pid -> pidfd) that a program has left in every way, and its kernel."""
     child = harness.spawn("program", args={"words": ["linger"]}, executables=True, **more)
     _, said = child.receive()
-    found = descendants(harness.process.pid)
+    found = {*descendants(harness.process.pid)}
     if "without" in more:  # there is no namespace: these are their numbers
         found |= {*json.loads(said)}
     return {pid: os.pidfd_open(pid) for pid in found}, child
-
-
-def descendants(pid: int) -> set[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return set()
-    return {int(one) for one in children}.union(*(descendants(int(one)) for one in children))
 
 
 def test_nothing_outlives_the_spawner() -> None:
@@ -174,11 +167,13 @@ def test_without_namespaces_some_do() -> None:
         left, child = lingering(harness, without=["namespaces"])
         programs = {pid: pidfd for pid, pidfd in left.items() if pid != child.pid}
         harness.kill_spawner()
-        assert select.select([child.pidfd], [], [], 10.0)[0]
-        alive = [pidfd for pidfd in programs.values() if not select.select([pidfd], [], [], 0.2)[0]]
-        for pidfd in programs.values():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            os.close(pidfd)
-        os.close(left[child.pid])
+        try:
+            assert select.select([child.pidfd], [], [], 10.0)[0]
+            alive = [fd for fd in programs.values() if not select.select([fd], [], [], 0.2)[0]]
+        finally:
+            for pidfd in programs.values():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.close(pidfd)
+            os.close(left[child.pid])
         assert alive

@@ -25,6 +25,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.hypervisor.door import MAX_VISITORS
 from tests.hypervisor.client import PATIENCE, Lab
+from tests.support.waits import wait
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,7 @@ def test_a_fault_reaches_any_process_and_is_remembered(lab: Lab, place: Path) ->
     assert (stalled, row()["stalled"]) == ([0, guest.pid], True)
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, guest.domid, "", "resume")[0] == 0
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, guest.domid, "", "kill")[0] == 0
-    while row()["alive"]:
-        pass
+    wait(lambda: not row()["alive"], "its end")
     assert (row()["struck"], row()["status"]) == (True, int(signal.SIGKILL))
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, 99, "", "kill") == [-ESRCH]
     lab.destroy(guest.domid)

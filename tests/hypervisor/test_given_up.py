@@ -29,6 +29,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.hypervisor.memory import MAX_SEALED_PAGES
 from tests.hypervisor.client import PAGE, Dom, Lab
+from tests.support.waits import wait
 
 PAGES = 62
 """What a domain of 64 pages can make one extent of."""
@@ -83,8 +84,7 @@ def test_a_peer_that_holds_the_memory_of_the_dead_keeps_a_zombie(lab: Lab) -> No
     assert info["flags"]["dying"]
     assert info["tot_pages"] == 2
     back.let_go(*fds)
-    while lab.info(front.domid) is not None:  # looked at within a second
-        pass
+    wait(lambda: lab.info(front.domid) is None, "the zombie to go")  # looked at within a second
     lab.destroy(back.domid)
 
 
@@ -94,8 +94,7 @@ def test_so_does_whoever_maps_it_from_outside(lab: Lab) -> None:
     lab.destroy(guest.domid)
     assert lab.info(guest.domid)["flags"]["dying"]
     lab.dom0.let_go(*fds)
-    while lab.info(guest.domid) is not None:
-        pass
+    wait(lambda: lab.info(guest.domid) is None, "the zombie to go")
 
 
 def test_a_large_extent_is_not_shared_read_only(lab: Lab) -> None:

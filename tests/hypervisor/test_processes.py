@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hvsim.hypervisor.processes import is_stopped
+from tests.support.waits import wait
 
 LIMIT = 20.0
 VFORK = """
@@ -30,13 +29,6 @@ def state(pid: int) -> str:
 
 def child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text() or 0)
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
-        time.sleep(0.005)
 
 
 def test_who_waits_in_vfork_for_a_child_that_is_stopped_stands_still() -> None:
@@ -59,7 +51,7 @@ def test_who_waits_in_vfork_for_a_child_that_is_stopped_stands_still() -> None:
             child = child_of(process.pid)
             wait(lambda: state(child) == "T", "the child to stop")
             process.send_signal(signal.SIGSTOP)
-            assert state(process.pid) == "D"
+            wait(lambda: state(process.pid) == "D", "the parent to wait for it")
             assert is_stopped(process.pid)
         finally:
             process.kill()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import subprocess
 import time
 from collections.abc import Iterator
@@ -137,6 +138,7 @@ def test_xl_console_in_a_terminal_has_no_staircase(lab: Commands) -> None:
         ) as client:
             seen = b""
             while not seen.endswith((b"reason of the crash\n", b"reason of the crash\r\n")):
+                assert select.select([screen], [], [], 30.0)[0], seen
                 seen += os.read(screen, 65536)
             os.write(screen, b"\x1d")
             assert client.wait(30) == 0

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.labs import commands
-from tests.support.real_labs import TIMEOUT, RealLab, need, wait
+from tests.support.real_labs import TIMEOUT, RealLab, need
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 

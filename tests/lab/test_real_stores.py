@@ -18,7 +18,8 @@ from hvsim.xenstore.client import connect
 from tests.support import optional
 from tests.support.held import relatives, shared
 from tests.support.labs import commands
-from tests.support.real_labs import STORES, RealLab, lab_file, need, running, wait
+from tests.support.real_labs import STORES, RealLab, lab_file, need, running
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 

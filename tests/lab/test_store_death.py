@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.support.labs import TWO_TIER, Commands, commands
+from tests.support.waits import wait
 
 TIMEOUT = 60.0
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT:g} s for {what}"
-        time.sleep(0.01)
 
 
 def console(hvsim: Commands, domain: str) -> str:

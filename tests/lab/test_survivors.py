@@ -17,7 +17,7 @@ from hvsim.lab.processes import Identity, family, read_stat
 from hvsim.lab.rundir import RunDir
 from tests.support import optional
 from tests.support.labs import Commands, commands
-from tests.support.real_labs import wait
+from tests.support.waits import wait
 
 LAB = """
 [lab]

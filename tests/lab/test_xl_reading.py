@@ -15,7 +15,7 @@ from hvsim.lab.control import Control
 from hvsim.toolstack.xl.table import VERBS
 from tests.support import optional
 from tests.support.labs import ROOT, Commands, commands
-from tests.support.real_labs import wait
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support import optional
 from tests.support.dom0_lab import Dom0, dom0_lab
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 TIMEOUT = 30.0
@@ -60,13 +60,6 @@ def kept(dom0: Dom0, name: str = "g") -> dict[str, Any]:
 
 def vdevs(dom0: Dom0) -> list[str]:
     return [disk["vdev"] for disk in kept(dom0).get("disks", [])]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT:g} s for {what}"
-        time.sleep(0.05)
 
 
 def devices(dom0: Dom0, name: str = "g") -> dict[str, tuple[str, int, int]]:
@@ -136,7 +129,7 @@ def test_a_disk_attached_by_one_is_detached_by_the_other(
     """Red without the lab's own hotplug script (the disk stays in InitWait), and without
     ``attached.refresh`` in the detach (our own xl leaves xvdb in libxl's record)."""
     xl("block-attach", "g", spec(image))
-    until(lambda: devices(dom0).get("xvdb") == ("Domain-0", 4, 4), "xvdb")
+    wait(lambda: devices(dom0).get("xvdb") == ("Domain-0", 4, 4), "xvdb")
     assert xl("block-list", "g") == dom0.lab.ok("xl", "block-list", "g")
     dom0.lab.ok("xl", "block-detach", "g", "xvdb")
     assert (vdevs(dom0), list(devices(dom0))) == (["xvda"], ["xvda"])
@@ -157,7 +150,7 @@ def test_a_disk_of_a_driver_domain(dom0: Dom0, xl: Callable[..., str]) -> None:
     target = dom0.lab.base / "dom0/images/a.img"
     words = f"format=raw,vdev=xvdc,access=ro,backend=storage,target={target}"
     xl("block-attach", "g", words)
-    until(lambda: devices(dom0).get("xvdc") == ("storage", 4, 4), "xvdc")
+    wait(lambda: devices(dom0).get("xvdc") == ("storage", 4, 4), "xvdc")
     before = dom0.lab.json("xl", "domid", "storage")
     dom0.lab.ok("fault", "kill", "storage")
 
@@ -167,7 +160,7 @@ def test_a_disk_of_a_driver_domain(dom0: Dom0, xl: Callable[..., str]) -> None:
             return False
         return set(devices(dom0).values()) == {("storage", 4, 4)}
 
-    until(moved, "both disks on the new storage domain")
+    wait(moved, "both disks on the new storage domain")
     assert vdevs(dom0) == ["xvda", "xvdc"]
     xl("block-detach", "g", "xvdc")
     assert list(devices(dom0)) == ["xvda"]
@@ -217,7 +210,7 @@ def test_another_name_stays_over_a_reboot_and_so_does_a_disk(
                 devices(dom0, "other")
             ) == {"xvda", "xvdb"}
 
-        until(rebooted, "the reboot")
+        wait(rebooted, "the reboot")
         assert kept(dom0, "other")["c_info"]["name"] == "other"
         xl("block-detach", "other", "xvdb")
     finally:
@@ -313,7 +306,7 @@ def test_an_nmi_makes_a_domain_say_where_it_is(dom0: Dom0, xl: Callable[..., str
     def said() -> str:
         return "".join(log.read_text() for log in logs if log.exists())
 
-    until(lambda: "Dazed and confused" in said(), "the domain's answer")
+    wait(lambda: "Dazed and confused" in said(), "the domain's answer")
     assert "in main" in said()
     for trigger, words in (("reset", "Function not implemented"), ("power", "Invalid argument")):
         _, _, errors = dom0.run("xl", "trigger", "g", trigger)
@@ -351,6 +344,6 @@ def test_destroy_leaves_nothing(dom0: Dom0, xl: Callable[..., str]) -> None:
     dom0.lab.ok("xl", "create", str(config))
     domid = xl("domid", "gone").strip()
     xl("destroy", "gone")
-    until(lambda: all(row["name"] != "gone" for row in dom0.lab.json("ps")["domains"]), "its end")
+    wait(lambda: all(row["name"] != "gone" for row in dom0.lab.json("ps")["domains"]), "its end")
     assert not list((dom0.place / "var/lib/xen").glob(f"userdata-?.{domid}.*"))
     assert dom0.lab.run("xenstore", "read", f"/libxl/{domid}").returncode

@@ -14,7 +14,8 @@ import pytest
 from tests.nodes.running import build
 from tests.support.dom0_lab import Dom0
 from tests.support.labs import commands
-from tests.support.real_labs import STORES, RealLab, need, wait
+from tests.support.real_labs import STORES, RealLab, need
+from tests.support.waits import wait
 
 pytestmark = pytest.mark.interop
 

@@ -23,6 +23,7 @@ from hvsim.lab.control import Control, ControlError
 from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store
+from tests.support.waits import wait
 
 LAB = """
 [lab]
@@ -224,8 +225,10 @@ def _kill(host: Host, who: str) -> int:
     """And wait until the hypervisor has taken note of it."""
     pid = host.fault("kill", who)
     with Door(host.run.door) as door:
-        while any(row["pid"] == pid and row["alive"] for row in door.processes()):
-            time.sleep(0.002)
+        wait(
+            lambda: not any(row["pid"] == pid and row["alive"] for row in door.processes()),
+            f"the end of {who}",
+        )
     return pid
 
 

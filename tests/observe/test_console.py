@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import termios
 import threading
 import tty
@@ -30,6 +31,7 @@ def joined(typed: bytes, said: bytes) -> tuple[bytes, bytes]:
         expected = typed.split(b"\x1d")[0]
         got = b""
         while len(got) < len(expected):
+            assert select.select([master], [], [], 30.0)[0], got
             got += os.read(master, 100)
         os.close(keys_in)
         thread.join(5.0)
@@ -93,11 +95,13 @@ def test_every_line_begins_at_the_margin_of_a_terminal() -> None:
         expected = b"one\r\ntwo\r\r\n$ "
         seen = b""
         while not seen.endswith(b"$ "):
+            assert select.select([screen], [], [], 30.0)[0], seen
             seen += os.read(screen, 100)
         assert seen == expected
         os.write(screen, b"\x03\r")  # keys, not signals
         got = b""
         while len(got) < 2:
+            assert select.select([master], [], [], 30.0)[0], got
             got += os.read(master, 100)
         assert got == b"\x03\r"
     finally:

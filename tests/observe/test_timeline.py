@@ -2,14 +2,14 @@
 backend was killed and came back; and a frontend that does not keep to the rules."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.labs import Commands, commands
+from tests.support.waits import wait
 
 LAB = """
 [lab]
@@ -75,13 +75,6 @@ def config(directory: Path, program: str = "domains.guests.load:main") -> str:
     return str(directory / "cold.cfg")
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"waited a minute for {what}"
-        time.sleep(0.05)
-
-
 def columns(text: str) -> list[tuple[str, str]]:
     """(left, right) of every line of the table."""
     [head] = [line for line in text.splitlines() if "FRONTEND (the guest)" in line]
@@ -140,7 +133,7 @@ def test_a_device_that_connects_and_one_whose_backend_was_killed(
         row = hvsim_.json("xenstore", "timeline", "web/xvda")
         return bool(row["backend"]["domid"] > 2 and row["frontend"]["state"] == 4)
 
-    until(back_again, "the disk to be connected again")
+    wait(back_again, "the disk to be connected again")
     told = hvsim_.ok("xenstore", "timeline", "2/51712")
     front, back = prose(told, 0), prose(told, 1)
     order = [
@@ -181,7 +174,7 @@ def test_a_device_frozen_in_state_2(hvsim_: Commands, tmp_path: Path) -> None:
     )
     assert "Domain-0 waits for cold" in hvsim_.ok("xenstore", "timeline")
     hvsim_.ok("xl", "unpause", "cold")
-    until(
+    wait(
         lambda: hvsim_.json("xenstore", "timeline", "cold/xvda")["frontend"]["state"] == 4,
         "the disk to connect",
     )
@@ -208,7 +201,7 @@ def test_a_frontend_that_says_connected_out_of_nothing(
         done = hvsim_.run("xenstore", "read", f"{home}/data/answer")
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    until(lambda: bool(answer()), "the guest's report")
+    wait(lambda: bool(answer()), "the guest's report")
     told = hvsim_.ok("xenstore", "timeline", "cold/xvda")
     timeline: list[dict[str, Any]] = hvsim_.json("xenstore", "timeline", "cold/xvda")["timeline"]
     broken = [breach["rule"] for record in timeline for breach in record.get("breaches", [])]

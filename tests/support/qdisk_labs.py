@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support import optional
 from tests.support.labs import Commands, commands
-from tests.support.real_labs import wait
+from tests.support.waits import wait
 
 FORMATS = ("raw", "qcow2")
 

@@ -1,14 +1,14 @@
 """Labs whose dom0 has daemons of Xen's own, and what tests ask of them."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hvsim.lab.processes import descendants
 from tests.support import optional
 from tests.support.labs import ROOT, Commands, commands
+from tests.support.waits import wait
 
 TIMEOUT = 60.0
 STORES = ("xenstored", "oxenstored")
@@ -61,14 +61,6 @@ class RealLab:
         """The program that a process of dom0 runs: its child."""
         [child] = descendants(self.pid(process))
         return Path(f"/proc/{child}/exe").resolve()
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    """Wait until *condition* holds, bounded."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT:g} s for {what}"
-        time.sleep(0.02)
 
 
 @contextmanager
