@@ -59,17 +59,19 @@ def run(options: argparse.Namespace) -> int:
             "press Ctrl-C there, or wait until it is up"
         )
     _bury(lab, quiet=options.json)
-    take_down(
+    left = take_down(
         lab,
         now=options.now,
         guests_timeout=options.timeout,
         say=lambda line: None if options.json else say(line),
     )
     if options.json:
-        print_json({"name": asked, "leftovers": []})
+        print_json({"name": asked, "leftovers": left})
+    elif left:
+        say(f"lab {asked} is down; what could not be removed: {', '.join(left)}")
     else:
         say(f"lab {asked} is down; nothing of it is left")
-    return 0
+    return int(bool(left))
 
 
 def _bury(lab: RunDir, *, quiet: bool) -> None:
@@ -78,11 +80,7 @@ def _bury(lab: RunDir, *, quiet: bool) -> None:
         return
     from hvsim.observe import autopsy
 
-    try:
-        kept = autopsy.keep_dead(lab)
-    except (OSError, HvsimError) as failure:
-        warn(f"hvsim: no post-mortem of lab {lab.name} could be kept: {failure}")
-        return
+    kept = autopsy.bury(lab, lambda text: warn(f"hvsim: {text}"))
     if kept is not None and not quiet:
         said = kept.why[0] if kept.why else f"lab {lab.name} has ended"
         say(f"{said}; `hvsim postmortem {kept.number}` shows what is known")

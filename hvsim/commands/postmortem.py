@@ -5,7 +5,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hvsim.commands.common import json_option, print_json, say, table, warn
-from hvsim.lab.problems import HvsimError
 from hvsim.printable import quoted
 
 if TYPE_CHECKING:
@@ -59,10 +58,7 @@ def _keep_dead() -> None:
         if lab.state == "dead":
             from hvsim.observe import autopsy
 
-            try:
-                autopsy.keep_dead(lab)
-            except (OSError, HvsimError) as failure:
-                warn(f"hvsim: no post-mortem of lab {lab.name} could be kept: {failure}")
+            autopsy.bury(lab, lambda text: warn(f"hvsim: {text}"))
 
 
 def _listing(known: "list[Postmortem]") -> list[str]:

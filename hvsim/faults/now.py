@@ -50,7 +50,13 @@ def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, A
     if who == HYPERVISOR and not process:
         return {"domid": None, "pid": _send(inquiry, _pid_of_hypervisor(run), action, who)}
     if inquiry.hypervisor() is not None:
-        return {"domid": None, "pid": _send(inquiry, _by_name(inquiry, who), action, who)}
+        if process and who != DOM0:
+            raise FaultError(
+                f"{who}: its process {process!r} is known to the hypervisor alone, which does not "
+                "answer"
+            )
+        pid = _by_name(inquiry, process or who)
+        return {"domid": None, "pid": _send(inquiry, pid, action, process or who)}
     with Door(run.door) as door:
         if who == SPAWNER and not process:
             pid = int(door.machine()["pids"][SPAWNER])

@@ -15,21 +15,25 @@ import zmq
 
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.silence import ControlError, ControlTimeout, RequestLost, Silence
-from hvsim.wire.endpoints import endpoint
+from hvsim.toolstack.xl.table import find
+from hvsim.wire.endpoints import MESSAGE_MAX, endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
 __all__ = ["TIMEOUT", "Answer", "Control", "ControlError", "ControlTimeout", "RequestLost"]
 
-MESSAGE_MAX = 4 << 20
-"""Bytes of a request; the toolstack hangs up on who sends more."""
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
 CANCEL_LINGER = 200
 """Milliseconds in which the word that a request was given up must be on its way."""
 AGAIN = frozenset({"ps", "ready"})
 """Requests that are made again when the toolstack that had them has died: they only look."""
-LOOKING = frozenset({"list", "vcpu-list", "info", "dmesg", "block-list", "network-list", "domid"})
-"""The commands of xl that only look."""
+LOOKING = frozenset(
+    {
+        *("list", "vm-list", "vcpu-list", "cpupool-list", "block-list", "network-list"),
+        *("info", "dmesg", "domid", "domname", "uptime", "claims", "sharing"),
+    }
+)
+"""The commands of xl that only look; but for `dmesg -c`, which clears."""
 
 Printer = Callable[[str], None]
 
@@ -153,6 +157,10 @@ class Control:
         except ControlError:
             self._give_up()
             raise
+        except KeyboardInterrupt:
+            if verb != "stop":  # a lab that began to go down goes down
+                self._give_up()
+            raise
 
     def _collect(
         self, request: Mapping[str, Any], silence: Silence, out: Printer, err: Printer
@@ -220,6 +228,10 @@ def _title(request: Mapping[str, Any]) -> str:
 
 
 def _only_looks(request: Mapping[str, Any]) -> bool:
-    return request["verb"] in AGAIN or (
-        request["verb"] == "xl" and _title(request).removeprefix("xl ") in LOOKING
-    )
+    if request["verb"] != "xl":
+        return request["verb"] in AGAIN
+    verb = find(_title(request).removeprefix("xl "))
+    if verb is None or verb.name not in LOOKING:
+        return False
+    words = [str(word) for word in request.get("argv") or ()]
+    return verb.name != "dmesg" or not {"-c", "--clear"} & {*words}

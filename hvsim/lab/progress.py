@@ -4,7 +4,6 @@ Nothing is read here. Whoever watches the store hands in (path, value); `missing
 what a lab still waits for, and `changes` what a reader may want to see.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hvsim.abi.xenbus import XenbusState
@@ -192,11 +191,3 @@ def _error_node(nodename: str) -> str:
 
 def _health(value: str) -> str:
     return "healthy" if value == "ok" else f"health {value}"
-
-
-def by_domain(devices: Iterable[Device]) -> dict[str, list[Device]]:
-    """`devices` in their order, under the name of the domain that uses them."""
-    grouped: dict[str, list[Device]] = {}
-    for device in devices:
-        grouped.setdefault(device.domain, []).append(device)
-    return grouped

@@ -301,32 +301,26 @@ def _reclaim(run: RunDir) -> None:
     shutil.rmtree(run.path)
 
 
-def release(run: RunDir) -> None:
-    """Remove the lab's run directory, and the base directory when it is ours and empty now."""
-    cgroups.remove(run.record.get("cgroups"))
+def release(run: RunDir) -> list[str]:
+    """Remove the lab's run directory, and the base directory when it is ours and empty now.
+
+    Returns the paths of what could not be removed.
+    """
+    left = cgroups.remove(run.record.get("cgroups"))
     with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
         shutil.rmtree(run.path, ignore_errors=True)
         if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():
             with contextlib.suppress(OSError):
                 run.path.parent.rmdir()
-
-
-def find_all(base: Path | None = None) -> list[RunDir]:
-    """Every lab with a record, by name; also those whose processes are gone.
-
-    What is not of this user alone is passed over (`untrusted` tells).  Raises Untrusted when the
-    directory of all labs is somebody else's, and nobody asked for it.
-    """
-    return survey(base)[0]
-
-
-def untrusted(base: Path | None = None) -> dict[str, str]:
-    """Names that look like labs and are not believed -> why."""
-    return survey(base)[1]
+    return [*left, *([str(run.path)] if run.path.exists() else [])]
 
 
 def survey(base: Path | None = None) -> tuple[list[RunDir], dict[str, str]]:
-    """Both of the above."""
+    """Every lab with a record, by name, also those whose processes are gone; and names that look
+    like labs and are not believed, for they are not of this user alone -> why.
+
+    Raises Untrusted when the directory of all labs is somebody else's, and nobody asked for it.
+    """
     if base is None:
         base = base_dir()
         if "HVSIM_RUN_DIR" not in os.environ and os.path.lexists(base):

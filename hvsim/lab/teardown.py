@@ -40,12 +40,13 @@ def take_down(
     now: bool = False,
     guests_timeout: float = GUESTS_TIMEOUT,
     say: Callable[[str], None] = _silent,
-) -> None:
+) -> list[str]:
     """End the lab of `run` and remove its run directory.
 
     Guests are asked to shut down first (not with `now`), at most `guests_timeout` seconds; then
     the hypervisor is told to end, and with it goes every process of the lab. Works for a dead
-    lab as well. Raises TeardownError when a process would not die.
+    lab as well. Returns the paths of what could not be removed. Raises TeardownError when a process
+    would not die.
     """
     run.read()
     hypervisor = run.hypervisor
@@ -56,7 +57,7 @@ def take_down(
         end_processes([*family(hypervisor), *recorded(run)])
     else:
         end_processes(recorded(run))
-    release(run)
+    return release(run)
 
 
 def _alive_and_proven(run: RunDir, hypervisor: Identity) -> bool:

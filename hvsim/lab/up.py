@@ -94,7 +94,7 @@ def bring_up(
     """
     begun = time.monotonic()
     base = base_dir()
-    _bury(RunDir(base / lab.name))
+    _bury(RunDir(base / lab.name), say)
     shortages.check(lab, base)
     run = claim(lab.name, str(lab.file), base)
     with _undone(run, leave) as started:
@@ -119,7 +119,8 @@ def bring_up(
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
-                _check(control.request("started", patience=TOOLSTACK_TIMEOUT))
+                answer = control.request("started", patience=TOOLSTACK_TIMEOUT)
+                _check(answer, "the domains could not be started")
                 if wait:
                     wait_ready(
                         store,
@@ -140,14 +141,13 @@ def bring_up(
     return Running(lab, run, time.monotonic() - begun, domids, walls, process)
 
 
-def _bury(run: RunDir) -> None:
+def _bury(run: RunDir, say: Callable[[str], None]) -> None:
     """What is left of a lab of that name that has died is about to be cleared away: keep what it
     tells."""
     if run.path.is_dir():
         from hvsim.observe import autopsy
 
-        with contextlib.suppress(OSError, HvsimError):  # else `claim` says what is wrong there
-            autopsy.keep_dead(run)
+        autopsy.bury(run, say)
 
 
 @contextlib.contextmanager
@@ -168,8 +168,12 @@ def _undone(run: RunDir, leave: bool) -> Iterator[list["subprocess.Popen[bytes]"
         lines = list(error.lines) if isinstance(error, HvsimError) else [_words(error)]
         if (full := full_disk(run.path)) and not any(full in line for line in lines):
             lines.insert(0, full)
-        tail = [] if isinstance(error, NotStarted) else _logs(run)
-        evidence = _gather(run)
+        try:
+            tail = [] if isinstance(error, NotStarted) else _logs(run)
+            evidence = _gather(run)
+        except BaseException:
+            _remove(run, started)
+            raise
         if leave:
             with contextlib.suppress(OSError):  # the disk may be full
                 run.write(state="failed", launcher=None)
@@ -261,10 +265,7 @@ def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
     answer = control.request(
         "create", patience=TOOLSTACK_TIMEOUT, **create_request(lab, run, domain)
     )
-    _check(answer)
-    if answer.exit or not isinstance(answer.data, dict):
-        first, *more = answer.errors or [f"exit code {answer.exit}"]
-        raise UpError(f"domain {domain.name!r} could not be created: {first}", *more)
+    _check(answer, f"domain {domain.name!r} could not be created")
     return int(answer.data["domid"])
 
 
@@ -273,10 +274,15 @@ def _walls(control: Control) -> dict[str, list[str]]:
     return {str(row.get("name")): list(row["walls"]) for row in rows if row.get("walls")}
 
 
-def _check(answer: Answer) -> None:
-    """Raises: NotStarted: a domain of the lab could not be started; one sentence says why."""
-    if answer.exit and isinstance(answer.data, dict) and "not_started" in answer.data:
+def _check(answer: Answer, failed: str) -> None:
+    """Raises: NotStarted: a domain of the lab could not be started; one sentence says why.
+    UpError: whatever else the request failed with, behind *failed*."""
+    if not answer.exit:
+        return
+    if isinstance(answer.data, dict) and "not_started" in answer.data:
         raise NotStarted(str(answer.data["not_started"]))
+    first, *more = answer.errors or [f"exit code {answer.exit}"]
+    raise UpError(f"{failed}: {first}", *more)
 
 
 def _ended(inquiry: Inquiry, control: Control, domids: dict[str, int]) -> dict[int, str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from hvsim import textfile
 from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab import postmortem, trust
 from hvsim.lab.control import Control
@@ -45,6 +46,12 @@ _ERROR: Final = re.compile(
 _NAME: Final = re.compile(r"/local/domain/(\d+)/name")
 _CONNECTED: Final = 4
 
+_FAILURES: Final = (
+    *(HvsimError, textfile.Unreadable, StoreError, OSError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""Of a part that cannot be told; what a dying lab left may make no sense."""
+
 Files = dict[str, bytes]
 
 
@@ -65,6 +72,16 @@ def keep_dead(run: RunDir) -> postmortem.Postmortem | None:
     return kept
 
 
+def bury(run: RunDir, tell: Callable[[str], None]) -> postmortem.Postmortem | None:
+    """The same before what is left of the lab is cleared away; why it could not be kept goes to
+    *tell*."""
+    try:
+        return keep_dead(run)
+    except (OSError, HvsimError) as failure:
+        tell(f"no post-mortem of lab {run.name} could be kept: {failure}")
+        return None
+
+
 def gather(run: RunDir) -> Files:
     """The files of a post-mortem, by name; the most telling first."""
     found: Files = {}
@@ -74,7 +91,7 @@ def gather(run: RunDir) -> Files:
     def part(name: str, make: Callable[[], str]) -> None:
         try:
             text = make()
-        except (HvsimError, StoreError, OSError, ValueError, KeyError, TypeError) as failure:
+        except _FAILURES as failure:
             missing.append(f"{name}: {failure}")
         else:
             if text:
@@ -207,7 +224,7 @@ def _left(run: RunDir) -> tuple[list[handshakes.Row], _History]:
 
 def _lab_file(run: RunDir) -> str:
     name = run.record.get("lab_file")
-    return Path(str(name)).read_text("utf-8", "replace") if name else ""
+    return textfile.read(str(name), "replace") if name else ""
 
 
 def _end(log: Path) -> str:

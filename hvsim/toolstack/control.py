@@ -31,14 +31,12 @@ from hvsim.toolstack.reply import Reply
 from hvsim.toolstack.starting import NotStartedError
 from hvsim.toolstack.waiting import Task, working
 from hvsim.wire import gate
-from hvsim.wire.endpoints import endpoint
+from hvsim.wire.endpoints import MESSAGE_MAX, endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
 
-MESSAGE_MAX: Final = 4 << 20
-"""Bytes of a request."""
 MAX_REQUESTS: Final = 256
 """Requests under way at a time."""
 MAX_TOLD: Final = 16

@@ -25,8 +25,6 @@ from hvsim.toolstack.layout import Device, Vbd
 from hvsim.toolstack.store import Store, remove_with_empty_parents
 from hvsim.toolstack.waiting import Other, Party, Several
 
-HOTPLUG_TIMEOUT: Final = 40.0
-"""Seconds that a hotplug script may take (LIBXL_HOTPLUG_TIMEOUT)."""
 DESTROY_TIMEOUT: Final = 10.0
 """Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""
 

@@ -35,7 +35,7 @@ from hvsim.toolstack.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.images import image_path
 from hvsim.toolstack.store import remove_with_empty_parents
-from hvsim.toolstack.trouble import stands_still
+from hvsim.toolstack.trouble import children_of, stands_still
 from hvsim.toolstack.waiting import NOBODY, Dom0Process, waiting
 
 if TYPE_CHECKING:
@@ -161,11 +161,7 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
 
 def _child(pid: int) -> int:
     """The one child of a process, which is QEMU when it is that below a QEMU; 0 for none."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return 0
-    return int(next(iter(text.split()), "0"))
+    return next(iter(children_of(pid)), 0)
 
 
 def _tell_child(parent: int, number: signal.Signals) -> None:

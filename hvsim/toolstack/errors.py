@@ -7,8 +7,6 @@ from hvsim import shortage
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.xenbus.requests import StoreError
 
-ERROR_FAIL: Final = -3
-ERROR_NI: Final = -1
 ERROR_INVAL: Final = -6
 ERROR_DOMAIN_NOTFOUND: Final = -21
 

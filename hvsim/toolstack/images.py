@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +181,12 @@ def _run_dirs(run_dir: Path) -> Iterator[Path]:
 
 def _noted(run_dir: Path) -> list[dict[str, Any]]:
     """What a lab has noted of its images; nothing when it cannot be read or makes no sense."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(run_dir / NOTE, encoding="utf-8") as file:
+        with open(os.open(run_dir / NOTE, flags), "rb") as file:
+            # Its owner may be a stranger, and we wait for nobody.
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return []
             rows = json.loads(file.read(_NOTE_MAX))
     except (OSError, ValueError):
         return []

@@ -16,7 +16,7 @@ import anyio
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.attached import refresh
-from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.context import Departed, Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.glance import Glance, Teller
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import Device, domain_path
@@ -87,21 +87,21 @@ class _Look:
 
 async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str, Any]:
     """All domains with their devices, and all processes; `unknown` says why states are missing."""
-    listed = toolstack.hypervisor.domain_rows()
-    infos = [DomainInfo.of(row) for row in listed]
-    processes = toolstack.hypervisor.processes()
     told = {
         "gave_up": gave_up(toolstack),
         "pids": toolstack.hypervisor.machine()["pids"],
-        "departed": [gone._asdict() for gone in toolstack.departed.values()],
     }
     if toolstack.lost:
-        return {**_without_store(toolstack, listed, processes), **told, "lost": toolstack.lost}
+        return {**_without_store(toolstack), **told, "lost": toolstack.lost}
     async with toolstack.glance(teller) as store:
         await refresh(toolstack, store)
+        looks = await _look(toolstack, store)
+        # After that, or a domain that was just made for a device would be taken for one that went.
+        listed = toolstack.hypervisor.domain_rows()
+        processes = toolstack.hypervisor.processes()
+        infos = [DomainInfo.of(row) for row in listed]
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
-        looks = await _look(toolstack, store)
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = time.monotonic()
     waits.keep_only(_key(look) for look in looks)
@@ -115,7 +115,23 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
         )
         for row, domid, name, health in zip(listed, by_domid, names, healths, strict=True)
     ]
-    return {"domains": domains, "processes": processes, **told, "unknown": store.why}
+    return {
+        "domains": domains,
+        "processes": processes,
+        **told,
+        "departed": _departed(toolstack, set(by_domid)),
+        "unknown": store.why,
+    }
+
+
+def _departed(toolstack: Toolstack, here: set[int]) -> list[dict[str, Any]]:
+    """What is known of domains that are here no more; also of those that are just being removed."""
+    removing = [
+        Departed(guest.domid, guest.name, f"{guest.name} (domain {guest.domid}) is gone")
+        for guest in toolstack.guests.values()
+        if guest.domid not in here
+    ]
+    return [gone._asdict() for gone in (*removing, *toolstack.departed.values())]
 
 
 def gave_up(toolstack: Toolstack) -> list[str]:
@@ -123,10 +139,9 @@ def gave_up(toolstack: Toolstack) -> list[str]:
     return [*toolstack.gave_up.values(), *(guest.gave_up for guest in toolstack.dead.values())]
 
 
-def _without_store(
-    toolstack: Toolstack, listed: list[dict[str, Any]], processes: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _without_store(toolstack: Toolstack) -> dict[str, Any]:
     """What can be told when the store is lost: no states of devices, and names from memory."""
+    listed, processes = toolstack.hypervisor.domain_rows(), toolstack.hypervisor.processes()
     names = {0: "Domain-0", **{guest.domid: guest.name for guest in toolstack.guests.values()}}
     domains = [
         domain_row(

@@ -12,7 +12,6 @@ from typing import Any
 from hvsim.toolstack.trouble import PROGRAM, state_of
 
 Row = Mapping[str, Any]
-DRIVER_LINE = "driver_domain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,6 @@ DIRECTORY: Final = "/etc/xen/scripts"
 """Where a script is that is named without a directory (XEN_SCRIPT_DIR)."""
 TIMEOUT: Final = 40.0
 """Seconds that a script may take (LIBXL_HOTPLUG_TIMEOUT)."""
-_MISSING: Final = 127
-"""A shell's status for a program that there is not."""
 
 _LOOP_MAJOR: Final = 7
 _LOOP_SET_STATUS64: Final = 0x4C04

@@ -75,7 +75,8 @@ async def follow(toolstack: Toolstack, guest: Guest) -> None:
 
 async def settle(toolstack: Toolstack, guest: Guest) -> None:
     """Wait until a guest runs.  Raises: NotStartedError."""
-    await guest.started.wait()
+    with waiting(f"the first process of {guest.name} to be made", Dom0Process("spawner")):
+        await guest.started.wait()
     check(guest)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hvsim.lab.choose import NoSuchLab, choose
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import LabRunning, RunDirError, base_dir, claim, find_all, release
+from hvsim.lab.rundir import LabRunning, RunDirError, base_dir, claim, release, survey
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_the_record_of_a_dead_lab_is_taken_over() -> None:
     gone = {**me(), "start_time": 1}  # this pid, but of an earlier process
     run.write(state="running", launcher=None, hypervisor=gone)
     (run.images / "old.img").write_bytes(b"x")
-    assert find_all()[0].state == "dead"
+    assert survey()[0][0].state == "dead"
     again = claim("a", "f")
     assert list(again.images.iterdir()) == []
 
@@ -72,7 +72,7 @@ def test_a_record_of_another_boot_is_stale() -> None:
 def test_a_launcher_that_was_killed_leaves_an_interrupted_lab() -> None:
     run = claim("a", "f")
     run.write(launcher={**me(), "start_time": 1}, hypervisor=me())
-    assert find_all()[0].state == "interrupted"
+    assert survey()[0][0].state == "interrupted"
 
 
 def test_files_of_others_are_not_removed(base: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_broken_record_is_no_traceback(base: Path) -> None:
     (base / "a").mkdir()
     for text in ("{", "[]", '{"hypervisor": 3}', '{"hypervisor": {"pid": "x"}}', '{"state": 3}'):
         (base / "a" / "lab.json").write_text(text)
-        assert find_all()[0].state == "dead"
+        assert survey()[0][0].state == "dead"
 
 
 def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:

@@ -17,7 +17,7 @@ from hvsim.cli import main
 from hvsim.lab import teardown, trust
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import claim, find_all, survey
+from hvsim.lab.rundir import claim, survey
 from hvsim.lab.teardown import TeardownError, take_down
 
 SLEEPER = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
@@ -60,7 +60,7 @@ def test_down_signals_nobody_whom_a_record_merely_names(
 ) -> None:
     """Red when ``take_down`` does not ask for the lock, or ``recorded`` not for the mark."""
     trap(base, bystander.pid, processes=[record(bystander.pid)], mark="0" * 32)
-    lab = find_all()[0]
+    lab = survey()[0][0]
     with pytest.raises(TeardownError, match=r"is no hypervisor of this lab .* left alone"):
         take_down(lab, now=True)
     lab.write(hypervisor=None)
@@ -74,7 +74,7 @@ def test_a_directory_that_others_may_change_is_not_believed(
 ) -> None:
     """Red when ``trust.check`` looks at the owner alone."""
     trap(base, bystander.pid).chmod(mode)
-    assert find_all() == []
+    assert survey()[0] == []
     assert "can be changed by others" in survey()[1]["trap"]
 
 
@@ -82,7 +82,7 @@ def test_a_record_that_others_may_change_is_not_believed(
     base: Path, bystander: "subprocess.Popen[bytes]"
 ) -> None:
     (trap(base, bystander.pid) / "lab.json").chmod(0o666)
-    assert find_all() == []
+    assert survey()[0] == []
 
 
 def test_links_are_not_followed(base: Path, bystander: "subprocess.Popen[bytes]") -> None:
@@ -90,11 +90,11 @@ def test_links_are_not_followed(base: Path, bystander: "subprocess.Popen[bytes]"
     (base / "alias").symlink_to(folder)
     (folder / "lab.json").rename(folder / "real.json")
     (folder / "lab.json").symlink_to("real.json")
-    assert find_all() == []
+    assert survey()[0] == []
     assert set(survey()[1]) == {"trap", "alias"}
     (folder / "lab.json").unlink()
     os.mkfifo(folder / "lab.json", 0o600)  # and nobody waits for a writer
-    assert find_all() == []
+    assert survey()[0] == []
 
 
 def test_another_user_s_directory_is_not_believed(
@@ -107,7 +107,7 @@ def test_another_user_s_directory_is_not_believed(
     folder = trap(base, bystander.pid)
     os.chown(folder / "lab.json", 65534, 65534)
     os.chown(folder, 65534, 65534)
-    assert find_all() == []
+    assert survey()[0] == []
     for words in (["down", "trap", "--now"], ["ps", "--lab", "trap"]):
         assert main(words) == 1
         assert "belongs to user 65534, not to you" in capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_the_directory_of_all_labs_must_be_ours_too(
     (base / "hvsim").mkdir()
     (base / "hvsim").chmod(0o777)
     with pytest.raises(trust.Untrusted, match="can be changed by others"):
-        find_all()
+        survey()[0]
 
 
 HOLDER = """

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hvsim.faults.now import FaultError, inject
+from hvsim.lab.control import Answer, _only_looks
 from hvsim.lab.rundir import RunDir
+from hvsim.lab.up import NotStarted, UpError, _check
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -88,3 +90,31 @@ def test_a_program_that_cannot_be_imported(made: Commands, tmp_path: Path) -> No
             r"No module named 'nowhere_at_all'",
             done.stderr,
         ), done.stderr[:500]
+
+
+def test_what_up_asks_for_and_does_not_get_is_told() -> None:
+    """Whatever the refusal is.  Red when only domains that could not be started are looked for:
+    `up --no-wait` then exits with 0."""
+    _check(Answer(0, "", "", None), "x")
+    with pytest.raises(UpError, match="x: 256 requests are under way"):
+        _check(Answer(1, "", "256 requests are under way\n", None), "x")
+    with pytest.raises(NotStarted, match="no namespaces"):
+        _check(Answer(1, "", "", {"not_started": "no namespaces"}), "x")
+
+
+@pytest.mark.parametrize(
+    ("argv", "looks"),
+    [
+        (["list"], True),
+        (["li", "-l"], True),
+        (["domname", "1"], True),
+        (["dmesg"], True),
+        (["dmesg", "-c"], False),
+        (["destroy", "a"], False),
+        (["no-such-verb"], False),
+    ],
+)
+def test_what_only_looks_is_asked_again(argv: list[str], looks: bool) -> None:
+    """When the toolstack dies in the middle of it.  Red without shortened verbs, and without the
+    look at what `dmesg` is to do."""
+    assert _only_looks({"verb": "xl", "argv": argv}) is looks

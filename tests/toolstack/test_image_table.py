@@ -85,3 +85,17 @@ def test_the_process_below_a_qemu_holds_its_images(folder: Path) -> None:
     assert lock.look(path, lock.owner_of(str(folder / "one")), readonly=False) is None
     os.close(fd)
     assert lock.look(path, lock.owner_of(str(folder / "two")), readonly=True) is None
+
+
+def test_a_stranger_s_note_keeps_nobody_waiting(folder: Path) -> None:
+    """A FIFO in the place of another lab's note.  Red (hung) when it is opened to be read and
+    waited for, as the toolstack's only loop would."""
+    one, two = Images(folder / "one"), Images(folder / "two")
+    assert one.claim(3, 51712, "db", qcow2(folder)) is None
+    (folder / "one" / NOTE).unlink()
+    os.mkfifo(folder / "one" / NOTE)
+    refusal = two.claim(9, 51712, "thief", qcow2(folder))
+    assert refusal is not None
+    assert "in use by lab one" in refusal.text
+    (folder / "one" / NOTE).unlink()
+    one.release(3)

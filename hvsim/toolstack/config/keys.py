@@ -35,7 +35,6 @@ class Effect(Enum):
 ALL: Final = ("pv", "pvh", "hvm")
 _HVM: Final = ("hvm",)
 _PVH: Final = ("pvh",)
-_TRANSLATED: Final = ("pvh", "hvm")
 
 SCHEDULING: Final = "CPU time is measured here, not scheduled"
 NO_CPUS: Final = "domains run on whichever CPU Linux gives them"
