@@ -30,11 +30,11 @@ iperf3 and ping in two guests (hvsim exec) whose vifs are on a bridge in a drive
 the same programs in two network namespaces: over a veth pair, which is the kernel alone; over two
 TAPs with benchmarks/c/tappump.c between them, which sleeps in read(2) with a thread for each way
 (for a ping in epoll_wait, with one for both: there the better of the two); over the same with a
-plain Python process; over slirp4netns.  All of them carry large segments and open checksums
-(vnet headers).  Nothing is pinned, and hvsim's halves sleep in epoll_wait.  Datagrams have 64 bytes
-of payload, and those that arrived count.  CPU: of the programs at both ends and of the processes
-between them, per MiB or per datagram; of a ping only of the processes between.  Not in the figures:
-a wire."""
+plain Python process; over slirp4netns with our MTU of 1500 (its users may give it up to 65520).
+All but slirp4netns carry large segments and open checksums (vnet headers).  Nothing is pinned, and
+hvsim's halves sleep in epoll_wait.  Datagrams have 64 bytes of payload, and those that arrived
+count.  CPU: of the programs at both ends and of the processes between them, per MiB or per
+datagram; of a ping only of the processes between.  Not in the figures: a wire."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Measuring many rows in turn, round by round.
 
-Every round measures each row once, ours and the reference one right after the other.  So a machine
+Every round measures each row once, ours and the reference one right after the other; where several
+references share one run of ours (``Once``), that stands beside the first of them.  So a machine
 that is slow for a second spoils one round of some rows, not a row; and what a row says was gathered
 over minutes.  Rows that are on the line are measured for some rounds more.
 """

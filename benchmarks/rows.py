@@ -38,7 +38,6 @@ class Unit:
 
 MICROSECONDS = Unit("us", 1e6)
 MILLISECONDS = Unit("ms", 1e3)
-SECONDS_PER_GIB = Unit("s/GiB", 1.0)
 GBITS = Unit("Gbit/s", 1e-9, more_is_better=True)
 KILOPACKETS = Unit("kpps", 1e-3, more_is_better=True)
 MIB = Unit("MiB", 2.0**-20)

@@ -1,4 +1,5 @@
-"""``python first_ping.py PID ADDRESS``: the seconds until ADDRESS answers the first of many pings.
+"""``python first_ping.py PID ADDRESS``: when ADDRESS answers the first of many pings, in seconds of
+the machine's monotonic clock.
 
 They are sent in the network namespace of process PID, which is entered together with its user
 namespace by whoever is not root.  There an ordinary user is nobody, and has the right to a raw
@@ -40,7 +41,10 @@ def echo(number: int) -> bytes:
 
 
 def first_answer(address: str) -> float:
-    """Ask every INTERVAL.  Raises TimeoutError after PATIENCE seconds without an answer."""
+    """When it came; asked for every INTERVAL.
+
+    Raises TimeoutError after PATIENCE seconds without an answer.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as wire:
         wire.connect((address, 0))
         begun = time.monotonic()
@@ -55,7 +59,7 @@ def first_answer(address: str) -> float:
             header = (packet[0] & 0xF) * 4
             kind, _, _, identifier = struct.unpack_from("!BBHH", packet, header)
             if (kind, identifier) == (ECHO_REPLY, IDENTIFIER):
-                return time.monotonic() - begun
+                return time.monotonic()
     raise TimeoutError(f"{address} did not answer within {PATIENCE:g} s")
 
 

@@ -41,11 +41,6 @@ class Flow:
     packets: int = 0
     cpu: float = 0.0
 
-    @property
-    def gbits(self) -> float:
-        """Gbit/s of payload."""
-        return self.received * 8 / self.seconds / 1e9
-
 
 def stream(near: Side, far: Side, address: str, seconds: float, streams: int = 1) -> Flow:
     """TCP by iperf3, `near` sends to `far` at `address`."""

@@ -6,10 +6,8 @@ from typing import Final
 
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWUSER: Final = 0x1000_0000
-CLONE_NEWNET: Final = 0x4000_0000
 MS_RDONLY: Final = 1
 MS_BIND: Final = 4096
-MS_MOVE: Final = 8192
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
 MNT_DETACH: Final = 2

@@ -48,7 +48,6 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "fio": "fio",
     "ip": "iproute2",
     "iperf3": "iperf3",
-    "nbdkit": "nbdkit",
     "ping": "iputils-ping",
     **dict.fromkeys(("qemu-img", "qemu-io", "qemu-nbd"), "qemu-utils"),
     **dict.fromkeys(QEMUS, "qemu-system-xen"),
