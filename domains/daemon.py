@@ -8,7 +8,6 @@ reads it.  The process ends when the daemon does.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from hvsim.domain import Domain
 from hvsim.domain.executable import Executable
@@ -32,11 +31,10 @@ def main(dom: Domain) -> None:
 
 
 def _hold(dom: Domain, path: str, readonly: bool) -> int:
-    """Lock an image for our lab as long as the descriptor that this returns is open.  The toolstack
-    has asked whether we may; QEMU's own locks are off for Xen's disks."""
-    owner, fd = lock.owner_in(dom.args), -1
-    with contextlib.suppress(OSError):  # no locks there: the toolstack's word is all there is
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        if owner is not None:
-            lock.take(fd, owner, readonly)
-    return fd
+    """Lock an image for our lab as long as the descriptor that this returns is open; -1 for none.
+    The toolstack has asked whether we may; QEMU's own locks are off for Xen's disks."""
+    owner = lock.owner_in(dom.args)
+    if owner is not None:
+        with contextlib.suppress(OSError):  # no locks there: the toolstack's word is all there is
+            return lock.claim(path, owner, readonly=readonly, shared=True)
+    return -1

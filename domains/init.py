@@ -63,6 +63,7 @@ class Daemon:
 
     Attributes:
         follows: it is started when the store serves, and anew after the store's death.
+        following: it is waited for that the store serves.
         pid: of the life under way, 0 between two.
         last: how the last life ended, in words.
         given_up: why it is not started any more; "" while it is.
@@ -73,6 +74,7 @@ class Daemon:
         self.name: Final = str(spec["process"])
         self.follows: Final = follows
         self.restarts = Restarts(FIRST_DELAY, MAX_DELAY)
+        self.following = False
         self.pid = 0
         self.last = ""
         self.given_up = ""
@@ -119,7 +121,7 @@ class Init:
         """Begin; what happens later happens in the domain's handlers."""
         for daemon in self._daemons:
             if daemon.follows:
-                self._follow(daemon)
+                self._await_store(daemon)
             else:
                 self._adopt(daemon)
 
@@ -198,16 +200,26 @@ class Init:
         if daemon.name == "xenstored":
             for follower in self._daemons:
                 if follower.follows:
-                    self._follow(follower)
+                    self._await_store(follower)
 
     # -- those that need the store at their start ------------------------------------------------
+
+    def _await_store(self, daemon: Daemon) -> None:
+        if not daemon.following:
+            daemon.following = True
+            self._follow(daemon)
 
     def _follow(self, daemon: Daemon) -> None:
         """Once the store serves, start the daemon; one that runs is ended for that, for it holds
         on to a store that is no more."""
-        if not self._serves():
+        lost = any(one.name == "xenstored" and one.given_up for one in self._daemons)
+        if not lost and not self._serves():
             self._later(_STORE_STEP, self._follow, daemon)
-        elif daemon.pid:
+            return
+        daemon.following = False
+        if lost:
+            return
+        if daemon.pid:
             call = (HYPERVISOR_domctl, HVSIM_DOMCTL_fault, 0, daemon.name, "kill")
             try:
                 self._dom.hypercall.call(*call)

@@ -21,19 +21,28 @@ class Output:
         self._reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self.writer, True)
         self._line = b""
+        self._listening = False
 
     def begin(self) -> None:
         """The program has its end: close ours, and listen."""
         os.close(self.writer)
         self._dom.vcpu.add_fd(self._reader, self._readable)
+        self._listening = True
 
     def finish(self) -> None:
-        """The last words."""
+        """The last words; once, after the program's end."""
         while self._read():
             pass
         if self._line:
             self._note(self._line)
             self._line = b""
+        self._deafen()
+        os.close(self._reader)
+
+    def _deafen(self) -> None:
+        if self._listening:
+            self._dom.vcpu.remove_fd(self._reader)
+            self._listening = False
 
     def _readable(self) -> None:
         self._read()
@@ -44,7 +53,7 @@ class Output:
         except BlockingIOError:
             return False
         if not data:
-            self._dom.vcpu.remove_fd(self._reader)
+            self._deafen()
             return False
         if self._dom.has_console:
             self._dom.console.write(data)

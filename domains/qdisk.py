@@ -29,6 +29,7 @@ from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers import devd
 from hvsim.drivers.block import lock
+from hvsim.wire import rights
 
 ROOT: Final = "backend/qdisk"
 CLOSE_TIMEOUT: Final = 5.0
@@ -110,8 +111,7 @@ class Service:
                 base = f"{ROOT}/{domid}/{number}"
                 path = self._dom.store.read(f"{base}/params").partition(":")[2]
                 readonly = not self._dom.store.read(f"{base}/mode").startswith("w")
-                held.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                lock.take(held[-1], owner, readonly)
+                held.append(lock.claim(path, owner, readonly=readonly, shared=True))
         return held
 
     def _start(self, domid: int) -> None:
@@ -140,5 +140,6 @@ class Service:
             )
         except (CannotRun, OSError) as failure:
             self.failure = str(failure)
+            rights.close(locks)
         finally:
             output.begin()

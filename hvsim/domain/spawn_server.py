@@ -204,12 +204,18 @@ class SpawnServer:
                     self._outbound.detach()
                 self.become(request, cloned, writer)
             pidfd = os.pidfd_open(cloned.pid)
+            try:
+                pid = host_pid(self.proc, pidfd)
+            except OSError:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.waitpid(cloned.pid, 0)
+                os.close(pidfd)
+                raise
         except BaseException:
             os.close(reader)
             raise
         finally:
             os.close(writer)
-        pid = host_pid(self.proc, pidfd)
         deadline = time.monotonic() + SETUP_TIMEOUT
         child = Child(request.token, cloned.pid, pid, pidfd, reader, deadline)
         self.children[pidfd] = self._reports[reader] = child

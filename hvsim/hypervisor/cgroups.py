@@ -49,7 +49,8 @@ class Cgroups:
                 made = self._make(domid, limit)
                 self._made[domid] = made
             elif kind != "guest":
-                self._raise_limit(made[0], limit)
+                with contextlib.suppress(OSError):  # the lower limit is the safer one
+                    self._raise_limit(made[0], limit)
         except OSError:
             self.remove(domid)
             return []

@@ -73,11 +73,6 @@ def halted(pid: int) -> Iterator[bool | None]:
         yield state == b"" or state in _HALTED
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether no thread of a process runs any more."""
-    return all(state is not False for state in halted(pid))
-
-
 def _has_stopped_child(thread: str) -> bool:
     try:
         with open(f"{thread}/children", "rb") as file:

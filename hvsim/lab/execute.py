@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,13 +27,13 @@ from hvsim.surroundings import working_directory
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, TERMINAL
 from hvsim.wire.packing import pack
+from hvsim.wire.peer import credentials
 
 ACCEPT_TIMEOUT: Final = 10.0
 """Seconds for the process, which is there already, to connect."""
 _INHERITED: Final = ("TERM", "LANG", "LC_ALL")
 _WINDOW: Final = ("COLUMNS", "LINES")
 """For a program without a terminal; one that has a terminal asks that, as its window may change."""
-_UCRED: Final = struct.Struct("3i")
 
 __all__ = ["ControlError", "ExecError", "Outcome", "execute"]
 
@@ -121,8 +120,7 @@ def _accept(
                 f"the process of {domain} did not come for its descriptors within "
                 f"{ACCEPT_TIMEOUT:g} s: {_why_not(lab, domid)}"
             ) from None
-        peer = program.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        if _UCRED.unpack(peer)[0] == pid:
+        if credentials(program).pid == pid:
             return program
         program.close()
 

@@ -46,7 +46,8 @@ def is_trusted(peer: Credentials) -> bool:
     except FileNotFoundError:
         return False  # it has ended; who holds its socket now, nobody knows
     except PermissionError:
-        return bool(peer.uid == 0)  # root, which an ordinary user may not look at
+        # Root, which an ordinary user may not look at; to root this says that it has just ended.
+        return peer.uid == 0 and os.geteuid() != 0
     return theirs == _own_namespaces()
 
 

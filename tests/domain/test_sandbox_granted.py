@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.domain.spawner_harness import Harness, SpawnFailed
+from tests.support.namespaces import MNT_DETACH, mount, umount
 
 LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82  # linux/loop.h
 
@@ -192,20 +193,39 @@ def test_what_cannot_be_granted_is_said(spawner: Harness, path: str, what: str) 
         spawner.spawn("idle", files=[[path, "r"]])
 
 
-def test_what_a_file_system_cannot_show_is_said_in_a_sentence() -> None:
-    """An overlay, a network mount: the file is the owner's alone, and nothing is opened for it."""
+@pytest.fixture
+def unmapped(tmp_path: Path) -> Iterator[Path]:
+    """A file that only root may touch, on a file system that can be shown to nobody else."""
     if os.geteuid():
         pytest.skip("an ordinary user's domain is the same user: nothing has to be mapped")
+    folder = tmp_path / "ram"
+    folder.mkdir()
+    try:
+        mount("ramfs", str(folder), "ramfs", 0)
+    except OSError as error:
+        pytest.skip(f"no ramfs can be mounted here: {error}")
+    try:
+        file = folder / "secret"
+        file.write_text("x")
+        file.chmod(0o600)
+        yield file
+    finally:
+        umount(str(folder), MNT_DETACH)
+
+
+def test_what_a_file_system_cannot_show_is_said_in_a_sentence(unmapped: Path) -> None:
+    """An overlay, a network mount: the file is the owner's alone, and nothing is opened for it.
+
+    Without the root directory the other walls are raised, and those that go with it are told.
+    """
     with Harness() as spawner:
-        # sysfs can be mapped to nobody; only root may write to this file.
         with pytest.raises(SpawnFailed) as failure:
-            spawner.spawn("reach", files=[["/sys/class/net/lo/mtu", "rw"]])
+            spawner.spawn("reach", files=[[str(unmapped), "rw"]])
         text = str(failure.value)
-        assert "lo/mtu: its file system cannot show it" in text
+        assert f"{unmapped}: its file system cannot show it" in text
         assert os.strerror(errno.EINVAL) in text
         assert "let everybody read and write it" in text
-        child = spawner.spawn(
-            "idle", files=[["/sys/class/net/lo/mtu", "rw"]], walls="what-there-is"
-        )
-        assert any(entry.startswith("root: ") for entry in child.missing)
+        child = spawner.spawn("idle", files=[[str(unmapped), "rw"]], walls="what-there-is")
+        names = {entry.partition(":")[0] for entry in child.missing}
+        assert names == {"root", "own-uid"}
         assert child.receive() == "up"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import optional
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -102,6 +103,48 @@ def test_a_program_reaches_its_own_domain_and_no_other(lab: Commands, tmp_path: 
 def test_all_walls_stand_and_ps_says_so(lab: Commands) -> None:
     rows = {row["name"]: row["walls"] for row in lab.json("ps")["domains"]}
     assert rows == {"Domain-0": [], "victim": [], "rogue": []}
+
+
+def test_what_the_kernel_counts_is_low_for_whoever_comes_later(lab: Commands) -> None:
+    """A program in a domain that runs none itself.  Red when only the first process of a domain
+    sets the numbers low."""
+    if not os.path.exists("/proc/sys/user/max_inotify_instances"):
+        pytest.skip("this kernel counts no inotify instances")
+    said = lab.ok("exec", "rogue", "--", "cat", "/proc/sys/user/max_inotify_instances")
+    assert said == "64\n"
+
+
+GLUTTON = """
+import os, struct, threading, time
+node = os.open("/dev/xen/xenbus", os.O_RDWR)
+ALL = 8000
+written = []
+def write():
+    while len(written) < ALL:
+        os.write(node, struct.pack("<4I", 2, 7, 1, 2) + b"a" + bytes(1))
+        written.append(1)
+writer = threading.Thread(target=write, daemon=True)
+writer.start()
+last = -1
+while last != len(written):
+    last = len(written)
+    time.sleep(0.5)
+taken = 0
+while taken < ALL * (16 + len("ENOENT") + 1):
+    taken += len(os.read(node, 65536))
+writer.join()
+os.write(node, struct.pack("<4I", 2, 8, 0, 5) + b"name" + bytes(1))
+print(0 < last < ALL, os.read(node, 4096)[-5:])
+"""
+
+
+@pytest.mark.interop
+def test_who_never_reads_from_xenbus_is_held(lab: Commands) -> None:
+    """Its answers would fill the memory of its kernel; they need no store, for they are refusals.
+    Red when only what waits for the store counts."""
+    optional.node_library()
+    said = lab.ok("exec", "rogue", "--", "python3", "-c", GLUTTON)
+    assert said == "True b'rogue'\n"
 
 
 GREET = """

@@ -14,9 +14,9 @@ from hvsim.abi.hypercall import DOMID_SELF, HVSIM_DOMCTL_fault
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.lifecycle import DEFERRED, SIGCONT, SIGSTOP, STOP_TIMEOUT
 from hvsim.hypervisor.machine import Machine
-from hvsim.hypervisor.processes import is_stopped
 from tests.hypervisor.client import PATIENCE, Dom, Lab
 from tests.hypervisor.fakes import FakeHost
+from tests.hypervisor.stopped import is_stopped
 
 CYCLES = 100
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.hypervisor.processes import is_stopped
+from tests.hypervisor.stopped import is_stopped
 from tests.support.waits import wait
 
 LIMIT = 20.0

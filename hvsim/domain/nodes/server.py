@@ -43,6 +43,7 @@ from hvsim.domain.nodes.wire import (
 )
 from hvsim.domain.nodes.xenbus import XenbusFile
 from hvsim.wire import rights
+from hvsim.wire.peer import credentials
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 MAX_PROCESSES: Final = 256
 MAX_FILES: Final = 512
 _PROT_WRITE: Final = 2
-_UCRED: Final = struct.Struct("3i")
 
 
 class Answer:
@@ -199,8 +199,7 @@ class _Process:
         self._server = server
         self._dom = server.dom
         self._wire = wire
-        raw = wire.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        self._caller = Caller(_UCRED.unpack(raw)[0])
+        self._caller = Caller(credentials(wire).pid)
         self._areas = Areas()
         self._unread_fds = False
         self._deferred = False

@@ -94,8 +94,9 @@ class XenbusFile(NodeFile):
 
     @property
     def _busy(self) -> bool:
-        """Whether a write is not over yet."""
-        return self._dialogue.waiting or len(self._dialogue.to_store) > BACKLOG
+        """Whether a write is not over yet, or the store or the reader must take something first."""
+        full = max(len(self._dialogue.to_store), len(self._dialogue.to_reader)) > BACKLOG
+        return self._dialogue.waiting or full
 
     def _over(self, write: Write) -> int:
         """The answer of a write whose turn has come."""

@@ -64,8 +64,15 @@ def move_apart(
         except FileNotFoundError:
             raise  # of a file that the lab grants; no wall is missing
         except OSError as error:
-            walls.lost("root", reason(error))
-            own = None  # its files would be out of its reach
+            why = reason(error)
+            walls.lost("root", why)
+            walls.build("mount-ns", lambda: syscalls.syscall("unshare", FLAGS["mount-ns"]))
+            _hide()
+            if nested:
+                walls.lost("programs", why)
+            if own is not None and place.joined is None:  # who joins gets the domain's id there
+                walls.lost("own-uid", "without a root directory its files are out of reach")
+                own = None
     if own is not None and place.joined is None:
         own = _become(walls, own)
     if place.joined is not None:
@@ -74,11 +81,10 @@ def move_apart(
     else:
         own_user = walls.build("user-ns", lambda: _own_namespace(place, own))
         own_network = walls.build("net-ns", lambda: syscalls.syscall("unshare", FLAGS["net-ns"]))
-    if place.joined is None:
-        if own_user and executables is not None:
-            quotas.set_low(place.proc, quotas.USER)
-        if own_user and own_network:
-            quotas.set_low(place.proc, quotas.NETWORK)
+    if own_user and executables is not None:  # also for who joins a domain that runs none itself
+        walls.report += quotas.set_low(place.proc, quotas.USER)
+    if place.joined is None and own_user and own_network:
+        walls.report += quotas.set_low(place.proc, quotas.NETWORK)
     for fd in (place.proc, place.joined, place.below):
         if fd is not None:
             os.close(fd)

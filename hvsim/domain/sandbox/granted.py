@@ -164,6 +164,9 @@ def _lay(grant: Grant, target: str, maps: "IdMaps") -> None:
         return
     try:
         idmap = maps.owner(grant.status.st_uid, grant.status.st_gid)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, grant.real) from None
+    try:
         mounts.attach(grant.real, target, flags, idmap=idmap)
     except OSError as error:
         if not grant.for_everybody:

@@ -5,7 +5,6 @@ namespace may change them there; a limit of a namespace around it holds besides
 (user_namespaces(7), ucounts).  To be called while the process is root in its new namespaces.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping
 from typing import Final
@@ -24,16 +23,24 @@ NETWORK: Final[Mapping[str, str]] = {
 """Of a network namespace: bytes that a TCP socket may buffer: least, at first, most."""
 
 
-def set_low(proc: int, settings: Mapping[str, str]) -> None:
-    """Write them, as far as there are such and /proc/sys can be written to.
+def set_low(proc: int, settings: Mapping[str, str]) -> list[str]:
+    """Write them, as far as there are such.
 
     Args:
         proc: descriptor of a /proc.
+
+    Returns what could not be written, and why, a text each.
     """
+    failed = []
     for name, value in settings.items():
-        with contextlib.suppress(OSError):
+        try:
             fd = os.open(f"sys/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
             try:
                 os.write(fd, value.encode())
             finally:
                 os.close(fd)
+        except FileNotFoundError:
+            pass  # a kernel without such
+        except OSError as error:
+            failed.append(f"quotas: {name}: {error.strerror}")
+    return failed

@@ -88,17 +88,19 @@ def enter(
     if base is None:
         base = skeleton.private(common)
     umask = os.umask(0o022)
-    if executables:
-        _fresh(base, own)
-        skeleton.add_late(common, base)
-    if grants is not None:
-        granted.lay(grants, base, proc, own, fresh)
-    lacking = _for_programs(base, contents) if executables else []
-    if executables:
-        refused = _proc(base, own, below, nested)
-        lacking += [f"/proc: {refused.strerror}"] if refused is not None else []
-    mounts.enter(base)
-    os.umask(umask)
+    try:
+        if executables:
+            _fresh(base, own)
+            skeleton.add_late(common, base)
+        if grants is not None:
+            granted.lay(grants, base, proc, own, fresh)
+        lacking = _for_programs(base, contents) if executables else []
+        if executables:
+            refused = _proc(base, own, below, nested)
+            lacking += [f"/proc: {refused.strerror}"] if refused is not None else []
+        mounts.enter(base)
+    finally:
+        os.umask(umask)
     return lacking
 
 
