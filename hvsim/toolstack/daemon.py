@@ -24,6 +24,7 @@ from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.reply import Reply
+from hvsim.toolstack.request import parse
 from hvsim.toolstack.store import StoreSilent
 from hvsim.toolstack.takeover import take_over
 from hvsim.toolstack.trouble import Trouble
@@ -65,7 +66,7 @@ class Verbs:
         await self.standing()
         for guest in self._toolstack.guests.values():
             starting.check(guest)  # of those before: nobody has waited for them
-        made = create.request_from(request, self._toolstack)
+        made = parse(request, self._toolstack.defaults)
         others_wait = made.profile == "driver" or made.restart == "always"
         guest = await create.create(self._toolstack, made, wait=others_wait)
         await reply.err(*guest.config.warnings)

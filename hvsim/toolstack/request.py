@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from hvsim.toolstack.errors import ToolstackError
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -69,3 +71,56 @@ class CreateRequest:
     restart: str = "never"
     walls: str = "all"
     paused: bool = False
+
+
+def parse(raw: dict[str, object], defaults: Defaults) -> CreateRequest:
+    """A request as it came over the control wire; missing parts are the lab's defaults.
+
+    Raises: ToolstackError that names the part which is wrong.
+    """
+
+    def text(key: str, default: str | None = None) -> str:
+        value = raw.get(key, default)
+        if not isinstance(value, str):
+            raise ToolstackError(f"create: {key!r} must be text, not {value!r}")
+        return value
+
+    def rows(key: str) -> list[object]:
+        value = raw.get(key) or []
+        if not isinstance(value, list):
+            raise ToolstackError(f"create: {key!r} must be a list, not {value!r}")
+        return value
+
+    def table(key: str) -> dict[str, object]:
+        value = raw.get(key) or {}
+        if not isinstance(value, dict):
+            raise ToolstackError(f"create: {key!r} must be a table, not {value!r}")
+        return value
+
+    files: list[tuple[str, str]] = []
+    for entry in rows("files"):
+        if not (isinstance(entry, list) and len(entry) == 2 and entry[1] in ("r", "rw")):
+            raise ToolstackError(f'create: an entry of files must be [path, "r" or "rw"]: {entry}')
+        files.append((str(entry[0]), str(entry[1])))
+    profile = text("profile", "guest")
+    if profile not in ("guest", "driver"):
+        raise ToolstackError(f"create: profile {profile!r} is neither guest nor driver")
+    restart = text("restart", "never")
+    if restart not in ("never", "always"):
+        raise ToolstackError(f"create: restart {restart!r} is neither never nor always")
+    program = raw.get("program")
+    return CreateRequest(
+        config=text("config"),
+        config_path=text("config_path", "config"),
+        directory=text("directory", "/"),
+        overrides=tuple(str(line) for line in rows("overrides")),
+        images={**defaults.images, **{k: str(v) for k, v in table("images").items()}},
+        program=str(program) if program else None,
+        args=table("args"),
+        profile=profile,
+        files=tuple(files) or (defaults.files if profile == "driver" else ()),
+        path=tuple(str(path) for path in rows("path")) or defaults.path,
+        restart=restart,
+        walls=text("walls", defaults.walls),
+        paused=bool(raw.get("paused")),
+    )
