@@ -16,7 +16,7 @@ import anyio
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.requests import Request, StoreError
-from hvsim.toolstack import libxl_log
+from hvsim.toolstack import layout, libxl_log
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.layout import Device, domain_path
 from hvsim.toolstack.trouble import DOM0, Trouble
@@ -72,7 +72,7 @@ async def make_nodes(
     """
     where = _where(toolstack, device)
     try:
-        await store.commit(batch, f"adding {_label(device)}")
+        await store.commit([*batch, *layout.made_here(device)], f"adding {_label(device)}")
     except StoreError:
         if toolstack.hypervisor.info(device.backend_domid) is not None:
             raise

@@ -11,6 +11,7 @@ from typing import Final
 
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.requests import Request
+from hvsim.drivers import devd
 
 BLOCK_SCRIPT: Final = "/etc/xen/scripts/block"
 VIF_SCRIPT: Final = "/etc/xen/scripts/vif-bridge"
@@ -399,6 +400,12 @@ def device_model_path(domid: int) -> str:
     return f"{domain_path(0)}/device-model/{domid}"
 
 
+def made_here(device: Device) -> list[Request]:
+    """Say to a driver domain that this toolstack has made the device: `hvsim.drivers.devd`."""
+    key, ours = devd.MAKER
+    return write(f"{device.backend}/{key}", ours) if device.backend_domid else []
+
+
 def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list[Request]:
     """The transaction that gives a device to another backend while its frontend lives on.
 
@@ -413,7 +420,7 @@ def move(old: Device, new: Device, half: Vbd | Vif, keys: Sequence[str]) -> list
     """
     perms = new.front_perms
     nodes = half.backend_nodes(new)
-    batch = [requests.rm(old.backend), *_backend(new, nodes)]
+    batch = [requests.rm(old.backend), *_backend(new, nodes), *made_here(new)]
     batch += write(f"{new.libxl}/backend", new.backend)
     batch.append(requests.set_perms(new.frontend, perms))
     batch += [requests.set_perms(f"{new.frontend}/{key}", perms) for key in keys if key != "mtu"]

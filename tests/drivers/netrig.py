@@ -142,6 +142,7 @@ class NetRig:
             "frontend": front,
             "frontend-id": str(guest.domid),
             "online": "1",
+            "toolstack": "hvsim",
             "script": "/etc/xen/scripts/vif-bridge",
             "mac": mac,
             "bridge": "xenbr0",

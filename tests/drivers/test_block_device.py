@@ -65,6 +65,7 @@ class Rig:
                 "params": str(self.image),
                 "mode": "w",
                 "online": "1",
+                "toolstack": "hvsim",
                 "state": "1",
                 **more,
             }.items():
@@ -224,6 +225,19 @@ def test_detach_closes_both_halves(rig: Rig) -> None:
         disk.read(0, 8)
     assert back.mapper.live_pages == 0
     rig.run(lambda: disk.statistics()["leftover_pages"] == 0, "the guest has its frames back")
+
+
+def test_another_toolstack_has_the_time_to_see_init_wait(rig: Rig) -> None:
+    """Red without LINGER: libxl says "unable to add device with path" of a disk that is Connected
+    before it has looked."""
+    back = rig.domain()
+    HotplugBlockBack.register(back)
+    rig.attach(back, toolstack="xl")
+    rig.disks = BlockFront.register(rig.guest)
+    rig.run(lambda: rig.state(rig.front_path) == "3", "the guest has published its ring")
+    seen = back.vcpu.now()
+    rig.run(lambda: rig.disk.connected, "connected")
+    assert back.vcpu.now() - seen > 0.5
 
 
 @pytest.mark.parametrize("kills", [1, 3])

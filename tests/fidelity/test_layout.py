@@ -161,6 +161,15 @@ def final(batch: Iterable[Request]) -> dict[str, tuple[str, str]]:
     return nodes
 
 
+def test_only_a_driver_domain_is_told_who_made_a_device() -> None:
+    """It is not libxl's word, so what dom0 serves is as it was recorded."""
+    theirs, ours = Device(3, "vbd", 51712, 2), Device(3, "vbd", 51712, 0)
+    assert [entry.path for entry in entries(layout.made_here(theirs))] == [
+        "/local/domain/2/backend/vbd/3/51712/toolstack"
+    ]
+    assert layout.made_here(ours) == []
+
+
 def test_a_moved_disk_stands_as_one_that_was_attached_there() -> None:
     """The recovery protocol's result: an attach to the new backend, permissions included."""
     old, new = Device(3, "vbd", 51712, 2), Device(3, "vbd", 51712, 4)
@@ -174,7 +183,7 @@ def test_a_moved_disk_stands_as_one_that_was_attached_there() -> None:
         if path.startswith(f"{old.frontend}/")
     ]
 
-    expected = final(layout.add_vbd(new, DISK))
+    expected = final([*layout.add_vbd(new, DISK), *layout.made_here(new)])
     expected |= {f"{new.frontend}/{key}": (value, "n3 r4") for key, value in guest_wrote}
     assert final(connected + layout.move(old, new, DISK, keys)) == expected
 

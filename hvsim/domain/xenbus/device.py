@@ -153,6 +153,16 @@ class Device:
         if callback is not None:
             self._bus.guard(self, callback)
 
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call *callback* after *delay* seconds, unless the device has been removed by then.  An
+        exception is treated as for :meth:`watch`."""
+
+        def due() -> None:
+            if self.registered:
+                self._bus.guard(self, callback)
+
+        self._bus.vcpu.call_later(delay, due)
+
     # -- state -----------------------------------------------------------------------------
 
     def switch_state(self, new: XenbusState) -> None:

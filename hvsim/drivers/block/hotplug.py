@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.client import StoreNotFound
+from hvsim.drivers import devd
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockClosed
@@ -143,9 +144,11 @@ class HotplugBlockBack(BlockBack):
     def probe(self, device: BackendDevice) -> None:
         """As blkback; then, from InitWait, the hotplug script."""
         super().probe(device)
-        params, mode, script = device.read_many(["params", "mode", "script"])
-        if script not in (None, SCRIPT):
-            return
+        if device.read("script") in (None, SCRIPT):
+            devd.hotplug(device, lambda: self._add(device))
+
+    def _add(self, device: BackendDevice) -> None:
+        params, mode = device.read_many(["params", "mode"])
         try:
             attached = prepare_inside(self._dom, params or "", mode or "w")
         except HotplugError as failed:

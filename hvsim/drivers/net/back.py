@@ -25,6 +25,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import RingBroken
 from hvsim.domain.xenbus.client import StoreError
+from hvsim.drivers import devd
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
 from hvsim.drivers.net import hotplug, rate
@@ -201,6 +202,9 @@ class NetBack:
         assert info is not None, "made with the link"
         if self._dom.domid == 0 or self.port is None or not hotplug.usual(info):
             return
+        devd.hotplug(device, lambda: self._online(device, info))
+
+    def _online(self, device: BackendDevice, info: VifInfo) -> None:
         try:
             hotplug.online(device, self.port, info)
         except (OSError, ValueError) as failed:
