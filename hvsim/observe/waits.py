@@ -21,7 +21,7 @@ def waits(
     `domains` are the rows of the toolstack's "ps"; `process_states` gives the state letter of
     /proc/PID/stat for each pid ("T": stopped). `states_known`: whether the states of halves were
     asked for, so that one that is missing is missing. `departed`: what is known of domains that
-    are here no more, by domid.
+    are here no more, or have no name any more, by domid.
     """
     rows = list(domains)
     by_domid = {row.get("domid"): row for row in rows}
@@ -34,7 +34,7 @@ def waits(
                     {
                         "domain": row.get("name"),
                         "device": device.get("vdev") or device.get("devid"),
-                        "on": _server(device, {**(departed or {}), **by_domid}),
+                        "on": _server(device, by_domid, departed or {}),
                         "why": reason,
                         "unanswered": device.get("unanswered"),
                     }
@@ -57,12 +57,14 @@ def gone(domains: Iterable[Row], departed: Mapping[Any, Row]) -> list[dict[str, 
     ]
 
 
-def _server(device: Row, by_domid: Mapping[Any, Row]) -> str:
-    """Who serves a device: a domain, or one of dom0's processes."""
+def _server(device: Row, by_domid: Mapping[Any, Row], departed: Mapping[Any, Row]) -> str:
+    """Who serves a device: a domain, or one of dom0's processes.  One that is just being destroyed
+    is here yet, but its name has left the store."""
     domid = device.get("backend_domid")
     if domid == 0 and device.get("backend_class"):
         return server_process(str(device["backend_class"]), int(device["frontend_domid"]))
-    return (by_domid.get(domid) or {}).get("name") or f"domain {domid}"
+    rows = (by_domid.get(domid) or {}, departed.get(domid) or {})
+    return next((str(row["name"]) for row in rows if row.get("name")), f"domain {domid}")
 
 
 def _reason(

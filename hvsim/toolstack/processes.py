@@ -119,13 +119,14 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
         "domains": domains,
         "processes": processes,
         **told,
-        "departed": _departed(toolstack, set(by_domid)),
+        "departed": _departed(toolstack, {domid for domid, name in by_domid.items() if name}),
         "unknown": store.why,
     }
 
 
 def _departed(toolstack: Toolstack, here: set[int]) -> list[dict[str, Any]]:
-    """What is known of domains that are here no more; also of those that are just being removed."""
+    """What is known of domains that are *here* with a name no more; also of those that are just
+    being removed, whose names leave the store first."""
     removing = [
         Departed(guest.domid, guest.name, f"{guest.name} (domain {guest.domid}) is gone")
         for guest in toolstack.guests.values()

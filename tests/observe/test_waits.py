@@ -61,5 +61,13 @@ def test_a_backend_that_is_gone_is_named_as_it_was_called() -> None:
     assert gone(rows({}), known) == []
 
 
+def test_one_that_is_just_being_destroyed_is_named_too() -> None:
+    """Its name has left the store, itself it has not.  Red when a row without a name is enough."""
+    known = {1: {"domid": 1, "name": "storage", "text": "storage (domain 1) is gone"}}
+    [found] = waits(rows({}, state="--psc-", name=None), {}, departed=known)
+    assert (found["on"], found["why"]) == ("storage", "crashed")
+    assert gone(rows({}, state="--psc-", name=None), known) == []
+
+
 def test_nobody_waits() -> None:
     assert waits(rows({}), {10: "S", 20: "R"}) == []
