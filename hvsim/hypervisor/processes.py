@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import Final
 
@@ -152,55 +152,28 @@ class Signals:
             self._work.start(self._end(token, pid, pidfd))
 
     def _end(self, token: int, pid: int, pidfd: int) -> Job:
-        told: set[int] = set()
-        looks, fresh = 0, True
-        while fresh:
-            fresh = False
-            for child in below(pid):
-                if child is None:
-                    looks += 1
-                    if looks % LOOKS == 0:
-                        yield
-                        if token not in self._killing:
-                            return
-                elif child not in told:
-                    told.add(child)
-                    fresh = True
-                    _send(child, signal.SIGKILL)
-                    looks += 1
+        if not (yield from _tell(pid, signal.SIGKILL, set(), lambda: token in self._killing)):
+            return
         self._killing.discard(token)
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
     def _pass(self, token: int, pid: int, number: int, told: set[int], delay: int) -> Job:
-        """Tell who was not told yet, again while something new appears, as a process that is not
-        stopped yet may fork. What is stopped keeps its place in the domain's limit of processes,
-        so that this ends. Then wait until all have stopped."""
-        looks, fresh = 0, True
-        while fresh:
-            fresh = False
-            for child in below(pid):
-                if child is None:
-                    looks += 1
-                    if looks % LOOKS == 0:
-                        yield
-                        if self._wanted.get(token) != number:
-                            return
-                elif child not in told:
-                    told.add(child)
-                    fresh = True
-                    _send(child, number)
-                    looks += 1
-        if number != signal.SIGSTOP:
+        """Tell everybody, and wait until all have stopped."""
+
+        def wanted() -> bool:
+            return self._wanted.get(token) == number
+
+        if not (yield from _tell(pid, number, told, wanted)) or number != signal.SIGSTOP:
             return
-        moving = False
+        looks, moving = 0, False
         for one in (pid, *told):
             for state in halted(one):
                 if state is None:
                     looks += 1
                     if looks % LOOKS == 0:
                         yield
-                        if self._wanted.get(token) != number:
+                        if not wanted():
                             return
                 elif not state:
                     moving = True
@@ -209,10 +182,34 @@ class Signals:
             return
 
         def again() -> None:
-            if self._wanted.get(token) == number:
+            if wanted():
                 self._work.start(self._pass(token, pid, number, told, min(2 * delay, RETRY[1])))
 
         self._later(delay, again)
+
+
+def _tell(
+    pid: int, number: int, told: set[int], wanted: Callable[[], bool]
+) -> Generator[None, None, bool]:
+    """Tell everybody below a process who was not *told* yet, again while somebody new appears, as
+    a process that is not stopped yet may fork.  What is stopped keeps its place in the domain's
+    limit of processes, so that this ends.  Whether it was *wanted* to the end."""
+    looks, fresh = 0, True
+    while fresh:
+        fresh = False
+        for child in below(pid):
+            if child is not None and child in told:
+                continue
+            looks += 1
+            if child is not None:
+                told.add(child)
+                fresh = True
+                _send(child, number)
+            elif looks % LOOKS == 0:
+                yield
+                if not wanted():
+                    return False
+    return True
 
 
 def _send(pid: int, number: int) -> None:

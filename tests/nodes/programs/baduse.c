@@ -34,28 +34,13 @@
 #include <xen/sys/gntdev.h>
 #include <xen/sys/privcmd.h>
 
+#include "attempts.h"
+
 #define PAGE 4096
 #define WILD ((void *)0x10)
 #define RW (PROT_READ | PROT_WRITE)
 
 static unsigned peer, good, readonly, alien, port;
-
-static void say(const char *name, long result)
-{
-    if (result == -1 && errno)
-        printf("%s %s\n", name, strerrorname_np(errno));
-    else
-        printf("%s %ld\n", name, result);
-    fflush(stdout);
-}
-
-/* Do one thing and say what came of it. */
-#define TRY(name, ...)                                                                             \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        long result_ = (long)(__VA_ARGS__);                                                        \
-        say(name, result_);                                                                        \
-    } while (0)
 
 static int node(const char *name)
 {

@@ -25,24 +25,10 @@
 #include <xen/xen.h>
 #include <xen/sys/evtchn.h>
 
+#include "attempts.h"
+
 static void *volatile wild = (void *)0x10;
 static uint32_t ports[2048];
-
-static void say(const char *name, long result)
-{
-    if (result == -1 && errno)
-        printf("%s %s\n", name, strerrorname_np(errno));
-    else
-        printf("%s %ld\n", name, result);
-    fflush(stdout);
-}
-
-#define TRY(name, ...)                                                                             \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        long result_ = (long)(__VA_ARGS__);                                                        \
-        say(name, result_);                                                                        \
-    } while (0)
 
 static int node(const char *name)
 {

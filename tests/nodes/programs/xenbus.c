@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "attempts.h"
+
 static void *volatile wild = (void *)0x10;
 enum { DIRECTORY = 1, READ, WATCH = 4, UNWATCH, START, END, WRITE = 11, EVENT = 15, ERROR };
 
@@ -26,22 +28,6 @@ struct header {
 };
 
 static char buffer[8192];
-
-static void say(const char *name, long result)
-{
-    if (result < 0 && errno)
-        printf("%s %s\n", name, strerrorname_np(errno));
-    else
-        printf("%s %ld\n", name, result);
-    fflush(stdout);
-}
-
-#define TRY(name, ...)                                                                             \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        long result_ = (long)(__VA_ARGS__);                                                        \
-        say(name, result_);                                                                        \
-    } while (0)
 
 /* A request in one piece; `text` may hold zeros. */
 static size_t compose(char *to, uint32_t type, uint32_t tx, const char *text, size_t length)
