@@ -26,8 +26,8 @@ guests; `up two-tier` ends when the lab is ready (hypervisor, dom0, a storage do
 with their disks and health checks), and has no reference; the others are compared with
 `{PYTHON}` of the same interpreter, which no command in Python can go below.  First ping: when `up`
 of a lab with two guests on a bridge has returned, a program is started at once in the network
-namespace of one, which pings the other every 10 ms; the figure is the time from its first
-ping to the first answer, the resolution of the address included.  Nothing is pinned."""
+namespace of one, which pings the other every 10 ms; the figure is the time from the return of `up`
+to the first answer, the start of that program included.  Nothing is pinned."""
 
 
 def _command(name: str) -> Plan:
