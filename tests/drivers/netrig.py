@@ -88,6 +88,10 @@ class Wire:
         """The frames alone."""
         return [frame for _, frame in self.receive()]
 
+    def lose(self) -> None:
+        """The link goes.  A frame that nobody has taken from it makes that a read error."""
+        self._ours.close()
+
     def cut(self) -> None:
         """The test is done with it."""
         self.close()

@@ -392,6 +392,28 @@ def test_an_index_out_of_range(net: Attacked, ring: str, ahead: int) -> None:
     net.served()
 
 
+def test_a_link_that_goes_is_listened_to_no_more(
+    net: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No attack, but as sudden: the device stays, and its backend is served.  Red when what the
+    link's read raises is not caught, and when it is asked again for ever."""
+    said: list[str] = []
+    monkeypatch.setattr(net.guest, "log", said.append)
+    net.enter()
+    net.raw.deliver(FRAME)
+    net.rest()
+    net.stack.lose()
+    net.rest()
+    assert said == ["eth0: the link has gone: [Errno 104] Connection reset by peer"]
+    before = net.figures()
+    net.rest()
+    assert net.figures() == before
+    net.raw.deliver(FRAME)
+    net.rest()
+    assert net.state(net.front) == "4"
+    net.served()
+
+
 def test_responses_that_change_while_they_are_read(net: Attacked) -> None:
     """XSA-155: another processor writes length, offset and flags all the time."""
     net.enter()
