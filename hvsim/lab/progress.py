@@ -39,6 +39,8 @@ class Device:
     """Store path of the backend."""
     frontend_state: str | None = None
     backend_state: str | None = None
+    told: set[str] = field(default_factory=set)
+    """The paths of the states that the store has told of: of another one nothing is known."""
     complaints: dict[str, str] = field(default_factory=dict)
     """What is said to be wrong with it: the store path of each error node, and its text."""
 
@@ -136,20 +138,22 @@ class Progress:
             self._update_device(device, path, value)
 
     def _update_device(self, device: Device, path: str, value: str | None) -> None:
-        if path == f"{device.frontend}/state" and value != device.frontend_state:
-            device.frontend_state = value
-        elif path == f"{device.backend}/state" and value != device.backend_state:
-            device.backend_state = value
+        if path in (f"{device.frontend}/state", f"{device.backend}/state"):
+            before = str(device), len(device.told)
+            device.told.add(path)
+            if path == f"{device.frontend}/state":
+                device.frontend_state = value
+            else:
+                device.backend_state = value
+            # Before both are known, "absent" would be said of a half that nobody has looked at.
+            if len(device.told) == 2 and (str(device), 2) != before:
+                self.changes.append(str(device))
         elif path in device.error_nodes():
             if not value:
                 device.complaints.pop(path, None)
             elif value != device.complaints.get(path):
                 device.complaints[path] = value
                 self.changes.append(f"{device.domain} {device.label}: {value}")
-            return
-        else:
-            return
-        self.changes.append(str(device))
 
     def end(self, domid: int, why: str) -> None:
         """Domain `domid` has ended and will not become ready."""

@@ -31,6 +31,7 @@ def test_it_takes_both_halves_and_the_health() -> None:
 
 def test_each_step_is_told_once() -> None:
     seen = progress()
+    seen.update(f"{BACK}/state", None)
     for value in ("1", "1", "3"):
         seen.update(f"{FRONT}/state", value)
     seen.update("/local/domain/9/elsewhere", "4")
@@ -38,6 +39,15 @@ def test_each_step_is_told_once() -> None:
         "web xvda <- storage: frontend Initialising, backend absent",
         "web xvda <- storage: frontend Initialised, backend absent",
     ]
+
+
+def test_a_half_that_nobody_has_looked_at_is_not_said_to_be_absent() -> None:
+    """Red when a step is told before both halves are known."""
+    seen = progress()
+    seen.update(f"{FRONT}/state", "4")
+    assert seen.changes == []
+    seen.update(f"{BACK}/state", "4")
+    assert seen.changes == ["web xvda <- storage: frontend Connected, backend Connected"]
 
 
 def test_an_error_node_and_an_end_are_told() -> None:
