@@ -33,7 +33,7 @@ LOOKING = frozenset(
         *("info", "dmesg", "domid", "domname", "uptime", "claims", "sharing"),
     }
 )
-"""The commands of xl that only look; but for `dmesg -c`, which clears."""
+"""The commands of xl that only look; `dmesg` as far as it has no options."""
 
 Printer = Callable[[str], None]
 
@@ -230,8 +230,9 @@ def _title(request: Mapping[str, Any]) -> str:
 def _only_looks(request: Mapping[str, Any]) -> bool:
     if request["verb"] != "xl":
         return request["verb"] in AGAIN
-    verb = find(_title(request).removeprefix("xl "))
+    typed = _title(request).removeprefix("xl ")
+    verb = find(typed)
     if verb is None or verb.name not in LOOKING:
         return False
-    words = [str(word) for word in request.get("argv") or ()]
-    return verb.name != "dmesg" or not {"-c", "--clear"} & {*words}
+    # Of dmesg's options one clears, and has abbreviations: with any of them it is not asked again.
+    return verb.name != "dmesg" or str(request["argv"][-1]) == typed
