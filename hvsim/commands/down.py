@@ -34,12 +34,14 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0: it is gone. 1: no such lab, or something would not end."""
     import os
 
+    from hvsim.lab.choose import no_such
     from hvsim.lab.rundir import base_dir, survey
     from hvsim.lab.teardown import take_down
 
     known, strange = survey()
     labs = {lab.name: lab for lab in known}
-    asked = options.name or options.lab or os.environ.get("HVSIM_LAB")
+    named = options.name or options.lab
+    asked = named or os.environ.get("HVSIM_LAB")
     if asked is None and len(labs) == 1:
         asked = next(iter(labs))
     if asked is None and labs:
@@ -51,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
         raise HvsimError(strange[asked])
     if asked not in labs:
         there = f"there: {', '.join(labs)}" if labs else "there is none"
+        if asked and not named:
+            raise no_such(asked, "HVSIM_LAB", there)
         raise HvsimError(f"no lab {asked or ''} in {base_dir()} ({there})".replace("lab  ", "lab "))
     lab = labs[asked]
     if lab.state == "starting" and lab.busy:

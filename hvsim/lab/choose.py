@@ -26,10 +26,8 @@ def choose(name: str | None = None) -> RunDir:
                 return _usable(lab)
         if asked in strange:
             raise NoSuchLab(strange[asked])
-        raise NoSuchLab(
-            f"{source} {asked}: no such lab in {base_dir()}; "
-            + (f"running: {names}" if names else "none runs: start one with `hvsim up LAB.toml`")
-        )
+        start = "none runs: start one with `hvsim up LAB.toml`"
+        raise no_such(asked, source, f"running: {names}" if names else start)
     if len(running) == 1:
         return running[0]
     if running:
@@ -40,6 +38,17 @@ def choose(name: str | None = None) -> RunDir:
     dead = "; ".join(f"{lab.name}: {lab.why_ended()}" for lab in labs)
     more = f" (ended without `hvsim down`: {dead})" if dead else ""
     raise NoSuchLab(f"no lab runs in {base_dir()}{more}; start one with `hvsim up LAB.toml`")
+
+
+def no_such(asked: str, source: str, there: str) -> NoSuchLab:
+    """There is no lab of the name that *source* gives ("--lab", "HVSIM_LAB").
+
+    Args:
+        there: which labs there are, in words.
+    """
+    # What `hvsim env` exported stays in a shell for longer than its lab lives.
+    remedy = "; `unset HVSIM_LAB` if that lab is over" if source == "HVSIM_LAB" else ""
+    return NoSuchLab(f"{source} {asked}: no such lab in {base_dir()}; {there}{remedy}")
 
 
 def _usable(lab: RunDir) -> RunDir:

@@ -67,6 +67,14 @@ def test_refusals(hvsim_: Commands, words: list[str], code: int, text: str) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_down_says_where_it_has_the_name_from(hvsim_: Commands) -> None:
+    done = hvsim_.run("down", HVSIM_LAB="over")
+    assert done.returncode == 1
+    assert re.search(
+        r"HVSIM_LAB over: no such lab in \S+; there is none; `unset HVSIM_LAB`", done.stderr
+    )
+
+
 def test_a_bad_lab_file_is_refused_by_both_before_anything_starts(
     hvsim_: Commands, tmp_path: Path
 ) -> None:

@@ -165,8 +165,11 @@ def test_which_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HVSIM_LAB", "a")
     assert choose().name == "a"
     assert choose("b").name == "b"
-    with pytest.raises(NoSuchLab, match=r"--lab c: no such lab .*; running: a, b"):
+    with pytest.raises(NoSuchLab, match=r"--lab c: no such lab .*; running: a, b$"):
         choose("c")
+    monkeypatch.setenv("HVSIM_LAB", "over")  # as `hvsim env` left it in this shell
+    with pytest.raises(NoSuchLab, match=r"HVSIM_LAB over: .*; running: a, b; `unset HVSIM_LAB` if"):
+        choose()
 
 
 def test_a_dead_lab_is_named_with_its_remedy() -> None:
