@@ -15,8 +15,9 @@ from hvsim.toolstack import device as devices
 from hvsim.toolstack import libxl_json
 from hvsim.toolstack.config import DiskConfig, VifConfig
 from hvsim.toolstack.context import Disk, Guest, Nic
+from hvsim.toolstack.device_layout import Device, Vbd, Vif
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path, libxl_path
+from hvsim.toolstack.layout import domain_path, libxl_path
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config import DomainConfig

@@ -16,9 +16,10 @@ import anyio
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.bus import SERVES_KEY
 from hvsim.domain.xenbus.requests import Request, StoreError
-from hvsim.toolstack import layout, libxl_log
+from hvsim.toolstack import device_layout, libxl_log
+from hvsim.toolstack.device_layout import Device
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import Device, domain_path
+from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.trouble import DOM0, Trouble
 from hvsim.toolstack.waiting import Party, Server
 
@@ -72,7 +73,7 @@ async def make_nodes(
     """
     where = _where(toolstack, device)
     try:
-        await store.commit([*batch, *layout.made_here(device)], f"adding {_label(device)}")
+        await store.commit([*batch, *device_layout.made_here(device)], f"adding {_label(device)}")
     except StoreError:
         if toolstack.hypervisor.info(device.backend_domid) is not None:
             raise

@@ -16,10 +16,11 @@ from hvsim.domain.restarts import Restarts
 from hvsim.names.domain import number
 from hvsim.toolstack import glance, trouble, userdata
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.device_layout import Device, Vbd, Vif
 from hvsim.toolstack.errors import ToolstackError
 from hvsim.toolstack.hypervisor import DomainInfo, Hypervisor
 from hvsim.toolstack.images import Images
-from hvsim.toolstack.layout import Device, Vbd, Vif, domain_path
+from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.libxl_files import LibxlFiles
 from hvsim.toolstack.monitor import Monitor
 from hvsim.toolstack.request import CreateRequest as CreateRequest

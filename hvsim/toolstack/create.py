@@ -19,6 +19,7 @@ from hvsim.toolstack import (
     attached,
     builder,
     device,
+    device_layout,
     device_model,
     layout,
     libxl_log,
@@ -37,8 +38,9 @@ from hvsim.toolstack.context import (
     new_uuid,
 )
 from hvsim.toolstack.destroy import erase
+from hvsim.toolstack.device_layout import Device
 from hvsim.toolstack.errors import ToolstackError, absent, libxl, reason
-from hvsim.toolstack.layout import Build, Device, libxl_path
+from hvsim.toolstack.layout import Build, libxl_path
 from hvsim.toolstack.store import Store
 from hvsim.toolstack.waiting import Dom0Process
 
@@ -344,7 +346,7 @@ async def _add_console(
     toolstack: Toolstack, store: Store, guest: Guest, wires: Wires, *, wait: bool
 ) -> None:
     console = Device(guest.domid, "console", 0, 0)
-    batch = layout.add_console(console, wires.console_port, wires.console_gfn)
+    batch = device_layout.add_console(console, wires.console_port, wires.console_gfn)
     await store.commit(batch, f"the console of domain {guest.domid}")
     if not wait:
         return

@@ -19,8 +19,9 @@ from hvsim.toolstack import device as devices
 from hvsim.toolstack import device_model, hotplug, libxl_log
 from hvsim.toolstack.backend import party
 from hvsim.toolstack.context import Toolstack
+from hvsim.toolstack.device_layout import Device
 from hvsim.toolstack.errors import ToolstackError, absent
-from hvsim.toolstack.layout import Device, domain_path, libxl_path
+from hvsim.toolstack.layout import domain_path, libxl_path
 from hvsim.toolstack.store import Store, StoreSilent, remove_with_empty_parents
 from hvsim.toolstack.trouble import state_of
 from hvsim.toolstack.waiting import NOBODY, Work, waiting

@@ -9,6 +9,7 @@ from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
 from hvsim.toolstack import backend as backends
 from hvsim.toolstack import (
+    device_layout,
     device_model,
     hotplug,
     layout,
@@ -20,8 +21,8 @@ from hvsim.toolstack import (
 )
 from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.context import CreateRequest, Disk, Toolstack
+from hvsim.toolstack.device_layout import Device, Vbd
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import Device, Vbd
 from hvsim.toolstack.store import Store, remove_with_empty_parents
 from hvsim.toolstack.waiting import Other, Party, Several
 
@@ -68,7 +69,7 @@ async def plan(
         cdrom=disk.cdrom,
         discard=disk.discard is not False,
         shared=disk.shared or path in toolstack.defaults.shared,
-        script=scripts.absolute(disk.script) if disk.script else layout.BLOCK_SCRIPT,
+        script=scripts.absolute(disk.script) if disk.script else device_layout.BLOCK_SCRIPT,
         named=disk.script is not None,
         backendtype=backendtype or "phy",
         format=disk.format,
@@ -113,7 +114,7 @@ async def make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
 async def _make(toolstack: Toolstack, store: Store, disk: Disk) -> None:
     device = disk.device
     lending.lend(toolstack, device, disk.vbd)
-    await backends.make_nodes(toolstack, store, device, layout.add_vbd(device, disk.vbd))
+    await backends.make_nodes(toolstack, store, device, device_layout.add_vbd(device, disk.vbd))
     if device.backend_kind == QDISK:
         return  # QEMU goes on by itself, if it is there yet: libxl does not wait for it either
     try:
@@ -314,7 +315,7 @@ async def begin_close(store: Store, device: Device, *, frontend_first: bool = Fa
             await remove_with_empty_parents(store, tx, device.frontend)
         state = await store.read(f"{device.backend}/state", tx)
         if state is not None:
-            batch = layout.close(device, connected=state != CLOSED)
+            batch = device_layout.close(device, connected=state != CLOSED)
             await store.batch([request._replace(tx=tx) for request in batch])
 
     await store.transaction(close, f"closing {device.backend}")

@@ -30,7 +30,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
 from hvsim.domain.xenbus import requests
-from hvsim.toolstack import layout
+from hvsim.toolstack import device_layout, layout
 from hvsim.toolstack.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.errors import ToolstackError, libxl
 from hvsim.toolstack.images import image_path
@@ -97,7 +97,7 @@ async def check_running(store: Store, domid: int) -> None:
 
     Raises: ToolstackError in libxl's words (recording 50).
     """
-    if await store.read(f"{layout.device_model_path(domid)}/state") != "running":
+    if await store.read(f"{device_layout.device_model_path(domid)}/state") != "running":
         raise ToolstackError(
             libxl(
                 f"libxl_dm.c:3845:libxl__dm_check_start: Domain {domid}:device model required "
@@ -111,7 +111,7 @@ async def start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
 
     Raises: ToolstackError in libxl's words, with the end of QEMU's log.
     """
-    await store.call(requests.mkdir(layout.device_model_path(guest.domid)))
+    await store.call(requests.mkdir(device_layout.device_model_path(guest.domid)))
     try:
         await _start(toolstack, store, guest)
     except (TimeoutError, HypercallError) as failure:
@@ -137,7 +137,7 @@ def adopt(toolstack: Toolstack, guest: Guest) -> None:
 
 async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
     """End the QEMU of a domain that goes, if it has one.  Its devices are closed."""
-    path = layout.device_model_path(domid)
+    path = device_layout.device_model_path(domid)
     if await store.read(path) is None:
         return
     guest = toolstack.guest(domid)
@@ -189,7 +189,7 @@ def _kill(toolstack: Toolstack, domid: int) -> None:
 async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     """Raises: HypercallError, TimeoutError, which says what QEMU said."""
     name = process_name(guest.domid)
-    state = f"{layout.device_model_path(guest.domid)}/state"
+    state = f"{device_layout.device_model_path(guest.domid)}/state"
     await spawn_process(toolstack, name, _spec(toolstack, guest))
     told = 0
     with (
@@ -283,7 +283,7 @@ async def _again(toolstack: Toolstack, store: Store, guest: Guest) -> None:
 
     for disk in disks_of(guest):
         await move(store, guest, disk, disk.device.backend_domid)
-    await store.call(requests.rm(f"{layout.device_model_path(guest.domid)}/state"))
+    await store.call(requests.rm(f"{device_layout.device_model_path(guest.domid)}/state"))
     await _start(toolstack, store, guest)
     if _over(toolstack, guest):  # it went while its QEMU was coming
         _kill(toolstack, guest.domid)

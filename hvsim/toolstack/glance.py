@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
 
-from hvsim.toolstack import layout
+from hvsim.toolstack.device_layout import Device, Vbd, Vif
 from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.store import Store, open_store
 from hvsim.toolstack.waiting import STORE
@@ -145,7 +145,7 @@ class Glance:
         return None
 
 
-def _copy(device: layout.Device, half: layout.Vbd | layout.Vif) -> dict[str, str]:
+def _copy(device: Device, half: Vbd | Vif) -> dict[str, str]:
     """What libxl's own copy of a device says."""
     places = {"frontend": device.frontend, "backend": device.backend}
     return {**places, **dict(half.backend_nodes(device))}

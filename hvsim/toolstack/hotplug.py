@@ -14,17 +14,9 @@ from typing import Final
 from hvsim.drivers.block.hotplug import HotplugError, prepare
 from hvsim.toolstack import lending, libxl_log, scripts
 from hvsim.toolstack.context import Toolstack
+from hvsim.toolstack.device_layout import BLOCK_SCRIPT, DEFAULT_MTU, VIF_SCRIPT, Device, Vbd, Vif
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import (
-    BLOCK_SCRIPT,
-    DEFAULT_MTU,
-    VIF_SCRIPT,
-    Device,
-    Vbd,
-    Vif,
-    domain_path,
-    write,
-)
+from hvsim.toolstack.layout import domain_path, write
 from hvsim.toolstack.scripts import Script
 
 _USUAL: Final = {"vbd": BLOCK_SCRIPT, "vif": VIF_SCRIPT}

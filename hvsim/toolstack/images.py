@@ -23,7 +23,7 @@ from hvsim.names.number import unsigned
 from hvsim.toolstack.refusals import Refusal
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.layout import Vbd
+    from hvsim.toolstack.device_layout import Vbd
 
 NOTE: Final = "images.json"
 _NOTE_MAX: Final = 1 << 20

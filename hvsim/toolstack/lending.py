@@ -15,7 +15,7 @@ from hvsim.names import vdev
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
-    from hvsim.toolstack.layout import Device, Vbd, Vif
+    from hvsim.toolstack.device_layout import Device, Vbd, Vif
 
 
 def lend(toolstack: Toolstack, device: Device, half: Vbd | Vif) -> None:

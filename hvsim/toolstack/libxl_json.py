@@ -12,7 +12,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.toolstack.config.libxl_json import ordered
-from hvsim.toolstack.layout import DEFAULT_MTU
+from hvsim.toolstack.device_layout import DEFAULT_MTU
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config import DomainConfig

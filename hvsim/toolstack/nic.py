@@ -8,11 +8,12 @@ from hvsim.names import mac
 from hvsim.names.number import unsigned
 from hvsim.toolstack import backend as backends
 from hvsim.toolstack import device as devices
-from hvsim.toolstack import hotplug, layout, libxl_log, quota_hint, refusals, scripts
+from hvsim.toolstack import device_layout, hotplug, libxl_log, quota_hint, refusals, scripts
 from hvsim.toolstack.config.vif import DEFAULT_BRIDGE, VifConfig
 from hvsim.toolstack.context import Guest, Nic, Toolstack
+from hvsim.toolstack.device_layout import DEFAULT_MTU, VIF_SCRIPT, Device, Vif
 from hvsim.toolstack.errors import ToolstackError, libxl
-from hvsim.toolstack.layout import DEFAULT_MTU, Device, Vif, libxl_path
+from hvsim.toolstack.layout import libxl_path
 from hvsim.toolstack.store import Store
 
 
@@ -41,7 +42,7 @@ async def plan(
     vif = Vif(
         mac=config.mac or made_up_mac(uuid, devid),
         bridge=config.bridge or DEFAULT_BRIDGE,
-        script=scripts.absolute(config.script) if config.script else layout.VIF_SCRIPT,
+        script=scripts.absolute(config.script) if config.script else VIF_SCRIPT,
         named=config.script is not None,
         ifname=config.ifname,
         ip=config.ip,
@@ -58,7 +59,7 @@ async def make(toolstack: Toolstack, store: Store, nic: Nic) -> None:
     Raises: ToolstackError in libxl's words.
     """
     device = nic.device
-    await backends.make_nodes(toolstack, store, device, layout.add_vif(device, nic.vif))
+    await backends.make_nodes(toolstack, store, device, device_layout.add_vif(device, nic.vif))
     try:
         await backends.init_wait(toolstack, store, device)
     except backends.NotServed as failed:

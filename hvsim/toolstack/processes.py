@@ -17,9 +17,10 @@ from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.attached import refresh
 from hvsim.toolstack.context import Departed, Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.device_layout import Device
 from hvsim.toolstack.glance import Glance, Teller
 from hvsim.toolstack.hypervisor import DomainInfo
-from hvsim.toolstack.layout import Device, domain_path
+from hvsim.toolstack.layout import domain_path
 from hvsim.toolstack.rows import About, domain_row, state_number
 
 SECOND_LOOK: Final = 0.03

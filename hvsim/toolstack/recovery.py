@@ -20,7 +20,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import hotplug, layout, lending, trouble
+from hvsim.toolstack import device_layout, hotplug, lending, trouble
 from hvsim.toolstack.attached import keep_devices, refresh
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.context import Disk, Guest, Nic, Toolstack
@@ -84,7 +84,7 @@ async def move(store: Store, owner: Guest, attached: Disk | Nic, backend_domid: 
         keys = await _keys(store, tx, old.frontend)
         if not keys:
             return  # the guest's half has gone meanwhile
-        batch = layout.move(old, new, attached.half, keys)
+        batch = device_layout.move(old, new, attached.half, keys)
         await store.apply([request._replace(tx=tx) for request in batch])
 
     await store.transaction(change, f"moving {old.frontend} of {owner.name}")

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.toolstack import hotplug
+from hvsim.toolstack.device_layout import Device
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import Device
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack

@@ -35,7 +35,7 @@ from hvsim.xenstore.client import open_socket
 
 if TYPE_CHECKING:
     from hvsim.toolstack.context import Toolstack
-    from hvsim.toolstack.layout import Device
+    from hvsim.toolstack.device_layout import Device
 
 DIRECTORY: Final = "/etc/xen/scripts"
 """Where a script is that is named without a directory (XEN_SCRIPT_DIR)."""

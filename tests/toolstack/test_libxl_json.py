@@ -14,8 +14,8 @@ import pytest
 from hvsim.toolstack import libxl_json
 from hvsim.toolstack.config import parse_config
 from hvsim.toolstack.context import Disk, Nic
+from hvsim.toolstack.device_layout import Device, Vbd, Vif
 from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.layout import Device, Vbd, Vif
 from hvsim.toolstack.libxl_files import LibxlFiles
 from tests.support import optional
 from tests.support.dom0_lab import Dom0

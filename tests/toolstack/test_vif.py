@@ -5,7 +5,7 @@ import pytest
 from hvsim.toolstack import refusals
 from hvsim.toolstack.config import ConfigError, VifConfig, parse_config, parse_vif, words_of
 from hvsim.toolstack.config.rate import parse_rate
-from hvsim.toolstack.layout import Device, Vif, move
+from hvsim.toolstack.device_layout import Device, Vif, move
 from hvsim.toolstack.nic import made_up_mac
 
 
