@@ -27,8 +27,12 @@ _KINDS: Final = {"user-ns": "user", "pid-ns": "pid", "mount-ns": "mnt", "net-ns"
 def told(error: OSError, path: str | None = None) -> str | None:
     """The shortage that *error* is, None for an error that is none.
 
+    One of a class of our own is none: it says itself what happened, whatever its number is.
+
     *path*: what was being written, where the error does not name it.
     """
+    if type(error).__module__ != "builtins":
+        return None
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             named = os.fsdecode(error.filename) if error.filename else path
@@ -39,7 +43,7 @@ def told(error: OSError, path: str | None = None) -> str | None:
             return f"no open file is left on this machine (sysctl fs.file-max is {_file_max()})"
         case errno.ENOMEM:
             return f"no memory is left ({memory_left() // MIB} MiB are available); end something"
-        case errno.EAGAIN:
+        case errno.EAGAIN if error.filename is None:  # of a file it is no fork
             return no_processes()
     return None
 

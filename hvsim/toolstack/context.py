@@ -209,6 +209,7 @@ class Toolstack:
             self._transactions,
             self._patience,
             self._store_trouble,
+            queue=PATIENCE,
         ) as store:
             yield store
 

@@ -166,7 +166,9 @@ async def _run(toolstack: Toolstack, script: Script, domid: int, device: Device)
             more: dict[str, Any] = {}
             if domid == 0:
                 more = {"room": _room(toolstack, device), "store_socket": f"{folder}/x"}
-                connect = partial(open_socket, str(toolstack.store_path), "SCRIPT", toolstack.lab)
+                connect = partial(
+                    open_socket, str(toolstack.store_path), "SCRIPT", toolstack.lab, blocking=False
+                )
                 await stack.enter_async_context(store_relay.door(f"{folder}/x", connect))
             started = await execute.execute(toolstack, request, files=files, more=more)
             pid = int(started["pid"])

@@ -237,20 +237,26 @@ async def open_store(
     lock: anyio.Lock,
     patience: float = PATIENCE,
     explain: Callable[[], str] = lambda: "",
+    *,
+    queue: float = 0.0,
 ) -> AsyncIterator[Store]:
     """A connection to the store's socket, named *label* in its trace.
 
     Transactions of connections with the same *lock* do not overlap.  *patience*: seconds to wait
-    for a store that has died.  *explain*: what is wrong with the store now, "" for nothing.
+    for a store that has died.  *queue*: seconds to wait at least for one that has no room for a
+    connection.  *explain*: what is wrong with the store now, "" for nothing.
 
-    Raises: StoreSilent when the store is not there.
+    Raises: StoreSilent when the store is not there, or has no room.
     """
     try:
-        with waiting("the store to listen", STORE, patience):
-            client = await connect(path, label, lab, timeout=ANSWER_TIMEOUT, patience=patience)
+        with waiting("the store to listen", STORE, max(patience, queue)):
+            client = await connect(
+                path, label, lab, timeout=ANSWER_TIMEOUT, patience=patience, queue=queue
+            )
     except OSError as failure:
         why = explain() or f"{path}: {failure.strerror or failure}"
-        raise StoreSilent(failure.errno or errno.EIO, f"the store does not listen: {why}") from None
+        what = "takes nobody" if isinstance(failure, BlockingIOError) else "does not listen"
+        raise StoreSilent(failure.errno or errno.EIO, f"the store {what}: {why}") from None
     try:
         yield Store(client, lock, explain)
     finally:

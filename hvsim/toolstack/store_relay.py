@@ -15,6 +15,9 @@ from typing import Final
 
 import anyio
 
+from hvsim.toolstack.store import PATIENCE
+from hvsim.xenstore.aio import RETRY_STEP
+
 CONNECTIONS: Final = 32
 """Programs of one script that may talk to the store at a time; others wait."""
 _PIECE: Final = 1 << 16
@@ -25,7 +28,8 @@ async def door(path: str, connect: Callable[[], socket.socket]) -> AsyncIterator
     """Serve at *path* until the block ends.
 
     Args:
-        connect: makes a connection to the store.  May raise OSError: then who comes is sent away.
+        connect: makes a connection to the store, without waiting.  May raise OSError: then who
+            comes is sent away; BlockingIOError: then it is asked again, for PATIENCE.
 
     Raises: OSError: no socket can be made at *path*.
     """
@@ -57,7 +61,7 @@ async def _serve(
     client: socket.socket, connect: Callable[[], socket.socket], limit: anyio.Semaphore
 ) -> None:
     try:
-        with client, connect() as store:
+        with client, await _enter(connect) as store:
             store.setblocking(False)
             async with anyio.create_task_group() as both:
                 for source, target in ((client, store), (store, client)):
@@ -66,6 +70,18 @@ async def _serve(
         pass  # the program, or the store, has gone: the other one sees it
     finally:
         limit.release()
+
+
+async def _enter(connect: Callable[[], socket.socket]) -> socket.socket:
+    """A connection to the store, which may have no room for one yet.  Raises: OSError."""
+    deadline = anyio.current_time() + PATIENCE
+    while True:
+        try:
+            return connect()
+        except BlockingIOError:
+            if anyio.current_time() >= deadline:
+                raise
+        await anyio.sleep(RETRY_STEP)
 
 
 async def _copy(source: socket.socket, target: socket.socket, over: anyio.CancelScope) -> None:

@@ -385,33 +385,41 @@ async def connect(
     lab: str = "",
     timeout: float = DEFAULT_TIMEOUT,
     patience: float = 0.0,
+    queue: float = 0.0,
 ) -> AsyncStore:
     """Connect to the store's socket; *label* names the client in the store's trace.
 
     Args:
         patience: seconds to wait for a store that is not there, now or when it dies later.
+        queue: seconds to wait at least for one that is there and has no room for us yet: Xen's own
+            daemons let one connection wait (``listen(fd, 1)``).
 
-    Raises: OSError when nobody listens there.
+    Raises: OSError when nobody listens there; BlockingIOError when there was no room.
     """
 
     def opener() -> socket.socket:
         return open_socket(path or default_socket(), label, lab, blocking=False)
 
     store = AsyncStore(opener, timeout, patience)
-    await _open_wire(store._wire, opener, asyncio.get_running_loop().time() + patience)
+    now = asyncio.get_running_loop().time()
+    await _open_wire(store._wire, opener, now + patience, now + queue)
     store._up.set()
     return store
 
 
-async def _open_wire(wire: Wire, opener: Callable[[], socket.socket], deadline: float) -> None:
-    """Connect *wire*, trying again until *deadline* (the loop's time).  Raises OSError."""
+async def _open_wire(
+    wire: Wire, opener: Callable[[], socket.socket], deadline: float, room: float = 0.0
+) -> None:
+    """Connect *wire*, trying again until *deadline* (the loop's time), and until *room* while
+    somebody listens who has none.  Raises OSError."""
     loop = asyncio.get_running_loop()
     while True:
         try:
             sock = opener()
             break
-        except OSError:
-            if loop.time() >= deadline:
+        except OSError as failure:
+            last = max(deadline, room) if isinstance(failure, BlockingIOError) else deadline
+            if loop.time() >= last:
                 raise
         await asyncio.sleep(RETRY_STEP)
     try:

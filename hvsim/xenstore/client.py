@@ -10,6 +10,7 @@ Watch callbacks run inside :meth:`SocketStore.poll`.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -72,7 +73,8 @@ def open_socket(
         sock.connect(path)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+        full = "no room in its queue of connections" if error.errno == errno.EAGAIN else ""
+        raise OSError(error.errno, full or os.strerror(error.errno or 0), path) from None
     return sock
 
 

@@ -26,6 +26,7 @@ from hvsim.lab import shortages
 from hvsim.lab.load import load
 from hvsim.lab.model import Lab
 from hvsim.toolstack.errors import reason
+from hvsim.toolstack.store import StoreSilent
 from tests.hypervisor.fakes import FakeHost
 from tests.support.labs import ROOT, Commands, commands
 
@@ -90,6 +91,11 @@ def test_an_errno_is_told_as_what_it_is(tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert f"a process may have {limit} (ulimit -n)" in shortage.words(OSError(errno.EMFILE, ""))
     assert shortage.words(OSError(errno.EAGAIN, "")).startswith("no process")
+    crowded = OSError(errno.EAGAIN, "no room in its queue of connections", "/run/store")
+    assert shortage.words(crowded) == "/run/store: no room in its queue of connections"
+    silent = StoreSilent(errno.EAGAIN, "the store does not listen: xenstored stands still")
+    assert shortage.told(silent) is None
+    assert reason(silent) == str(silent)
     assert shortage.words(OSError(errno.EACCES, "Permission denied")) == "Permission denied"
     assert shortage.told(OSError(errno.EACCES, "")) is None
     assert shortage.words(TimeoutError("xenstored stands still")) == "xenstored stands still"

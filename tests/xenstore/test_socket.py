@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ import pytest
 from hvsim.domain.xenbus import requests
 from hvsim.domain.xenbus.client import StoreDisconnected, StoreError
 from hvsim.xenstore import aio
-from hvsim.xenstore.client import connect
+from hvsim.xenstore.client import connect, open_socket
 from hvsim.xenstore.commands import main
 from tests.xenstore.lone import lone_store
 
@@ -157,3 +158,28 @@ def test_commands(store_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("write", "/c")[0] == 1
     assert main(["ls"], "/nowhere/socket") == 1
     assert "no store at /nowhere/socket" in capsys.readouterr().err
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_has_no_room_yet_is_waited_for(tmp_path: Path) -> None:
+    """Xen's own daemons let one connection wait, and another client may be faster.
+
+    Red when a full queue is taken for nobody listening: on a busy machine a domain of a lab with
+    oxenstored could not be created then.
+    """
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as daemon, contextlib.ExitStack() as others:
+        daemon.bind(path)
+        daemon.listen(0)
+        others.enter_context(open_socket(path, blocking=False))
+        with pytest.raises(BlockingIOError, match="no room in its queue of connections"):
+            await aio.connect(path)
+
+        async def make_room() -> None:
+            await anyio.sleep(0.05)
+            others.enter_context(daemon.accept()[0])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(make_room)
+            async with await aio.connect(path, queue=30.0):
+                pass
