@@ -45,10 +45,10 @@ demo: setup
 	@$(BIN)/hvsim demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0 $(PYTEST)
 
 test-bare: setup
-	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0 $(PYTEST)
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)

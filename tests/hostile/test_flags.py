@@ -115,7 +115,7 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
             yield running
         finally:
             running.session.kill()
-            running.session.communicate()
+            running.session.communicate(timeout=60)
         said = made.ok("down", "flags")
         assert "load: shut down" in said, "it had heard of that"
         assert "nothing of it is left" in said

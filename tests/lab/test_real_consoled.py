@@ -132,7 +132,7 @@ def test_xl_console_reads_it(lab: RealLab) -> None:
         client.wait(timeout=TIMEOUT)
     finally:
         client.kill()
-        client.communicate()
+        client.communicate(timeout=60)
 
 
 def test_the_real_client_talks_to_it(lab: RealLab) -> None:
@@ -157,7 +157,7 @@ def test_the_real_client_talks_to_it(lab: RealLab) -> None:
         assert client.wait(timeout=TIMEOUT) == 0
     finally:
         client.kill()
-        client.communicate()
+        client.communicate(timeout=60)
 
 
 def test_it_follows_a_store_that_has_died(lab: RealLab) -> None:

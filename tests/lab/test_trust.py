@@ -150,7 +150,7 @@ def test_the_kernel_tells_who_holds_a_lock(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         assert trust.holder(path) == process.pid
-        process.communicate()
+        process.communicate(timeout=60)
     assert trust.holder(path) == 0
     assert trust.holder(tmp_path / "none") == 0
 

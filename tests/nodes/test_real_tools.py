@@ -71,7 +71,7 @@ class Proxies:
     def close(self) -> None:
         for process in (self.server, self.client):
             process.kill()
-            process.communicate()
+            process.communicate(timeout=60)
 
     def both(self) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
         return self.server, self.client
