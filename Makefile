@@ -16,7 +16,7 @@ JOBS   ?= 2
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
-NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/native/nodes/*.c hvsim/native/nodes/*.h)
+NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/devnodes/library/*.c hvsim/devnodes/library/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-bare bench soak lint clean

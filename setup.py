@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the two optional pieces in C.
 
-``hvsim._native`` is a module of Python.  ``hvsim/native/libhvsim-nodes.so`` is none: it is
-preloaded into programs of the machine (see hvsim/native/nodes/nodes.h) and linked to nothing of
+``hvsim._native`` is a module of Python.  ``hvsim/devnodes/libhvsim-nodes.so`` is none: it is
+preloaded into programs of the machine (see hvsim/devnodes/library/nodes.h) and linked to nothing of
 Python's.  Without a compiler the build goes on: the pure-Python twins in hvsim/domain serve instead
 of the first, and without the second programs of the machine have no device nodes.
 """
@@ -11,7 +11,7 @@ from glob import glob
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-NODES = "hvsim.native.libhvsim-nodes"
+NODES = "hvsim.devnodes.libhvsim-nodes"
 WARNINGS = ["-O2", "-std=c11", "-Wall", "-Wextra"]
 
 
@@ -36,8 +36,8 @@ setup(
         ),
         Extension(
             NODES,
-            sources=sorted(glob("hvsim/native/nodes/*.c")),
-            depends=sorted(glob("hvsim/native/nodes/*.h")),
+            sources=sorted(glob("hvsim/devnodes/library/*.c")),
+            depends=sorted(glob("hvsim/devnodes/library/*.h")),
             extra_compile_args=[*WARNINGS, "-fvisibility=hidden"],
             libraries=["dl"],
             optional=True,

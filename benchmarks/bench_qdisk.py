@@ -18,8 +18,8 @@ from benchmarks.processes import cpu_seconds, used
 from benchmarks.rounds import in_turn
 from benchmarks.rows import Pair, Plan, Row
 from benchmarks.samples import Sample
-from hvsim.native import node_library
-from hvsim.toolstack import device_model
+from hvsim.devnodes.library import node_library
+from hvsim.toolstack.devices import device_model
 
 SECONDS = 0.3
 START_TIMEOUT = 20.0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 
 from hvsim.domain import Domain
-from hvsim.domain.executable import Executable
 from hvsim.drivers.block import lock
+from hvsim.spawn.executable import Executable
 
 
 def main(dom: Domain) -> None:

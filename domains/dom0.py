@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from domains.init import Init
 from hvsim.domain.domain import Domain
-from hvsim.domain.sandbox import namespaces
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import Bridges
 from hvsim.drivers.net.port import NoPort, Port
+from hvsim.spawn.sandbox import namespaces
 
 if TYPE_CHECKING:
     from hvsim.drivers.net.protocol import VifInfo

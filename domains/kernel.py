@@ -11,10 +11,10 @@ import os
 import signal
 
 from hvsim.domain import Domain
-from hvsim.domain.executable import CannotRun, Executable
-from hvsim.domain.program_console import ProgramConsole
 from hvsim.domain.start import ProgramError
 from hvsim.domain.xenbus.door import StoreDoor
+from hvsim.spawn.executable import CannotRun, Executable
+from hvsim.spawn.program_console import ProgramConsole
 
 TERM_GRACE = 5.0
 """Seconds that the program has to end after SIGTERM, then SIGKILL."""

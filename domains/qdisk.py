@@ -22,14 +22,14 @@ from typing import Final
 
 from domains.output import Output
 from hvsim.domain import Domain
-from hvsim.domain.executable import CannotRun, Executable
 from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.bus import SERVES_KEY
-from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers import devd
 from hvsim.drivers.block import lock
+from hvsim.spawn.executable import CannotRun, Executable
 from hvsim.wire import rights
+from hvsim.xs.client import StoreNotFound
 
 ROOT: Final = "backend/qdisk"
 CLOSE_TIMEOUT: Final = 5.0

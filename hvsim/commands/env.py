@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.who is not None:
         needs_our_store(lab, "hvsim env --as")
         from hvsim.lab.inquiry import Inquiry
-        from hvsim.xenstore.act_as import NoSuchDomain, socket_of
+        from hvsim.xs.act_as import NoSuchDomain, socket_of
 
         try:
             socket = socket_of(lab.xenstored, options.who, Inquiry(lab).store_words)

@@ -16,11 +16,11 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
     from hvsim.commands.common import needs_our_store, say
     from hvsim.commands.raw import split_lab
+    from hvsim.commands.xenstore_tools import main
     from hvsim.lab.choose import choose
     from hvsim.lab.inquiry import Inquiry
     from hvsim.lab.model import BUILTIN
-    from hvsim.xenstore.client import PATIENCE
-    from hvsim.xenstore.commands import main
+    from hvsim.xs.blocking import PATIENCE
 
     words, lab = split_lab(words, lab)
     if not words or words[0] in ("-h", "--help"):

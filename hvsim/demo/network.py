@@ -28,7 +28,7 @@ from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.up import Running, UpError, bring_up
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
 
 DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "three-tier.toml"
 CLIENT, WEB, DATABASE = (f"domains.guests.{name}:main" for name in ("client", "web", "server"))

@@ -13,7 +13,6 @@ from hvsim.demo.leftovers import Witness
 from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
-from hvsim.domain.xenbus.client import StoreError, StoreNotFound
 from hvsim.faults.now import inject
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.inquiry import Inquiry
@@ -21,7 +20,8 @@ from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.up import Running, bring_up
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.client import StoreError, StoreNotFound
 
 DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "two-tier.toml"
 DATABASE = "domains.guests.database:main"

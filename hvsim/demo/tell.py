@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from hvsim.demo.result import Kill, Result
-from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.lab.up import Running
 from hvsim.speak import counter, say
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.client import StoreNotFound
 
 
 class Teller:

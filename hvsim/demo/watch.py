@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hvsim.demo.result import Kill
-from hvsim.domain.xenbus.client import StoreError, StoreNotFound
 from hvsim.lab.progress import CONNECTED, state_name
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.client import StoreError, StoreNotFound
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from hvsim.abi.sched import (
     SHUTDOWN_reboot,
 )
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction
+from hvsim.xs import requests
+from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain

@@ -20,9 +20,9 @@ from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
-from hvsim.domain.xenbus.client import StoreClient
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
+from hvsim.xs.client import StoreClient
 
 _CONSOLEIO_MAX: Final = 1024
 

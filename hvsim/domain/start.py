@@ -32,8 +32,8 @@ from hvsim.domain import nmi
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.vcpu import WaitTimeout
-from hvsim.domain.xenbus.client import StoreError
 from hvsim.speak import note
+from hvsim.xs.client import StoreError
 
 CONSOLE_DRAIN_STEP: Final = 1.0
 CONSOLE_DRAIN_TIMEOUT: Final = 10.0

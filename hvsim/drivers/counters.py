@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.xenbus.client import StoreError
+from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain

@@ -21,7 +21,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.xenbus.client import StoreError, Transaction
+from hvsim.xs.client import StoreError, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

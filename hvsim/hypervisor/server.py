@@ -381,7 +381,7 @@ class Server:
         ours.setblocking(False)
         self._channel = ours
         command = list(
-            self._config.spawner or (sys.executable, "-X", "utf8", "-m", "hvsim.domain.spawner")
+            self._config.spawner or (sys.executable, "-X", "utf8", "-m", "hvsim.spawn.spawner")
         )
         command += ["--fd", str(theirs.fileno())]
         if self._config.preload:

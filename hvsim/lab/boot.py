@@ -6,7 +6,7 @@ and the third may be Xen's own.
 """
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from hvsim.lab.model import BUILTIN, Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
@@ -20,7 +20,7 @@ PRELOAD = (
     "hvsim.domain",
     "hvsim.drivers.block.front",
     "hvsim.drivers.block.back",
-    "hvsim.xenstore.daemon",
+    "hvsim.xenstore.daemon.daemon",
     "domains.dom0",
     "domains.consoled",
     "domains.storage",
@@ -32,6 +32,8 @@ Not the toolstack: what it stands on (asyncio, ZeroMQ) is big, and registers fun
 forked child runs.  Its process imports it while xenstored and the kernel start.
 """
 
+_STORE: Final = "hvsim.xenstore.daemon.daemon:main"
+
 
 def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     """The specs (see the spawner's wire) of dom0's processes, in the order of their start."""
@@ -42,7 +44,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     programs: list[tuple[str, str | Command, dict[str, Any]]] = [
         (
             "xenstored",
-            "hvsim.xenstore.daemon:main" if lab.store == BUILTIN else store_command(lab, run),
+            _STORE if lab.store == BUILTIN else store_command(lab, run),
             {
                 "socket": store,
                 "trace": trace,
@@ -64,7 +66,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         ),
         (
             "toolstack",
-            "hvsim.toolstack.daemon:main",
+            "hvsim.toolstack.daemon.daemon:main",
             {
                 "xenstored": store,
                 "control": f"ipc://{run.control}",

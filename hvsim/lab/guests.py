@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from hvsim.lab.model import Disk, Vif
 from hvsim.lab.near_miss import XL_KEYS, did_you_mean, nearest, remedy
 from hvsim.lab.problems import Problem
-from hvsim.toolstack import refusals
 from hvsim.toolstack.config import ConfigError, DomainConfig, parse_config
 from hvsim.toolstack.config.keys import BY_NAME, Effect
 from hvsim.toolstack.config.settings import Settings
 from hvsim.toolstack.config.syntax import FAILED, PYTHON
+from hvsim.toolstack.domain import refusals
 
 _AT_LINE = re.compile(r"^(?P<file>.+?):(?P<line>[0-9]+): (?P<text>.*)$", re.DOTALL)
 _WARNING = "warning: "

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hvsim import textfile
-from hvsim.domain.sandbox.refusal import ALL
-from hvsim.lab.check import Checker
+from hvsim.lab.check.lab import Checker
 from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
@@ -26,8 +25,9 @@ from hvsim.lab.rundir import base_dir, unfit_name
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
-from hvsim.toolstack.builder import DRIVER_PROGRAM
+from hvsim.spawn.sandbox.refusal import ALL
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.domain.builder import DRIVER_PROGRAM
 
 KERNEL_PROGRAM = "domains.kernel:main"
 """What stands for the kernel of a domain whose program is one of this machine."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hvsim.domain.sandbox.refusal import WHAT_THERE_IS
 from hvsim.lab.problems import Problem
 from hvsim.names import address
+from hvsim.spawn.sandbox.refusal import WHAT_THERE_IS
 from hvsim.toolstack.config import DomainConfig
 
 XlValue = str | int | list[str]

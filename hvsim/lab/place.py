@@ -1,6 +1,6 @@
 """The lab's own /var/lib/xen and the like, for programs of the machine that run in Domain-0.
 
-``hvsim/native/nodes/place.c`` says which paths of the machine lie here.  What is here is what a
+``hvsim/devnodes/library/place.c`` says which paths of the machine lie here.  What is here is what a
 fresh host has: the directories that Xen's packages make, and the hotplug scripts that libxl runs,
 which in a lab are the toolstack's to carry out.
 """

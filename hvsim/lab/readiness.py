@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hvsim.domain.xenbus.client import StoreClient, StoreDisconnected, StoreNotFound
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.progress import Device, Progress
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.client import StoreClient, StoreDisconnected, StoreNotFound
 
 STILL_FIRST = 0.3
 STILL_STEP = 0.3

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from hvsim import shortage
-from hvsim.domain.sandbox import refusal
 from hvsim.lab.model import Lab
 from hvsim.lab.problems import HvsimError
+from hvsim.spawn.sandbox import refusal
 
 SPACE: Final = 4 * shortage.MIB
 """Bytes for logs, consoles and the store's journal, however small the lab is."""

@@ -4,7 +4,7 @@ from functools import partial
 
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
-from hvsim.xenstore.client import PATIENCE, SocketStore, connect
+from hvsim.xs.blocking import PATIENCE, SocketStore, connect
 
 
 def open_store(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim import shortage
-from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab import cgroups, logs, postmortem, shortages
 from hvsim.lab.boot import boot_config
 from hvsim.lab.control import Answer, Control
@@ -27,8 +26,9 @@ from hvsim.lab.rundir import RunDir, base_dir, claim
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
-from hvsim.toolstack.trouble import full_disk
-from hvsim.xenstore.client import SocketStore
+from hvsim.toolstack.daemon.trouble import full_disk
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.requests import StoreError
 
 TOOLSTACK_TIMEOUT = 20.0
 """Seconds for the toolstack daemon to serve, and for each domain to be built."""

@@ -5,10 +5,9 @@ pure Python that passes the same tests.  `HVSIM_PURE=1` in the environment selec
 """
 
 import os
-from pathlib import Path
 from types import ModuleType
 
-__all__ = ["load", "node_library"]
+__all__ = ["load"]
 
 
 def load() -> ModuleType | None:
@@ -20,9 +19,3 @@ def load() -> ModuleType | None:
     except ImportError:
         return None
     return _native
-
-
-def node_library() -> Path | None:
-    """The shared library that stands in for Xen's device nodes, or None where it was not built."""
-    path = Path(__file__).with_name("libhvsim-nodes.so")
-    return path if path.exists() else None

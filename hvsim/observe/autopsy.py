@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from hvsim import textfile
-from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab import postmortem, trust
 from hvsim.lab.control import Control
 from hvsim.lab.door import Door
@@ -28,11 +27,12 @@ from hvsim.observe.household import household
 from hvsim.observe.household_words import lines
 from hvsim.observe.timeline import brief, render
 from hvsim.printable import as_json, printable
-from hvsim.xenstore import journal
-from hvsim.xenstore.client import connect
-from hvsim.xenstore.core import Store
-from hvsim.xenstore.handshake_control import HANDSHAKES
-from hvsim.xenstore.recovery import JournalError, Recovery
+from hvsim.xenstore.handshake.control import HANDSHAKES
+from hvsim.xenstore.journal import file as journal
+from hvsim.xenstore.journal.recovery import JournalError, Recovery
+from hvsim.xenstore.rules.core import Store
+from hvsim.xs.blocking import connect
+from hvsim.xs.requests import StoreError
 
 STORE_PATIENCE: Final = 1.0
 """Seconds that a store has for an answer."""

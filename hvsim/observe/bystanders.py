@@ -8,13 +8,13 @@ missing.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from hvsim.domain.xenbus.requests import StoreError
 from hvsim.lab.door import Door
 from hvsim.lab.inquiry import Inquiry
 from hvsim.names import vdev
-from hvsim.toolstack.rows import About, domain_row, state_number
-from hvsim.toolstack.trouble import Row
-from hvsim.xenstore.client import SocketStore
+from hvsim.toolstack.daemon.rows import About, domain_row, state_number
+from hvsim.toolstack.daemon.trouble import Row
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.requests import StoreError
 
 STORE_TIMEOUT: Final = 0.1
 """Seconds that the store has for an answer; without it there are no states of devices."""

@@ -13,8 +13,8 @@ from hvsim.names import vdev as vdev_names
 from hvsim.observe.events import snapshot
 from hvsim.observe.household import household
 from hvsim.observe.timeline import hypervisor_view, title
-from hvsim.xenstore.client import SocketStore
-from hvsim.xenstore.handshake import locate
+from hvsim.xenstore.handshake.monitor import locate
+from hvsim.xs.blocking import SocketStore
 
 Row = dict[str, Any]
 

@@ -18,9 +18,9 @@ from types import FrameType
 from hvsim.domain.vcpu import VCPU
 from hvsim.speak import note
 from hvsim.surroundings import prepare
-from hvsim.xenstore.core import Store
-from hvsim.xenstore.daemon import open_trace
-from hvsim.xenstore.server import SocketServer
+from hvsim.xenstore.daemon.daemon import open_trace
+from hvsim.xenstore.daemon.server import SocketServer
+from hvsim.xenstore.rules.core import Store
 
 
 def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from hvsim.abi import devices, guest_calls, hypfs
 from hvsim.abi.layout import Layout
-from hvsim.domain.nodes import node, wire
+from hvsim.devnodes import node, wire
 from tests.support import optional
 
 NODES = Path(__file__).parents[2] / "hvsim" / "native" / "nodes"

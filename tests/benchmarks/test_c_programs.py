@@ -10,7 +10,7 @@ import pytest
 from benchmarks import needs, programs
 from benchmarks.store import daemons
 from benchmarks.store.client import Client
-from hvsim.xenstore.client import connect
+from hvsim.xs.blocking import connect
 from tests.support import optional
 
 pytestmark = pytest.mark.interop

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.domain.xenbus.client import Transaction
-from hvsim.xenstore.client import connect
+from hvsim.xs.blocking import connect
+from hvsim.xs.client import Transaction
 from tests.observe.blocks import Block, blocks
 from tests.support.labs import ROOT, Commands, commands
 

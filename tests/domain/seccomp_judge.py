@@ -2,7 +2,8 @@
 
 import struct
 
-from hvsim.domain.sandbox import bpf, seccomp, syscalls
+from hvsim.linux import syscalls
+from hvsim.spawn.sandbox import bpf, seccomp
 
 ALLOW = bpf.RET_ALLOW
 PID = 1

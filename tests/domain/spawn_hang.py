@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from hvsim.domain import spawn_child
+from hvsim.spawn import child as spawn_child
 
 
 def _hang(*_args: object, **_more: object) -> NoReturn:

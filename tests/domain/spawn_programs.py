@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-from hvsim.domain.sandbox import syscalls
 from hvsim.domain.vcpu import VCPU
+from hvsim.linux import syscalls
 
 
 def run(conn_fd: int, upcall_fd: int, spec: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from hvsim.domain.sandbox.cgroup import KERNEL_MEMORY
+from hvsim.spawn.sandbox.cgroup import KERNEL_MEMORY
 from hvsim.wire import rights
 
 HERE = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ class Harness:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(TIMEOUT)
         fd = theirs.fileno()
-        command = [sys.executable, "-m", "hvsim.domain.spawner", "--fd", str(fd)]
+        command = [sys.executable, "-m", "hvsim.spawn.spawner", "--fd", str(fd)]
         self.process = subprocess.Popen(
             [*command, "--entry", entry, "--warm", *warm],
             pass_fds=[fd],

@@ -73,6 +73,6 @@ def test_the_warm_modules_register_nothing_for_every_forked_child() -> None:
 
 def spawner_defaults() -> tuple[str, ...]:
     """What the spawner imports whatever its configuration says."""
-    from hvsim.domain.spawner import DEFAULT_WARM
+    from hvsim.spawn.spawner import DEFAULT_WARM
 
     return DEFAULT_WARM

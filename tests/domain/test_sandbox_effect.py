@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.domain import sandbox
-from hvsim.domain.sandbox import landlock
+from hvsim.spawn import sandbox
+from hvsim.spawn.sandbox import landlock
 from tests.domain.spawner_harness import ROOT, Harness, Spawned
 
 

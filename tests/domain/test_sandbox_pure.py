@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from hvsim.domain.sandbox import landlock, limits
-from hvsim.domain.sandbox.namespaces import FLAGS, Cloner
-from hvsim.domain.spawn_spec import SpawnSpec, SpecError
+from hvsim.spawn.sandbox import landlock, limits
+from hvsim.spawn.sandbox.namespaces import FLAGS, Cloner
+from hvsim.spawn.spec import SpawnSpec, SpecError
 
 GOOD = {"name": "du1", "domid": 1, "process": "main", "program": "m:main", "profile": "guest"}
 

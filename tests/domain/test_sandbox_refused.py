@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from hvsim.domain.sandbox import seccomp, syscalls
+from hvsim.linux import syscalls
+from hvsim.spawn.sandbox import seccomp
 from tests.domain.seccomp_judge import ALLOW, PID, refuse, verdict
 
 

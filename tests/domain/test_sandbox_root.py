@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.domain.sandbox import granted, identity, skeleton
-from hvsim.domain.sandbox.refusal import WallError, sentence
-from hvsim.domain.sandbox.skeleton import FRESH, Skeleton
-from hvsim.domain.sandbox.system_files import ETC
-from hvsim.domain.sandbox.trail import MOST_LINKS, follow, is_below
-from hvsim.domain.sandbox.walls import Walls
+from hvsim.spawn.sandbox import granted, identity, skeleton
+from hvsim.spawn.sandbox.refusal import WallError, sentence
+from hvsim.spawn.sandbox.skeleton import FRESH, Skeleton
+from hvsim.spawn.sandbox.system_files import ETC
+from hvsim.spawn.sandbox.trail import MOST_LINKS, follow, is_below
+from hvsim.spawn.sandbox.walls import Walls
 
 
 def ways(path: str, links: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
-from hvsim.domain.sandbox import bpf, resources, seccomp, syscalls
-from hvsim.domain.sandbox.bpf import Arg, Deny
+from hvsim.linux import syscalls
+from hvsim.spawn.sandbox import bpf, resources, seccomp
+from hvsim.spawn.sandbox.bpf import Arg, Deny
 from tests.domain.seccomp_judge import ALLOW, PID, refuse, run, verdict
 from tests.support import optional
 

@@ -25,7 +25,7 @@ from hvsim.domain.ring import PyBackRing
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.hypervisor.grants import GrantRefused
 from hvsim.hypervisor.grants import GrantTable as HypervisorTable
-from hvsim.xenstore.ring import StoreRing
+from hvsim.xenstore.daemon.ring import StoreRing
 from tests.hypervisor.fakes import FakeMemory
 
 LOOKS = 200_000

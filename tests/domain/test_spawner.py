@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from hvsim.domain.sandbox import identity
+from hvsim.spawn.sandbox import identity
 from tests.domain.spawner_harness import Harness, SpawnFailed, gone
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from hvsim.domain.xenbus.client import StoreClient
 from hvsim.drivers import devd
+from hvsim.xs.client import StoreClient
 from tests.support.hv import Hypervisor, turn
 from tests.support.ministore import MiniStore
 

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvsim.domain import exec_process
 from hvsim.lab import exec_session
 from hvsim.lab.control import Control
 from hvsim.lab.exec_session import KILLED, Outcome, Outflow, Session
 from hvsim.lab.keys import Keys
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.terminal import Port
+from hvsim.spawn import exec_process
 from hvsim.wire import rights
 from hvsim.wire.execution import MESSAGE_MAX
 from tests.support.labs import Commands

@@ -39,7 +39,7 @@ program = { exec = ["sh", "-c", "exec 3<>/dev/xen/evtchn; sleep 1000 & wait"] }
 TWICE = """
 import os
 
-from hvsim.domain.executable import Executable
+from hvsim.spawn.executable import Executable
 
 NODES = "exec 3<>/dev/xen/evtchn 4<>/dev/xen/gntdev; echo open; exec sleep 1000"
 

@@ -1,6 +1,6 @@
 """What a program of the machine cannot reach from inside a domain, tried for real.
 
-Red when the root directory of its own is left out (``own_root`` in hvsim/domain/sandbox): the
+Red when the root directory of its own is left out (``own_root`` in hvsim/spawn/sandbox): the
 sockets of dom0 are there then, and so are the files of the host's /tmp.
 """
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from hvsim.domain.xenbus.requests import Request
-from hvsim.toolstack import device_layout, layout
-from hvsim.toolstack.device_layout import Device, Vbd, Vif
-from hvsim.toolstack.layout import Build
+from hvsim.toolstack.devices import layout as device_layout
+from hvsim.toolstack.devices.layout import Device, Vbd, Vif
+from hvsim.toolstack.domain import layout
+from hvsim.toolstack.domain.layout import Build
+from hvsim.xs.requests import Request
 from tests.fidelity.recording import Entry, listing, mutations, trace
 
 UUID = "13799b06-1a2d-4726-b339-b2bcccf4ce53"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from hvsim.domain.executable import start
+from hvsim.spawn.executable import start
 
 _FOLDER = Path(__file__).parent / "programs"
 _SCRIPTS = {name: (_FOLDER / f"{name}.py").read_text() for name in ("escapee", "hoarder")}

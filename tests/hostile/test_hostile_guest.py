@@ -6,7 +6,7 @@ one granted the rogue a page to read and a page to write, and keeps a secret.
 
 from pathlib import Path
 
-from hvsim.domain.sandbox import WALLS
+from hvsim.spawn.sandbox import WALLS
 from tests.hostile.expected import EVERYTHING, MEMORY, SUCCEED_WITHOUT_WALLS, breaches, table
 from tests.hostile.machine import run_hostile_lab
 

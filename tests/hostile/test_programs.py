@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.domain.sandbox import identity
 from hvsim.lab.processes import descendants
+from hvsim.spawn.sandbox import identity
 from tests.domain.spawner_harness import Harness, Spawned
 
 ENTRY = "tests.hostile.program_entry:run"

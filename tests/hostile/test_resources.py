@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.domain.sandbox import limits
+from hvsim.spawn.sandbox import limits
 from tests.domain.spawner_harness import Harness
 from tests.hostile.programs.hoarder import ATTEMPTS
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.domain.sandbox import WALLS, landlock
+from hvsim.spawn.sandbox import WALLS, landlock
 from tests.domain.spawner_harness import Harness, SpawnFailed
 from tests.hostile.expected import (
     ALONE,

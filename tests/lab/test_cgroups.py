@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.domain.sandbox.cgroup import KERNEL_MEMORY, WHY
 from hvsim.hypervisor.cgroups import ROOM
 from hvsim.lab import cgroups
+from hvsim.spawn.sandbox.cgroup import KERNEL_MEMORY, WHY
 from tests.support.labs import Commands, commands
 
 MIB = 1 << 20

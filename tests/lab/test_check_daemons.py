@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.lab import check_daemons, real_daemons
+from hvsim.lab import real_daemons
+from hvsim.lab.check import daemons as check_daemons
 from hvsim.lab.load import load
 from hvsim.lab.model import Lab
 from hvsim.lab.problems import LabFileError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.lab import check_daemons, real_daemons
+from hvsim.lab import real_daemons
+from hvsim.lab.check import daemons as check_daemons
 from hvsim.lab.load import load
 from hvsim.lab.up import UpError, bring_up
 

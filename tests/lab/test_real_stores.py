@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.lab.processes import descendants
-from hvsim.xenstore.client import connect
+from hvsim.xs.blocking import connect
 from tests.support import optional
 from tests.support.held import relatives, shared
 from tests.support.labs import commands

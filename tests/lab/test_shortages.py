@@ -16,7 +16,6 @@ from hvsim import shortage
 from hvsim.abi import errno as xen_errno
 from hvsim.abi.hypercall import HYPERVISOR_xen_version, XENVER_version
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.xenbus.requests import store_error
 from hvsim.hypervisor.calls import TABLE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
@@ -25,8 +24,9 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.lab import shortages
 from hvsim.lab.load import load
 from hvsim.lab.model import Lab
-from hvsim.toolstack.errors import reason
-from hvsim.toolstack.store import StoreSilent
+from hvsim.toolstack.daemon.errors import reason
+from hvsim.toolstack.daemon.store import StoreSilent
+from hvsim.xs.requests import store_error
 from tests.hypervisor.fakes import FakeHost
 from tests.support.labs import ROOT, Commands, commands
 

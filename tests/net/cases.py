@@ -277,7 +277,7 @@ def refusals(kind: Kind) -> dict[str, str]:
 
 def no_port() -> str:
     """Without the right to make links."""
-    from hvsim.domain.sandbox import capabilities
+    from hvsim.spawn.sandbox import capabilities
 
     links = Links()
     capabilities.drop()

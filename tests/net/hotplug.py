@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hvsim.lab.control import Control
-from hvsim.xenstore.client import SocketStore, connect
+from hvsim.xs.blocking import SocketStore, connect
 from tests.net.household import Household, difference, household
 from tests.net.tcplab import tcp_lab
 from tests.support.labs import Commands, commands

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hvsim.abi.grant_table import GRANT_ENTRY_V1, GTF_type_mask
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs.blocking import SocketStore
 
 Household = dict[str, Counter[str]]
 """Of each process, domain and the store: what there is, and how much of it."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgpack
 
-from hvsim.domain.sandbox import syscalls
 from hvsim.drivers.net.links import Links
 from hvsim.drivers.net.port import Kind, open_port
+from hvsim.linux import syscalls
 
 
 def run(conn_fd: int, _upcall_fd: int, _spec: dict[str, Any]) -> None:

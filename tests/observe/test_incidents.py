@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from hvsim.commands.xenstore_tools import main as xenstore
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
@@ -32,7 +33,6 @@ from hvsim.lab.store import open_store
 from hvsim.observe.events import snapshot
 from hvsim.observe.household import household
 from hvsim.observe.household_words import lines as ps_lines
-from hvsim.xenstore.commands import main as xenstore
 from tests.observe.incident_table import (
     BROKEN,
     CONSOLE,

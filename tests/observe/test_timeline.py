@@ -43,7 +43,7 @@ disk = ["format=raw,vdev=xvda,access=rw,target={image}"]
 HASTY = '''
 """A frontend that says Connected before it has done anything."""
 
-from hvsim.domain.xenbus.client import StoreError
+from hvsim.xs.client import StoreError
 
 
 def main(dom):

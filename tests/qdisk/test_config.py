@@ -3,7 +3,7 @@
 import pytest
 
 from hvsim.toolstack.config import parse_disk
-from hvsim.toolstack.refusals import backendtype
+from hvsim.toolstack.domain.refusals import backendtype
 
 
 @pytest.mark.parametrize(

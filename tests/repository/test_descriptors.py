@@ -15,18 +15,21 @@ KNOWN = {
     ("hvsim/lab/launch.py", "pass_fds"): "boot config and notice, for the hypervisor",
     ("hvsim/hypervisor/server.py", "pass_fds"): "its wire, for the spawner",
     ("hvsim/hypervisor/__main__.py", "set_inheritable"): "takes it away from the notice pipe",
-    ("hvsim/domain/spawner.py", "set_inheritable"): "takes it away from the wire",
-    ("hvsim/domain/sandbox/descriptors.py", "dup2"): "a domain's own 0, 1 and 2",
-    ("hvsim/domain/sandbox/descriptors.py", "set_inheritable"): "the door of a program's nodes",
-    ("hvsim/domain/sandbox/descriptors.py", "F_SETFD"): "close-on-exec for all the rest",
-    ("hvsim/domain/executable.py", "dup2"): "a program's own 0, 1 and 2",
+    ("hvsim/spawn/spawner.py", "set_inheritable"): "takes it away from the wire",
+    ("hvsim/spawn/sandbox/descriptors.py", "dup2"): "a domain's own 0, 1 and 2",
+    ("hvsim/spawn/sandbox/descriptors.py", "set_inheritable"): "the door of a program's nodes",
+    ("hvsim/spawn/sandbox/descriptors.py", "F_SETFD"): "close-on-exec for all the rest",
+    ("hvsim/spawn/executable.py", "dup2"): "a program's own 0, 1 and 2",
     ("hvsim/lab/execute.py", "dup2"): "/dev/null where nothing was",
     ("hvsim/surroundings.py", "dup2"): "/dev/null for standard output",
     ("hvsim/surroundings.py", "set_inheritable"): "/dev/null for what was closed of 0, 1 and 2",
-    ("hvsim/xenstore/handover.py", "memfd_create"): "its state, for the new program in its place",
-    ("hvsim/xenstore/handover.py", "set_inheritable"): "its wires, for the new program",
-    ("hvsim/xenstore/server.py", "set_inheritable"): "its sockets, for the new program",
-    ("hvsim/xenstore/successor.py", "set_inheritable"): "takes it away again",
+    (
+        "hvsim/xenstore/daemon/handover.py",
+        "memfd_create",
+    ): "its state, for the new program in its place",
+    ("hvsim/xenstore/daemon/handover.py", "set_inheritable"): "its wires, for the new program",
+    ("hvsim/xenstore/daemon/server.py", "set_inheritable"): "its sockets, for the new program",
+    ("hvsim/xenstore/daemon/successor.py", "set_inheritable"): "takes it away again",
 }
 """(file, what) -> whose it is meant to be."""
 _ANCILLARY = {"sendmsg": 1, "recvmsg": 1, "recvmsg_into": 1}
@@ -102,9 +105,12 @@ _OPENERS = (
 _C_CALL = re.compile(rf"(?:\bSYS_|(?<![\w.>(]))({_OPENERS})\b\s*[,(][^;]*;")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 C_KNOWN = {
-    ("hvsim/native/nodes/paths.c", "SYS_fcntl, fd, F_SETFD, 0"): "the program's own open(2)",
-    ("hvsim/native/nodes/paths.c", "SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK"): "no F_SETFD",
-    ("hvsim/native/nodes/calls.c", "SYS_recvmsg, fd, &message, MSG_DONTWAIT"): "no control buffer",
+    ("hvsim/devnodes/library/paths.c", "SYS_fcntl, fd, F_SETFD, 0"): "the program's own open(2)",
+    ("hvsim/devnodes/library/paths.c", "SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK"): "no F_SETFD",
+    (
+        "hvsim/devnodes/library/calls.c",
+        "SYS_recvmsg, fd, &message, MSG_DONTWAIT",
+    ): "no control buffer",
 }
 
 

@@ -26,9 +26,9 @@ LOOKING = {
     "shutil.which",
     "pytest.importorskip",
     "importlib.util.find_spec",
-    "hvsim.native.node_library",
+    "hvsim.devnodes.library.node_library",
     "hvsim.lab.real_daemons.find",
-    "hvsim.toolstack.device_model.program",
+    "hvsim.toolstack.devices.device_model.program",
     "hvsim.lab.images.QEMU_IMG",
 }
 """What finds something optional, in Python's library or in ours."""
@@ -188,7 +188,7 @@ def test_everything_optional_is_asked_for_in_one_way() -> None:
         "import pytest\nxs = pytest.importorskip('pyxs')",
         "import pyxs",
         "from xen.lowlevel.xs import xs",
-        "from hvsim.native import node_library\nnode_library()",
+        "from hvsim.devnodes.library import node_library\nnode_library()",
         "from hvsim.toolstack import device_model\ndevice_model.program()",
         "from hvsim.lab.images import QEMU_IMG\nprint(QEMU_IMG)",
         "from pathlib import Path\nHEADERS = Path('/usr/include/xen')",

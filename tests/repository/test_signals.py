@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 #: file -> why a number is right there.
 ALLOWED = {
-    "hvsim/domain/executable.py": "a group has no pidfd; our own child leads it, not waited for",
-    "hvsim/domain/exec_process.py": "our own children, whom nobody else waits for",
+    "hvsim/spawn/executable.py": "a group has no pidfd; our own child leads it, not waited for",
+    "hvsim/spawn/exec_process.py": "our own children, whom nobody else waits for",
     "benchmarks/net/reference.py": "our own child, not waited for",
 }
 BARE = {"kill", "killpg"}

@@ -10,13 +10,13 @@ PAST_THE_DOOR = {
     "hvsim/speak.py": "the door",
     "hvsim/surroundings.py": "makes the streams",
     "hvsim/cli.py": "sees that all has left the process",
-    "hvsim/xenstore/commands.py": "closes it as well; asks how wide the screen is",
+    "hvsim/commands/xenstore_tools.py": "closes it as well; asks how wide the screen is",
     "hvsim/commands/capture.py": "frames, to a program",
     "hvsim/commands/logs.py": "all bytes of a console, to a file or a program",
     "hvsim/commands/xl.py": "asks whether it is a terminal",
     "hvsim/observe/console.py": "a console is a terminal on purpose",
-    "hvsim/domain/spawn_child.py": "sets its own log up",
-    "hvsim/xenstore/handover.py": "empties the buffers of its own log",
+    "hvsim/spawn/child.py": "sets its own log up",
+    "hvsim/xenstore/daemon/handover.py": "empties the buffers of its own log",
     "domains/guests/verify.py": "a program of its own, whose reader is a test or the demo",
 }
 """What touches the streams, and why it may."""
@@ -64,7 +64,7 @@ def test_each_way_is_seen(source: str) -> None:
 def test_nobody_else_prints() -> None:
     processes = {
         "hvsim/hypervisor/__main__.py": "arguments from us",
-        "hvsim/domain/spawner.py": "arguments from us",
+        "hvsim/spawn/spawner.py": "arguments from us",
         "hvsim/xenstore/__main__.py": "started by hand, says nothing of a domain's",
     }
     touching = set()

@@ -24,7 +24,7 @@ import msgpack
 from hvsim.faults.now import inject
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.rundir import RunDir
-from hvsim.xenstore.client import SocketStore, connect
+from hvsim.xs.blocking import SocketStore, connect
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
@@ -120,7 +120,7 @@ class LabHost:
         programs: list[tuple[str, str, dict[str, Any]]] = [
             (
                 "xenstored",
-                "hvsim.xenstore.daemon:main",
+                "hvsim.xenstore.daemon.daemon:main",
                 {
                     "socket": self.store_path,
                     "trace": str(self.trace_path),
@@ -131,7 +131,7 @@ class LabHost:
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
             (
                 "toolstack",
-                "hvsim.toolstack.daemon:main",
+                "hvsim.toolstack.daemon.daemon:main",
                 {"control": f"ipc://{run}/control", "defaults": {"shared": self._shared}},
             ),
         ]

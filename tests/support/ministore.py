@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hvsim.abi import xs_wire
-from hvsim.domain.xenbus.client import Reply, StoreClient
-from hvsim.domain.xenbus.requests import Request
+from hvsim.xs.client import Reply, StoreClient
+from hvsim.xs.requests import Request
 
 
 @dataclass

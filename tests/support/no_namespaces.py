@@ -7,8 +7,9 @@ import errno
 import os
 import sys
 
-from hvsim.domain.sandbox import seccomp, syscalls
-from hvsim.domain.sandbox.bpf import Arg, Deny, assemble
+from hvsim.linux import syscalls
+from hvsim.spawn.sandbox import seccomp
+from hvsim.spawn.sandbox.bpf import Arg, Deny, assemble
 
 _NAMESPACES = 0x7E02_0000
 

@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 import pytest
 
-from hvsim import native
+from hvsim.devnodes import library as nodes
 
 XEN_UTILS: Final = "xen-utils-4.17"
 _XEN_NAMES: Final = """
@@ -124,7 +124,7 @@ def qemu() -> str:
 def node_library() -> Path:
     """The library that stands in for Xen's device nodes."""
     _asked("the node library")
-    return native.node_library() or _left_out(
+    return nodes.node_library() or _left_out(
         "node library (it is built by `make setup`)", PROGRAMS["cc"]
     )
 

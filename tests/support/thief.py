@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cmp_to_key
 
-from hvsim.domain.sandbox.syscalls import syscall
 from hvsim.hypervisor.kernel import F_SEAL_FUTURE_WRITE
+from hvsim.linux.syscalls import syscall
 from hvsim.wire.doorbell import FULL
 
 FLAGS = (os.O_NONBLOCK, os.O_ASYNC, os.O_APPEND, os.O_DIRECT, os.O_NOATIME)

@@ -1,7 +1,9 @@
 """The toolstack with the times cut short that a guest, or a script, has to do something."""
 
 from hvsim.domain.domain import Domain
-from hvsim.toolstack import daemon, device, scripts
+from hvsim.toolstack.daemon import daemon
+from hvsim.toolstack.devices import disk as device
+from hvsim.toolstack.devices import scripts
 from hvsim.toolstack.xl import power
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hvsim.domain.xenbus.client import Transaction
 from hvsim.drivers.capture.ring import Record, records
+from hvsim.xs.client import Transaction
 from tests.support.lab_host import TIMEOUT, LabHost
 
 GUEST = 'name="guest"\nprogram="tests.toolstack.tapped:front"\nmemory=16\n'

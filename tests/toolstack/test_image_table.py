@@ -11,8 +11,8 @@ import pytest
 
 from domains import daemon
 from hvsim.drivers.block import lock
-from hvsim.toolstack.device_layout import Vbd
-from hvsim.toolstack.images import NOTE, Images, image_path
+from hvsim.toolstack.devices.images import NOTE, Images, image_path
+from hvsim.toolstack.devices.layout import Vbd
 
 
 class Dom:

@@ -11,12 +11,12 @@ from typing import Any
 import anyio
 import pytest
 
-from hvsim.toolstack import libxl_json
 from hvsim.toolstack.config import parse_config
-from hvsim.toolstack.context import Disk, Nic
-from hvsim.toolstack.device_layout import Device, Vbd, Vif
-from hvsim.toolstack.errors import ToolstackError
-from hvsim.toolstack.libxl_files import LibxlFiles
+from hvsim.toolstack.daemon.context import Disk, Nic
+from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.devices.layout import Device, Vbd, Vif
+from hvsim.toolstack.domain import libxl_json
+from hvsim.toolstack.domain.libxl_files import LibxlFiles
 from tests.support import optional
 from tests.support.dom0_lab import Dom0
 
@@ -255,7 +255,7 @@ def test_a_lock_on_a_file_that_has_gone_is_none(
 def test_who_keeps_the_lock_is_complained_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hvsim.toolstack.libxl_files.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("hvsim.toolstack.domain.libxl_files.LOCK_TIMEOUT", 0.05)
     path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
 """Whatever the toolstack refuses of a guest, `hvsim validate` has refused before, for the same
-reason: both ask `hvsim.toolstack.refusals`.
+reason: both ask `hvsim.toolstack.domain.refusals`.
 
-Seen red with each call of a refusal taken out of lab/check_guests.py, and with two disks of one
+Seen red with each call of a refusal taken out of lab/check/guests.py, and with two disks of one
 number kept in one place of a dictionary (the first was lost without a word).
 """
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hvsim.toolstack import refusals
 from hvsim.toolstack.config import ConfigError, VifConfig, parse_config, parse_vif, words_of
 from hvsim.toolstack.config.rate import parse_rate
-from hvsim.toolstack.device_layout import Device, Vif, move
-from hvsim.toolstack.nic import made_up_mac
+from hvsim.toolstack.devices.layout import Device, Vif, move
+from hvsim.toolstack.devices.nic import made_up_mac
+from hvsim.toolstack.domain import refusals
 
 
 def test_every_word_means_something() -> None:

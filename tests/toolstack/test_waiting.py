@@ -2,7 +2,7 @@
 
 import anyio
 
-from hvsim.toolstack.waiting import (
+from hvsim.toolstack.daemon.waiting import (
     NOBODY,
     STORE,
     Dom0Process,

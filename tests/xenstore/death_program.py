@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from hvsim.domain.domain import Domain
-from hvsim.domain.xenbus.client import StoreNotFound, Transaction
+from hvsim.xs.client import StoreNotFound, Transaction
 
 WAIT = 60.0
 

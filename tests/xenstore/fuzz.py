@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.client import SocketStore, connect
+from hvsim.xs.blocking import SocketStore, connect
 
 BATCH = 50
 """Frames that one connection sends at once."""

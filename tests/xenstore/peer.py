@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.connection import Connection
-from hvsim.xenstore.core import Store
+from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.core import Store
 
 HEADER = xs_wire.XSD_SOCKMSG.struct
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hvsim.xenstore.handshake import Monitor
-from hvsim.xenstore.handshake_rules import Writer
+from hvsim.xenstore.handshake.monitor import Monitor
+from hvsim.xenstore.handshake.rules import Writer
 from tests.fidelity.recording import text
 
 _LINE = re.compile(r"(\d\d:\d\d:\d\d) (\S+) +(.+)")

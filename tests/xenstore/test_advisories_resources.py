@@ -13,9 +13,9 @@ import pytest
 
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
-from hvsim.xenstore import connection as connection_module
-from hvsim.xenstore.fairness import TURN, Governor
-from hvsim.xenstore.ring import StoreRing
+from hvsim.xenstore.daemon.ring import StoreRing
+from hvsim.xenstore.rules import connection as connection_module
+from hvsim.xenstore.rules.fairness import TURN, Governor
 from tests.xenstore.peer import HEADER
 from tests.xenstore.world import World
 

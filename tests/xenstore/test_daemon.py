@@ -11,10 +11,10 @@ from hvsim.abi import xs_wire
 from hvsim.abi.hypercall import HVSIM_DOMCTL_gnttab_seed, HYPERVISOR_domctl, HYPERVISOR_sched_op
 from hvsim.abi.sched import SCHEDOP_shutdown, SHUTDOWN_poweroff
 from hvsim.domain.domain import Domain
-from hvsim.domain.xenbus.client import StoreClient
 from hvsim.domain.xenbus.ring_transport import RingTransport
-from hvsim.xenstore.client import SocketStore, connect
-from hvsim.xenstore.daemon import Daemon
+from hvsim.xenstore.daemon.daemon import Daemon
+from hvsim.xs.blocking import SocketStore, connect
+from hvsim.xs.client import StoreClient
 from tests.support.hv import Hypervisor
 
 RING_REF = 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.xenstore.reconnect import LastingStore
+from hvsim.xs.reconnect import LastingStore
 from tests.support.lab_host import LabHost
 
 DOMAINS = 10

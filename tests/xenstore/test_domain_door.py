@@ -15,10 +15,11 @@ import pytest
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EAGAIN, EEXIST, EINVAL, ENOENT
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus import door, requests
+from hvsim.domain.xenbus import door
 from hvsim.domain.xenbus.door import StoreDoor
-from hvsim.domain.xenbus.requests import StoreError
-from hvsim.xenstore.client import SocketStore
+from hvsim.xs import requests
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.requests import StoreError
 from tests.xenstore.lone import lone_store
 
 HEADER = xs_wire.XSD_SOCKMSG.struct

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreError
-from hvsim.xenstore.client import connect
-from hvsim.xenstore.core import Domain, Store
-from hvsim.xenstore.doors import Doors, door_path
-from hvsim.xenstore.server import DOMAIN_CLIENTS
+from hvsim.xenstore.daemon.doors import Doors, door_path
+from hvsim.xenstore.daemon.server import DOMAIN_CLIENTS
+from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xs import requests
+from hvsim.xs.blocking import connect
+from hvsim.xs.client import StoreError
 from tests.xenstore.lone import lone_store
 from tests.xenstore.peer import Peer
 from tests.xenstore.serving import serving

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hvsim.domain.xenbus.state import Half
-from hvsim.xenstore import handshake
-from hvsim.xenstore.core import Domain, Store
-from hvsim.xenstore.handshake import locate
-from hvsim.xenstore.handshake_hooks import Handshakes
+from hvsim.xenstore.handshake import monitor as handshake
+from hvsim.xenstore.handshake.hooks import Handshakes
+from hvsim.xenstore.handshake.monitor import locate
+from hvsim.xenstore.rules.core import Domain, Store
 from tests.xenstore.peer import Peer
 
 DRIVER, GUEST = 3, 5

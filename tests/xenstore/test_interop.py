@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hvsim.xenstore.client import connect
-from hvsim.xenstore.commands import main
+from hvsim.commands.xenstore_tools import main
+from hvsim.xs.blocking import connect
 from tests.support import optional
 from tests.xenstore.lone import lone_store
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvsim.xenstore import journal
-from hvsim.xenstore.connection import Connection
-from hvsim.xenstore.core import Domain, Store
-from hvsim.xenstore.journal import MAGIC, frame, frames
-from hvsim.xenstore.keeper import Keeper
-from hvsim.xenstore.recorder import Recorder, RingConnection
-from hvsim.xenstore.records import DOMAINS
-from hvsim.xenstore.recovery import JournalError, Recovery
+from hvsim.xenstore.journal import file as journal
+from hvsim.xenstore.journal.file import MAGIC, frame, frames
+from hvsim.xenstore.journal.keeper import Keeper
+from hvsim.xenstore.journal.recorder import Recorder, RingConnection
+from hvsim.xenstore.journal.records import DOMAINS
+from hvsim.xenstore.journal.recovery import JournalError, Recovery
+from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.core import Domain, Store
 from tests.xenstore.peer import Peer
 
 State = tuple[object, ...]

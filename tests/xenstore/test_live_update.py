@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from hvsim.abi.errno import EAGAIN
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreError
-from hvsim.xenstore.client import connect
-from hvsim.xenstore.reconnect import LastingStore
+from hvsim.xs import requests
+from hvsim.xs.blocking import connect
+from hvsim.xs.client import StoreError
+from hvsim.xs.reconnect import LastingStore
 from tests.support.lab_host import LabHost
 from tests.xenstore.test_death import Load, check, store_pids
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hvsim.xenstore.core import NoHost, Store
-from hvsim.xenstore.quota import Limits
+from hvsim.xenstore.rules.core import NoHost, Store
+from hvsim.xenstore.rules.quota import Limits
 from tests.xenstore import model as m
 from tests.xenstore.peer import Peer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.quota import Limits
+from hvsim.xenstore.rules.quota import Limits
 from tests.xenstore.peer import Peer
 from tests.xenstore.world import World
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hvsim.abi.errno import EINVAL
-from hvsim.xenstore.core import NoHost, Store
-from hvsim.xenstore.errors import Refused
+from hvsim.xenstore.rules.core import NoHost, Store
+from hvsim.xenstore.rules.errors import Refused
 from tests.fidelity.recording import commands
 from tests.xenstore.peer import Peer
 

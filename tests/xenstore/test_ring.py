@@ -8,18 +8,18 @@ from collections.abc import Callable
 import pytest
 
 from hvsim.abi import xs_wire
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import (
+from hvsim.domain.xenbus.ring_transport import RingTransport
+from hvsim.xenstore.daemon.ring import FEATURES, StoreRing
+from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.core import Store
+from hvsim.xs import requests
+from hvsim.xs.client import (
     StoreClient,
     StoreDisconnected,
     StoreError,
     StoreNotFound,
     Transaction,
 )
-from hvsim.domain.xenbus.ring_transport import RingTransport
-from hvsim.xenstore.connection import Connection
-from hvsim.xenstore.core import Store
-from hvsim.xenstore.ring import FEATURES, StoreRing
 
 WORD = struct.Struct("<I")
 

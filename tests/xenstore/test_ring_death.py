@@ -12,14 +12,14 @@ from collections.abc import Callable
 import pytest
 
 from hvsim.abi import xs_wire
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreClient, StoreError, Transaction
 from hvsim.domain.xenbus.ring_transport import RingTransport
-from hvsim.xenstore.core import Domain, Store
-from hvsim.xenstore.permissions import Entry
-from hvsim.xenstore.recorder import Recorder, RingConnection
-from hvsim.xenstore.recovery import Recovery
-from hvsim.xenstore.ring import StoreRing
+from hvsim.xenstore.daemon.ring import StoreRing
+from hvsim.xenstore.journal.recorder import Recorder, RingConnection
+from hvsim.xenstore.journal.recovery import Recovery
+from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xenstore.rules.permissions import Entry
+from hvsim.xs import requests
+from hvsim.xs.client import StoreClient, StoreError, Transaction
 
 HOME = b"/local/domain/1"
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreDisconnected, StoreError
-from hvsim.xenstore import aio
-from hvsim.xenstore.client import connect, open_socket
-from hvsim.xenstore.commands import main
+from hvsim.commands.xenstore_tools import main
+from hvsim.xs import aio, requests
+from hvsim.xs.blocking import connect, open_socket
+from hvsim.xs.client import StoreDisconnected, StoreError
 from tests.xenstore.lone import lone_store
 
 
@@ -70,8 +69,8 @@ def test_a_client_that_does_not_read_harms_nobody(store_path: str) -> None:
 
 def test_socket_is_private_and_second_store_is_refused(store_path: str) -> None:
     from hvsim.domain.vcpu import VCPU
-    from hvsim.xenstore.core import Store
-    from hvsim.xenstore.server import SocketServer
+    from hvsim.xenstore.daemon.server import SocketServer
+    from hvsim.xenstore.rules.core import Store
 
     assert stat.S_IMODE(os.stat(store_path).st_mode) == 0o600
     vcpu = VCPU()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hvsim.xenstore.core import NoHost, Store
+from hvsim.xenstore.rules.core import NoHost, Store
 from tests.xenstore.peer import Peer
 
 

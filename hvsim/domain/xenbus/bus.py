@@ -18,10 +18,10 @@ from typing import Final, Generic, TypeVar
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.vcpu import VCPU, WaitTimeout
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Watch
 from hvsim.domain.xenbus.device import BackendDevice, Device, DeviceError, FrontendDevice
 from hvsim.domain.xenbus.driver import BackendDriver, FrontendDriver
 from hvsim.domain.xenbus.state import parse_state
+from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Watch
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds a shutdown waits for its devices to close, as Linux' ``xenbus_dev_shutdown``."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.xenbus.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
 from hvsim.names.number import unsigned
+from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
 
 if TYPE_CHECKING:
     from hvsim.domain.xenbus.bus import Bus

@@ -22,9 +22,9 @@ from typing import Final
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus import requests
-from hvsim.domain.xenbus.client import StoreClient, Watch
-from hvsim.domain.xenbus.requests import Request, StoreError
+from hvsim.xs import requests
+from hvsim.xs.client import StoreClient, Watch
+from hvsim.xs.requests import Request, StoreError
 
 MAX_CLIENTS: Final = 64
 MAX_WATCHES: Final = 128

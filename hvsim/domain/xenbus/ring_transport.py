@@ -23,8 +23,8 @@ from typing import Final, Protocol
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
-from hvsim.domain.xenbus.client import Reply
-from hvsim.domain.xenbus.requests import Request, StoreDisconnected, StoreError
+from hvsim.xs.client import Reply
+from hvsim.xs.requests import Request, StoreDisconnected, StoreError
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that one exchange may take."""
@@ -106,7 +106,7 @@ class RingTransport:
     # -- a conversation --------------------------------------------------------------------------
 
     def exchange(self, batch: Sequence[Request]) -> list[Reply]:
-        """See :class:`~hvsim.domain.xenbus.client.Transport`.
+        """See :class:`~hvsim.xs.client.Transport`.
 
         Raises: WaitTimeout after ``timeout`` seconds; StoreDisconnected when the store reported
             an error in the ring page or its indices are out of range.

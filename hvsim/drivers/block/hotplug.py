@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hvsim.domain.vcpu import WaitTimeout
-from hvsim.domain.xenbus.client import StoreNotFound
 from hvsim.drivers import devd
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockClosed
 from hvsim.drivers.block.sources import borrow, own_disk
 from hvsim.names.vdev import device_number
+from hvsim.xs.client import StoreNotFound
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain

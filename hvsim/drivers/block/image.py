@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from hvsim.abi.blkif import SECTOR_SIZE
-from hvsim.drivers.block import fallocate
+from hvsim.linux import fallocate
 
 _BLKSSZGET: Final = 0x1268
 _BLKPBSZGET: Final = 0x127B

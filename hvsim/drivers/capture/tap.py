@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.domain.grants import GrantTableFull
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers.block.connection import Leftovers
 from hvsim.drivers.capture.ring import MAX_PAGES, NO_VNET, CaptureWriter
 from hvsim.names.number import unsigned
+from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain

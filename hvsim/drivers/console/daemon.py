@@ -21,12 +21,12 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.vcpu import Timer, WaitTimeout
-from hvsim.domain.xenbus.client import StoreDisconnected, StoreError, Watch
 from hvsim.drivers.console.log import ConsoleLog, log_name
 from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
 from hvsim.drivers.console.terminal import Terminal
-from hvsim.xenstore.client import SocketStore
-from hvsim.xenstore.reconnect import LastingStore
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.client import StoreDisconnected, StoreError, Watch
+from hvsim.xs.reconnect import LastingStore
 
 PERIOD: Final = 0.2
 ALLOWANCE: Final = 256 * 1024

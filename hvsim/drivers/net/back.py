@@ -24,7 +24,6 @@ from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import RingBroken
-from hvsim.domain.xenbus.client import StoreError
 from hvsim.drivers import devd
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
@@ -44,6 +43,7 @@ from hvsim.drivers.net.protocol import VifInfo
 from hvsim.drivers.net.queue import TURN, BackQueue
 from hvsim.drivers.net.receive import read_whole
 from hvsim.drivers.net.statistics import Direction, figures
+from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain

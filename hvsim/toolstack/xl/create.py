@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hvsim import textfile
-from hvsim.toolstack import builder, monitor
 from hvsim.toolstack.config.libxl_json import render
-from hvsim.toolstack.context import CreateRequest
-from hvsim.toolstack.create import check, create_parsed, understood
-from hvsim.toolstack.errors import ToolstackError, libxl
+from hvsim.toolstack.daemon.context import CreateRequest
+from hvsim.toolstack.daemon.errors import ToolstackError, libxl
+from hvsim.toolstack.domain import builder, monitor
+from hvsim.toolstack.domain.create import check, create_parsed, understood
 from hvsim.toolstack.xl.command import Call, Command, UsageError, Words
 from hvsim.toolstack.xl.console import tty_of
 

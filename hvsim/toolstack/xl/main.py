@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.xenbus.requests import StoreError
-from hvsim.toolstack import libxl_log
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.context import Toolstack
-from hvsim.toolstack.errors import ToolstackError, libxl, reason
-from hvsim.toolstack.reply import Reply
+from hvsim.toolstack.daemon import libxl_log
+from hvsim.toolstack.daemon.context import Toolstack
+from hvsim.toolstack.daemon.errors import ToolstackError, libxl, reason
+from hvsim.toolstack.daemon.reply import Reply
 from hvsim.toolstack.xl import (
     absent,
     block,
@@ -32,6 +31,7 @@ from hvsim.toolstack.xl import (
 )
 from hvsim.toolstack.xl.command import Call, Command, Help, UsageError, usage
 from hvsim.toolstack.xl.table import VERBS, find
+from hvsim.xs.requests import StoreError
 
 _MODULES: Final = (
     absent, block, configs, console, create, dmesg, identify, info, listing, memory, network,

@@ -8,8 +8,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.sandbox import syscalls
-from hvsim.domain.sandbox.syscalls import syscall
+from hvsim.linux import syscalls
+from hvsim.linux.syscalls import syscall
 
 if TYPE_CHECKING:
     from tests.hostile.programs.rogue import Scene

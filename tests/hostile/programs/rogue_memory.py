@@ -6,7 +6,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.sandbox.syscalls import syscall
+from hvsim.linux.syscalls import syscall
 
 if TYPE_CHECKING:
     from hvsim.domain.mapper import Mapping

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.domain import Domain
-from hvsim.domain.sandbox.syscalls import prctl, syscall
+from hvsim.linux.syscalls import prctl, syscall
 from tests.hostile.programs.bystanders import SECRET
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What Linux offers and the standard library does not: raw system calls, with their sources."""

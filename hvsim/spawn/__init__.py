@@ -1,0 +1,1 @@
+"""How the process of a domain is made: the fork servers, the child, its walls, its program."""

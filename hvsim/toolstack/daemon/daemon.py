@@ -1,0 +1,267 @@
+"""The toolstack as a process of dom0: verbs over the control wire, and what happens by itself.
+
+When it dies, dom0's init starts it again, and it takes over what there is (``takeover``).  Until
+that is done a verb waits, under its name, but for those that only look.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from hvsim import __version__
+from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.daemon import execute, processes
+from hvsim.toolstack.daemon.context import Guest, Toolstack
+from hvsim.toolstack.daemon.control import ControlServer
+from hvsim.toolstack.daemon.dom0 import mourn
+from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.daemon.hypervisor import DomainInfo
+from hvsim.toolstack.daemon.reply import Reply
+from hvsim.toolstack.daemon.store import StoreSilent
+from hvsim.toolstack.daemon.trouble import Trouble
+from hvsim.toolstack.daemon.waiting import STORE, Dom0Process, waiting, working
+from hvsim.toolstack.devices import attached, script
+from hvsim.toolstack.devices.capture import Captures
+from hvsim.toolstack.domain import create, lifecycle, starting
+from hvsim.toolstack.domain.destroy import destroy, end
+from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.domain.request import parse
+from hvsim.toolstack.domain.takeover import take_over
+from hvsim.toolstack.xl import main as xl
+from hvsim.xs.requests import StoreError
+
+KERNEL_TIMEOUT: Final = 20.0
+"""Seconds that dom0's kernel has to say in the store what it can do."""
+
+
+class Verbs:
+    """The verbs of the control wire, one method each."""
+
+    def __init__(self, toolstack: Toolstack) -> None:
+        self._toolstack = toolstack
+        self._waits = processes.Waits()
+        self.captures = Captures(toolstack)
+        self.ready = anyio.Event()
+        self.failure = ""
+
+    def table(self) -> dict[str, Any]:
+        """Name -> verb."""
+        return {
+            name: getattr(self, f"verb_{name}")
+            for name in (
+                *("create", "started", "xl", "ps", "ready", "stop"),
+                *("exec", "capture", "hotplug"),
+            )
+        }
+
+    async def standing(self) -> None:
+        """Wait until dom0 stands, and what a former toolstack left is known."""
+        if not self.ready.is_set():
+            with waiting("dom0 to stand", STORE):
+                await self.ready.wait()
+
+    async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
+        """Make a domain of a lab; returns as ``xl create`` does."""
+        await self.standing()
+        for guest in self._toolstack.guests.values():
+            starting.check(guest)  # of those before: nobody has waited for them
+        made = parse(request, self._toolstack.defaults)
+        others_wait = made.profile == "driver" or made.restart == "always"
+        guest = await create.create(self._toolstack, made, wait=others_wait)
+        await reply.err(*guest.config.warnings)
+        reply.data = {"domid": guest.domid, "name": guest.name}
+        return 0
+
+    async def verb_started(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once every domain made so far runs; fails when one could not be started."""
+        await self.standing()
+        for guest in list(self._toolstack.guests.values()):
+            await starting.settle(self._toolstack, guest)
+        return 0
+
+    async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
+        """An xl command line."""
+        argv = request.get("argv")
+        if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
+            raise ToolstackError("xl: argv must be a list of texts", code=2)
+        await self.standing()
+        cwd = str(request.get("cwd") or "/")
+        return await xl.run(self._toolstack, reply, argv, cwd, bool(request.get("json")))
+
+    async def verb_ps(self, request: dict[str, Any], reply: Reply) -> int:
+        """Every domain, process and device, and who waits for whom."""
+        if not self.ready.is_set():
+            raise ToolstackError("the toolstack has not found yet what there is")
+        reply.data = await processes.survey(self._toolstack, self._waits, reply)
+        return 0
+
+    async def verb_ready(self, request: dict[str, Any], reply: Reply) -> int:
+        """Answers once dom0 stands."""
+        await self.standing()
+        if self.failure:
+            raise ToolstackError(self.failure)
+        reply.data = {"version": __version__}
+        return 0
+
+    async def verb_capture(self, request: dict[str, Any], reply: Reply) -> int:
+        """Start, read or stop a capture of a vif."""
+        await self.standing()
+        reply.data = await self.captures.serve(request)
+        return 0
+
+    async def verb_exec(self, request: dict[str, Any], reply: Reply) -> int:
+        """Start a program of the machine in a domain."""
+        await self.standing()
+        reply.data = await execute.execute(self._toolstack, request)
+        return 0
+
+    async def verb_hotplug(self, request: dict[str, Any], reply: Reply) -> int:
+        """The usual hotplug script of a device, run by a real xl."""
+        await self.standing()
+        await script.run(self._toolstack, request)
+        return 0
+
+    async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
+        """End every domain but dom0: guests first, then those that serve them."""
+        timeout = request.get("timeout", 10.0)
+        if not isinstance(timeout, int | float):
+            raise ToolstackError("stop: timeout must be a number of seconds", code=2)
+        toolstack = self._toolstack
+        toolstack.stopping = True
+        if toolstack.lost:
+            reply.data = await self._end_all()
+            return 0
+        stopped: list[str] = []
+        destroyed: dict[str, str] = {}
+        guests = list(toolstack.guests.values())
+        for some in ([g for g in guests if not g.driver], [g for g in guests if g.driver]):
+            await self._stop(some, float(timeout), stopped, destroyed)
+        for info in toolstack.hypervisor.domains():
+            if info.domid and not info.dying:
+                destroyed[f"domain {info.domid}"] = "is not of this toolstack"
+                await destroy(toolstack, info.domid)
+        reply.data = {"stopped": stopped, "destroyed": list(destroyed), "reasons": destroyed}
+        return 0
+
+    async def _end_all(self) -> dict[str, Any]:
+        """Without a store nobody can be asked, and there is nothing to be cleared away in it."""
+        toolstack = self._toolstack
+        names = {guest.domid: guest.name for guest in toolstack.guests.values()}
+        domids = [info.domid for info in toolstack.hypervisor.domains() if info.domid]
+        for domid in domids:
+            await end(toolstack, domid)
+        destroyed = [names.get(domid, f"domain {domid}") for domid in domids]
+        why = "cannot be asked, as the store has ended"
+        return {
+            "stopped": [],
+            "destroyed": destroyed,
+            "reasons": dict.fromkeys(destroyed, why),
+        }
+
+    async def _stop(
+        self, guests: Sequence[Guest], timeout: float, stopped: list[str], destroyed: dict[str, str]
+    ) -> None:
+        """Ask *guests* to power off; destroy those that have not gone within *timeout* s, and at
+        once those that nobody waits for: what has stopped, is paused or stands still does not
+        hear."""
+        toolstack, census = self._toolstack, self._toolstack.census()
+        asked: set[int] = set()
+        reasons: dict[int, str] = {}
+        async with anyio.create_task_group() as tasks:
+            for guest in guests:
+                info = toolstack.hypervisor.info(guest.domid)
+                trouble = census.domain(guest.domid)
+                if info is not None and not info.dying and (why := _deaf(info, trouble)):
+                    reasons[guest.domid] = why
+                    continue
+                asked.add(guest.domid)
+                if info is not None and not info.dying:
+                    tasks.start_soon(self._ask, guest.domid, timeout)
+        late = await lifecycle.wait_for_end(toolstack, asked, timeout)
+        for guest in guests:
+            if guest.domid in asked - late:
+                stopped.append(guest.name)
+                continue
+            destroyed[guest.name] = reasons.get(guest.domid, "")
+            if toolstack.hypervisor.info(guest.domid) is not None:
+                await destroy(toolstack, guest.domid)
+
+    async def _ask(self, domid: int, timeout: float) -> None:
+        try:
+            await lifecycle.ask(self._toolstack, domid, "poweroff", timeout)
+        except (ToolstackError, StoreError, OSError) as failure:  # then it is destroyed
+            self._toolstack.dom.log(f"asking domain {domid} to power off: {failure}")
+
+
+def _deaf(info: DomainInfo, trouble: Trouble | None) -> str:
+    """Why a domain does not hear a shutdown request; "" when it does."""
+    if info.shutdown:
+        return "had stopped"
+    if info.paused:
+        return "was paused"
+    return "stands still (SIGSTOP)" if trouble is not None and trouble.what == "stalled" else ""
+
+
+async def _stand_up_dom0(toolstack: Toolstack) -> None:
+    """Wait for the store, write what xen-init-dom0 writes, and take over what is there.
+
+    A store that stands still is waited for, however long: whoever asks for something meanwhile is
+    told of it.  Raises: ToolstackError when the store ends for good; StoreError; TimeoutError when
+    the kernel does not come.
+    """
+    dom0, said = domain_path(0), ""
+    while True:
+        try:
+            async with toolstack.store() as store:
+                await store.write(f"{dom0}/domid", "0")
+                await store.write(f"{dom0}/name", "Domain-0")
+                await store.write("/local/pool/0/name", "Pool-0")
+                attached.keep_dom0(toolstack)
+                await store.wait_for(
+                    f"{dom0}/control/feature-poweroff",
+                    lambda value: value == "1",
+                    KERNEL_TIMEOUT,
+                    "dom0's kernel to say what it can do",
+                    Dom0Process("kernel"),
+                )
+                await take_over(toolstack, store)
+            return
+        except StoreSilent as silent:
+            if str(silent) != said:
+                said = str(silent)
+                toolstack.dom.log(f"toolstack: {said}")
+            await anyio.sleep(0.005)  # the socket is not there yet
+
+
+async def serve(dom: Domain) -> None:
+    """Run the daemon until it is cancelled."""
+    toolstack = Toolstack(dom)
+    verbs = Verbs(toolstack)
+    endpoint = str(dom.args.get("control") or f"ipc://{toolstack.run_dir}/control")
+    server = ControlServer(endpoint, verbs.table(), dom.log, toolstack)
+    async with anyio.create_task_group() as tasks:
+        toolstack.tasks = tasks
+        tasks.start_soon(server.serve, tasks)
+        if mourned := dom.args.get("mourned"):
+            tasks.start_soon(mourn, toolstack, mourned)
+        try:
+            with working("standing up dom0", toolstack.working):
+                await _stand_up_dom0(toolstack)
+        except (ToolstackError, StoreError, TimeoutError) as failure:
+            verbs.failure = str(failure)
+        else:
+            tasks.start_soon(lifecycle.watch_domains, toolstack)
+            tasks.start_soon(verbs.captures.reap)
+        verbs.ready.set()
+
+
+def main(dom: Domain) -> None:
+    """The program of the process."""
+    try:
+        anyio.run(partial(serve, dom), backend="asyncio")
+    except HypercallError as failure:
+        dom.log(f"toolstack: {failure}")
+        raise

@@ -1,0 +1,142 @@
+"""``hvsim exec``: one more process, a program of the machine, in a domain that runs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeGuard
+
+from hvsim.abi import errno
+from hvsim.abi.hypercall import MESSAGE_MAX
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.daemon.context import Toolstack
+from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.domain.builder import outside
+from hvsim.toolstack.domain.starting import wait_for_process
+from hvsim.wire.packing import pack
+
+SPEC_MAX: Final = MESSAGE_MAX - 256
+"""Bytes of what the hypervisor is told of a process, in one call."""
+MAX_SESSIONS: Final = 32
+"""Programs that run in one domain at a time; each has its part of the grant table."""
+
+
+async def execute(
+    toolstack: Toolstack,
+    request: dict[str, Any],
+    *,
+    files: Sequence[tuple[str, str]] = (),
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Start the program of *request* and say which process it is.
+
+    Args:
+        files: what it may open beside what its domain may.
+        more: what the toolstack itself adds to the spec of a process of dom0.
+
+    Raises: ToolstackError: no such domain, it does not run, the process could not be made.
+    """
+    argv, env, stdio, directory = _wanted(request)
+    domid = await _find(toolstack, str(request.get("domain", "")))
+    process = f"exec-{_slot(toolstack, domid)}"
+    spec = {
+        **_spec(toolstack, domid),
+        "exec": argv,
+        "stdio": stdio,
+        "process": process,
+        "env": env,
+        "directory": directory if domid == 0 else "/",
+        "stdout": str(toolstack.run_dir / "log" / "exec.log"),
+    }
+    spec |= more or {}
+    spec["files"] = [*spec.get("files", ()), *map(list, files)]
+    size = len(pack(spec))
+    if size > SPEC_MAX:
+        raise ToolstackError(
+            f"exec: command line and environment are {size} bytes, and {SPEC_MAX} fit; "
+            "put the words into a file that the program reads on its standard input",
+            code=2,
+        )
+    try:
+        toolstack.hypervisor.spawn(domid, spec)
+    except HypercallError as failure:
+        if failure.errno == errno.EBUSY:
+            raise ToolstackError(
+                f"domain {domid} does not run; `hvsim xl list` shows its state"
+            ) from None
+        raise
+    pid = await wait_for_process(toolstack, domid, process)
+    return {"domid": domid, "process": process, "pid": pid}
+
+
+def _wanted(request: dict[str, Any]) -> tuple[list[str], dict[str, str], str, str]:
+    """Command line, environment, socket and directory.  Raises ToolstackError for a part that is
+    none."""
+    argv, env, stdio, directory = (request.get(k) for k in ("argv", "env", "stdio", "directory"))
+    if not isinstance(argv, list) or not argv or not all(map(_is_word, argv)) or not argv[0]:
+        raise ToolstackError(
+            "exec: argv must be a list of texts without NUL, the first of which names a program",
+            code=2,
+        )
+    env = {} if env is None else env
+    if not isinstance(env, dict) or not all(
+        _is_word(key) and _is_word(value) and key and "=" not in key for key, value in env.items()
+    ):
+        raise ToolstackError(
+            "exec: env must be a table of texts without NUL; a variable's name is not empty and "
+            "has no '='",
+            code=2,
+        )
+    if not _is_word(stdio) or not stdio.startswith("/") or len(os.fsencode(stdio)) > 107:
+        raise ToolstackError("exec: stdio must be the path of a socket", code=2)
+    directory = "/" if directory is None else directory
+    if not _is_word(directory):
+        raise ToolstackError("exec: directory must be a path", code=2)
+    return argv, env, stdio, directory
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _slot(toolstack: Toolstack, domid: int) -> int:
+    """The lowest number that no program of the domain has.  Raises ToolstackError."""
+    rows = toolstack.hypervisor.processes()
+    taken = {
+        row["process"] for row in rows if row["domid"] == domid and (row["alive"] or not row["pid"])
+    }
+    for slot in range(MAX_SESSIONS):
+        if f"exec-{slot}" not in taken:
+            return slot
+    raise ToolstackError(f"{MAX_SESSIONS} programs run in domain {domid} already")
+
+
+async def _find(toolstack: Toolstack, name: str) -> int:
+    if name in ("0", "Domain-0"):
+        return 0
+    async with toolstack.store() as store:
+        domid = await toolstack.find(store, name)
+    if domid is None or toolstack.hypervisor.info(domid) is None:
+        raise ToolstackError(f"there is no domain {name!r}; `hvsim xl list` shows those there are")
+    return domid
+
+
+def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
+    """What a further process of the domain has in common with its main one."""
+    if domid == 0:
+        return {
+            "name": "Domain-0",
+            "profile": "dom0",
+            "store_socket": str(toolstack.store_path),
+            "place": str(toolstack.place),
+            "path": [],
+        }
+    guest = toolstack.guest(domid)
+    if guest is None:
+        raise ToolstackError(f"domain {domid} was not made by this toolstack")
+    return {
+        "name": guest.name,
+        "profile": guest.request.profile,
+        "path": list(guest.request.path),
+        "files": [list(entry) for entry in guest.request.files],
+        "walls": guest.request.walls,
+        **outside(toolstack, domid, guest.request),
+    }

@@ -1,0 +1,1 @@
+"""The devices of domains: their nodes, halves, scripts, images."""

@@ -1,0 +1,64 @@
+"""Asking the halves of devices for their figures (`hvsim.drivers.counters`)."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from hvsim.drivers.counters import ANSWER_KEY, REQUEST_KEY, parse
+from hvsim.xs import requests
+from hvsim.xs.requests import Request
+
+if TYPE_CHECKING:
+    from hvsim.toolstack.daemon.store import Store
+
+PATIENCE: Final = 0.3
+"""Seconds that the halves have to answer, all together; what a person waits without wondering."""
+POLL: Final = 0.005
+_numbers = itertools.count(1)
+
+
+async def ask(store: Store, halves: Sequence[str]) -> list[dict[str, int] | None]:
+    """The figures of each directory in *halves*; None for one that is gone or does not answer.
+
+    Raises: StoreError.
+    """
+    token = f"{time.monotonic_ns():x}.{next(_numbers)}"
+    there = await _question(store, halves, token)
+    found: dict[str, dict[str, int]] = {}
+    waiting = list(there)
+    deadline = time.monotonic() + PATIENCE
+    while waiting and time.monotonic() < deadline:
+        await anyio.sleep(POLL)
+        texts = await store.read_many(f"{path}/{ANSWER_KEY}" for path in waiting)
+        for path, text in zip(list(waiting), texts, strict=True):
+            figures = parse(text, token) if text is not None else None
+            if figures is not None:
+                found[path] = figures
+                waiting.remove(path)
+    await store.batch(
+        [requests.rm(f"{path}/{key}") for path in there for key in (REQUEST_KEY, ANSWER_KEY)]
+    )
+    return [found.get(path) for path in halves]
+
+
+async def _question(store: Store, halves: Sequence[str], token: str) -> list[str]:
+    """Write the question to the halves that are there; which.  One that has just gone would be
+    made anew by a plain write."""
+    there: list[str] = []
+
+    async def body(tx: int) -> None:
+        states = await store.read_many((f"{path}/state" for path in halves), tx)
+        there[:] = [path for path, state in zip(halves, states, strict=True) if state is not None]
+        batch: list[Request] = []
+        for path in there:
+            batch.append(requests.write(f"{path}/{REQUEST_KEY}", token)._replace(tx=tx))
+        await store.apply(batch)
+
+    if halves:
+        await store.transaction(body, "ask for statistics")
+    return there

@@ -1,0 +1,1 @@
+"""The life of a domain: create, build, destroy, restart, take over."""

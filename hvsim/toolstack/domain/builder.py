@@ -1,0 +1,130 @@
+"""From memory and a program to a domain that only waits for its unpause (libxl_dom.c)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hvsim.abi import errno
+from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
+from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.daemon.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
+from hvsim.toolstack.daemon.errors import ToolstackError, libxl
+from hvsim.toolstack.domain import guest_network
+from hvsim.xenstore.daemon.doors import door_path
+
+NETWORK_PROGRAM: Final = "domains.network:main"
+"""A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
+_NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
+IDLE_PROGRAM: Final = "domains.guests.idle:main"
+"""What stands in for a kernel that nothing here can boot."""
+DRIVER_PROGRAM: Final = "domains.driver:main"
+"""A driver domain's that names none: it serves disks and interfaces."""
+
+_STORE_DOMID: Final = 0
+_CONSOLE_DOMID: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """Frames and ports of the two channels that every domain is born with."""
+
+    store_gfn: int
+    store_port: int
+    console_gfn: int
+    console_port: int
+
+
+def program_of(config: DomainConfig, request: CreateRequest) -> str:
+    """What runs in the domain."""
+    fallback = DRIVER_PROGRAM if request.profile == "driver" else IDLE_PROGRAM
+    return request.program or config.program or fallback
+
+
+def build(toolstack: Toolstack, guest: Guest) -> Wires:
+    """Give the domain memory, its two channels, what it is told at birth, and its program.
+
+    Raises: ToolstackError in libxl's words.
+    """
+    hypervisor, domid, config = toolstack.hypervisor, guest.domid, guest.config
+    try:
+        store_gfn, console_gfn = hypervisor.populate(domid, config.memory * PAGES_PER_MIB)
+    except HypercallError as failure:
+        if failure.errno != errno.ENOMEM:
+            raise
+        raise ToolstackError(
+            "xc: error: panic: xg_dom_boot.c:119: xc_dom_boot_mem_init: can't allocate low "
+            "memory for domain: Out of memory",
+            libxl(
+                "libxl_dom.c:586:libxl__build_dom: xc_dom_boot_mem_init failed: "
+                "Cannot allocate memory"
+            ),
+            _rebuild_failed(domid),
+        ) from None
+    wires = Wires(
+        store_gfn=store_gfn,
+        store_port=hypervisor.alloc_unbound(domid, _STORE_DOMID),
+        console_gfn=console_gfn,
+        console_port=hypervisor.alloc_unbound(domid, _CONSOLE_DOMID),
+    )
+    hypervisor.seed_grant(domid, GNTTAB_RESERVED_CONSOLE, _CONSOLE_DOMID, console_gfn)
+    hypervisor.seed_grant(domid, GNTTAB_RESERVED_XENSTORE, _STORE_DOMID, store_gfn)
+    hypervisor.set_start_info(
+        domid,
+        {
+            "store_gfn": wires.store_gfn,
+            "store_port": wires.store_port,
+            "console_gfn": wires.console_gfn,
+            "console_port": wires.console_port,
+            "cmd_line": config.cmdline,
+            "name": config.name,
+        },
+    )
+    hypervisor.load(domid, spawn_spec(toolstack, guest))
+    return wires
+
+
+def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
+    """How the spawner is to make the domain's process."""
+    request = guest.request
+    args = dict(request.args)
+    extra: dict[str, Any] = {}
+    if guest.driver:
+        args["image_owner"] = toolstack.images.owner
+    if "exec" in args:
+        extra = outside(toolstack, guest.domid, request)
+    if guest.nics:
+        args["net"] = guest_network.stack(guest)
+    if guest.nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
+        extra["net"] = True
+    return {
+        "name": guest.name,
+        "domid": guest.domid,
+        "process": "main",
+        "program": program_of(guest.config, request),
+        "profile": request.profile,
+        "path": list(request.path),
+        "files": [list(entry) for entry in request.files],
+        "stdout": str(toolstack.run_dir / "log" / f"{guest.name}.log"),
+        "args": args,
+        "walls": request.walls,
+        "lab": toolstack.lab,
+        **extra,
+    }
+
+
+def outside(toolstack: Toolstack, domid: int, request: CreateRequest) -> dict[str, Any]:
+    """What a process needs beside that in order to run programs of the machine."""
+    # Xen's own stores have no socket that acts as a domain.
+    door = str(door_path(toolstack.store_path, domid)) if toolstack.our_store else ""
+    return {
+        "executables": True,
+        "store_socket": door,
+        "hosts": request.args.get("hosts") or {},
+    }
+
+
+def _rebuild_failed(domid: int) -> str:
+    return libxl(
+        f"libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:cannot (re-)build domain: -3"
+    )

@@ -1,0 +1,58 @@
+"""What ``xl create`` goes on doing after its domain runs: it waits for the domain's end.
+
+On a real host each domain has an xl process for that, in the background or (``-F``) not, or none
+(``-e``).  Here the toolstack sees to all of them (`lifecycle.py`); this is who listens to what it
+does, and whether it does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from hvsim.toolstack.daemon.context import Guest, Toolstack
+    from hvsim.toolstack.daemon.reply import Reply
+
+LOOK = 1.0
+"""Seconds between two looks, if nothing is noticed before."""
+OVER = "Done. Exiting now"
+
+
+@dataclass(slots=True)
+class Monitor:
+    """One who waits for a domain's end, and for that of the domains that follow it.
+
+    Attributes:
+        lines: what was done meanwhile.
+        acting: something is being done about an end.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    acting: bool = False
+
+
+def waits(guest: Guest) -> str:
+    """What xl says when it begins to wait."""
+    return f"Waiting for domain {guest.name} (domid {guest.domid}) to die [pid {os.getpid()}]"
+
+
+async def follow(toolstack: Toolstack, reply: Reply, guest: Guest) -> None:
+    """``xl create -F``: say what is done about the end of *guest*, until there is no more of it."""
+    monitor = guest.monitor = Monitor([waits(guest)])
+    said = 0
+    while True:
+        event = toolstack.changed
+        new, said = monitor.lines[said:], len(monitor.lines)
+        await reply.err(*new)
+        if OVER in new:
+            return
+        known = any(other.monitor is monitor for other in toolstack.guests.values())
+        if not known and not monitor.acting and said == len(monitor.lines):
+            await reply.err(f"Domain {guest.domid} has been destroyed.")
+            return
+        with anyio.move_on_after(LOOK):
+            await event.wait()

@@ -1,0 +1,1 @@
+"""xenstored as a process: sockets, ring pages, live update."""

@@ -1,0 +1,359 @@
+"""xenstored: the store as a process of dom0.
+
+The only I/O of the store: the tools' socket, the ring pages of domains, the hypervisor's news that
+a domain has stopped.  ``main`` is the program that dom0 starts; arguments (``dom.args``):
+``handshake`` ("record", or "strict": a state that breaks the rules of a handshake is refused),
+``socket`` (path), ``quota`` (limits that differ from the defaults), ``trace`` (path or nothing),
+``journal`` (path or nothing), ``recover`` (go on with the store of that journal: the toolstack says
+so when it starts a dead store again), ``servers`` (sockets that a former program hands over).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from hvsim.abi.domctl import XEN_DOMCTL_getdomaininfo, XEN_SYSCTL_getdomaininfolist
+from hvsim.abi.errno import EINVAL, ENOSYS
+from hvsim.abi.event_channel import VIRQ_DOM_EXC
+from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE
+from hvsim.abi.hypercall import HYPERVISOR_domctl, HYPERVISOR_sysctl
+from hvsim.domain.domain import Domain
+from hvsim.domain.hypercall import HypercallError, exit_process
+from hvsim.domain.mapper import GrantError
+from hvsim.domain.mapper import Mapping as Mapped
+from hvsim.domain.vcpu import Timer
+from hvsim.xenstore.daemon import handover
+from hvsim.xenstore.daemon.complaints import Complaints
+from hvsim.xenstore.daemon.doors import Doors
+from hvsim.xenstore.daemon.ring import StoreRing
+from hvsim.xenstore.daemon.server import SocketServer
+from hvsim.xenstore.daemon.trace import Trace
+from hvsim.xenstore.handshake.control import HANDSHAKES, everything
+from hvsim.xenstore.handshake.hooks import watch_handshakes
+from hvsim.xenstore.journal.keeper import Keeper
+from hvsim.xenstore.journal.recorder import RingConnection
+from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.errors import Refused
+from hvsim.xenstore.rules.fairness import Governor
+from hvsim.xenstore.rules.quota import Limits
+
+_LIST_STEP: Final = 128
+
+
+class RingClient:
+    """One domain's ring, mapped, and its port."""
+
+    def __init__(
+        self, daemon: Daemon, domid: int, page: memoryview, mapping: Mapped | None
+    ) -> None:
+        self._daemon = daemon
+        self._dom = daemon.dom
+        self._mapping = mapping
+        self._pumping = False
+        self._given_up = False
+        self._resume: Timer | None = None
+        self.port = 0
+        self.domid = domid
+        keeper = daemon.keeper
+        self.connection = RingConnection(
+            daemon.store, domid, f"d{domid}", "", daemon.trace, self._output, keeper.recorder
+        )
+        recovery = keeper.recovery
+        fresh = mapping is not None and recovery is None
+        ring = self._ring = StoreRing(page, self.connection, fresh)
+        self.connection.positions = ring
+        self.connection.logged = ring.produced()
+        if recovery is not None:
+            recovery.attach(self.connection)
+            stream = recovery.streams.get(domid)
+            if stream is not None and ring.resume(stream.before, stream.after):
+                unsent = stream.unsent(ring.produced())
+                self.connection.resume(stream.kept, unsent, stream.transactions)
+
+    def greet(self) -> None:
+        """A new daemon has taken over: the domain may have rung while nobody listened."""
+        self._dom.events.notify(self.port)
+
+    def bind(self, remote_port: int) -> None:
+        """Listen to the domain's port; a former one is closed.  Raises HypercallError."""
+        port = self._dom.events.bind_interdomain(self.domid, remote_port, self.pump)
+        former, self.port = self.port, port
+        if former:
+            self._dom.events.close(former)
+
+    def pump(self) -> None:
+        """Serve the ring."""
+        if self._given_up:
+            return
+        self._pumping = True
+        try:
+            notify, more = self._ring.pump()
+        finally:
+            self._pumping = False
+        if self.connection.broken:
+            self._given_up = True
+            self._dom.dmesg(f"xenstored: d{self.domid} cut off: {self.connection.broken}")
+        if notify and self.port:
+            self._dom.events.notify(self.port)
+        if more and self.port and self._resume is None:
+            delay = self.connection.delay()
+            if delay > 0.0:
+                self._resume = self._dom.vcpu.call_later(delay, self._go_on)
+            else:
+                self._dom.vcpu.set_pending(self.port)
+
+    def _go_on(self) -> None:
+        """The domain was held back, and is no more."""
+        self._resume = None
+        self.pump()
+
+    def close(self) -> None:
+        """Let go of port and page."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self.connection.close()
+        if self.port:
+            port, self.port = self.port, 0
+            self._dom.events.close(port)
+        if self._mapping is not None:
+            self._mapping.unmap()
+
+    def _output(self) -> None:
+        if not self._pumping and self.port:
+            # An event for a domain whose ring is not being served now.
+            self._dom.vcpu.set_pending(self.port)
+
+
+class Daemon:
+    """The store, its socket and its rings.  Implements ``core.Host``."""
+
+    def __init__(
+        self,
+        dom: Domain,
+        socket_path: str,
+        trace: Trace | None,
+        journal: str = "",
+        recover: bool = False,
+        limits: Limits | None = None,
+        servers: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.dom = dom
+        self.trace = trace
+        self.store = Store(limits, host=self)
+        self.store.on_bug = self._bug
+        self.store.say = dom.log
+        self.store.switch_trace = trace.switch if trace is not None else None
+        self.store.trace_to = trace.reopen if trace is not None else None
+        self.keeper = Keeper(self.store, journal, recover, dom.dmesg)
+        self._rings: dict[int, RingClient] = {}
+        self.store.governor = Governor(dom.vcpu.now)
+        self._complaints = Complaints(dom, lambda: self.store.limits)
+        self.store.on_limit = self._complaints
+        self._update_by: float | None = None
+        inherited = {state["domid"]: state for state in servers}
+        tools = inherited.pop(0, None)
+        self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values())
+        self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
+        self._connect_dom0()
+        self._restore()
+        self.server = SocketServer(
+            socket_path, self.store, dom.vcpu, trace, dom.log, inherited=tools
+        )
+
+    def serve(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Serve until *until* holds."""
+        vcpu = self.dom.vcpu
+        while not until():
+            vcpu.block()
+            vcpu.dispatch()
+            self.keeper.commit()
+            if self.trace is not None:
+                self.trace.flush()
+
+    def _bug(self, where: str, bug: Exception) -> None:
+        self.dom.log(f"xenstored: {where}\n{''.join(traceback.format_exception(bug))}")
+
+    def close(self) -> None:
+        """Stop serving.  What is dropped here is not the clients' doing, and not journaled."""
+        self.keeper.close()
+        self.server.close()
+        self._doors.close_all()
+        for domid in list(self._rings):
+            self.disconnect_domain(domid)
+        self.dom.events.close(self._virq)
+        if self.trace is not None:
+            self.trace.close()
+
+    # -- core.Host -------------------------------------------------------------------------------
+
+    def connect_domain(self, domid: int, gfn: int, port: int) -> None:
+        """Map grant GNTTAB_RESERVED_XENSTORE of the domain and bind *port*."""
+        try:
+            mapping = self.dom.mapper.map(domid, GNTTAB_RESERVED_XENSTORE)
+        except (GrantError, HypercallError) as error:
+            self.dom.log(f"xenstored: cannot map the store page of d{domid}: {error}")
+            raise Refused(EINVAL) from None
+        ring = RingClient(self, domid, mapping.view, mapping)
+        try:
+            ring.bind(port)
+        except HypercallError as error:
+            self.dom.log(f"xenstored: cannot bind port {port} of d{domid}: {error}")
+            ring.close()
+            raise Refused(EINVAL) from None
+        self._rings[domid] = ring
+        self._doors.open(domid)
+
+    def live_update(self, timeout: float) -> None:
+        """Remember it; who serves looks at :attr:`to_be_replaced`."""
+        if self.keeper.recorder is None:
+            raise Refused(ENOSYS)
+        self._update_by = self.dom.vcpu.now() + timeout
+        self.dom.vcpu.call_later(timeout, _look_again)
+
+    @property
+    def to_be_replaced(self) -> bool:
+        """Whether a live update was asked for, and now is the time."""
+        if self._update_by is None:
+            return False
+        if self.dom.vcpu.now() >= self._update_by:
+            return True
+        return not any(connection.transactions for connection in self.store.connections)
+
+    def replace(self) -> NoReturn:
+        """Become the new program (``handover``).  Raises OSError."""
+        self.keeper.settle()
+        servers = [self.server.hand_over(), *self._doors.hand_over()]
+        for ring in self._rings.values():
+            ring.close()
+        self.dom.events.close(self._virq)
+        if self.trace is not None:
+            self.trace.close()
+        handover.execute(self.dom.spec, servers)
+
+    def rebind_domain(self, domid: int, port: int) -> None:
+        """XS_INTRODUCE of a domain that is connected: its event channel may be new."""
+        ring = self._rings.get(domid)
+        if ring is None:
+            return
+        status = self.dom.events.status(ring.port) if ring.port else {}
+        if status.get("remote_dom") == domid and status.get("remote_port") == port:
+            return
+        try:
+            ring.bind(port)
+        except HypercallError:
+            raise Refused(EINVAL) from None
+
+    def disconnect_domain(self, domid: int) -> None:
+        """Unmap the ring, close the port and the domain's socket."""
+        self._doors.close(domid)
+        self._complaints.forget(domid)
+        ring = self._rings.pop(domid, None)
+        if ring is not None:
+            ring.close()
+
+    def domain_exists(self, domid: int) -> bool:
+        """Ask the hypervisor; a domain that is dying does not count."""
+        try:
+            row = self.dom.hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid)[0]
+        except HypercallError:
+            return False
+        return not row["flags"].get("dying")
+
+    # -- domains ---------------------------------------------------------------------------------
+
+    def _connect_dom0(self) -> None:
+        """dom0's kernel has a ring as well: page and port are in dom0's start info."""
+        info = self.dom.start_info
+        gfn, port = int(info.get("store_gfn") or 0), int(info.get("store_port") or 0)
+        if gfn and port:
+            ring = RingClient(self, 0, self.dom.memory.own_page(gfn), None)
+            ring.bind(port)
+            self._rings[0] = ring
+
+    def _restore(self) -> None:
+        """Take the rings of a recovered store over, and begin to journal."""
+        recovered = self.keeper.recovery is not None
+        if recovered:
+            for domid, domain in list(self.store.domains.items()):
+                if domid == 0:
+                    continue
+                try:
+                    self.connect_domain(domid, 0, domain.port)
+                except Refused:
+                    domain.connected = False  # it went meanwhile, or has no port any more
+        self.keeper.begin()
+        if recovered:
+            self._domains_changed()
+            for ring in self._rings.values():
+                ring.greet()
+
+    def _domains_changed(self) -> None:
+        """VIRQ_DOM_EXC: a domain has shut down, or has gone."""
+        self.store.update_domains(
+            {
+                int(row["domid"]): bool(row["flags"].get("shutdown"))
+                for row in self._list()
+                if not row["flags"].get("dying")
+            }
+        )
+
+    def _list(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        first = 0
+        while True:
+            part = self.dom.hypercall.call(
+                HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist, first, _LIST_STEP
+            )[0]
+            rows += part
+            if len(part) < _LIST_STEP:
+                return rows
+            first = part[-1]["domid"] + 1
+
+
+def open_trace(path: str, clock: Callable[[], float]) -> Trace:
+    """A trace that is appended to the file at *path*.  Raises OSError."""
+    return Trace(Path(path).open("a", encoding="utf-8"), clock)
+
+
+def _leave_word(store: Store, journal: Path) -> NoReturn:
+    """The hypervisor is gone, and with it the lab: what the monitor knows is for the post-mortem,
+    beside the journal, which has the nodes."""
+    with contextlib.suppress(Exception):  # nobody is left who could be told of it
+        if store.handshake is not None:
+            text = everything(store.handshake.monitor)
+            new = journal.with_name(f".{HANDSHAKES}")
+            new.write_text(text, encoding="utf-8")
+            new.rename(journal.with_name(HANDSHAKES))
+    exit_process()
+
+
+def main(dom: Domain) -> None:
+    """Serve until dom0 ends."""
+    path = dom.args.get("trace")
+    trace = open_trace(str(path), dom.vcpu.now) if path else None
+    journal = str(dom.args.get("journal") or "")
+    recover = bool(dom.args.get("recover"))
+    limits = Limits.parse(dom.args.get("quota") or {})
+    servers = dom.args.get("servers") or ()
+    daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits, servers)
+    watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
+    if journal:
+        dom.hypercall.on_gone = partial(_leave_word, daemon.store, Path(journal))
+    try:
+        daemon.serve(lambda: dom.shutdown_requested is not None or daemon.to_be_replaced)
+    except BaseException:
+        daemon.keeper.abandon()
+        daemon.close()
+        raise
+    if daemon.to_be_replaced:
+        daemon.replace()
+    daemon.close()
+
+
+def _look_again() -> None:
+    """A timer that only makes the loop turn."""

@@ -1,0 +1,185 @@
+"""The store's half of a domain's ring page.
+
+The page belongs to a domain that may write anything into it at any time: each index is read once
+and checked; one that is out of range ends the connection (``XENSTORE_ERROR_RINGIDX`` in the page's
+error field) and touches nobody else.
+
+The order of a request is: copy it, carry it out, record it (``Store.before_output``), and only
+then move ``req_cons``; so a store that is killed anywhere between finds it again.  A new daemon
+goes on with :meth:`StoreRing.resume`.
+
+A domain may begin anew by itself: it sets ``connection`` to RECONNECT and rings.  Its watches and
+transactions are dropped, all four indices set to 0, ``error`` is cleared, and ``connection`` set to
+CONNECTED.  Source: xen/io/xs_wire.h, docs/misc/xenstore-ring.txt.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from hvsim.abi import xs_wire
+from hvsim.domain.ring import fence
+from hvsim.xenstore.rules.connection import Connection
+
+_SIZE: Final = xs_wire.XENSTORE_RING_SIZE
+_MASK: Final = _SIZE - 1
+_U32: Final = 0xFFFFFFFF
+_WORD: Final = struct.Struct("@I")
+"""An index that the peer changes meanwhile; read in one piece."""
+_ROUNDS: Final = 4
+"""Rings emptied in one call, so that one busy domain does not keep the others waiting."""
+
+FEATURES: Final = (
+    xs_wire.XENSTORE_SERVER_FEATURE_RECONNECTION | xs_wire.XENSTORE_SERVER_FEATURE_ERROR
+)
+
+
+class StoreRing:
+    """Moves bytes between a ring page and a :class:`Connection`.
+
+    Args:
+        page: the domain's page, writable.
+        fresh: the domain is new: indices and fields are set to their initial values.
+
+    Attributes:
+        before, after: ``req_cons`` around the last bytes that were taken.
+    """
+
+    def __init__(self, page: memoryview, connection: Connection, fresh: bool = True) -> None:
+        self._page = page
+        self.connection = connection
+        self._marked = False
+        self._put(xs_wire.SERVER_FEATURES, FEATURES)
+        if fresh:
+            self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+            self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+            # Whoever had the page before is not this connection's business: begin in step.
+            self._put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
+        elif self._word(xs_wire.ERROR) != xs_wire.XENSTORE_ERROR_NONE:
+            connection.fail("it was cut off by a former daemon")
+            self._marked = True
+        self.before = self.after = self._word(xs_wire.REQ_CONS)
+
+    def produced(self) -> int:
+        """The page's ``rsp_prod``: position of the first byte that the domain was not given."""
+        return self._word(xs_wire.RSP_PROD)
+
+    def resume(self, before: int, after: int) -> bool:
+        """Go on behind a former daemon that had taken requests up to *after*, from *before* on.
+
+        Returns whether the page agrees; it does not when the domain has begun its ring anew.
+        """
+        if self._word(xs_wire.REQ_CONS) not in (before, after):
+            return False
+        self.before, self.after = before, after
+        self._put(xs_wire.REQ_CONS, after)
+        return True
+
+    def pump(self) -> tuple[bool, bool]:
+        """Move what can be moved.
+
+        Returns (whether the domain is to be notified, whether there is more to do at once).
+        """
+        moved = False
+        if self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT:
+            self._begin_anew()
+            moved = True
+        if self.connection.waiting:
+            self.connection.turn()
+        for _ in range(_ROUNDS):
+            progress = self._write()
+            if not self.connection.broken and not self.connection.stalled:
+                progress = self._read() or progress
+            if self.connection.broken:
+                return self._mark() or moved, False
+            if not progress:
+                self.connection.unread()
+                return moved, self.connection.waiting
+            moved = True
+        return moved, True
+
+    def _begin_anew(self) -> None:
+        """The domain asks for a connection without a past."""
+        self.connection.begin_anew()
+        self._marked = False
+        for offset in (xs_wire.REQ_CONS, xs_wire.REQ_PROD, xs_wire.RSP_CONS, xs_wire.RSP_PROD):
+            self._put(offset, 0)
+        self.before = self.after = 0
+        self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+        fence()
+        self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+
+    def _mark(self) -> bool:
+        """Tell a domain that its connection was given up; once."""
+        if self._marked:
+            return False
+        self._marked = True
+        code = (
+            xs_wire.XENSTORE_ERROR_RINGIDX
+            if "index" in self.connection.broken
+            else xs_wire.XENSTORE_ERROR_PROTO
+        )
+        self._put(xs_wire.ERROR, code)
+        return True
+
+    def _read(self) -> bool:
+        consumer = self._word(xs_wire.REQ_CONS)
+        producer = self._word(xs_wire.REQ_PROD)
+        count = (producer - consumer) & _U32
+        if count > _SIZE:
+            self.connection.fail(
+                f"request ring index out of range: producer {producer}, consumer {consumer}"
+            )
+            return False
+        if not count:
+            return False
+        fence()
+        page = self._page
+        start = consumer & _MASK
+        first = min(count, _SIZE - start)
+        data = bytes(page[xs_wire.REQ + start : xs_wire.REQ + start + first])
+        if count > first:
+            data += bytes(page[xs_wire.REQ : xs_wire.REQ + count - first])
+        fence()
+        self.connection.feed(data)
+        self.before, self.after = consumer, (consumer + count) & _U32
+        self.connection.store.before_output()
+        self._put(xs_wire.REQ_CONS, self.after)
+        return True
+
+    def _write(self) -> bool:
+        out = self.connection.out
+        if not out or self.connection.broken:
+            return False
+        consumer = self._word(xs_wire.RSP_CONS)
+        producer = self._word(xs_wire.RSP_PROD)
+        used = (producer - consumer) & _U32
+        if used > _SIZE:
+            self.connection.fail(
+                f"reply ring index out of range: producer {producer}, consumer {consumer}"
+            )
+            return False
+        count = min(_SIZE - used, len(out))
+        if not count:
+            return False
+        self.connection.store.before_output()
+        page = self._page
+        start = producer & _MASK
+        first = min(count, _SIZE - start)
+        page[xs_wire.RSP + start : xs_wire.RSP + start + first] = out[:first]
+        if count > first:
+            page[xs_wire.RSP : xs_wire.RSP + count - first] = out[first:count]
+        fence()
+        self._put(xs_wire.RSP_PROD, (producer + count) & _U32)
+        fence()
+        self.connection.sent(count)
+        return True
+
+    def _word(self, offset: int) -> int:
+        value: int = _WORD.unpack_from(self._page, offset)[0]
+        return value
+
+    def _put(self, offset: int, value: int) -> None:
+        # Not pack_into: it clears the word before it writes it, and the peer would see 0.
+        self._page[offset : offset + 4].cast("I")[0] = value

@@ -1,0 +1,1 @@
+"""What each XS_ request does."""

@@ -1,0 +1,413 @@
+"""The store client: the verbs of xenstore over any transport.
+
+:class:`StoreClient` is what programs, drivers and tools hold.  How bytes travel is the
+:class:`Transport`'s business: ``ring_transport.RingTransport`` for a domain,
+``hvsim.xs.blocking.SocketTransport`` for a process beside the tools' socket.
+
+Watch events are queued where they arrive and handed to callbacks by :meth:`dispatch_events`, which
+the transport calls from the domain's loop, never from inside another store operation: a callback
+may therefore use the store freely, and is never entered while another callback runs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from hvsim.abi import errno as xen_errno
+from hvsim.abi import xs_wire
+from hvsim.xs import requests
+from hvsim.xs.requests import (
+    Request,
+    StoreDisconnected,
+    StoreError,
+    StoreNotFound,
+    decode,
+    encode,
+    store_error,
+)
+
+__all__ = [
+    "Request",
+    "StoreClient",
+    "StoreDisconnected",
+    "StoreError",
+    "StoreNotFound",
+    "Transaction",
+    "Transport",
+    "Watch",
+    "decode",
+    "encode",
+    "store_error",
+]
+
+T = TypeVar("T")
+
+MAX_TRANSACTION_ATTEMPTS: Final = 64
+"""How often :meth:`StoreClient.transaction` begins anew after EAGAIN before it gives up."""
+
+Reply = tuple[int, bytes]
+"""Type and payload of a reply."""
+
+
+class Transport(Protocol):
+    """Carries requests to the store and brings replies and events."""
+
+    on_event: Callable[[bytes], None]
+    """Called with the payload of every XS_WATCH_EVENT; must not use the transport."""
+
+    on_dispatch: Callable[[], bool]
+    """To be called from the owner's loop when events came; returns whether some are left."""
+
+    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+        """Send *batch* and return the replies in its order.
+
+        Bounded.  Raises: StoreDisconnected; TimeoutError that names the first request that is
+        unanswered.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Watch:
+    """A registered watch.
+
+    Attributes:
+        path: as registered; events are relative if it is.
+        token: what the store repeats in each event.
+    """
+
+    __slots__ = ("callback", "path", "token")
+
+    def __init__(self, path: str, token: str, callback: Callable[[str], object]) -> None:
+        self.path = path
+        self.token = token
+        self.callback = callback
+
+    def __repr__(self) -> str:
+        return f"<Watch {self.path} token {self.token}>"
+
+
+class Transaction(int):
+    """A running transaction: its id, with the verbs bound to it."""
+
+    _client: StoreClient
+
+    def __new__(cls, tx: int, client: StoreClient) -> Transaction:
+        self = super().__new__(cls, tx)
+        self._client = client
+        return self
+
+    def read(self, path: str) -> str:
+        """As :meth:`StoreClient.read`."""
+        return self._client.read(path, self)
+
+    def read_bytes(self, path: str) -> bytes:
+        """As :meth:`StoreClient.read_bytes`."""
+        return self._client.read_bytes(path, self)
+
+    def write(self, path: str, value: str | bytes) -> None:
+        """As :meth:`StoreClient.write`."""
+        self._client.write(path, value, self)
+
+    def mkdir(self, path: str) -> None:
+        """As :meth:`StoreClient.mkdir`."""
+        self._client.mkdir(path, self)
+
+    def rm(self, path: str) -> None:
+        """As :meth:`StoreClient.rm`."""
+        self._client.rm(path, self)
+
+    def directory(self, path: str) -> list[str]:
+        """As :meth:`StoreClient.directory`."""
+        return self._client.directory(path, self)
+
+    def exists(self, path: str) -> bool:
+        """As :meth:`StoreClient.exists`."""
+        return self._client.exists(path, self)
+
+    def get_perms(self, path: str) -> list[str]:
+        """As :meth:`StoreClient.get_perms`."""
+        return self._client.get_perms(path, self)
+
+    def set_perms(self, path: str, perms: Iterable[str]) -> None:
+        """As :meth:`StoreClient.set_perms`."""
+        self._client.set_perms(path, perms, self)
+
+    def write_many(self, values: dict[str, str]) -> None:
+        """Write all of *values* (path to value) in one go.  Raises the first StoreError."""
+        self._client.pipeline_all([requests.write(p, v, self) for p, v in values.items()])
+
+
+class StoreClient:
+    """The verbs of the store.  Not thread-safe.
+
+    Paths may be absolute or relative to the own domain's ``/local/domain/<domid>``.  Every verb
+    raises :class:`StoreError` (:class:`StoreNotFound` for ENOENT, :class:`StoreDisconnected` when
+    the store has gone) and, when no answer comes in time, a ``TimeoutError`` that names the
+    request.  *tx* is a transaction's id or a :class:`Transaction`.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._watches: dict[str, Watch] = {}
+        self._events: deque[tuple[str, str]] = deque()
+        self._next_token = 1
+        self._dispatching = False
+        transport.on_event = self._event
+        transport.on_dispatch = self.dispatch_events
+
+    def close(self) -> None:
+        """Close the transport; watches end with it."""
+        self._watches.clear()
+        self._events.clear()
+        self.transport.close()
+
+    # -- many at once ------------------------------------------------------------------------
+
+    def call(self, request: Request) -> Any:
+        """Make one request; returns the verb's result.  Raises StoreError."""
+        type, payload = self.transport.exchange((request,))[0]
+        return request.result(type, payload)
+
+    def pipeline(self, batch: Sequence[Request]) -> list[Any]:
+        """Make many requests without waiting in between; one result each, in order.
+
+        The store answers them one after the other in this order.  A refused request has its
+        :class:`StoreError` *in the list* instead of a result; the others are carried out.
+        Requests are made with the functions of ``hvsim.xs.requests``.
+        """
+        results: list[Any] = []
+        for request, reply in zip(batch, self.transport.exchange(batch), strict=True):
+            try:
+                results.append(request.result(*reply))
+            except StoreError as error:
+                results.append(error)
+        return results
+
+    def pipeline_all(self, batch: Sequence[Request]) -> list[Any]:
+        """As :meth:`pipeline`, but raises the first StoreError (after all were carried out)."""
+        results = self.pipeline(batch)
+        for result in results:
+            if isinstance(result, StoreError):
+                raise result
+        return results
+
+    def read_many(self, paths: Iterable[str], tx: int = 0) -> list[str | None]:
+        """Values of several nodes in one go; None for one that is missing or unreadable."""
+        return [
+            None if isinstance(value, StoreError) else value
+            for value in self.pipeline([requests.read(path, tx) for path in paths])
+        ]
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def read(self, path: str, tx: int = 0) -> str:
+        """Value of a node as text."""
+        result: str = self.call(requests.read(path, tx))
+        return result
+
+    def read_bytes(self, path: str, tx: int = 0) -> bytes:
+        """Value of a node."""
+        result: bytes = self.call(requests.read_bytes(path, tx))
+        return result
+
+    def write(self, path: str, value: str | bytes, tx: int = 0) -> None:
+        """Set a node's value; the node and its parents are made when they do not exist."""
+        self.call(requests.write(path, value, tx))
+
+    def mkdir(self, path: str, tx: int = 0) -> None:
+        """Make an empty node (and parents); nothing happens to one that exists."""
+        self.call(requests.mkdir(path, tx))
+
+    def rm(self, path: str, tx: int = 0) -> None:
+        """Remove a node and everything below; fine when only the node itself is missing."""
+        self.call(requests.rm(path, tx))
+
+    def directory(self, path: str, tx: int = 0) -> list[str]:
+        """Names of the children, oldest first.
+
+        A list that does not fit into one answer is fetched in parts; when it changes meanwhile
+        it is fetched again (a bounded number of times, then StoreError(EAGAIN)).
+        """
+        try:
+            result: list[str] = self.call(requests.directory(path, tx))
+            return result
+        except StoreError as error:
+            if error.errno != xen_errno.E2BIG:
+                raise
+        for _ in range(MAX_TRANSACTION_ATTEMPTS):
+            names = self._directory_parts(path, tx)
+            if names is not None:
+                return requests.strings(names)
+        raise StoreError(xen_errno.EAGAIN, "DIRECTORY_PART", path)
+
+    def _directory_parts(self, path: str, tx: int) -> bytes | None:
+        names = b""
+        first = ""
+        generation: str
+        part: bytes
+        last: bool
+        while True:
+            generation, part, last = self.call(requests.directory_part(path, len(names), tx))
+            if first and generation != first:
+                return None
+            first = generation
+            names += part
+            if last:
+                return names
+            if not part:
+                raise StoreError(xen_errno.EIO, "DIRECTORY_PART", path)
+
+    def exists(self, path: str, tx: int = 0) -> bool:
+        """Whether there is such a node.  Raises StoreError (EACCES) where that is not told."""
+        try:
+            self.call(requests.read_bytes(path, tx))
+        except StoreNotFound:
+            return False
+        return True
+
+    def get_perms(self, path: str, tx: int = 0) -> list[str]:
+        """Permissions as ``["n0", "r1"]``: owner with everybody's right, then single domains."""
+        result: list[str] = self.call(requests.get_perms(path, tx))
+        return result
+
+    def set_perms(self, path: str, perms: Iterable[str], tx: int = 0) -> None:
+        """Replace the permissions of a node."""
+        self.call(requests.set_perms(path, perms, tx))
+
+    # -- watches -------------------------------------------------------------------------------
+
+    def watch(self, path: str, callback: Callable[[str], object]) -> Watch:
+        """Call *callback* with the path of every node at or below *path* that changes.
+
+        It is called once for the registration itself, with *path*.  Calls come from the
+        domain's loop (or from ``poll`` of a socket client).
+        """
+        token = str(self._next_token)
+        self._next_token += 1
+        watch = Watch(path, token, callback)
+        self._watches[token] = watch
+        try:
+            self.call(requests.watch(path, token))
+        except BaseException:
+            del self._watches[token]
+            raise
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """End a watch; its callback is not called any more.  Idempotent."""
+        if self._watches.pop(watch.token, None) is not None:
+            self.call(requests.unwatch(watch.path, watch.token))
+
+    def reset_watches(self) -> None:
+        """End every watch and transaction of this connection."""
+        self._watches.clear()
+        self._events.clear()
+        self.call(requests.reset_watches())
+
+    def dispatch_events(self) -> bool:
+        """Hand queued events to their callbacks; returns whether events are left.
+
+        Events that come while callbacks run wait for the next call.  An exception out of a
+        callback passes through; the remaining events stay queued.  Inside a callback this does
+        nothing.
+        """
+        if self._dispatching:
+            return False
+        events = self._events
+        self._dispatching = True
+        try:
+            for _ in range(len(events)):
+                if not events:
+                    break
+                path, token = events.popleft()
+                watch = self._watches.get(token)
+                if watch is not None:
+                    watch.callback(path)
+        finally:
+            self._dispatching = False
+        return bool(events)
+
+    @property
+    def pending_events(self) -> int:
+        """Events that came and were not handed to a callback yet."""
+        return len(self._events)
+
+    def _event(self, payload: bytes) -> None:
+        parts = requests.strings(payload)
+        if len(parts) >= 2:
+            self._events.append((parts[xs_wire.XS_WATCH_PATH], parts[xs_wire.XS_WATCH_TOKEN]))
+
+    # -- transactions --------------------------------------------------------------------------
+
+    def transaction(self, fn: Callable[[Transaction], T], what: str) -> T:
+        """Run ``fn(tx)`` in a transaction and commit it; returns what *fn* returned.
+
+        On a conflict (EAGAIN) *fn* is run again with a new transaction, so it must have no other
+        effects.  An exception out of *fn* aborts the transaction and passes through.  *what*
+        names the purpose in the error.
+
+        Raises: StoreError(EAGAIN) after :data:`MAX_TRANSACTION_ATTEMPTS` conflicts.
+        """
+        for _ in range(MAX_TRANSACTION_ATTEMPTS):
+            tx = Transaction(self.call(requests.transaction_start()), self)
+            try:
+                result = fn(tx)
+            except StoreDisconnected:
+                raise
+            except BaseException as failure:
+                self._abort(tx)
+                if isinstance(failure, StoreError) and failure.errno == xen_errno.EAGAIN:
+                    continue
+                raise
+            try:
+                self.call(requests.transaction_end(tx, True))
+            except StoreError as error:
+                if error.errno != xen_errno.EAGAIN:
+                    raise
+            else:
+                return result
+        raise StoreError(xen_errno.EAGAIN, "TRANSACTION", what)
+
+    def _abort(self, tx: int) -> None:
+        try:
+            self.call(requests.transaction_end(tx, False))
+        except (StoreError, TimeoutError):
+            return  # it ended by itself; the first error is the one that counts
+
+    # -- domains and the daemon ----------------------------------------------------------------
+
+    def introduce(self, domid: int, gfn: int, port: int) -> None:
+        """Tell the store of a domain: ring page *gfn* and event channel *port*, as the domain
+        knows them.  Privileged."""
+        self.call(requests.introduce(domid, gfn, port))
+
+    def release(self, domid: int) -> None:
+        """The store drops the domain's connection.  Privileged."""
+        self.call(requests.release(domid))
+
+    def resume(self, domid: int) -> None:
+        """The domain goes on after a suspend.  Privileged."""
+        self.call(requests.resume(domid))
+
+    def set_target(self, domid: int, target: int) -> None:
+        """Give *domid* the rights of *target* in the store.  Privileged."""
+        self.call(requests.set_target(domid, target))
+
+    def get_domain_path(self, domid: int) -> str:
+        """``/local/domain/<domid>``."""
+        result: str = self.call(requests.get_domain_path(domid))
+        return result
+
+    def is_domain_introduced(self, domid: int) -> bool:
+        """Whether the store has a connection to the domain.  Privileged."""
+        result: bool = self.call(requests.is_domain_introduced(domid))
+        return result
+
+    def control(self, *arguments: str) -> str:
+        """A CONTROL command, e.g. ``control("quota")``; returns the answer.  Privileged."""
+        result: str = self.call(requests.control(arguments))
+        return result
