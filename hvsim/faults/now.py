@@ -14,7 +14,7 @@ from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import HYPERVISOR, Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
-from hvsim.toolstack.daemon.trouble import DOM0, stands_still
+from hvsim.toolstack.host.trouble import DOM0, stands_still
 
 ACTIONS = {
     "kill": "SIGKILL: the domain dies, as in a crash of its kernel",

@@ -13,7 +13,8 @@ from hvsim.lab.door import Door, DoorError
 from hvsim.lab.model import BUILTIN
 from hvsim.lab.processes import Identity, descendants, read_stat
 from hvsim.lab.rundir import RunDir
-from hvsim.toolstack.daemon.trouble import (
+from hvsim.toolstack.domain.userdata_files import FOLDER, read_raw
+from hvsim.toolstack.host.trouble import (
     Census,
     Row,
     Trouble,
@@ -22,7 +23,6 @@ from hvsim.toolstack.daemon.trouble import (
     state_of,
     told_by_init,
 )
-from hvsim.toolstack.domain.userdata_files import FOLDER, read_raw
 
 HYPERVISOR: Final = "hypervisor"
 

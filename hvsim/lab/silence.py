@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
-from hvsim.toolstack.daemon.trouble import Trouble, told_by_init
+from hvsim.toolstack.host.trouble import Trouble, told_by_init
 
 FIRST_LOOK: Final = 0.15
 """Seconds of silence before anybody is asked."""

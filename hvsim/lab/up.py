@@ -26,7 +26,7 @@ from hvsim.lab.rundir import RunDir, base_dir, claim
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
-from hvsim.toolstack.daemon.trouble import full_disk
+from hvsim.toolstack.host.trouble import full_disk
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
 

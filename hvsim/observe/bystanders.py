@@ -11,8 +11,8 @@ from typing import Any, Final
 from hvsim.lab.door import Door
 from hvsim.lab.inquiry import Inquiry
 from hvsim.names import vdev
-from hvsim.toolstack.daemon.rows import About, domain_row, state_number
-from hvsim.toolstack.daemon.trouble import Row
+from hvsim.toolstack.host.rows import About, domain_row, state_number
+from hvsim.toolstack.host.trouble import Row
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
 

@@ -13,7 +13,7 @@ from hvsim.lab.logs import last_lines
 from hvsim.lab.processes import read_stat
 from hvsim.lab.rundir import RunDir
 from hvsim.observe.waits import gone, waits
-from hvsim.toolstack.daemon.trouble import DAEMONS, Census, Trouble, children_of
+from hvsim.toolstack.host.trouble import DAEMONS, Census, Trouble, children_of
 
 PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hvsim.lab.progress import state_name
-from hvsim.toolstack.daemon.trouble import server_process
+from hvsim.toolstack.host.trouble import server_process
 
 Row = Mapping[str, Any]
 

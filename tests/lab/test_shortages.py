@@ -24,8 +24,8 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.lab import shortages
 from hvsim.lab.load import load
 from hvsim.lab.model import Lab
-from hvsim.toolstack.daemon.errors import reason
-from hvsim.toolstack.daemon.store import StoreSilent
+from hvsim.toolstack.host.errors import reason
+from hvsim.toolstack.host.store import StoreSilent
 from hvsim.xs.requests import store_error
 from tests.hypervisor.fakes import FakeHost
 from tests.support.labs import ROOT, Commands, commands

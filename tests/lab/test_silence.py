@@ -18,7 +18,7 @@ from hvsim.lab import silence as module
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.silence import ControlError, ControlTimeout, RequestLost, Silence
-from hvsim.toolstack.daemon.trouble import Census, Trouble
+from hvsim.toolstack.host.trouble import Census, Trouble
 
 STILL = Trouble("xenstored", "stalled", "xenstored (pid 7) stands still", True)
 PAUSED = Trouble("web", "paused", "web (domain 3) is paused", False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from hvsim.toolstack.daemon.trouble import Census
+from hvsim.toolstack.host.trouble import Census
 
 PIDS = {"xenstored": 11, "kernel": 12, "xenconsoled": 13, "toolstack": 14}
 NAMES = {1: "storage", 2: "web"}

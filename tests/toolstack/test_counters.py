@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from hvsim.toolstack.daemon.store import open_store
 from hvsim.toolstack.devices.counters import ask
+from hvsim.toolstack.host.store import open_store
 from tests.support.lab_host import LabHost
 from tests.toolstack.tappedlab import Lab
 

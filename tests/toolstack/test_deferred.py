@@ -7,7 +7,7 @@ import pytest
 from hvsim.abi.errno import EAGAIN
 from hvsim.abi.hypercall import LATER, HYPERVISOR_domctl
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.deferred import Deferred
+from hvsim.toolstack.host.deferred import Deferred
 from tests.support.farend import FarEnd
 
 

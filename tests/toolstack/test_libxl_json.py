@@ -12,11 +12,11 @@ import anyio
 import pytest
 
 from hvsim.toolstack.config import parse_config
-from hvsim.toolstack.daemon.context import Disk, Nic
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.devices.layout import Device, Vbd, Vif
 from hvsim.toolstack.domain import libxl_json
 from hvsim.toolstack.domain.libxl_files import LibxlFiles
+from hvsim.toolstack.host.context import Disk, Nic
+from hvsim.toolstack.host.errors import ToolstackError
 from tests.support import optional
 from tests.support.dom0_lab import Dom0
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.toolstack.daemon.trouble import Trouble, last_words_in, server_process
+from hvsim.toolstack.host.trouble import Trouble, last_words_in, server_process
 from tests.toolstack.fabricated import PIDS, census, domain, process
 
 

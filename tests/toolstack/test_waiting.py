@@ -2,7 +2,7 @@
 
 import anyio
 
-from hvsim.toolstack.daemon.waiting import (
+from hvsim.toolstack.host.waiting import (
     NOBODY,
     STORE,
     Dom0Process,

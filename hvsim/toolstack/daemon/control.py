@@ -25,17 +25,17 @@ from anyio.abc import TaskGroup
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.daemon.errors import ToolstackError, reason
-from hvsim.toolstack.daemon.reply import Reply
-from hvsim.toolstack.daemon.waiting import Task, working
 from hvsim.toolstack.domain.starting import NotStartedError
+from hvsim.toolstack.host.errors import ToolstackError, reason
+from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.waiting import Task, working
 from hvsim.wire import gate
 from hvsim.wire.endpoints import MESSAGE_MAX, endpoint
 from hvsim.wire.packing import MALFORMED, pack, unpack
 from hvsim.xs.requests import StoreError
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
+    from hvsim.toolstack.host.context import Toolstack
 
 MAX_REQUESTS: Final = 256
 """Requests under way at a time."""

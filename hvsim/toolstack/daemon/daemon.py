@@ -14,15 +14,8 @@ from hvsim import __version__
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.daemon import execute, processes
-from hvsim.toolstack.daemon.context import Guest, Toolstack
 from hvsim.toolstack.daemon.control import ControlServer
 from hvsim.toolstack.daemon.dom0 import mourn
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
-from hvsim.toolstack.daemon.reply import Reply
-from hvsim.toolstack.daemon.store import StoreSilent
-from hvsim.toolstack.daemon.trouble import Trouble
-from hvsim.toolstack.daemon.waiting import STORE, Dom0Process, waiting, working
 from hvsim.toolstack.devices import attached, script
 from hvsim.toolstack.devices.capture import Captures
 from hvsim.toolstack.domain import create, lifecycle, starting
@@ -30,6 +23,13 @@ from hvsim.toolstack.domain.destroy import destroy, end
 from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.domain.request import parse
 from hvsim.toolstack.domain.takeover import take_over
+from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.store import StoreSilent
+from hvsim.toolstack.host.trouble import Trouble
+from hvsim.toolstack.host.waiting import STORE, Dom0Process, waiting, working
 from hvsim.toolstack.xl import main as xl
 from hvsim.xs.requests import StoreError
 

@@ -19,10 +19,10 @@ import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.waiting import Dom0Process, waiting
+from hvsim.toolstack.host.waiting import Dom0Process, waiting
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
+    from hvsim.toolstack.host.context import Toolstack
 
 _STEP: Final = 0.001
 _RELEASE_TIMEOUT: Final = 10.0

@@ -7,10 +7,10 @@ from typing import Any, Final, TypeGuard
 from hvsim.abi import errno
 from hvsim.abi.hypercall import MESSAGE_MAX
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.domain.builder import outside
 from hvsim.toolstack.domain.starting import wait_for_process
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.wire.packing import pack
 
 SPEC_MAX: Final = MESSAGE_MAX - 256

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
 
-from hvsim.toolstack.daemon.store import Store, open_store
-from hvsim.toolstack.daemon.waiting import STORE
 from hvsim.toolstack.devices.layout import Device, Vbd, Vif
 from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host.store import Store, open_store
+from hvsim.toolstack.host.waiting import STORE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from contextlib import AbstractAsyncContextManager
 
-    from hvsim.toolstack.daemon.context import Toolstack
+    from hvsim.toolstack.host.context import Toolstack
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ import anyio
 
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.context import Departed, Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.daemon.glance import Glance, Teller
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
-from hvsim.toolstack.daemon.rows import About, domain_row, state_number
 from hvsim.toolstack.devices.attached import refresh
 from hvsim.toolstack.devices.layout import Device
 from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host.context import Departed, Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.rows import About, domain_row, state_number
 
 SECOND_LOOK: Final = 0.03
 """Seconds between the two readings of a ring."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import anyio
 
-from hvsim.toolstack.daemon.store import PATIENCE
+from hvsim.toolstack.host.store import PATIENCE
 from hvsim.xs.aio import RETRY_STEP
 
 CONNECTIONS: Final = 32

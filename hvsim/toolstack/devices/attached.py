@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.toolstack.config import DiskConfig, VifConfig
-from hvsim.toolstack.daemon.context import Disk, Guest, Nic
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.devices.layout import Device, Vbd, Vif
 from hvsim.toolstack.domain import libxl_json
 from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.host.context import Disk, Guest, Nic
+from hvsim.toolstack.host.errors import ToolstackError
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config import DomainConfig
-    from hvsim.toolstack.daemon.context import Toolstack
-    from hvsim.toolstack.daemon.store import Reader
+    from hvsim.toolstack.host.context import Toolstack
+    from hvsim.toolstack.host.store import Reader
 
 _KINDS: Final = ("vbd", "vif")
 _KEYS: Final = {

@@ -15,18 +15,18 @@ import anyio
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.bus import SERVES_KEY
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.trouble import DOM0, Trouble
-from hvsim.toolstack.daemon.waiting import Party, Server
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.layout import Device
 from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.trouble import DOM0, Trouble
+from hvsim.toolstack.host.waiting import Party, Server
 from hvsim.xs.requests import Request, StoreError
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
-    from hvsim.toolstack.daemon.store import Store
+    from hvsim.toolstack.host.context import Toolstack
+    from hvsim.toolstack.host.store import Store
 
 INIT_TIMEOUT: Final = 10.0
 """Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""

@@ -14,7 +14,7 @@ from hvsim.xs import requests
 from hvsim.xs.requests import Request
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.store import Store
+    from hvsim.toolstack.host.store import Store
 
 PATIENCE: Final = 0.3
 """Seconds that the halves have to answer, all together; what a person waits without wondering."""

@@ -30,18 +30,18 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
 from hvsim.toolstack.daemon.dom0 import alive_pid, end_of, row_of, spawn_process
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.store import remove_with_empty_parents
-from hvsim.toolstack.daemon.trouble import children_of, stands_still
-from hvsim.toolstack.daemon.waiting import NOBODY, Dom0Process, waiting
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.images import image_path
 from hvsim.toolstack.domain import layout
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.store import remove_with_empty_parents
+from hvsim.toolstack.host.trouble import children_of, stands_still
+from hvsim.toolstack.host.waiting import NOBODY, Dom0Process, waiting
 from hvsim.xs import requests
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Disk, Guest, Toolstack
-    from hvsim.toolstack.daemon.store import Store
+    from hvsim.toolstack.host.context import Disk, Guest, Toolstack
+    from hvsim.toolstack.host.store import Store
 
 PROGRAMS: Final = ("/usr/libexec/xen-qemu-system-i386", "qemu-system-i386")
 """Where libxl finds Debian's (package qemu-system-xen), and what one from elsewhere is called; it

@@ -8,16 +8,16 @@ import anyio
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
 from hvsim.toolstack.config import DiskConfig
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import CreateRequest, Disk, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.store import Store, remove_with_empty_parents
-from hvsim.toolstack.daemon.waiting import Other, Party, Several
 from hvsim.toolstack.devices import backend as backends
 from hvsim.toolstack.devices import device_model, hotplug, lending, quota_hint, scripts
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.layout import Device, Vbd
 from hvsim.toolstack.domain import layout, refusals
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import CreateRequest, Disk, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.store import Store, remove_with_empty_parents
+from hvsim.toolstack.host.waiting import Other, Party, Several
 
 DESTROY_TIMEOUT: Final = 10.0
 """Seconds that a device has to close (LIBXL_DESTROY_TIMEOUT)."""

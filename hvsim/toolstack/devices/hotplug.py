@@ -12,13 +12,13 @@ import os
 from typing import Final
 
 from hvsim.drivers.block.hotplug import HotplugError, prepare
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.devices import lending, scripts
 from hvsim.toolstack.devices.layout import BLOCK_SCRIPT, DEFAULT_MTU, VIF_SCRIPT, Device, Vbd, Vif
 from hvsim.toolstack.devices.scripts import Script
 from hvsim.toolstack.domain.layout import domain_path, write
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
 
 _USUAL: Final = {"vbd": BLOCK_SCRIPT, "vif": VIF_SCRIPT}
 _ACTIONS: Final = {"vbd": ("add", "remove"), "vif": ("online", "offline")}

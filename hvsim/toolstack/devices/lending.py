@@ -14,8 +14,8 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.names import vdev
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
     from hvsim.toolstack.devices.layout import Device, Vbd, Vif
+    from hvsim.toolstack.host.context import Toolstack
 
 
 def lend(toolstack: Toolstack, device: Device, half: Vbd | Vif) -> None:

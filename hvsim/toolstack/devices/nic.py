@@ -7,10 +7,6 @@ import anyio
 from hvsim.names import mac
 from hvsim.names.number import unsigned
 from hvsim.toolstack.config.vif import DEFAULT_BRIDGE, VifConfig
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import Guest, Nic, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.store import Store
 from hvsim.toolstack.devices import backend as backends
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.devices import hotplug, quota_hint, scripts
@@ -18,6 +14,10 @@ from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.layout import DEFAULT_MTU, VIF_SCRIPT, Device, Vif
 from hvsim.toolstack.domain import refusals
 from hvsim.toolstack.domain.layout import libxl_path
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import Guest, Nic, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.store import Store
 
 
 def made_up_mac(uuid: str, devid: int) -> str:

@@ -7,8 +7,8 @@ sees is a backend that does not reach InitWait.
 import re
 from typing import Final
 
-from hvsim.toolstack.daemon.errors import libxl
-from hvsim.toolstack.daemon.store import Store
+from hvsim.toolstack.host.errors import libxl
+from hvsim.toolstack.host.store import Store
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.devices import hotplug
 from hvsim.toolstack.devices.layout import Device
+from hvsim.toolstack.host.errors import ToolstackError
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
+    from hvsim.toolstack.host.context import Toolstack
 
 _PATH: Final = re.compile(r"backend/(vbd|vif)/([0-9]{1,5})/([0-9]{1,9})")
 _ACTIONS: Final = {"vbd": ("add", "remove"), "vif": ("online", "offline")}

@@ -26,16 +26,16 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.printable import printable
 from hvsim.toolstack.daemon import execute, store_relay
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
 from hvsim.toolstack.domain.layout import write
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, pack, unpack
 from hvsim.xs.blocking import open_socket
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
     from hvsim.toolstack.devices.layout import Device
+    from hvsim.toolstack.host.context import Toolstack
 
 DIRECTORY: Final = "/etc/xen/scripts"
 """Where a script is that is named without a directory (XEN_SCRIPT_DIR)."""

@@ -8,9 +8,9 @@ from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.daemon.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
 from hvsim.toolstack.domain import guest_network
+from hvsim.toolstack.host.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.xenstore.daemon.doors import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"

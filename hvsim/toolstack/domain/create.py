@@ -14,18 +14,6 @@ import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig, parse_config
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import (
-    PAGES_PER_MIB,
-    CreateRequest,
-    Disk,
-    Guest,
-    Toolstack,
-    new_uuid,
-)
-from hvsim.toolstack.daemon.errors import ToolstackError, absent, libxl, reason
-from hvsim.toolstack.daemon.store import Store
-from hvsim.toolstack.daemon.waiting import Dom0Process
 from hvsim.toolstack.devices import attached, device_model, nic
 from hvsim.toolstack.devices import disk as device
 from hvsim.toolstack.devices import layout as device_layout
@@ -34,6 +22,18 @@ from hvsim.toolstack.domain import builder, layout, refusals, starting
 from hvsim.toolstack.domain.builder import Wires
 from hvsim.toolstack.domain.destroy import erase
 from hvsim.toolstack.domain.layout import Build, libxl_path
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import (
+    PAGES_PER_MIB,
+    CreateRequest,
+    Disk,
+    Guest,
+    Toolstack,
+    new_uuid,
+)
+from hvsim.toolstack.host.errors import ToolstackError, absent, libxl, reason
+from hvsim.toolstack.host.store import Store
+from hvsim.toolstack.host.waiting import Dom0Process
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
 

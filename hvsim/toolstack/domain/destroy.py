@@ -14,17 +14,17 @@ import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, absent
-from hvsim.toolstack.daemon.store import Store, StoreSilent, remove_with_empty_parents
-from hvsim.toolstack.daemon.trouble import state_of
-from hvsim.toolstack.daemon.waiting import NOBODY, Work, waiting
 from hvsim.toolstack.devices import device_model, hotplug
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.devices.backend import party
 from hvsim.toolstack.devices.layout import Device
 from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, absent
+from hvsim.toolstack.host.store import Store, StoreSilent, remove_with_empty_parents
+from hvsim.toolstack.host.trouble import state_of
+from hvsim.toolstack.host.waiting import NOBODY, Work, waiting
 from hvsim.xs import requests
 
 DESTROY_ATTEMPTS = 20

@@ -1,7 +1,7 @@
 """What a guest's own network stack is told at its birth (``args["net"]`` of its program)."""
 
 from hvsim.names import address
-from hvsim.toolstack.daemon.context import Guest
+from hvsim.toolstack.host.context import Guest
 
 
 def stack(guest: Guest) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import anyio
 
-from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.host.errors import ToolstackError
 
 CONFIG: Final = "libxl-json"
 LOCK_TIMEOUT: Final = 10.0

@@ -16,7 +16,7 @@ from hvsim.toolstack.devices.layout import DEFAULT_MTU
 
 if TYPE_CHECKING:
     from hvsim.toolstack.config import DomainConfig
-    from hvsim.toolstack.daemon.context import Disk, Nic
+    from hvsim.toolstack.host.context import Disk, Nic
 
 INVALID_DOMID: Final = 0xFFFF_FFFF
 """A number that is to be chosen when the domain is made; libxl keeps it so."""

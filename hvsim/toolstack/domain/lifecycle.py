@@ -20,16 +20,16 @@ from hvsim.abi.sched import (
 )
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError, DomainConfig
-from hvsim.toolstack.daemon.context import Guest, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
-from hvsim.toolstack.daemon.waiting import NOBODY, Ending, Other, Several, waiting
 from hvsim.toolstack.devices.attached import config_now, refresh
 from hvsim.toolstack.domain.create import config_of, create, create_parsed
 from hvsim.toolstack.domain.destroy import destroy
 from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.domain.monitor import OVER, waits
 from hvsim.toolstack.domain.recovery import give_up, rebuild_until_done, was_struck
+from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.waiting import NOBODY, Ending, Other, Several, waiting
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreDisconnected, StoreError
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Guest, Toolstack
-    from hvsim.toolstack.daemon.reply import Reply
+    from hvsim.toolstack.host.context import Guest, Toolstack
+    from hvsim.toolstack.host.reply import Reply
 
 LOOK = 1.0
 """Seconds between two looks, if nothing is noticed before."""

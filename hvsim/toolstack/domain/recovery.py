@@ -20,16 +20,16 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.daemon import trouble
-from hvsim.toolstack.daemon.context import Disk, Guest, Nic, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.store import Store
-from hvsim.toolstack.daemon.waiting import NOBODY, waiting
 from hvsim.toolstack.devices import hotplug, lending
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.attached import keep_devices, refresh
 from hvsim.toolstack.domain.create import create
 from hvsim.toolstack.domain.destroy import destroy
+from hvsim.toolstack.host import trouble
+from hvsim.toolstack.host.context import Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.store import Store
+from hvsim.toolstack.host.waiting import NOBODY, waiting
 from hvsim.xs.requests import StoreError
 
 

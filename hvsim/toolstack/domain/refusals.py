@@ -18,7 +18,7 @@ from hvsim.drivers.block.hotplug import HotplugError, prepare
 from hvsim.names import address, mac, vdev
 from hvsim.names import domain as domain_names
 from hvsim.toolstack.config import DiskConfig, DomainConfig, VifConfig
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 
 LINK_MAX: Final = 15
 """Bytes of a link's name (IFNAMSIZ - 1)."""

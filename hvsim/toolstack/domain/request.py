@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.host.errors import ToolstackError
 
 
 @dataclass(frozen=True, slots=True)

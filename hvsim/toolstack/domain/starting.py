@@ -10,9 +10,9 @@ from typing import Any, Final
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.context import Guest, Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.waiting import Dom0Process, waiting
+from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.waiting import Dom0Process, waiting
 
 START_TIMEOUT: Final = 15.0
 """Seconds until a process has its walls; the spawner itself gives it ten."""

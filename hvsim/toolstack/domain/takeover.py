@@ -24,20 +24,20 @@ from typing import TYPE_CHECKING
 from hvsim.domain.hypercall import HypercallError
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.daemon.context import Guest
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.devices import attached, device_model
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.domain import lifecycle, recovery, starting
 from hvsim.toolstack.domain.create import config_of
 from hvsim.toolstack.domain.destroy import finish
+from hvsim.toolstack.host.context import Guest
+from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
 
 if TYPE_CHECKING:
-    from hvsim.toolstack.daemon.context import Toolstack
-    from hvsim.toolstack.daemon.store import Store
     from hvsim.toolstack.domain.userdata import Record
+    from hvsim.toolstack.host.context import Toolstack
+    from hvsim.toolstack.host.store import Store
 
 
 async def take_over(toolstack: Toolstack, store: Store) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.table import VERBS
 

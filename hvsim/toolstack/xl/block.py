@@ -5,12 +5,12 @@ from typing import Any
 from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.config.meaning import disk_tree
-from hvsim.toolstack.daemon.context import CreateRequest
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.store import Reader
 from hvsim.toolstack.devices import attached
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.host.context import CreateRequest
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.store import Reader
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ERROR_INVAL, ToolstackError
-from hvsim.toolstack.daemon.reply import Reply
-from hvsim.toolstack.daemon.store import Reader
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ERROR_INVAL, ToolstackError
+from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.store import Reader
 from hvsim.toolstack.xl.table import VERBS
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from hvsim.toolstack.daemon.context import CreateRequest
-from hvsim.toolstack.daemon.errors import ToolstackError
 from hvsim.toolstack.domain.create import config_of
+from hvsim.toolstack.host.context import CreateRequest
+from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, usage
 from hvsim.toolstack.xl.create import config_file, read_config
 

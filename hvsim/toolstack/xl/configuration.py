@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from hvsim.toolstack.config.libxl_json import ordered
-from hvsim.toolstack.daemon.context import Guest
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
 from hvsim.toolstack.domain.create import kernel_of
 from hvsim.toolstack.domain.libxl_json import kept
+from hvsim.toolstack.host.context import Guest
+from hvsim.toolstack.host.hypervisor import DomainInfo
 
 Tree = dict[str, Any]
 

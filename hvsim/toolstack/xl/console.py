@@ -4,9 +4,9 @@ The terminal itself is the client's business (``console_client``): it opens the 
 xenconsoled serves.
 """
 
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.store import Store
 from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 TYPES = ("pv", "serial", "vuart")

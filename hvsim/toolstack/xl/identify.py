@@ -1,8 +1,8 @@
 """xl domid, domname, rename: from a domain's name to its number and back, and another name."""
 
 from hvsim.names.domain import number, unfit
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
 from hvsim.toolstack.domain.layout import domain_path, write
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 

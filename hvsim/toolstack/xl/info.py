@@ -4,7 +4,7 @@ import os
 from typing import Any, Final
 
 from hvsim.domain import machine_facts
-from hvsim.toolstack.daemon.context import Toolstack
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.xl.command import Call, Command
 
 PAGES_PER_MIB: Final = 256

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvsim.toolstack.config.libxl_json import render
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.configuration import PAGE_KIB, running
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl, reason
-from hvsim.toolstack.daemon.reply import Reply
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, libxl, reason
+from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.xl import (
     absent,
     block,

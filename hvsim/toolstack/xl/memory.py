@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.store import Store
 from hvsim.toolstack.domain.layout import domain_path, write
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 _SIZE: Final = re.compile(r"([0-9]{1,15})([bkmgt]?)", re.IGNORECASE)

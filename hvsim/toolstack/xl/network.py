@@ -5,11 +5,11 @@ from typing import Any
 from hvsim.toolstack.config import parse_vif, words_of
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.config.meaning import vif_tree
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.store import Reader, Store
 from hvsim.toolstack.devices import attached, counters, nic
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.store import Reader, Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (

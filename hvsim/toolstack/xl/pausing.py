@@ -4,9 +4,9 @@ import os
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.errors import libxl
-from hvsim.toolstack.daemon.waiting import Other, waiting
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.errors import libxl
+from hvsim.toolstack.host.waiting import Other, waiting
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 

@@ -6,7 +6,7 @@ shown are credit2's defaults, which is what it amounts to, and others cannot be 
 
 from typing import Final
 
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.listing import NO_NAME, POOL
 

@@ -5,12 +5,12 @@ from typing import Final
 import anyio
 
 from hvsim.abi.sched import SHUTDOWN_crash
-from hvsim.toolstack.daemon import libxl_log
-from hvsim.toolstack.daemon.errors import ERROR_DOMAIN_NOTFOUND, ToolstackError, libxl
-from hvsim.toolstack.daemon.waiting import Ending, Several, waiting
 from hvsim.toolstack.domain.destroy import destroy as destroy_domain
 from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.domain.lifecycle import ask
+from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.errors import ERROR_DOMAIN_NOTFOUND, ToolstackError, libxl
+from hvsim.toolstack.host.waiting import Ending, Several, waiting
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 ACK_TIMEOUT: Final = 60.0

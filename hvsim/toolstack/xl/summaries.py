@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
-from hvsim.toolstack.daemon.store import Store
 from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.configuration import PAGE_KIB
 from hvsim.toolstack.xl.listing import HEADER, NO_NAME, row

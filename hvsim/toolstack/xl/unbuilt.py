@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hvsim.toolstack.daemon.errors import ToolstackError
+from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.xl.absent import domain
 from hvsim.toolstack.xl.command import Call, Command
 

@@ -7,10 +7,10 @@ from hvsim.abi.cpumask import ranges
 from hvsim.domain import machine_facts
 from hvsim.domain.hypercall import HypercallError
 from hvsim.names.number import unsigned
-from hvsim.toolstack.daemon.context import Toolstack
-from hvsim.toolstack.daemon.errors import ToolstackError, libxl
-from hvsim.toolstack.daemon.hypervisor import DomainInfo
 from hvsim.toolstack.domain.layout import domain_path, write
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.listing import NO_NAME
 

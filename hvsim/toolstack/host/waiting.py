@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from hvsim.toolstack.daemon.trouble import Census, Trouble
+from hvsim.toolstack.host.trouble import Census, Trouble
 
 
 class Party(Protocol):

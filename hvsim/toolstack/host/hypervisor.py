@@ -32,8 +32,8 @@ from hvsim.abi.hypercall import (
 from hvsim.abi.sched import SCHEDOP_remote_shutdown
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.deferred import Deferred
-from hvsim.toolstack.daemon.rows import state_letters, uuid_text
+from hvsim.toolstack.host.deferred import Deferred
+from hvsim.toolstack.host.rows import state_letters, uuid_text
 
 _LIST_CHUNK: Final = 128
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvsim.toolstack.daemon.trouble import PROGRAM, state_of
+from hvsim.toolstack.host.trouble import PROGRAM, state_of
 
 Row = Mapping[str, Any]
 

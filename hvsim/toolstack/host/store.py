@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import anyio
 
 from hvsim.abi import errno
-from hvsim.toolstack.daemon.waiting import NOBODY, STORE, Party, Several, waiting
+from hvsim.toolstack.host.waiting import NOBODY, STORE, Party, Several, waiting
 from hvsim.xs import requests
 from hvsim.xs.aio import AsyncStore, connect
 from hvsim.xs.aio_wire import AsyncWatch

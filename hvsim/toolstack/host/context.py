@@ -15,11 +15,7 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.restarts import Restarts
 from hvsim.names.domain import number
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.daemon import glance, trouble
-from hvsim.toolstack.daemon.errors import ToolstackError
-from hvsim.toolstack.daemon.hypervisor import DomainInfo, Hypervisor
-from hvsim.toolstack.daemon.store import PATIENCE, Reader, Store, open_store
-from hvsim.toolstack.daemon.waiting import STORE, Task, working
+from hvsim.toolstack.daemon import glance
 from hvsim.toolstack.devices.images import Images
 from hvsim.toolstack.devices.layout import Device, Vbd, Vif
 from hvsim.toolstack.domain import userdata
@@ -29,6 +25,11 @@ from hvsim.toolstack.domain.monitor import Monitor
 from hvsim.toolstack.domain.request import CreateRequest as CreateRequest
 from hvsim.toolstack.domain.request import Defaults
 from hvsim.toolstack.domain.userdata_files import FOLDER
+from hvsim.toolstack.host import trouble
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.hypervisor import DomainInfo, Hypervisor
+from hvsim.toolstack.host.store import PATIENCE, Reader, Store, open_store
+from hvsim.toolstack.host.waiting import STORE, Task, working
 
 if TYPE_CHECKING:
     from hvsim.toolstack.domain.destroy import Job
