@@ -12,7 +12,7 @@ from hvsim.abi.layout import Layout
 from hvsim.devnodes import node, wire
 from tests.support import optional
 
-NODES = Path(__file__).parents[2] / "hvsim" / "native" / "nodes"
+NODES = Path(__file__).parents[2] / "hvsim" / "devnodes" / "library"
 
 PREAMBLE = """
 #include <stddef.h>

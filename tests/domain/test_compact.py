@@ -8,7 +8,7 @@ from hvsim.lab.boot import PRELOAD
 # Half-empty pools of many sizes, as imports leave them behind; then a few new objects of each.
 HOLES = """
 import sys
-from hvsim.domain import compact
+from hvsim.spawn import compact
 
 POOL = 16 << 10
 SIZES = range(48, 513, 16)
@@ -23,7 +23,7 @@ print(len({id(one) // 4096 for one in new}), len({id(one) // 4096 for one in new
 
 HEAP = """
 import ctypes, sys
-from hvsim.domain import compact
+from hvsim.spawn import compact
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
@@ -64,7 +64,7 @@ def test_the_warm_modules_register_nothing_for_every_forked_child() -> None:
     # Each of these calls os.register_at_fork, and what that calls writes to many pages.
     heavy = {"threading", "random", "logging", "ssl", "asyncio", "zmq"}
     program = (
-        "import sys; from hvsim.domain import spawner; import hvsim.domain.start\n"
+        "import sys; from hvsim.spawn import spawner; import hvsim.domain.start\n"
         f"spawner.warm_up({[*spawner_defaults(), *PRELOAD]!r})\n"
         f"print(len({heavy!r} & set(sys.modules)), len(sys.modules))"
     )

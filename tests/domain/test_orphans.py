@@ -18,7 +18,7 @@ LIMIT = 30.0
 
 DOMAIN = """
 import os, socket, sys
-from hvsim.domain import spawn_child
+from hvsim.spawn import child as spawn_child
 from hvsim.wire.packing import pack
 
 report, parent = int(sys.argv[1]), int(sys.argv[2])
@@ -31,7 +31,7 @@ spawn_child.become_domain(
 """
 WARDEN = """
 import os, socket, sys
-from hvsim.domain import warden
+from hvsim.spawn import warden
 
 report, parent = int(sys.argv[1]), int(sys.argv[2])
 wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
