@@ -5,21 +5,23 @@ Each verb is a module of `hvsim.commands` with HELP, EXAMPLE, `arguments(parser)
 at once.
 """
 
-import argparse
+from __future__ import annotations
+
 import importlib
 import os
 import signal
 import sys
-import tempfile
-import traceback
-from collections.abc import Sequence
 from errno import EPIPE
-from pathlib import Path
-from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
 
 from hvsim import surroundings
 from hvsim.lab.problems import HvsimError
-from hvsim.speak import Parser, say, warn
+from hvsim.speak import say, warn
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from types import FrameType, ModuleType
 
 COMMANDS = {
     "validate": "check a lab file, start nothing",
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         first, *more = error.lines or ("",)
         warn(f"hvsim: {first}", *more)
         if os.environ.get("HVSIM_DEBUG"):
-            warn(*traceback.format_exc().splitlines())
+            warn(*_trace())
         return error.exit_code
     except surroundings.OutputFailed as error:
         surroundings.discard_output()
@@ -89,17 +91,25 @@ def _unexpected(error: Exception, words: Sequence[str]) -> int:
     Never raises: a fault in here would hide the one that is to be told.
     """
     if os.environ.get("HVSIM_DEBUG"):
-        warn(*traceback.format_exc().splitlines())
+        warn(*_trace())
         return 70
+    import tempfile  # as what prints a trace, it is big, and of no use to a command that works
+
     try:
         fd, path = tempfile.mkstemp(prefix="hvsim-error-", suffix=".log")
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"hvsim {' '.join(words)}\n{traceback.format_exc()}")
+            log.write("\n".join([f"hvsim {' '.join(words)}", *_trace(), ""]))
         where = f"details are in {path} (HVSIM_DEBUG=1 shows them at once)"
     except OSError as failure:
         where = f"no file for the details ({failure.strerror}): HVSIM_DEBUG=1 shows them"
     warn(f"hvsim: unexpected: {type(error).__name__}: {error}; {where}")
     return 70
+
+
+def _trace() -> list[str]:
+    import traceback
+
+    return traceback.format_exc().splitlines()
 
 
 def _run(words: list[str]) -> int:
@@ -161,6 +171,10 @@ def _unknown(verb: str) -> int:
 
 def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
     """The parser of one verb, with its help and example."""
+    import argparse
+
+    from hvsim.commands.parser import Parser
+
     parser = Parser(
         prog=f"hvsim {verb}",
         description=module.HELP,
@@ -194,8 +208,8 @@ def usage() -> list[str]:
 
 
 def _example_lab() -> str:
-    here = Path("configs/two-tier.toml")
-    return str(here) if here.exists() else "two-tier.toml"
+    here = "configs/two-tier.toml"
+    return here if os.path.exists(here) else "two-tier.toml"
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ controls; ECMA-48 for what C0 and C1 do to a terminal.
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any, Final
 
 INVISIBLE: Final = (
@@ -29,8 +27,6 @@ INVISIBLE: Final = (
 """Ranges of characters that show nothing and are no format characters: those of
 Default_Ignorable_Code_Point, and the empty Braille pattern."""
 _NAMED: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_PLAIN: Final = re.compile(r"[ -~]*")
-_SUSPECT: Final = re.compile(r"[^ -~]")
 _MARK: Final = "    "
 
 
@@ -42,9 +38,9 @@ def printable(text: str | bytes) -> str:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    if _PLAIN.fullmatch(text):
+    if text.isascii() and text.isprintable():  # all from " " to "~"
         return text
-    return _SUSPECT.sub(_escape, text)
+    return "".join(map(_escape, text))
 
 
 def line(text: str) -> str:
@@ -68,11 +64,12 @@ def log_lines(text: str) -> str:
 
 def as_json(value: Any, indent: int | None = 2) -> str:
     """JSON in ASCII, DEL escaped as well, for programs and for whoever looks at it."""
+    import json  # few commands print any
+
     return json.dumps(value, indent=indent, default=repr).replace("\x7f", "\\u007f")
 
 
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
+def _escape(char: str) -> str:
     code = ord(char)
     if char.isprintable() and not any(first <= code <= last for first, last in INVISIBLE):
         return char

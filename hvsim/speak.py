@@ -10,16 +10,12 @@ as it is goes past: a program's own output (``hvsim exec``, ``hvsim xl console``
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import Any, Final, TextIO
 
 from hvsim.printable import as_json, line, log_lines, printable
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 LONGEST: Final = 2000
 """Characters of a line on standard error."""
@@ -82,22 +78,6 @@ def counter(text: str) -> None:
 def is_terminal() -> bool:
     """Whether standard output is one."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose help and complaints, which repeat what was typed, pass the door."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, on one line, and end with status 2."""
-        super().error(printable(message))
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        if message:
-            shown = "\n".join(line(one) for one in message.split("\n"))
-            stream = sys.stdout
-            if file is not sys.stdout:
-                stream = sys.stderr
-            _write(stream, shown)
 
 
 def _shortened(text: str) -> str:

@@ -20,7 +20,6 @@ of another encoding the command is begun anew in that mode.
 import codecs
 import errno
 import io
-import locale
 import os
 import sys
 from typing import Any, Final, TextIO
@@ -57,7 +56,7 @@ def prepare() -> None:
     _open_missing()
     encoding = sys._xoptions.get(_ENCODING)
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
-        options = ("-X", "utf8", "-X", f"{_ENCODING}={locale.getencoding()}")
+        options = ("-X", "utf8", "-X", f"{_ENCODING}={_of_locale()}")
         os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
@@ -101,7 +100,13 @@ def _open_missing() -> None:
 
 def _encoding_of(stream: Any) -> str:
     """Its encoding; None, as Python has it for a closed descriptor, is as good as the locale's."""
-    return str(getattr(stream, "encoding", None) or locale.getencoding())
+    return str(getattr(stream, "encoding", None) or _of_locale())
+
+
+def _of_locale() -> str:
+    import locale  # seldom needed, and slow to import
+
+    return locale.getencoding()
 
 
 def _text(fd: int, encoding: str, raw: io.RawIOBase) -> TextIO:

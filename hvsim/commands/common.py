@@ -1,15 +1,18 @@
 """What the verbs share: the --lab option, the conversation with a lab, and what is said."""
 
-import argparse
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
-from hvsim.lab.model import BUILTIN
+from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.speak import say, table, warn
 from hvsim.speak import say_json as print_json
 
 if TYPE_CHECKING:
+    import argparse
+
     from hvsim.lab.control import Control
 
 __all__ = [
@@ -53,7 +56,7 @@ def needs_our_store(run: RunDir, what: str) -> None:
         )
 
 
-def control_of(run: RunDir) -> "Control":
+def control_of(run: RunDir) -> Control:
     """A conversation with the toolstack of `run`, which ends when the lab ends."""
     from hvsim.lab.control import Control
 
@@ -64,6 +67,8 @@ def positive(text: str) -> int:
     """A number from 1, for argparse."""
     number = int(text)
     if not 0 < number < 1 << 63:
+        import argparse
+
         raise argparse.ArgumentTypeError("a number from 1 is wanted")
     return number
 
@@ -72,5 +77,7 @@ def seconds(text: str) -> float:
     """A time that ends, for argparse."""
     number = float(text)
     if not 0 < number < 1e9:
+        import argparse
+
         raise argparse.ArgumentTypeError("a number of seconds above 0 is wanted")
     return number

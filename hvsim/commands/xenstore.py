@@ -17,9 +17,9 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     from hvsim.commands.common import needs_our_store, say
     from hvsim.commands.raw import split_lab
     from hvsim.commands.xenstore_tools import main
+    from hvsim.lab.builtin import BUILTIN
     from hvsim.lab.choose import choose
     from hvsim.lab.inquiry import Inquiry
-    from hvsim.lab.model import BUILTIN
     from hvsim.xs.blocking import PATIENCE
 
     words, lab = split_lab(words, lab)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from hvsim.commands.common import control_of, needs_our_store, print_json, say, warn
-from hvsim.speak import Parser
+from hvsim.commands.parser import Parser
 
 DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half
 wrote into the store, who wrote it, and when; what the hypervisor did for them; which step broke a

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from hvsim.commands import xenstore_update as update_command
+from hvsim.commands.parser import Parser
 from hvsim.printable import as_json
-from hvsim.speak import Parser, say, say_json, warn
+from hvsim.speak import say, say_json, warn
 from hvsim.xs import requests
 from hvsim.xs.blocking import SocketStore, connect
 from hvsim.xs.client import StoreClient, Transaction

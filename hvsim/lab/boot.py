@@ -8,7 +8,8 @@ and the third may be Xen's own.
 import os
 from typing import Any, Final
 
-from hvsim.lab.model import BUILTIN, Lab
+from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.model import Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
 from hvsim.names.size import MIB, PAGE_SIZE

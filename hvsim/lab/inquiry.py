@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.door import Door, DoorError
-from hvsim.lab.model import BUILTIN
 from hvsim.lab.processes import Identity, descendants, read_stat
 from hvsim.lab.rundir import RunDir
 from hvsim.toolstack.domain.userdata_files import FOLDER, read_raw

@@ -2,16 +2,16 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hvsim import textfile
+from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.lab import Checker
+from hvsim.lab.claim import unfit_name
 from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
-    BUILTIN,
     DEFAULT_CPUS,
     DEFAULT_MEMORY,
     Domain,
@@ -21,7 +21,7 @@ from hvsim.lab.model import (
     render_lines,
 )
 from hvsim.lab.problems import LabFileError, Problem
-from hvsim.lab.rundir import base_dir, unfit_name
+from hvsim.lab.rundir import base_dir
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
@@ -294,7 +294,7 @@ class _Loader:
                 return problem
             name = f"domain {table['name']!r}"
             place = f"{name}, {problem.place}" if problem.place else name
-            return replace(problem, file=self.shown, line=at, place=place)
+            return problem._replace(file=self.shown, line=at, place=place)
 
         self.problems += map(placed, guest.problems)
         self.warnings += map(placed, guest.warnings)

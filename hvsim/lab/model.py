@@ -5,15 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.spawn.sandbox.refusal import WHAT_THERE_IS
 from hvsim.toolstack.config import DomainConfig
 
 XlValue = str | int | list[str]
-
-BUILTIN = "builtin"
-"""The daemon of dom0 that comes with us, where the lab file could name one of Xen's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """What is wrong with a lab file, said so that the reader can mend it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 SHOWN: Final = 100
 """Problems that are told of one lab file; the rest is counted."""
@@ -11,8 +10,7 @@ Fault = tuple[tuple[str | int, ...], str, str]
 """Path in the lab file, what is wrong there, the remedy."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One fault: the file and line, the place inside it, what is wrong, and the remedy."""
 
     file: str

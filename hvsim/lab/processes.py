@@ -4,28 +4,31 @@ A pid is reused; (boot, pid, start time) is not. Whoever signals a process here 
 that was opened first and checked afterwards, so that the signal reaches this process or none.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One process of one boot of the machine."""
+class Identity(NamedTuple):
+    """One process of one boot of the machine.
+
+    Attributes:
+        start_time: clock ticks since boot, field 22 of /proc/PID/stat.
+    """
 
     pid: int
     start_time: int
-    """Clock ticks since boot, field 22 of /proc/PID/stat."""
     boot: str
 
     @classmethod
-    def of(cls, pid: int) -> "Identity | None":
+    def of(cls, pid: int) -> Identity | None:
         """The identity of the live process `pid`; None when there is none (or a zombie)."""
         stat = read_stat(pid)
         if stat is None or stat.state in "ZX":
@@ -33,7 +36,7 @@ class Identity:
         return cls(pid, stat.start_time, boot_id())
 
     @classmethod
-    def from_record(cls, record: Any) -> "Identity | None":
+    def from_record(cls, record: Any) -> Identity | None:
         """Read back what `record()` wrote; None for anything else."""
         try:
             return cls(int(record["pid"]), int(record["start_time"]), str(record["boot"]))
@@ -48,7 +51,7 @@ class Identity:
         """Does this very process still run?"""
         return Identity.of(self.pid) == self
 
-    def open(self) -> "Handle | None":
+    def open(self) -> Handle | None:
         """A handle on this very process; None when it is gone."""
         try:
             fd = os.pidfd_open(self.pid)
@@ -67,7 +70,7 @@ class Handle:
         self.identity = identity
         self.fd = fd
 
-    def __enter__(self) -> "Handle":
+    def __enter__(self) -> Handle:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -98,8 +101,7 @@ class Handle:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """The few fields of /proc/PID/stat that are needed here."""
 
     pid: int

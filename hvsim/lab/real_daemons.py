@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hvsim.lab.model import BUILTIN, Lab
+from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.model import Lab
 from hvsim.lab.rundir import RunDir
 
 INSTALL: Final = "install Debian's xen-utils-4.17 (apt install xen-utils-4.17)"

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 
 from hvsim.lab import trust
+from hvsim.lab.claim import release
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Handle, Identity, family, held, read_stat, wait_all
-from hvsim.lab.rundir import RunDir, release
+from hvsim.lab.rundir import RunDir
 
 GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""

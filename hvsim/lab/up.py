@@ -12,17 +12,19 @@ from typing import Any
 from hvsim import shortage
 from hvsim.lab import cgroups, logs, postmortem, shortages
 from hvsim.lab.boot import boot_config
+from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.claim import claim
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch
-from hvsim.lab.model import BUILTIN, Domain, Lab
+from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import family
 from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
 from hvsim.lab.real_daemons import find, prepare
-from hvsim.lab.rundir import RunDir, base_dir, claim
+from hvsim.lab.rundir import RunDir, base_dir
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hvsim.demo.leftovers import OUR_LINKS, Witness
+from hvsim.lab.claim import claim, release
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import RunDir, claim, release
+from hvsim.lab.rundir import RunDir
 
 
 @pytest.fixture

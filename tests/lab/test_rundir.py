@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hvsim.lab.choose import NoSuchLab, choose
+from hvsim.lab.claim import LabRunning, RunDirError, claim, release
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import LabRunning, RunDirError, base_dir, claim, release, survey
+from hvsim.lab.rundir import base_dir, survey
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_a_broken_record_is_no_traceback(base: Path) -> None:
 
 def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:
     code = (
-        "import sys\nfrom hvsim.lab.rundir import LabRunning, claim\n"
+        "import sys\nfrom hvsim.lab.claim import LabRunning, claim\n"
         "try:\n    claim('a', 'f')\n    print('got')\n"
         "except LabRunning:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n"
     )

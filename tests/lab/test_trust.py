@@ -15,9 +15,10 @@ import pytest
 
 from hvsim.cli import main
 from hvsim.lab import teardown, trust
+from hvsim.lab.claim import claim
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import claim, survey
+from hvsim.lab.rundir import survey
 from hvsim.lab.teardown import TeardownError, take_down
 
 SLEEPER = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]

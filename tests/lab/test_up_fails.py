@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.lab.claim import claim
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import RunDir, claim
+from hvsim.lab.rundir import RunDir
 from tests.support.labs import Commands, commands
 
 LAB = """

@@ -10,6 +10,7 @@ PAST_THE_DOOR = {
     "hvsim/speak.py": "the door",
     "hvsim/surroundings.py": "makes the streams",
     "hvsim/cli.py": "sees that all has left the process",
+    "hvsim/commands/parser.py": "asks whether it is help or a complaint",
     "hvsim/commands/xenstore_tools.py": "closes it as well; asks how wide the screen is",
     "hvsim/commands/capture.py": "frames, to a program",
     "hvsim/commands/logs.py": "all bytes of a console, to a file or a program",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hvsim.devnodes.library import node_library
-from hvsim.lab.model import BUILTIN
+from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.problems import Fault
 from hvsim.lab.real_daemons import INSTALL, QUOTA, REAL, find
 
