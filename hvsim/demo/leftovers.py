@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hvsim.lab.processes import Identity, family
 from hvsim.lab.rundir import RunDir
+from hvsim.linux import proc
 
 OUR_LINKS = re.compile(r"vif\d+\.\d+(-\w+)?|xenbr\d+")
 
@@ -74,7 +75,7 @@ class Witness:
             return []
         ticks = os.sysconf("SC_CLK_TCK")
         alive = set()
-        for one in (Identity.of(int(name)) for name in os.listdir("/proc") if name.isdigit()):
+        for one in (Identity.of(pid) for pid in proc.pids()):
             if one is not None:
                 space = _namespace(str(one.pid))
                 if one.start_time <= self.namespaces.get(space, -1.0) * ticks:

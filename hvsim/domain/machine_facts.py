@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
+from hvsim.linux import proc
+
 CAPABILITIES: Final = "xen-3.0-x86_64 "
 """XENVER_capabilities: the guests that run here are built as 64-bit PV ones; the blank is Xen's."""
 SCHEDULER: Final = "credit2"
@@ -59,10 +61,7 @@ def processor(pids: Iterable[int], cpus: int) -> int:
     """
     ours = sorted(os.sched_getaffinity(0))
     for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                real = int(file.read().rpartition(b") ")[2].split()[36])
-            return ours.index(real) % cpus
-        except (OSError, IndexError, ValueError):
-            continue
+        stat = proc.stat(pid)
+        if stat is not None and stat.processor in ours:
+            return ours.index(stat.processor) % cpus
     return 0

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Final
 
 from hvsim.hypervisor.work import Job, Work
+from hvsim.linux import proc
 
 MAX_DESCENDANTS: Final = 4096
 """Processes below one that are looked at: more than its limits let a domain have."""
@@ -21,7 +22,7 @@ LOOKS: Final = 8
 RETRY: Final = (50_000, 2_000_000)
 """Nanoseconds between two looks whether all have stopped: at first, and at most."""
 _CPUCLOCK_SCHED: Final = 2
-_HALTED: Final = b"TtZX"
+_HALTED: Final = proc.STOPPED | proc.GONE
 """States of threads that run no more: stopped, traced, gone."""
 
 
@@ -35,7 +36,7 @@ def cpu_time(pid: int) -> int | None:
 
 def is_running(pid: int) -> bool:
     """Whether a process is on a CPU or waits for one (state R)."""
-    return _state(f"/proc/{pid}/stat") == b"R"
+    return proc.state(pid) == "R"
 
 
 def below(pid: int) -> Iterator[int | None]:
@@ -47,10 +48,8 @@ def below(pid: int) -> Iterator[int | None]:
     found = 0
     while waiting and found < MAX_DESCENDANTS:
         parent = waiting.pop()
-        for thread in _threads(parent):
-            children: list[int] = []
-            with contextlib.suppress(OSError), open(f"{thread}/children", "rb") as file:
-                children = [int(word) for word in file.read().split()]
+        for thread in proc.threads(parent):
+            children = proc.children(parent, thread)
             yield None
             found += len(children)
             waiting += children
@@ -64,38 +63,18 @@ def halted(pid: int) -> Iterator[bool | None]:
     sleeps in the kernel until the child has begun its program, and a child that is stopped before
     that does not: the parent stands still then, though no signal has stopped it yet.
     """
-    for thread in _threads(pid):
-        state = _state(f"{thread}/stat")
+    for thread in proc.threads(pid):
+        state = proc.state(pid, thread)
         yield None
-        if state == b"D" and _has_stopped_child(thread):
-            state = b"T"
+        if state == "D" and _has_stopped_child(pid, thread):
+            state = "T"
             yield None
-        yield state == b"" or state in _HALTED
+        yield state == "" or state in _HALTED
 
 
-def _has_stopped_child(thread: str) -> bool:
-    try:
-        with open(f"{thread}/children", "rb") as file:
-            children = file.read().split()[:LOOKS]
-    except OSError:
-        return False
-    return any(_state(f"/proc/{child.decode()}/stat") in (b"T", b"t") for child in children)
-
-
-def _threads(pid: int) -> list[str]:
-    try:
-        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
-
-
-def _state(path: str) -> bytes:
-    """The state in a stat file; empty when there is none any more."""
-    try:
-        with open(path, "rb") as file:
-            return file.read().rpartition(b") ")[2][:1]
-    except OSError:
-        return b""
+def _has_stopped_child(pid: int, thread: int) -> bool:
+    children = proc.children(pid, thread)[:LOOKS]
+    return any(proc.state(child) in proc.STOPPED for child in children)
 
 
 def run_on(pid: int, cpus: list[int]) -> Job:
@@ -103,9 +82,9 @@ def run_on(pid: int, cpus: list[int]) -> Job:
     is no error. A job."""
     looks = 0
     for one in chain((pid,), below(pid)):
-        for thread in _threads(one) if one is not None else ():
+        for thread in proc.threads(one) if one is not None else ():
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(int(thread.rpartition("/")[2]), cpus)
+                os.sched_setaffinity(thread, cpus)
             looks += 1
             if looks % LOOKS == 0:
                 yield

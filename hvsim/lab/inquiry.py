@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.door import Door, DoorError
-from hvsim.lab.processes import Identity, descendants, read_stat
+from hvsim.lab.processes import Identity, descendants
 from hvsim.lab.rundir import RunDir
+from hvsim.linux import proc
 from hvsim.toolstack.domain.userdata_files import FOLDER, read_raw
 from hvsim.toolstack.host.trouble import (
     Census,
@@ -20,7 +21,6 @@ from hvsim.toolstack.host.trouble import (
     Trouble,
     full_disk,
     last_words_in,
-    state_of,
     told_by_init,
 )
 
@@ -46,7 +46,7 @@ class Inquiry:
         if not identity.alive():
             text = f"lab {self.run.name} has ended: {self.run.why_ended()}"
             return Trouble(HYPERVISOR, "dead", text, True)
-        if state_of(identity.pid) in ("T", "t"):
+        if proc.state(identity.pid) in proc.STOPPED:
             return Trouble(
                 HYPERVISOR,
                 "stalled",
@@ -135,7 +135,7 @@ class Inquiry:
             return []
         found = []
         for pid in descendants(identity.pid):
-            stat = read_stat(pid)
+            stat = proc.stat(pid)
             if stat is not None:
                 name = "spawner" if stat.name == "hvsim-spawner" else stat.name
                 found.append({"name": name, "pid": pid, "stalled": stat.state in "Tt"})
@@ -148,7 +148,7 @@ class Inquiry:
             return None
         identity, parent = Identity.of(pid), pid
         while parent > 1 and parent != root.pid:
-            stat = read_stat(parent)
+            stat = proc.stat(parent)
             parent = stat.parent if stat is not None else 0
         return identity if parent == root.pid and root.alive() else None
 

@@ -12,8 +12,9 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from hvsim.linux import proc
 
 
 class Identity(NamedTuple):
@@ -30,10 +31,10 @@ class Identity(NamedTuple):
     @classmethod
     def of(cls, pid: int) -> Identity | None:
         """The identity of the live process `pid`; None when there is none (or a zombie)."""
-        stat = read_stat(pid)
-        if stat is None or stat.state in "ZX":
+        stat = proc.stat(pid)
+        if stat is None or stat.state in proc.GONE:
             return None
-        return cls(pid, stat.start_time, boot_id())
+        return cls(pid, stat.start_time, proc.boot_id())
 
     @classmethod
     def from_record(cls, record: Any) -> Identity | None:
@@ -101,42 +102,13 @@ class Handle:
         return True
 
 
-class Stat(NamedTuple):
-    """The few fields of /proc/PID/stat that are needed here."""
-
-    pid: int
-    name: str
-    state: str
-    parent: int
-    start_time: int
-
-
-def read_stat(pid: int) -> Stat | None:
-    """Read /proc/PID/stat (proc(5)); None when there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    head, _, tail = text.rpartition(")")  # the name in parentheses may hold anything
-    fields = tail.split()
-    if len(fields) < 20:
-        return None
-    return Stat(pid, head.partition("(")[2], fields[0], int(fields[1]), int(fields[19]))
-
-
-def boot_id() -> str:
-    """A text that differs for every boot of this machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
 def descendants(pid: int) -> list[int]:
     """The pids of all children of `pid`, their children and so on; `pid` is not among them."""
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            stat = read_stat(int(entry))
-            if stat is not None and stat.state not in "ZX":
-                children.setdefault(stat.parent, []).append(stat.pid)
+    for one in proc.pids():
+        stat = proc.stat(one)
+        if stat is not None and stat.state not in proc.GONE:
+            children.setdefault(stat.parent, []).append(stat.pid)
     found: list[int] = []
     todo = [pid]
     while todo:

@@ -14,8 +14,9 @@ from hvsim.lab import trust
 from hvsim.lab.claim import release
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.problems import HvsimError
-from hvsim.lab.processes import Handle, Identity, family, held, read_stat, wait_all
+from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir
+from hvsim.linux import proc
 
 GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""
@@ -96,7 +97,7 @@ def end_processes(members: list[Identity]) -> None:
             return
         first = handles[0]
         first.signal(signal.SIGTERM)
-        stat = read_stat(first.identity.pid)
+        stat = proc.stat(first.identity.pid)
         stopped = stat is not None and stat.state in "Tt"  # it hears nothing but SIGKILL
         if not first.wait(0.0 if stopped else HYPERVISOR_TIMEOUT):
             first.signal(signal.SIGKILL)

@@ -10,10 +10,10 @@ from hvsim.lab.control import Control, ControlError
 from hvsim.lab.door import DoorError
 from hvsim.lab.inquiry import HYPERVISOR, Inquiry
 from hvsim.lab.logs import last_lines
-from hvsim.lab.processes import read_stat
 from hvsim.lab.rundir import RunDir
+from hvsim.linux import proc
 from hvsim.observe.waits import gone, waits
-from hvsim.toolstack.host.trouble import DAEMONS, Census, Trouble, children_of
+from hvsim.toolstack.host.trouble import DAEMONS, Census, Trouble
 
 PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""
@@ -112,9 +112,9 @@ def _states(*rows: list[dict[str, Any]]) -> dict[Any, str]:
         for pid in (row.get("pid"), *(row.get("pids") or {}).values()):
             if isinstance(pid, int) and pid and pid not in found:
                 letters = [
-                    stat.state for one in (pid, *children_of(pid)) if (stat := read_stat(one))
+                    state for one in (pid, *proc.children(pid)) if (state := proc.state(one))
                 ]
-                stopped = next((letter for letter in letters if letter in ("T", "t")), None)
+                stopped = next((letter for letter in letters if letter in proc.STOPPED), None)
                 if letters:
                     found[pid] = stopped or letters[0]
     return found

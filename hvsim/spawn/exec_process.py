@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from hvsim.domain.domain import Domain
-from hvsim.linux import syscalls
+from hvsim.linux import proc, syscalls
 from hvsim.spawn.exec_terminal import ProgramTerminal
 from hvsim.spawn.executable import NOT_EXECUTABLE, CannotRun, Executable
 from hvsim.speak import note
@@ -316,19 +316,11 @@ def _end_all() -> NoReturn:
     """The lab has ended: kill our children, and those of theirs that become ours by it."""
     deadline = time.monotonic() + HANGUP_GRACE
     while time.monotonic() < deadline and _reap():
-        for pid in _children():
+        for pid in proc.children(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)
     os._exit(1)
-
-
-def _children() -> list[int]:
-    """None where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
-    pid = os.getpid()
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-        return [int(word) for word in file.read().split()]
-    return []
 
 
 def _tell(command: socket.socket, message: list[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.lab.processes import read_stat
+from hvsim.linux import proc
 from tests.support import optional
 from tests.support.labs import TWO_TIER, Commands, commands
 
@@ -38,7 +38,7 @@ def test_ps_lists_everything_with_a_pid_of_its_own(lab: Commands) -> None:
     ]
     pids = [*processes.values(), *(row["pid"] for row in rows)]
     assert len(set(pids)) == 8
-    assert all(read_stat(pid) is not None for pid in pids)
+    assert all(proc.stat(pid) is not None for pid in pids)
     [device] = domain(found, "db-primary")["devices"]
     assert (device["backend"], device["frontend_state"], device["backend_state"]) == (
         "storage",

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hvsim.lab.processes import Identity, descendants, family, held, read_stat, wait_all
+from hvsim.lab.processes import Identity, descendants, family, held, wait_all
 from hvsim.lab.teardown import end_processes
+from hvsim.linux import proc
 
 STUBBORN = """
 import signal, sys
@@ -77,10 +78,10 @@ def test_a_zombie_is_not_alive(stubborn: "subprocess.Popen[bytes]") -> None:
 
 
 def test_a_name_with_parentheses_does_not_confuse_stat() -> None:
-    stat = read_stat(os.getpid())
+    stat = proc.stat(os.getpid())
     assert stat is not None
     assert (stat.pid, stat.parent) == (os.getpid(), os.getppid())
-    assert read_stat(2**22 + 1) is None
+    assert proc.stat(2**22 + 1) is None
 
 
 def test_who_does_not_end_when_told_is_killed(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.lab.processes import Identity, family, read_stat
+from hvsim.lab.processes import Identity, family
 from hvsim.lab.rundir import RunDir
+from hvsim.linux import proc
 from tests.support import optional
 from tests.support.labs import Commands, commands
 from tests.support.waits import wait
@@ -61,7 +62,7 @@ def left_behind(hvsim_: Commands, folder: Path) -> tuple[Identity, int, int]:
     assert up.returncode == 0
     run = RunDir(hvsim_.base / "left").read()
     assert run.hypervisor is not None
-    stat = read_stat(daemon)
+    stat = proc.stat(daemon)
     assert stat is not None
     assert stat.name == "sleep"
     assert {daemon, stat.parent} <= {one.pid for one in family(run.hypervisor)}

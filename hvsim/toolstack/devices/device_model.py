@@ -29,13 +29,14 @@ import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
+from hvsim.linux import proc
 from hvsim.toolstack.daemon.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.images import image_path
 from hvsim.toolstack.domain import layout
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.store import remove_with_empty_parents
-from hvsim.toolstack.host.trouble import children_of, stands_still
+from hvsim.toolstack.host.trouble import stands_still
 from hvsim.toolstack.host.waiting import NOBODY, Dom0Process, waiting
 from hvsim.xs import requests
 
@@ -162,7 +163,7 @@ async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
 
 def _child(pid: int) -> int:
     """The one child of a process, which is QEMU when it is that below a QEMU; 0 for none."""
-    return next(iter(children_of(pid)), 0)
+    return next(iter(proc.children(pid)), 0)
 
 
 def _tell_child(parent: int, number: signal.Signals) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.lock import ImageBusy
-from hvsim.names.number import unsigned
+from hvsim.linux import proc
 from hvsim.toolstack.domain.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -170,9 +170,7 @@ def _run_dirs(run_dir: Path) -> Iterator[Path]:
     those that hypervisors with another base directory write their log in."""
     with contextlib.suppress(OSError):
         yield from sorted(path for path in run_dir.parent.iterdir() if path.is_dir())
-    for entry in Path("/proc").iterdir():
-        if unsigned(entry.name) is None:
-            continue
+    for entry in (Path("/proc", str(pid)) for pid in proc.pids()):
         with contextlib.suppress(OSError):
             if _HYPERVISOR in (entry / "cmdline").read_bytes():
                 log = Path(os.readlink(entry / "fd" / "2"))

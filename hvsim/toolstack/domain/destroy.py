@@ -14,6 +14,7 @@ import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
+from hvsim.linux import proc
 from hvsim.toolstack.devices import device_model, hotplug
 from hvsim.toolstack.devices import disk as devices
 from hvsim.toolstack.devices.backend import party
@@ -23,7 +24,6 @@ from hvsim.toolstack.host import libxl_log
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, absent
 from hvsim.toolstack.host.store import Store, StoreSilent, remove_with_empty_parents
-from hvsim.toolstack.host.trouble import state_of
 from hvsim.toolstack.host.waiting import NOBODY, Work, waiting
 from hvsim.xs import requests
 
@@ -159,7 +159,7 @@ async def end(toolstack: Toolstack, domid: int) -> None:
                 raise
         await anyio.sleep(0.05)
     pids = ", ".join(
-        f"{row['process']} (pid {row['pid']}, state {state_of(int(row['pid'])) or '?'})"
+        f"{row['process']} (pid {row['pid']}, state {proc.state(int(row['pid'])) or '?'})"
         for row in toolstack.hypervisor.processes()
         if row["domid"] == domid and row["alive"]
     )

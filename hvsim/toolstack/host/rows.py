@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvsim.toolstack.host.trouble import PROGRAM, state_of
+from hvsim.linux import proc
+from hvsim.toolstack.host.trouble import PROGRAM
 
 Row = Mapping[str, Any]
 
@@ -88,4 +89,4 @@ def _missing(processes: Iterable[Row]) -> list[str]:
 
 
 def _stopped(pid: object) -> bool:
-    return isinstance(pid, int) and pid > 0 and state_of(pid) == "T"
+    return isinstance(pid, int) and pid > 0 and proc.state(pid) == "T"

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from hvsim import shortage
 from hvsim.abi.sched import SHUTDOWN_watchdog
+from hvsim.linux import proc
 
 DOM0: Final = "Domain-0"
 DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack")
@@ -26,7 +27,6 @@ PROGRAM: Final = "exec-"
 """What the names of programs that people run in a domain begin with: nobody waits for those."""
 INIT_FILE: Final = "daemons"
 """In the run directory: what dom0's init says of the daemons."""
-_STOPPED: Final = frozenset("Tt")
 
 DISK: Final = "disk"
 """Who is to blame when there is no space left."""
@@ -52,29 +52,12 @@ class Trouble:
     lasting: bool
 
 
-def state_of(pid: int) -> str:
-    """The state letter of a process (proc(5)), "" for one that is not there."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2][:1].decode()
-    except OSError:
-        return ""
-
-
-def children_of(pid: int) -> list[int]:
-    """What a process has started, as far as the kernel tells (CONFIG_PROC_CHILDREN)."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
-
-
 def stands_still(pid: int) -> bool:
     """Whether a process is stopped by a signal or a tracer, or a program that it has started: a
     daemon of Xen's own and a QEMU are children of the process that stands for them."""
     return bool(pid) and (
-        state_of(pid) in _STOPPED or any(state_of(child) in _STOPPED for child in children_of(pid))
+        proc.state(pid) in proc.STOPPED
+        or any(proc.state(child) in proc.STOPPED for child in proc.children(pid))
     )
 
 
@@ -126,7 +109,7 @@ class Census:
         """What is wrong with a process of dom0, or of the hypervisor ("hypervisor", "spawner")."""
         if process in self._pids:  # their children are the lab: only they themselves count
             pid = self._pids[process]
-            return _still(process, pid) if state_of(pid) in _STOPPED else None
+            return _still(process, pid) if proc.state(pid) in proc.STOPPED else None
         rows = [r for r in self._processes if r["domid"] == 0 and r["process"] == process]
         row = next((row for row in rows if row["alive"]), None)
         if row is not None:

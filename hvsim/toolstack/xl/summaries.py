@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from hvsim.linux import proc
 from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.host.store import Store
@@ -26,7 +27,7 @@ async def uptime(call: Call) -> int:
     lines = [] if words.any("s", "short") else [f"{'Name':<33} {'ID':>4} Uptime"]
     clock = time.strftime("%H:%M:%S")
     for info, name, start in zip(infos, names, born, strict=True):
-        seconds = int(now - start) if start is not None else _host_uptime()
+        seconds = int(now - start) if start is not None else int(proc.uptime())
         hours, minutes, left = seconds // 3600, seconds // 60 % 60, seconds % 60
         if words.any("s", "short"):
             days = f"{hours // 24} days, " if hours >= 24 else ""
@@ -48,11 +49,6 @@ async def _born(store: Store, domid: int) -> float | None:
         return float(text) if text is not None else None
     except ValueError:
         return None
-
-
-def _host_uptime() -> int:
-    with open("/proc/uptime", encoding="ascii") as file:
-        return int(float(file.read().split()[0]))
 
 
 async def vm_list(call: Call) -> int:
