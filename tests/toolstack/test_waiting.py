@@ -1,6 +1,7 @@
 """What the toolstack does and waits for, and whose fault it is."""
 
 import anyio
+import pytest
 
 from hvsim.toolstack.host.waiting import (
     NOBODY,
@@ -23,7 +24,8 @@ def waits(task: Task, **more: object) -> list[tuple[str, str | None]]:
     return [(wait["what"], wait["trouble"]["who"] if wait["trouble"] else None) for wait in told]
 
 
-def test_waits_are_told_from_the_outermost_and_end() -> None:
+@pytest.mark.asyncio
+async def test_waits_are_told_from_the_outermost_and_end() -> None:
     tasks: set[Task] = set()
     with working("xl create", tasks) as task:
         assert tasks == {task}
@@ -73,7 +75,8 @@ def test_that_a_domain_has_ended_is_no_trouble_for_who_waits_for_its_end() -> No
     assert Ending(1).trouble(census([21])) is not None
 
 
-def test_another_task_s_waits_are_one_s_own() -> None:
+@pytest.mark.asyncio
+async def test_another_task_s_waits_are_one_s_own() -> None:
     tasks: set[Task] = set()
     with working("destroying domain 1", tasks), waiting("the store", STORE):
         found = Work("destroying domain 1", tasks).trouble(census([11]))

@@ -13,7 +13,6 @@ everything else that is under way.  Each names what it waits for, and what keeps
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -151,7 +150,7 @@ class ControlServer:
 
     def _status(self, identity: bytes) -> dict[str, Any]:
         """What this toolstack does for one client, and what else."""
-        now, yours = time.monotonic(), self._tasks.get(identity)
+        now, yours = anyio.current_time(), self._tasks.get(identity)
         # Who has just asked may not have a task yet; its request is known all the same.
         if yours is None and identity in self._running:
             yours = Task("a request that has just come")

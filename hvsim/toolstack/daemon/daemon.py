@@ -11,6 +11,7 @@ from typing import Any, Final
 import anyio
 
 from hvsim import __version__
+from hvsim.domain import loop
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.daemon import execute, processes
@@ -261,7 +262,7 @@ async def serve(dom: Domain) -> None:
 def main(dom: Domain) -> None:
     """The program of the process."""
     try:
-        anyio.run(partial(serve, dom), backend="asyncio")
+        loop.run(dom.vcpu, partial(serve, dom))
     except HypercallError as failure:
         dom.log(f"toolstack: {failure}")
         raise

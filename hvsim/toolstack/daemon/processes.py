@@ -6,7 +6,6 @@ unanswered, since a busy device always has some.
 """
 
 import struct
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -104,7 +103,7 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
         names = await toolstack.names(store, infos)
         healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
-    now = time.monotonic()
+    now = anyio.current_time()
     waits.keep_only(_key(look) for look in looks)
     devices: dict[int, list[dict[str, Any]]] = {}
     for look in looks:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,7 +109,7 @@ class Session:
         self.domid = -1
         self.epoch = 0
         self.ended = ""
-        self.last_read = time.monotonic()
+        self.last_read = anyio.current_time()
         self._toolstack = toolstack
         self._token = token
         self._snaplen = snaplen
@@ -158,13 +157,13 @@ class Session:
     async def read(self) -> dict[str, Any]:
         """What is there, after a short wait for it.  Raises: ToolstackError."""
         async with self._lock:
-            self.last_read = time.monotonic()
+            self.last_read = anyio.current_time()
             deadline = self.last_read + READ_TIMEOUT
             epoch, domid, taken = self.epoch, self.domid, b""
             while not taken and not self.ended:
                 if self._attachment is not None:
                     taken = await self._take()
-                if time.monotonic() >= deadline:
+                if anyio.current_time() >= deadline:
                     break
                 if not taken and not self.ended:
                     if self._attachment is None:
@@ -262,7 +261,7 @@ class Session:
             self._let_go()
             self.ended = f"domain {attachment.domid} broke its capture ring: {error}"
             return b""
-        now = time.monotonic()
+        now = anyio.current_time()
         if not taken and now - self._looked > LOOK_AGAIN:
             self._looked = now
             if not await self._there():
@@ -325,7 +324,7 @@ class Captures:
         self._toolstack = toolstack
         self._sessions: dict[int, Session] = {}
         # No number of a toolstack that was here before is used again.
-        self._first = time.monotonic_ns() if toolstack.dom.args.get("recover") else 1
+        self._first = int(anyio.current_time() * 1e9) if toolstack.dom.args.get("recover") else 1
         self._numbers = itertools.count(self._first)
 
     async def serve(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -350,7 +349,7 @@ class Captures:
         """End sessions that nobody reads any more; until cancelled."""
         while True:
             await anyio.sleep(IDLE_TIMEOUT / 4)
-            late = time.monotonic() - IDLE_TIMEOUT
+            late = anyio.current_time() - IDLE_TIMEOUT
             for number, session in list(self._sessions.items()):
                 if session.last_read < late:
                     self._sessions.pop(number, None)
@@ -377,7 +376,7 @@ class Captures:
             raise ToolstackError(f"capture: {MAX_SESSIONS} captures run already; end one first")
         vif = await self.find(str(request.get("vif") or ""))
         number = next(self._numbers)
-        token = f"{time.monotonic_ns():x}.{number}"
+        token = f"{int(anyio.current_time() * 1e9):x}.{number}"
         session = Session(self._toolstack, token, vif, side, snaplen)
         try:
             await session.attach()

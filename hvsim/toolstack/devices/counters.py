@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +26,12 @@ async def ask(store: Store, halves: Sequence[str]) -> list[dict[str, int] | None
 
     Raises: StoreError.
     """
-    token = f"{time.monotonic_ns():x}.{next(_numbers)}"
+    token = f"{int(anyio.current_time() * 1e9):x}.{next(_numbers)}"
     there = await _question(store, halves, token)
     found: dict[str, dict[str, int]] = {}
     waiting = list(there)
-    deadline = time.monotonic() + PATIENCE
-    while waiting and time.monotonic() < deadline:
+    deadline = anyio.current_time() + PATIENCE
+    while waiting and anyio.current_time() < deadline:
         await anyio.sleep(POLL)
         texts = await store.read_many(f"{path}/{ANSWER_KEY}" for path in waiting)
         for path, text in zip(list(waiting), texts, strict=True):

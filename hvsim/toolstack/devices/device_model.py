@@ -20,7 +20,6 @@ import contextlib
 import os
 import shutil
 import signal
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -258,7 +257,7 @@ async def _supervise(toolstack: Toolstack, guest: Guest) -> None:
         if _over(toolstack, guest):
             return
         row = row_of(toolstack, name)
-        delay = lives.died(time.monotonic(), struck=row is not None and bool(row["struck"]))
+        delay = lives.died(anyio.current_time(), struck=row is not None and bool(row["struck"]))
         if delay is None:
             text = given_up(name, _last_words(toolstack, guest))
             log(text)

@@ -4,7 +4,6 @@ One watch on @releaseDomain tells that some domain stopped or is gone; which one
 looking at all of them.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -113,7 +112,7 @@ def _say(toolstack: Toolstack, guest: Guest) -> Callable[[str], None]:
 
 def _died(toolstack: Toolstack, guest: Guest) -> float | None:
     """After how many seconds a domain that has died is made again; None: never."""
-    return guest.lives.died(time.monotonic(), struck=was_struck(toolstack, guest.domid))
+    return guest.lives.died(anyio.current_time(), struck=was_struck(toolstack, guest.domid))
 
 
 async def _do(toolstack: Toolstack, guest: Guest, action: str, crashed: bool) -> None:

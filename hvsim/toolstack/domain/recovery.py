@@ -11,7 +11,6 @@ on looking at the old one for ever (surprises 41 and 42 of a real host).
 The frontend keeps unanswered requests, connects to the new backend, and issues them again.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -106,7 +105,7 @@ async def rebuild_until_done(toolstack: Toolstack, dead: Guest, delay: float | N
     """Build *dead* again after *delay* seconds, trying again while that fails, and no more when it
     has failed or died too often (``Restarts``: None); the lab's end stops it."""
     log = toolstack.dom.log
-    began = time.monotonic()
+    began = anyio.current_time()
     served = list(served_by(toolstack, dead.domid))
     last = ""
     while not toolstack.stopping:
@@ -121,10 +120,10 @@ async def rebuild_until_done(toolstack: Toolstack, dead: Guest, delay: float | N
         except (ToolstackError, ConfigError, StoreError, HypercallError, OSError) as failure:
             last = str(failure).replace("\n", "; ")
             log(f"{dead.name}: rebuilding failed: {last}")
-            delay = dead.lives.died(time.monotonic())
+            delay = dead.lives.died(anyio.current_time())
             continue
         if guest is not None:
-            took = (time.monotonic() - began) * 1000
+            took = (anyio.current_time() - began) * 1000
             log(
                 f"{dead.name}: domain {dead.domid} died and was rebuilt as {guest.domid}, "
                 f"{len(served)} devices moved, {took:.0f} ms"

@@ -1,6 +1,5 @@
 """What the toolstack daemon knows: the host, and each domain that it has made."""
 
-import time
 import uuid as uuids
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -103,7 +102,7 @@ class Guest:
     disks: dict[int, Disk] = field(default_factory=dict)
     nics: dict[int, Nic] = field(default_factory=dict)
     lives: Restarts = field(default_factory=Restarts)
-    born: float = field(default_factory=time.monotonic)
+    born: float = field(default_factory=anyio.current_time)
     handled: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     failure: str = ""

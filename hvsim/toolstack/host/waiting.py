@@ -13,12 +13,13 @@ long.  What keeps that one from it is looked up when somebody asks, never guesse
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import anyio
 
 from hvsim.toolstack.host.trouble import Census, Trouble
 
@@ -133,7 +134,7 @@ class Task:
     """
 
     name: str
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=anyio.current_time)
     waits: list[Wait] = field(default_factory=list)
 
     def describe(self, census: Census, now: float) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def waiting(what: str, party: Party, limit: float | None = None) -> Iterator[Non
     if task is None:
         yield
         return
-    wait = Wait(what, party, limit, time.monotonic())
+    wait = Wait(what, party, limit, anyio.current_time())
     task.waits.append(wait)
     try:
         yield
