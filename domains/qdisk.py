@@ -24,7 +24,7 @@ from domains.output import Output
 from hvsim.domain import Domain
 from hvsim.domain.start import ProgramError
 from hvsim.domain.vcpu import WaitTimeout
-from hvsim.domain.xenbus.bus import SERVES_KEY
+from hvsim.domain.xenbus.backends import SERVES_KEY
 from hvsim.drivers import devd
 from hvsim.drivers.block import lock
 from hvsim.spawn.executable import CannotRun, Executable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from hvsim.abi.hypercall import HYPERVISOR_sched_op
 from hvsim.abi.sched import (
@@ -17,12 +17,9 @@ from hvsim.abi.sched import (
     SHUTDOWN_poweroff,
     SHUTDOWN_reboot,
 )
-from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.xs import requests
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction
-
-if TYPE_CHECKING:
-    from hvsim.domain.domain import Domain
 
 SHUTDOWN_COMMANDS: Final = ("poweroff", "halt", "reboot")
 """What this runtime does when ``control/shutdown`` asks for it."""
@@ -32,7 +29,29 @@ _ENDS: Final = {"b": SHUTDOWN_reboot, "o": SHUTDOWN_poweroff, "c": SHUTDOWN_cras
 _HELP: Final = "sysrq: HELP : reboot(b) crash(c) poweroff(o) show-task-states(t)"
 
 
-def listen(domain: Domain) -> None:
+class Asked(Protocol):
+    """The domain that is asked."""
+
+    @property
+    def domid(self) -> int:
+        """Its number."""
+
+    @property
+    def hypercall(self) -> Hypercalls:
+        """To end it at once."""
+
+    @property
+    def store(self) -> StoreClient:
+        """Where it is asked."""
+
+    def log(self, text: str) -> None:
+        """Say what was not done."""
+
+    def request_shutdown(self, command: str) -> None:
+        """Remember that it is to end, and how."""
+
+
+def listen(domain: Asked) -> None:
     """Listen to the two nodes, and say which words this domain acts upon.
 
     Raises: StoreError.
@@ -43,7 +62,7 @@ def listen(domain: Domain) -> None:
         _say_features(domain)
 
 
-def _say_features(domain: Domain) -> None:
+def _say_features(domain: Asked) -> None:
     said = domain.store.pipeline(
         [requests.write(f"control/feature-{word}", "1") for word in ("poweroff", "reboot")]
     )
@@ -67,7 +86,7 @@ def _take(store: StoreClient, node: str, known: Callable[[str], bool]) -> str:
     return store.transaction(take, node)
 
 
-def _shutdown(domain: Domain) -> None:
+def _shutdown(domain: Asked) -> None:
     """``control/shutdown`` was written: acknowledge it and remember the request."""
     try:
         command = _take(domain.store, "control/shutdown", ACKNOWLEDGED.__contains__)
@@ -82,7 +101,7 @@ def _shutdown(domain: Domain) -> None:
         domain.log(f"Ignoring shutdown request: {command}")
 
 
-def _sysrq(domain: Domain) -> None:
+def _sysrq(domain: Asked) -> None:
     """``control/sysrq`` was written: acknowledge it and do what its letter stands for."""
     try:
         asked = _take(domain.store, "control/sysrq", bool)

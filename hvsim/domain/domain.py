@@ -19,7 +19,8 @@ from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
 from hvsim.domain.vcpu import VCPU
-from hvsim.domain.xenbus.bus import BackendBus, FrontendBus
+from hvsim.domain.xenbus.backends import BackendBus
+from hvsim.domain.xenbus.frontends import FrontendBus
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
 from hvsim.xs.client import StoreClient

@@ -24,8 +24,6 @@ MAY = {
 }
 #: Circles that are to go: one module of each.
 TO_GO = {
-    "hvsim.domain.control",
-    "hvsim.domain.xenbus.bus",
     "hvsim.hypervisor.machine",
     "hvsim.toolstack.config.hvm",
     "hvsim.toolstack.host.context",

@@ -12,21 +12,40 @@ Source: Linux ``drivers/xen/xenbus/xenbus_client.c`` and ``xenbus_probe.c``; ``x
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Protocol
 
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
 from hvsim.names.number import unsigned
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
 
-if TYPE_CHECKING:
-    from hvsim.domain.xenbus.bus import Bus
-
 
 class DeviceError(OSError):
     """A device whose store directory does not make sense.  ``errno`` as Linux would give it."""
+
+
+class Owner(Protocol):
+    """What a device needs of the bus that it is on."""
+
+    store: StoreClient
+    vcpu: VCPU
+    log: Callable[[str], None]
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """By nodename, the devices that are on the bus."""
+
+    def remove_device(self, device: Device) -> None:
+        """Take *device* off the bus."""
+
+    def otherend_event(self, device: Device) -> None:
+        """The other end's state was written: tell the driver."""
+
+    def guard(self, device: Device, fn: Callable[[], None]) -> bool:
+        """Run driver code for *device*; what it raises is the device's fatal error."""
 
 
 class Device:
@@ -45,7 +64,7 @@ class Device:
     path_key: ClassVar[str]
     id_key: ClassVar[str]
 
-    def __init__(self, bus: Bus[Any, Any], nodename: str, devicetype: str) -> None:
+    def __init__(self, bus: Owner, nodename: str, devicetype: str) -> None:
         self.nodename = nodename
         self.devicetype = devicetype
         self.otherend = ""

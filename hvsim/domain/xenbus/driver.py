@@ -26,12 +26,10 @@ operations may be called anywhere, they wait on their own port only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hvsim.abi.xenbus import XenbusState
-
-if TYPE_CHECKING:
-    from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
+from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.xenbus.bus import SERVES_KEY
+from hvsim.domain.xenbus.backends import SERVES_KEY
 from hvsim.toolstack.devices import layout as device_layout
 from hvsim.toolstack.devices.layout import Device
 from hvsim.toolstack.domain.layout import domain_path
