@@ -34,6 +34,8 @@ forked child runs.  Its process imports it while xenstored and the kernel start.
 """
 
 _STORE: Final = "hvsim.xenstore.daemon.daemon:main"
+STORE_SUCCESSOR: Final = ("-m", "hvsim.spawn.successor")
+"""What the interpreter is told when the store is updated live."""
 
 
 def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
@@ -52,6 +54,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
                 "handshake": lab.handshake,
                 "journal": journal,
                 "quota": dict(lab.store_quota),
+                "successor": list(STORE_SUCCESSOR),
             },
         ),
         ("kernel", "domains.dom0:main", {"xenstored": store}),

@@ -28,9 +28,7 @@ from hvsim.observe.household_words import lines
 from hvsim.observe.timeline import brief, render
 from hvsim.printable import as_json, printable
 from hvsim.xenstore.handshake.control import HANDSHAKES
-from hvsim.xenstore.journal import file as journal
-from hvsim.xenstore.journal.recovery import JournalError, Recovery
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.journal.nodes import JournalError, nodes
 from hvsim.xs.blocking import connect
 from hvsim.xs.requests import StoreError
 
@@ -127,15 +125,11 @@ def _as_lines(tree: dict[str, str], nodes: Iterator[tuple[str, str]]) -> str:
 
 def _journal(run: RunDir) -> Iterator[tuple[str, str]]:
     """Every node of a store of ours with its value, made printable; it is not asked for that."""
-    store = Store()
-    recovery = Recovery(store)
-    path = run.xenstored.with_name("journal")
     try:
-        recovery.replay(journal.read(str(path)))
+        for path, value in nodes(str(run.xenstored.with_name("journal"))):
+            yield _text(path), _text(value)
     except JournalError as failure:
         raise HvsimError(str(failure)) from None
-    for node in store.tree.walk(b"/"):
-        yield _text(node), _text(store.tree.nodes[node].value)
 
 
 def _socket(run: RunDir) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from hvsim.spawn import backstage, exec_process, sandbox
 from hvsim.spawn.sandbox import cgroup, descriptors
 from hvsim.spawn.spec import SpawnSpec, SpecError
 from hvsim.speak import note
+from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
 from hvsim.wire.packing import pack, unpack
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
@@ -235,7 +236,7 @@ def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object], cou
     gc.enable()
     try:
         told = {**spec.raw, "counted": counted}
-        run(descriptors.CONN_FD, descriptors.UPCALL_FD, told)
+        run(CONN_FD, UPCALL_FD, told)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)

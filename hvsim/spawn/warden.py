@@ -33,6 +33,7 @@ from hvsim.spawn.spec import SpecError
 from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack
+from hvsim.wire.peer import DOMAINS
 
 PASS_TIMEOUT: Final = 5.0
 """Seconds that a request may wait for the warden to take it."""
@@ -166,7 +167,7 @@ def _spare_ids() -> bool:
     with open("/proc/self/uid_map", encoding="ascii") as file:
         for line in file:
             first, _, count = map(int, line.split())
-            if first <= identity.FIRST and identity.own_id(1 << 22) <= first + count:
+            if first <= DOMAINS and identity.own_id(1 << 22) <= first + count:
                 return True
     return False
 

@@ -4,6 +4,9 @@ The socket's directory keeps other users away, and a domain's root directory hid
 processes.  This is the wall behind those: one of theirs that gets hold of the path all the same has
 the user of the lab, but it lives in namespaces of its own, and the kernel says so.
 
+In a lab of root's a domain's process has a user id that nobody else has; the range is one that
+systemd's table of ids leaves free (0x70000000 to 0x7FFDFFFF, docs/UIDS-GIDS.md).
+
 Sources: unix(7), SO_PEERCRED; namespaces(7).
 """
 
@@ -15,6 +18,9 @@ from typing import Final, NamedTuple
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _KINDS: Final = ("user", "pid")
+DOMAINS: Final = 0x7000_0000
+"""The user and group id of a domain is this plus the number of its first process."""
+_PIDS: Final = 1 << 22  # the most that kernel.pid_max can be
 
 
 class Credentials(NamedTuple):
@@ -32,6 +38,11 @@ def credentials(sock: socket.socket) -> Credentials:
     """Those of the process that is connected to *sock*.  Raises: OSError."""
     data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return Credentials(*_CREDENTIALS.unpack(data))
+
+
+def is_a_domains(uid: int) -> bool:
+    """Whether a user id is one of those that domains have in a lab of root's."""
+    return DOMAINS <= uid < DOMAINS + _PIDS
 
 
 def is_trusted(peer: Credentials) -> bool:

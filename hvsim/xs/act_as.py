@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hvsim.xenstore.daemon.doors import door_path
 from hvsim.xs.blocking import PATIENCE, connect
 from hvsim.xs.requests import StoreNotFound
+from hvsim.xs.sockets import door_path
 
 
 class NoSuchDomain(LookupError):

@@ -30,7 +30,6 @@ from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.xs import requests
 from hvsim.xs.aio_wire import AsyncWatch, Reply, Wire
-from hvsim.xs.blocking import default_socket, open_socket
 from hvsim.xs.client import MAX_TRANSACTION_ATTEMPTS
 from hvsim.xs.requests import (
     Request,
@@ -38,6 +37,7 @@ from hvsim.xs.requests import (
     StoreError,
     StoreNotFound,
 )
+from hvsim.xs.sockets import default_socket, open_socket
 
 T = TypeVar("T")
 

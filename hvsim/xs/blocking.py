@@ -10,10 +10,7 @@ Watch callbacks run inside :meth:`SocketStore.poll`.
 
 from __future__ import annotations
 
-import errno
-import os
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,11 +21,10 @@ from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.xs.client import Reply, StoreClient
 from hvsim.xs.requests import Request, StoreDisconnected, StoreError
+from hvsim.xs.sockets import default_socket, open_socket
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that one exchange may take."""
-DEFAULT_SOCKET: Final = "/run/xenstored/socket"
-"""Where Xen's own xenstored listens."""
 PATIENCE: Final = 5.0
 """Seconds that tools of a running lab wait for a store that is being started again."""
 _RETRY: Final = 0.01
@@ -39,43 +35,6 @@ _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _HEADER_SIZE: Final = _HEADER.size
 _RECV: Final = 65536
 _ID_MASK: Final = 0x7FFFFFFF
-_unique = 0
-
-
-def default_socket() -> str:
-    """The socket that Xen's tools would use: XENSTORED_PATH, or the system's."""
-    return os.environ.get("XENSTORED_PATH") or DEFAULT_SOCKET
-
-
-def label_address(lab: str, label: str) -> bytes:
-    """An unused abstract address that names a client for the store's trace.
-
-    A client that binds its socket to it before it connects is called *label* there.
-    """
-    global _unique
-    _unique += 1
-    return f"\0hvsim-{lab}/{label}/{os.getpid()}.{_unique}".encode()
-
-
-def open_socket(
-    path: str, label: str = "", lab: str = "", *, blocking: bool = True
-) -> socket.socket:
-    """A connected socket to the store at *path*.
-
-    Raises: OSError, with *path* as its filename; EAGAIN when it is not *blocking* and the store
-        has left so many knocks unanswered that no more can wait.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(blocking)
-        if label:
-            sock.bind(label_address(lab, label))
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
-        full = "no room in its queue of connections" if error.errno == errno.EAGAIN else ""
-        raise OSError(error.errno, full or os.strerror(error.errno or 0), path) from None
-    return sock
 
 
 class SocketTransport:

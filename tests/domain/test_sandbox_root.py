@@ -13,6 +13,7 @@ from hvsim.spawn.sandbox.skeleton import FRESH, Skeleton
 from hvsim.spawn.sandbox.system_files import ETC
 from hvsim.spawn.sandbox.trail import MOST_LINKS, follow, is_below
 from hvsim.spawn.sandbox.walls import Walls
+from hvsim.wire.peer import is_a_domains
 
 
 def ways(path: str, links: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -118,8 +119,8 @@ def test_ids_of_domains_are_nobody_s() -> None:
     """Above what systemd gives to containers, below its foreign ones; for every process number."""
     assert identity.own_id(1) > 0x6FFF_FFFF
     assert identity.own_id((1 << 22) - 1) < 0x7FFE_0000
-    assert identity.is_a_domains(identity.own_id(7))
-    assert not any(map(identity.is_a_domains, (0, 1000, 65534, 0x6FFF_FFFF, 0x7FFF_FFFF)))
+    assert is_a_domains(identity.own_id(7))
+    assert not any(map(is_a_domains, (0, 1000, 65534, 0x6FFF_FFFF, 0x7FFF_FFFF)))
 
 
 def test_a_missing_wall_is_one_sentence_with_a_remedy() -> None:

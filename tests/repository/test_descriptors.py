@@ -29,7 +29,7 @@ KNOWN = {
     ): "its state, for the new program in its place",
     ("hvsim/xenstore/daemon/handover.py", "set_inheritable"): "its wires, for the new program",
     ("hvsim/xenstore/daemon/server.py", "set_inheritable"): "its sockets, for the new program",
-    ("hvsim/xenstore/daemon/successor.py", "set_inheritable"): "takes it away again",
+    ("hvsim/spawn/successor.py", "set_inheritable"): "takes it away again",
 }
 """(file, what) -> whose it is meant to be."""
 _ANCILLARY = {"sendmsg": 1, "recvmsg": 1, "recvmsg_into": 1}

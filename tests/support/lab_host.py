@@ -22,6 +22,7 @@ from typing import Any
 import msgpack
 
 from hvsim.faults.now import inject
+from hvsim.lab.boot import STORE_SUCCESSOR
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.rundir import RunDir
 from hvsim.xs.blocking import SocketStore, connect
@@ -125,6 +126,7 @@ class LabHost:
                     "socket": self.store_path,
                     "trace": str(self.trace_path),
                     "journal": f"{run}/xenstored/journal" if self._journal else None,
+                    "successor": list(STORE_SUCCESSOR),
                 },
             ),
             ("kernel", "domains.dom0:main", {}),  # with what it looks after, see below

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from hvsim.domain.vcpu import VCPU
-from hvsim.xenstore.daemon.doors import Doors, door_path
+from hvsim.xenstore.daemon.doors import Doors
 from hvsim.xenstore.daemon.server import DOMAIN_CLIENTS
 from hvsim.xenstore.rules.core import Domain, Store
 from hvsim.xs import requests
 from hvsim.xs.blocking import connect
 from hvsim.xs.client import StoreError
+from hvsim.xs.sockets import door_path
 from tests.xenstore.lone import lone_store
 from tests.xenstore.peer import Peer
 from tests.xenstore.serving import serving

@@ -15,8 +15,9 @@ import pytest
 
 from hvsim.commands.xenstore_tools import main
 from hvsim.xs import aio, requests
-from hvsim.xs.blocking import connect, open_socket
+from hvsim.xs.blocking import connect
 from hvsim.xs.client import StoreDisconnected, StoreError
+from hvsim.xs.sockets import open_socket
 from tests.xenstore.lone import lone_store
 
 

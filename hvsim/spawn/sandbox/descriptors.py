@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from hvsim.linux import syscalls
+from hvsim.wire.descriptors import FIRST_FREE_FD
 
-CONN_FD: Final = 3
-UPCALL_FD: Final = 4
-FIRST_FREE_FD: Final = 5
 #: Descriptors are parked above this number while the low ones are put in place.
 _PARKING: Final = 64
 _MAX_FD: Final = 2**31 - 2

@@ -8,28 +8,19 @@ those given away; two domains are strangers to each other; and what the kernel c
 An ordinary user can be nobody but himself: his domains keep his id, and what keeps them from his
 files is the root directory of their own.
 
-Sources: user_namespaces(7), capabilities(7); the range is one that systemd's table of ids leaves
-free (0x70000000 to 0x7FFDFFFF, docs/UIDS-GIDS.md).
+Sources: user_namespaces(7), capabilities(7).
 """
 
 import os
-from typing import Final
 
 from hvsim.linux import syscalls
 from hvsim.spawn.sandbox import capabilities
-
-FIRST: Final = 0x7000_0000
-_PIDS: Final = 1 << 22  # the most that kernel.pid_max can be
+from hvsim.wire.peer import DOMAINS
 
 
 def own_id(pid: int) -> int:
     """The user and group id of the domain whose first process has this number."""
-    return FIRST + pid
-
-
-def is_a_domains(uid: int) -> bool:
-    """Whether a user id is one of those that :func:`own_id` gives."""
-    return FIRST <= uid < FIRST + _PIDS
+    return DOMAINS + pid
 
 
 def become(number: int) -> None:

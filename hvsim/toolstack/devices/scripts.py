@@ -31,7 +31,7 @@ from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, pack, unpack
-from hvsim.xs.blocking import open_socket
+from hvsim.xs.sockets import open_socket
 
 if TYPE_CHECKING:
     from hvsim.toolstack.devices.layout import Device

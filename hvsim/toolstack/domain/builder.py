@@ -11,7 +11,7 @@ from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.domain import guest_network
 from hvsim.toolstack.host.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, libxl
-from hvsim.xenstore.daemon.doors import door_path
+from hvsim.xs.sockets import door_path
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""

@@ -5,7 +5,8 @@ a domain has stopped.  ``main`` is the program that dom0 starts; arguments (``do
 ``handshake`` ("record", or "strict": a state that breaks the rules of a handshake is refused),
 ``socket`` (path), ``quota`` (limits that differ from the defaults), ``trace`` (path or nothing),
 ``journal`` (path or nothing), ``recover`` (go on with the store of that journal: the toolstack says
-so when it starts a dead store again), ``servers`` (sockets that a former program hands over).
+so when it starts a dead store again), ``servers`` (sockets that a former program hands over),
+``successor`` (arguments of the interpreter that make it the program of a live update).
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ class Daemon:
         recover: bool = False,
         limits: Limits | None = None,
         servers: Sequence[Mapping[str, Any]] = (),
+        successor: Sequence[str] = (),
     ) -> None:
         self.dom = dom
         self.trace = trace
@@ -155,6 +157,7 @@ class Daemon:
         self._complaints = Complaints(dom, lambda: self.store.limits)
         self.store.on_limit = self._complaints
         self._update_by: float | None = None
+        self._successor = successor
         inherited = {state["domid"]: state for state in servers}
         tools = inherited.pop(0, None)
         self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values())
@@ -210,7 +213,7 @@ class Daemon:
 
     def live_update(self, timeout: float) -> None:
         """Remember it; who serves looks at :attr:`to_be_replaced`."""
-        if self.keeper.recorder is None:
+        if self.keeper.recorder is None or not self._successor:
             raise Refused(ENOSYS)
         self._update_by = self.dom.vcpu.now() + timeout
         self.dom.vcpu.call_later(timeout, _look_again)
@@ -233,7 +236,7 @@ class Daemon:
         self.dom.events.close(self._virq)
         if self.trace is not None:
             self.trace.close()
-        handover.execute(self.dom.spec, servers)
+        handover.execute(self.dom.spec, servers, self._successor)
 
     def rebind_domain(self, domid: int, port: int) -> None:
         """XS_INTRODUCE of a domain that is connected: its event channel may be new."""
@@ -340,7 +343,9 @@ def main(dom: Domain) -> None:
     recover = bool(dom.args.get("recover"))
     limits = Limits.parse(dom.args.get("quota") or {})
     servers = dom.args.get("servers") or ()
-    daemon = Daemon(dom, str(dom.args["socket"]), trace, journal, recover, limits, servers)
+    successor = dom.args.get("successor") or ()
+    socket = str(dom.args["socket"])
+    daemon = Daemon(dom, socket, trace, journal, recover, limits, servers, successor)
     watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
     if journal:
         dom.hypercall.on_gone = partial(_leave_word, daemon.store, Path(journal))

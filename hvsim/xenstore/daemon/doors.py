@@ -20,13 +20,9 @@ from typing import Any, Final
 from hvsim.xenstore.daemon.server import Loop, SocketServer
 from hvsim.xenstore.rules.connection import Tracer
 from hvsim.xenstore.rules.core import Store
+from hvsim.xs.sockets import door_path
 
 _NAME: Final = re.compile(r"d[0-9]{1,5}")
-
-
-def door_path(socket_path: str | Path, domid: int) -> Path:
-    """Socket of *domid* beside the tools' socket *socket_path*."""
-    return Path(socket_path).with_name(f"d{domid}")
 
 
 class Doors:

@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import hvsim
 from hvsim.abi.errno import EINVAL
-from hvsim.spawn.sandbox.descriptors import CONN_FD, UPCALL_FD
 from hvsim.wire import packing
+from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.quota import watch_cost
 from hvsim.xenstore.rules.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hvsim.xenstore.rules.connection import Connection
     from hvsim.xenstore.rules.core import Store
@@ -112,12 +112,15 @@ def adopt_transactions(connection: Connection, numbers: Iterable[int]) -> None:
         store.tree.account(connection.domid).transactions += 1
 
 
-def execute(spec: Mapping[str, Any], servers: list[dict[str, Any]]) -> NoReturn:
+def execute(
+    spec: Mapping[str, Any], servers: list[dict[str, Any]], successor: Sequence[str]
+) -> NoReturn:
     """Become the new program.  Raises OSError.
 
     Args:
         spec: how this process was spawned.
         servers: what each ``SocketServer`` handed over; the descriptors in it stay open.
+        successor: arguments of the interpreter, to which the number of a descriptor is added.
     """
     fd = os.memfd_create("xenstored-state", 0)
     with open(fd, "wb", closefd=False) as out:
@@ -129,5 +132,5 @@ def execute(spec: Mapping[str, Any], servers: list[dict[str, Any]]) -> NoReturn:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ours, *spec.get("path", ())])}
     sys.stdout.flush()
     sys.stderr.flush()
-    argv = [sys.executable, "-X", "utf8", "-m", "hvsim.xenstore.daemon.successor", str(fd)]
+    argv = [sys.executable, "-X", "utf8", *successor, str(fd)]
     os.execve(sys.executable, argv, environment)

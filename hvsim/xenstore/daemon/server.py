@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from hvsim.spawn.sandbox.identity import is_a_domains
-from hvsim.wire.peer import credentials, is_trusted
+from hvsim.wire.peer import credentials, is_a_domains, is_trusted
 from hvsim.xenstore.daemon import handover
 from hvsim.xenstore.rules.connection import OUTPUT_MAX, Connection, Tracer
 from hvsim.xenstore.rules.core import Store

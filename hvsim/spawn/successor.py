@@ -1,4 +1,7 @@
-"""The first thing that runs in a store's new program after ``handover.execute``."""
+"""The first thing that runs in the new program of a store that was updated live.
+
+It has the pid and the descriptors of the old one; nothing was spawned.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import sys
 
 from hvsim.domain import start
 from hvsim.linux import syscalls
-from hvsim.spawn.sandbox.descriptors import CONN_FD, UPCALL_FD
 from hvsim.spawn.spec import SpawnSpec
+from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
 from hvsim.wire.packing import unpack
 
 
