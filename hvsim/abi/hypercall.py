@@ -101,6 +101,7 @@ HVSIM_GNTTAB_in_use: Final = 0x100
 
 HVSIM_SYSCTL_ledger: Final = 0x100
 HVSIM_SYSCTL_processes: Final = 0x101
+HVSIM_SYSCTL_holdings: Final = 0x102
 
 # ---- ours: domctl ----
 

@@ -9,6 +9,7 @@ state, pid and devices, and which device waits for whom.
 
 STATE is xl list's; WALLS names what the machine does not allow of a domain's isolation."""
 EXAMPLE = """  hvsim ps
+  hvsim ps --full
   hvsim ps --json | jq '.domains[] | {name, pid}'"""
 
 
@@ -16,17 +17,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     lab_option(parser)
     json_option(parser)
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="also each domain's ports, the pages that others have mapped, and what it did last",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0; 1 when no lab is meant or its toolstack does not answer."""
     from hvsim.lab.choose import choose
-    from hvsim.observe.household import household
-    from hvsim.observe.household_words import lines
+    from hvsim.observe.picture import picture
+    from hvsim.observe.ps_words import lines
 
     lab = choose(options.lab)
     with control_of(lab) as control:
-        found = household(lab, control)
+        found = picture(lab, control, full=options.full)
     if options.json:
         print_json(found)
     else:

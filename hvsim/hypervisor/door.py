@@ -23,6 +23,7 @@ from hvsim.abi.domctl import (
 from hvsim.abi.errno import EPERM
 from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault,
+    HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
@@ -46,6 +47,7 @@ _SERVED: Final = frozenset(
         (HYPERVISOR_sysctl, XEN_SYSCTL_readconsole),
         (HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger),
         (HYPERVISOR_sysctl, HVSIM_SYSCTL_processes),
+        (HYPERVISOR_sysctl, HVSIM_SYSCTL_holdings),
         (HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo),
         (HYPERVISOR_domctl, HVSIM_DOMCTL_fault),
         (HYPERVISOR_xen_version, XENVER_version),

@@ -16,6 +16,7 @@ from hvsim.abi import domctl, errno
 from hvsim.abi.hypercall import (
     MESSAGE_MAX,
     HVSIM_DOMCTL_fault,
+    HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
@@ -23,6 +24,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.lab.problems import HvsimError
 from hvsim.wire.packing import pack, unpack
+from hvsim.wire.picture import HoldingsRow
 
 TIMEOUT: Final = 0.2
 """Seconds that an answer may take; a call that waits for something has more."""
@@ -109,6 +111,11 @@ class Door:
     def processes(self) -> list[dict[str, Any]]:
         """Every process of every domain (``HVSIM_SYSCTL_processes``)."""
         return list(self.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes))
+
+    def holdings(self, domid: int) -> HoldingsRow:
+        """Ports and grants of a domain (``HVSIM_SYSCTL_holdings``)."""
+        row: HoldingsRow = self.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_holdings, domid)
+        return row
 
     def machine(self) -> dict[str, Any]:
         """The machine as a whole (``XEN_SYSCTL_physinfo``)."""

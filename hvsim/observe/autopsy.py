@@ -23,8 +23,8 @@ from hvsim.lab.door import Door
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.observe import events, handshakes
-from hvsim.observe.household import household
-from hvsim.observe.household_words import lines
+from hvsim.observe.picture import picture
+from hvsim.observe.ps_words import lines
 from hvsim.observe.timeline import brief, render
 from hvsim.printable import as_json, printable
 from hvsim.xenstore.handshake.control import HANDSHAKES
@@ -165,7 +165,7 @@ def _errors(tree: Mapping[str, str]) -> str:
 
 def _ps(run: RunDir, found: Files) -> str:
     with Control(run.control, alive=lambda: run.running) as control:
-        seen = household(run, control)
+        seen = picture(run, control, full=True)
     found["ps.json"] = as_json(seen, 2).encode()
     return "".join(f"{printable(line)}\n" for line in lines(seen))
 
@@ -185,7 +185,9 @@ def _timeline(run: RunDir) -> str:
     devices, histories = _alive(run) if run.running else _left(run)
     if not devices:
         return ""
-    devices.sort(key=lambda row: all(row[half]["state"] == _CONNECTED for half in _HALVES))
+    devices.sort(
+        key=lambda row: all(row[half]["state"] == _CONNECTED for half in handshakes.HALVES)
+    )
     said = [*brief(devices, {})]
     for row in devices[:TIMELINES]:
         said += ["", "", *render(row, histories(row), {})]
@@ -194,7 +196,6 @@ def _timeline(run: RunDir) -> str:
     return "".join(f"{printable(line)}\n" for line in said)
 
 
-_HALVES: Final = ("frontend", "backend")
 _History = Callable[[handshakes.Row], list[handshakes.Row]]
 
 

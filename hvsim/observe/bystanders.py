@@ -13,6 +13,7 @@ from hvsim.lab.inquiry import Inquiry
 from hvsim.names import vdev
 from hvsim.toolstack.host.rows import About, domain_row, state_number
 from hvsim.toolstack.host.trouble import Row
+from hvsim.wire.picture import DeviceRow
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
 
@@ -30,7 +31,7 @@ def tell(inquiry: Inquiry, why: str) -> dict[str, Any]:
     notes = inquiry.notes()
     about = {note["domid"]: _about(note) for note in notes}
     names: dict[int, str | None] = {0: "Domain-0", **inquiry.names(notes)}
-    devices: dict[int, list[dict[str, Any]]] = {}
+    devices: dict[int, list[DeviceRow]] = {}
     healths: dict[int, str | None] = {}
     unknown = why
     trouble = inquiry.store()
@@ -81,9 +82,9 @@ def _healths(store: SocketStore, domids: list[int]) -> dict[int, str | None]:
 
 def _devices(
     store: SocketStore, domids: Iterable[int], names: dict[int, str | None]
-) -> dict[int, list[dict[str, Any]]]:
+) -> dict[int, list[DeviceRow]]:
     """The disks and interfaces of every domain, from libxl's own list."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, list[DeviceRow]] = {}
     for domid in domids:
         for kind in ("vbd", "vif"):
             root = f"/libxl/{domid}/device/{kind}"
@@ -108,7 +109,7 @@ def _device(
     kind: str,
     number: str,
     names: dict[int, str | None],
-) -> dict[str, Any] | None:
+) -> DeviceRow | None:
     backend, frontend = store.read_many([f"{place}/backend", f"{place}/frontend"])
     parts = (backend or "").split("/")
     if len(parts) < 6 or not parts[3].isdecimal():
@@ -128,6 +129,8 @@ def _device(
         "backend": names.get(owner),
         "error": error,
         "backend_state": state_number(back),
+        "requests": None,
+        "responses": None,
         "waits_for": None,
         "unanswered": None,
         "waiting_seconds": None,

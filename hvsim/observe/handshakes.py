@@ -3,20 +3,22 @@ and its hypervisor."""
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from hvsim.lab.control import Control, ControlError
 from hvsim.lab.door import DoorError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.names import vdev as vdev_names
+from hvsim.observe import model
 from hvsim.observe.events import snapshot
-from hvsim.observe.household import household
+from hvsim.observe.picture import picture
 from hvsim.observe.timeline import hypervisor_view, title
 from hvsim.xenstore.handshake.monitor import locate
 from hvsim.xs.blocking import SocketStore
 
 Row = dict[str, Any]
+HALVES: Final = ("frontend", "backend")
 
 
 class UnknownDevice(HvsimError):
@@ -98,19 +100,9 @@ def history(run: RunDir, store: SocketStore, row: Row) -> list[Row]:
 
 
 def plight(run: RunDir, control: Control, rows: Iterable[Row]) -> dict[int, str]:
-    """Domid to "paused", "stalled (SIGSTOP)" or "gone" for each domain that cannot act, of those
-    that own a half of one of the devices `rows`."""
+    """Why each domain that owns a half of one of the devices `rows` cannot act, if it cannot."""
     try:
-        domains = household(run, control)["domains"]
+        domains = picture(run, control)["domains"]
     except ControlError:
         return {}
-    found = {row[half]["domid"]: "gone" for row in rows for half in ("frontend", "backend")}
-    for domain in [*domains, {"domid": 0}]:
-        found[domain["domid"]] = (
-            "stalled (SIGSTOP)"
-            if domain.get("stalled")
-            else "paused"
-            if "p" in str(domain.get("state", ""))
-            else ""
-        )
-    return {domid: trouble for domid, trouble in found.items() if trouble}
+    return model.plight(domains, (row[half]["domid"] for row in rows for half in HALVES))

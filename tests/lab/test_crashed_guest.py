@@ -68,7 +68,7 @@ def test_its_last_words_are_on_the_console_and_a_hole_is_marked(lab: Commands) -
 
 
 def test_ps_and_logs_say_why(lab: Commands) -> None:
-    """Seen red without the console's last lines in the household."""
+    """Seen red without the console's last lines in the picture."""
     why = "crasher (domain 2) has crashed: crasher:main: RuntimeError: the reason of the crash"
     shown = lab.ok("ps").splitlines()
     place = shown.index(why)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 
@@ -31,8 +30,9 @@ from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store
 from hvsim.observe.events import snapshot
-from hvsim.observe.household import household
-from hvsim.observe.household_words import lines as ps_lines
+from hvsim.observe.model import Picture
+from hvsim.observe.picture import picture
+from hvsim.observe.ps_words import lines as ps_lines
 from tests.observe.incident_table import (
     BROKEN,
     CONSOLE,
@@ -79,7 +79,7 @@ def host(made: Commands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
 class Seen:
     """What ``ps`` told."""
 
-    found: dict[str, Any]
+    found: Picture
     seconds: float
 
     @property
@@ -95,7 +95,7 @@ def look(run: RunDir) -> Seen:
     """One look, as ``hvsim ps`` takes it."""
     began = time.monotonic()
     with Control(run.control, alive=lambda: run.running) as control:
-        found = household(run, control)
+        found = picture(run, control)
     return Seen(found, time.monotonic() - began)
 
 
@@ -213,7 +213,7 @@ class Worn(Thread):
             if not up:
                 return
             for row in seen.found["processes"]:
-                if row["name"] == "xenconsoled":
+                if row["name"] == "xenconsoled" and row["pid"]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row["pid"], signal.SIGKILL)
             time.sleep(0.02)
@@ -333,7 +333,7 @@ def test_the_command_itself(made: Commands, host: Host, who: str) -> None:
 @pytest.mark.parametrize("incident", LAST, ids=lambda incident: incident.name)
 def test_the_last_incident(host: Host, incident: Incident) -> None:
     """Who has crashed is named also when its domain is destroyed, as long as somebody waits for it.
-    Red without ``gone`` in ``household``."""
+    Red without ``gone`` in ``picture``."""
     play(host, incident)
     deadline, seen = time.monotonic() + 30.0, look(host.run)
     while any(row["name"] == incident.who for row in seen.found["domains"]):

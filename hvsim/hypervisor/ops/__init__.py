@@ -2,7 +2,16 @@
 
 from importlib import import_module
 
-FAMILIES = ("event_channel", "grant_table", "memory", "domctl", "sysctl", "misc", "files")
+FAMILIES = (
+    "event_channel",
+    "grant_table",
+    "memory",
+    "domctl",
+    "sysctl",
+    "holdings",
+    "misc",
+    "files",
+)
 
 
 def load_all() -> None:

@@ -21,6 +21,7 @@ from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.host.context import Departed, Disk, Guest, Nic, Toolstack
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.host.rows import About, domain_row, state_number
+from hvsim.wire.picture import DeviceRow
 
 SECOND_LOOK: Final = 0.03
 """Seconds between the two readings of a ring."""
@@ -105,7 +106,7 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = anyio.current_time()
     waits.keep_only(_key(look) for look in looks)
-    devices: dict[int, list[dict[str, Any]]] = {}
+    devices: dict[int, list[DeviceRow]] = {}
     for look in looks:
         row = _device(look, by_domid, waits, now)
         devices.setdefault(look.guest.domid, []).append(row)
@@ -216,12 +217,13 @@ def _key(look: _Look) -> tuple[int, str, int]:
     return device.domid, device.kind, device.devid
 
 
-def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float) -> dict[str, Any]:
+def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float) -> DeviceRow:
     device = look.attached.device
     key = _key(look)
     responses = look.second[1] if look.second is not None else -1
     seconds = waits.update(key, responses, look.waiting, now)
     backend = names.get(device.backend_domid)
+    indices = look.second or look.first or (None, None)
     return {
         "class": device.kind,
         "devid": device.devid,
@@ -233,6 +235,8 @@ def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float)
         "backend": backend,
         "error": look.error,
         "backend_state": state_number(look.backend_state),
+        "requests": indices[0],
+        "responses": indices[1],
         "waits_for": (backend or f"domain {device.backend_domid}") if look.waiting else None,
         "unanswered": look.unanswered,
         "waiting_seconds": round(seconds, 3) if look.waiting else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from hvsim.linux import proc
 from hvsim.toolstack.host.trouble import PROGRAM
+from hvsim.wire.picture import DeviceRow, DomainRow
 
 Row = Mapping[str, Any]
 
@@ -44,9 +45,9 @@ def domain_row(
     name: str | None,
     health: str | None,
     processes: Iterable[Row],
-    devices: list[dict[str, Any]],
+    devices: list[DeviceRow],
     about: About,
-) -> dict[str, Any]:
+) -> DomainRow:
     """One domain: *info* is the hypervisor's row of it, *processes* its rows of all processes."""
     domid, flags = int(info["domid"]), info["flags"]
     own = [process for process in processes if process.get("domid") == domid]

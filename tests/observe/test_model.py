@@ -4,15 +4,52 @@ from typing import Any
 
 import pytest
 
-from hvsim.observe.waits import gone, waits
+from hvsim.observe.model import behind, gone, plight, waits
+from hvsim.wire.picture import DeviceRow, DomainRow, WaitRow
+
+DEVICE = DeviceRow(
+    {
+        "class": "vbd",
+        "devid": 51712,
+        "vdev": "xvda",
+        "frontend_domid": 2,
+        "frontend_state": 4,
+        "backend_class": "vbd",
+        "backend_domid": 1,
+        "backend": "storage",
+        "backend_state": 4,
+        "error": None,
+        "requests": None,
+        "responses": None,
+        "unanswered": None,
+        "waits_for": None,
+        "waiting_seconds": None,
+    }
+)
+DOMAIN = DomainRow(
+    domid=1,
+    name="storage",
+    role="driver",
+    state="-b----",
+    stalled=False,
+    health=None,
+    pid=10,
+    pids={"main": 10},
+    memory_mb=64,
+    vcpus=1,
+    cpu_seconds=0.0,
+    walls=[],
+    uuid="",
+    restart="never",
+    restarts=0,
+    program=None,
+    devices=[],
+)
 
 
-def rows(device: dict[str, Any], **backend: Any) -> list[dict[str, Any]]:
-    pair = {"vdev": "xvda", "backend_domid": 1, "frontend_state": 4, "backend_state": 4}
-    return [
-        {"domid": 1, "name": "storage", "pid": 10, "state": "-b----", "devices": [], **backend},
-        {"domid": 2, "name": "web", "pid": 20, "state": "-b----", "devices": [pair | device]},
-    ]
+def rows(device: dict[str, Any], **backend: Any) -> list[DomainRow]:
+    web: dict[str, Any] = {"domid": 2, "name": "web", "pid": 20, "devices": [DEVICE | device]}
+    return [DOMAIN | backend, DOMAIN | web]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(
@@ -71,3 +108,21 @@ def test_one_that_is_just_being_destroyed_is_named_too() -> None:
 
 def test_nobody_waits() -> None:
     assert waits(rows({}), {10: "S", 20: "R"}) == []
+
+
+def edge(who: str, on: str) -> WaitRow:
+    return {"domain": who, "device": "xvda", "on": on, "why": "paused", "unanswered": None}
+
+
+def test_who_is_behind_whom() -> None:
+    """Red without the second step, and without an end when they wait for each other."""
+    edges = [edge("web", "db"), edge("db", "storage"), edge("mail", "db"), edge("a", "b")]
+    assert behind(edges, "web") == ["db", "storage"]
+    assert behind(edges, "storage") == []
+    assert behind([*edges, edge("b", "a")], "a") == ["b", "a"]
+
+
+def test_who_cannot_act() -> None:
+    here = rows({}, state="--p---")
+    assert plight(here, [0, 1, 2, 3]) == {1: "paused", 3: "gone"}
+    assert plight(rows({}, stalled=True), [1]) == {1: "stalled (SIGSTOP)"}

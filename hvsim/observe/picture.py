@@ -1,38 +1,35 @@
-"""Everything that a running lab consists of, as one value: what `hvsim ps` shows.
+"""Taking the picture of a running lab (`model`): who is asked, and who else when he is silent.
 
 It is asked from the toolstack. When that is dead, stopped or does not answer, the hypervisor and
 the store are asked instead (`bystanders`), and when the hypervisor stands still, /proc.
 """
 
+import contextlib
 from typing import Any, Final
 
 from hvsim.lab.control import Control, ControlError
-from hvsim.lab.door import DoorError
+from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import HYPERVISOR, Inquiry
 from hvsim.lab.logs import last_lines
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
-from hvsim.observe.waits import gone, waits
+from hvsim.observe.model import LastAct, Picture, SeenDomain, gone, waits
 from hvsim.toolstack.host.trouble import DAEMONS, Census, Trouble
+from hvsim.wire.picture import ProcessRow, TroubleRow
 
 PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""
 
 LAST_LINES: Final = 3
 """Lines of the console of a domain that has crashed."""
+LAST_ACTS: Final = 3
+"""Records of the ledger for each domain."""
+RECORDS: Final = 1000
+"""Records, the newest, in which they are looked for."""
 
 
-def household(run: RunDir, control: Control) -> dict[str, Any]:
-    """{lab, processes, domains, waits, troubles, lost, source} of the lab at `run`.
-
-    `processes` has the hypervisor, its spawner and every program of dom0 with role and pid;
-    `domains` has one row for each domain with domid, name, role, pid, state, devices and `walls`,
-    those that this machine does not allow (the trusted have none to be missed), and of one that
-    has crashed the `last_words` on its console; `waits` says which device waits for whom;
-    `troubles` who stands still, has died or is given up, as
-    {who, what, text}; `lost`, when it says something, why there is no store any more; `source` who
-    told ("toolstack", "hypervisor", "/proc") and `unknown` what could not be told, and why.
-    """
+def picture(run: RunDir, control: Control, *, full: bool = False) -> Picture:
+    """The picture of the lab at `run`; with `full` what each domain holds and did last, as well."""
     inquiry = Inquiry(run)
     still = inquiry.hypervisor()
     if still is None:
@@ -43,17 +40,19 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
     if still is not None:
         return _from_proc(run, inquiry, still)
     found, source = _ask(inquiry, control, census)
-    domains = [dict(row) for row in found.get("domains", [])]
+    domains: list[SeenDomain] = found.get("domains", [])
     processes = [_hypervisor(run, found), *_dom0(found.get("processes", []))]
     states = _states(domains, processes)
-    for row in [*domains, *processes]:
-        row["stalled"] = states.get(row.get("pid"), "") in ("T", "t")
-    for row in domains:
-        if "c" in str(row.get("state")) and row.get("name"):
-            row["last_words"] = last_lines(run.console_log(str(row["name"])), LAST_LINES)
+    for row in (*domains, *processes):
+        row["stalled"] = states.get(row["pid"] or 0, "") in proc.STOPPED
+    for domain in domains:
+        if "c" in domain["state"] and domain["name"]:
+            domain["last_words"] = last_lines(run.console_log(domain["name"]), LAST_LINES)
+    if full:
+        _hold(run, domains)
     unknown = str(found.get("unknown") or "")
     departed = {row["domid"]: row for row in found.get("departed", [])}
-    troubles = [{"who": one.who, "what": one.what, "text": one.text} for one in census.everybody()]
+    troubles = [_trouble(one) for one in census.everybody()]
     blamed = {one["who"] for one in troubles}
     troubles += [one for one in gone(domains, departed) if one["who"] not in blamed]
     return {
@@ -66,6 +65,27 @@ def household(run: RunDir, control: Control) -> dict[str, Any]:
         "source": source,
         "unknown": unknown,
     }
+
+
+def _hold(run: RunDir, domains: list[SeenDomain]) -> None:
+    """Enter what each holds in the hypervisor, and what it did last."""
+    acts: dict[int, list[LastAct]] = {}
+    with Door(run.door) as door:
+        for row in domains:
+            with contextlib.suppress(DoorError):  # it has gone meanwhile
+                row["holdings"] = door.holdings(row["domid"])
+        last = int(door.machine()["ledger_seq"])
+        for record in door.ledger(max(0, last - RECORDS), RECORDS):
+            acts.setdefault(record["domid"], []).append(
+                LastAct(
+                    seq=record["seq"],
+                    time=record["time"],
+                    kind=record["kind"],
+                    text=record["text"],
+                )
+            )
+    for row in domains:
+        row["last_acts"] = acts.get(row["domid"], [])[-LAST_ACTS:]
 
 
 def _ask(inquiry: Inquiry, control: Control, census: Census) -> tuple[dict[str, Any], str]:
@@ -84,13 +104,17 @@ def _ask(inquiry: Inquiry, control: Control, census: Census) -> tuple[dict[str, 
     return bystanders.tell(inquiry, why), "hypervisor"
 
 
-def _hypervisor(run: RunDir, found: dict[str, Any]) -> dict[str, Any]:
+def _trouble(one: Trouble) -> TroubleRow:
+    return {"who": one.who, "what": one.what, "text": one.text}
+
+
+def _hypervisor(run: RunDir, found: dict[str, Any]) -> ProcessRow:
     hypervisor = run.hypervisor
     pid = hypervisor.pid if hypervisor else None
     return _process(HYPERVISOR, HYPERVISOR, None, pid or found.get("pids", {}).get(HYPERVISOR))
 
 
-def _dom0(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _dom0(rows: list[dict[str, Any]]) -> list[ProcessRow]:
     found = [
         _process(str(row.get("process") or "Domain-0"), "dom0", 0, row.get("pid"))
         for row in rows
@@ -100,32 +124,33 @@ def _dom0(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: order.get(row["name"], len(order)))
 
 
-def _process(name: str, role: str, domid: int | None, pid: Any) -> dict[str, Any]:
-    return {"name": name, "role": role, "domid": domid, "pid": pid, "walls": []}
+def _process(
+    name: str, role: str, domid: int | None, pid: int | None, stalled: bool = False
+) -> ProcessRow:
+    return ProcessRow(name=name, role=role, domid=domid, pid=pid, walls=[], stalled=stalled)
 
 
-def _states(*rows: list[dict[str, Any]]) -> dict[Any, str]:
-    """pid -> the state letter of every process in *rows*; that of one whose program is stopped is
-    the program's."""
-    found: dict[Any, str] = {}
-    for row in [row for part in rows for row in part]:
-        for pid in (row.get("pid"), *(row.get("pids") or {}).values()):
-            if isinstance(pid, int) and pid and pid not in found:
-                letters = [
-                    state for one in (pid, *proc.children(pid)) if (state := proc.state(one))
-                ]
-                stopped = next((letter for letter in letters if letter in proc.STOPPED), None)
-                if letters:
-                    found[pid] = stopped or letters[0]
+def _states(domains: list[SeenDomain], processes: list[ProcessRow]) -> dict[int, str]:
+    """pid -> the state letter of everybody's process; that of one whose program is stopped is the
+    program's."""
+    pids = [pid for row in domains for pid in (row["pid"], *row["pids"].values())]
+    found: dict[int, str] = {}
+    for pid in (*pids, *(row["pid"] for row in processes)):
+        if pid and pid not in found:
+            family = (pid, *proc.children(pid))
+            letters = [state for one in family if (state := proc.state(one))]
+            stopped = next((letter for letter in letters if letter in proc.STOPPED), None)
+            if letters:
+                found[pid] = stopped or letters[0]
     return found
 
 
-def _from_proc(run: RunDir, inquiry: Inquiry, still: Trouble) -> dict[str, Any]:
+def _from_proc(run: RunDir, inquiry: Inquiry, still: Trouble) -> Picture:
     """What can be told when the hypervisor cannot be asked."""
     hypervisor = _hypervisor(run, {})
     hypervisor["stalled"] = still.what == "stalled"
     others = [
-        {**_process(row["name"], "process", None, row["pid"]), "stalled": row["stalled"]}
+        _process(row["name"], "process", None, row["pid"], row["stalled"])
         for row in inquiry.family()
     ]
     return {
@@ -133,7 +158,7 @@ def _from_proc(run: RunDir, inquiry: Inquiry, still: Trouble) -> dict[str, Any]:
         "processes": [hypervisor, *others],
         "domains": [],
         "waits": [],
-        "troubles": [{"who": still.who, "what": still.what, "text": still.text}],
+        "troubles": [_trouble(still)],
         "lost": "",
         "source": "/proc",
         "unknown": "domains and devices are known to the hypervisor, which does not answer",
