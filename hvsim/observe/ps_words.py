@@ -93,9 +93,9 @@ def _grants(grants: list[GrantRow]) -> Iterator[str]:
             runs[-1] = (runs[-1][0], ref, how)
         else:
             runs.append((ref, ref, how))
-    for first, last, (peer, how) in runs:
+    for first, last, (peer, way) in runs:
         which = f"grant {first}" if first == last else f"grants {first} to {last}"
-        yield f"    {which}: mapped by domain {peer} {how}"
+        yield f"    {which}: mapped by domain {peer} {way}"
 
 
 def _port(port: PortRow) -> str:

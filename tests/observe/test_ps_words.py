@@ -1,8 +1,8 @@
 """What `hvsim ps` prints of what a domain holds."""
 
-from hvsim.observe.model import Picture
+from hvsim.observe.model import Picture, SeenDomain
 from hvsim.observe.ps_words import lines
-from hvsim.wire.picture import GrantRow, HoldingsRow
+from hvsim.wire.picture import DomainRow, GrantRow, HoldingsRow
 from tests.observe.test_model import DOMAIN, edge
 
 
@@ -10,11 +10,16 @@ def grant(ref: int, peer: int, writers: int = 1) -> GrantRow:
     return {"ref": ref, "peer": peer, "gfn": ref, "readers": 0, "writers": writers}
 
 
+def copy(row: DomainRow) -> SeenDomain:
+    seen: SeenDomain = row.copy()  # type: ignore[assignment]
+    return seen
+
+
 def picture() -> Picture:
     return {
         "lab": "one",
         "processes": [],
-        "domains": [{**DOMAIN}],
+        "domains": [copy(DOMAIN)],
         "waits": [],
         "troubles": [],
         "lost": "",
