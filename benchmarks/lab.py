@@ -10,6 +10,7 @@ from pathlib import Path
 from hvsim.lab.load import load
 from hvsim.lab.processes import family
 from hvsim.lab.up import Running, bring_up
+from hvsim.observe.evidence import gather
 
 LABS = Path(__file__).parent / "labs"
 MEMORY = Path("/dev/shm")
@@ -19,7 +20,7 @@ MEMORY = Path("/dev/shm")
 @contextmanager
 def lab(file: Path, name: str = "") -> Iterator[Running]:
     """The lab of `file`, running, under a name of its own.  Raises HvsimError."""
-    running = bring_up(load(file, name=f"bench-{name or file.stem}-{os.getpid()}"))
+    running = bring_up(load(file, name=f"bench-{name or file.stem}-{os.getpid()}"), gather=gather)
     try:
         yield running
     finally:

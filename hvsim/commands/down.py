@@ -82,9 +82,10 @@ def _bury(lab: RunDir, *, quiet: bool) -> None:
     """Keep what a dead lab can tell before its run directory goes."""
     if lab.state != "dead":
         return
-    from hvsim.observe import autopsy
+    from hvsim.lab import burial
+    from hvsim.observe.evidence import gather
 
-    kept = autopsy.bury(lab, lambda text: warn(f"hvsim: {text}"))
+    kept = burial.bury(lab, gather, lambda text: warn(f"hvsim: {text}"))
     if kept is not None and not quiet:
         said = kept.why[0] if kept.why else f"lab {lab.name} has ended"
         say(f"{said}; `hvsim postmortem {kept.number}` shows what is known")

@@ -56,9 +56,10 @@ def _keep_dead() -> None:
     labs, _ = survey()
     for lab in labs:
         if lab.state == "dead":
-            from hvsim.observe import autopsy
+            from hvsim.lab import burial
+            from hvsim.observe.evidence import gather
 
-            autopsy.bury(lab, lambda text: warn(f"hvsim: {text}"))
+            burial.bury(lab, gather, lambda text: warn(f"hvsim: {text}"))
 
 
 def _listing(known: "list[Postmortem]") -> list[str]:

@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     --keep, the lab."""
     from hvsim.lab.load import load
     from hvsim.lab.up import bring_up
+    from hvsim.observe.evidence import gather
 
     begun = time.monotonic()
     lab = load(options.file, name=options.name, store=options.store, console=options.console)
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         wait=not options.no_wait,
         timeout=options.timeout,
         leave=options.keep,
+        gather=gather,
     )
     try:
         _tell(options, lab.name, running)

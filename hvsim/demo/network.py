@@ -27,7 +27,9 @@ from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
-from hvsim.lab.up import Running, UpError, bring_up
+from hvsim.lab.undo import UpError
+from hvsim.lab.up import Running, bring_up
+from hvsim.observe.evidence import gather
 from hvsim.xs.blocking import SocketStore
 
 DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "three-tier.toml"
@@ -55,7 +57,9 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
     begun = time.monotonic()
     try:
         running = bring_up(
-            lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"])
+            lab,
+            say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"]),
+            gather=gather,
         )
     except UpError as failed:
         why = _IMPOSSIBLE.search(str(failed))

@@ -20,6 +20,7 @@ from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.up import Running, bring_up
+from hvsim.observe.evidence import gather
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreError, StoreNotFound
 
@@ -69,7 +70,9 @@ def tell(options: Options, teller: Teller) -> Result:
     teller.chapter(f"A Xen host comes up: {lab.file.name}, {len(lab.domains)} domains and dom0")
     begun = time.monotonic()
     running = bring_up(
-        lab, say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"])
+        lab,
+        say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"]),
+        gather=gather,
     )
     result.up_seconds = running.seconds
     teller.block(

@@ -1,25 +1,23 @@
 """A lab file becomes a running lab; or nothing is left of the attempt."""
 
-import contextlib
 import math
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hvsim import shortage
-from hvsim.lab import cgroups, logs, postmortem, shortages
+from hvsim.lab import cgroups, shortages, undo
 from hvsim.lab.boot import boot_config
 from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.burial import Gather
 from hvsim.lab.claim import claim
 from hvsim.lab.control import Answer, Control
 from hvsim.lab.images import make_images
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch
 from hvsim.lab.model import Domain, Lab
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import family
 from hvsim.lab.progress import Progress
 from hvsim.lab.readiness import expect, wait_ready
@@ -28,21 +26,11 @@ from hvsim.lab.rundir import RunDir, base_dir
 from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
-from hvsim.toolstack.host.trouble import full_disk
+from hvsim.lab.undo import NotStarted, UpError
 from hvsim.xs.blocking import SocketStore
-from hvsim.xs.requests import StoreError
 
 TOOLSTACK_TIMEOUT = 20.0
 """Seconds for the toolstack daemon to serve, and for each domain to be built."""
-
-
-class UpError(HvsimError):
-    """A domain could not be created, or the lab did not become ready."""
-
-
-class NotStarted(UpError):
-    """A domain does not start on this machine.  The text is one sentence with the remedy; no log
-    knows more."""
 
 
 @dataclass(slots=True)
@@ -79,6 +67,7 @@ def bring_up(
     wait: bool = True,
     timeout: float = math.inf,
     leave: bool = False,
+    gather: Gather,
 ) -> Running:
     """Start `lab` and return when it is ready.
 
@@ -89,6 +78,7 @@ def bring_up(
         wait: for devices and guests; else only until every domain's program runs.
         timeout: seconds in which all of it must be ready.
         leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
+        gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
     Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
     later: a part that does not start, a domain that cannot be built or ends too early, a device
@@ -96,10 +86,10 @@ def bring_up(
     """
     begun = time.monotonic()
     base = base_dir()
-    _bury(RunDir(base / lab.name), say)
+    undo.bury(RunDir(base / lab.name), gather, say)
     shortages.check(lab, base)
     run = claim(lab.name, str(lab.file), base)
-    with _undone(run, leave) as started:
+    with undo.undone(run, gather, leave) as started:
         run.write(store=lab.store, console=lab.console)
         make_images(lab, run)
         prepare(lab, run)
@@ -143,90 +133,9 @@ def bring_up(
     return Running(lab, run, time.monotonic() - begun, domids, walls, process)
 
 
-def _bury(run: RunDir, say: Callable[[str], None]) -> None:
-    """What is left of a lab of that name that has died is about to be cleared away: keep what it
-    tells."""
-    if run.path.is_dir():
-        from hvsim.observe import autopsy
-
-        autopsy.bury(run, say)
-
-
-@contextlib.contextmanager
-def _undone(run: RunDir, leave: bool) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """On any exception keep the evidence, then end and remove the lab, whole, even when Ctrl-C
-    comes twice; with *leave* it stays as it is.
-
-    Children of ours belong into the list that this yields: they are waited for then.
-    """
-    started: list[subprocess.Popen[bytes]] = []
-    try:
-        yield started
-    except BaseException as error:
-        # Of Ctrl-C and of faults of ours the logs say nothing.
-        if not isinstance(error, HvsimError | StoreError | OSError):
-            _remove(run, started)
-            raise
-        lines = list(error.lines) if isinstance(error, HvsimError) else [_words(error)]
-        if (full := full_disk(run.path)) and not any(full in line for line in lines):
-            lines.insert(0, full)
-        try:
-            tail = [] if isinstance(error, NotStarted) else _logs(run)
-            evidence = _gather(run)
-        except BaseException:
-            _remove(run, started)
-            raise
-        if leave:
-            with contextlib.suppress(OSError):  # the disk may be full
-                run.write(state="failed", launcher=None)
-            tail.append(
-                f"the lab is left as it is: `hvsim --lab {run.name} ps` looks at it, `hvsim down "
-                f"{run.name}` ends it"
-            )
-        else:
-            _remove(run, started)
-        raise UpError(*lines, *tail, _keep(run, lines, evidence)) from error
-
-
-def _words(error: Exception) -> str:
-    plain = isinstance(error, OSError) and not isinstance(error, StoreError)
-    return shortage.words(error) if plain else str(error)  # type: ignore[arg-type]
-
-
-def _remove(run: RunDir, started: Sequence["subprocess.Popen[bytes]"]) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        take_down(run, now=True)
-    if run.path.exists():  # a second Ctrl-C came in the middle of it
-        take_down(run, now=True)
-    for process in started:
-        process.wait()
-
-
-def _gather(run: RunDir) -> dict[str, bytes]:
-    from hvsim.observe import autopsy  # only who fails needs it
-
-    return autopsy.gather(run)
-
-
-def _keep(run: RunDir, why: Sequence[str], evidence: Mapping[str, bytes]) -> str:
-    """Keep what was gathered, now that the run directory needs no room any more; the last line for
-    the reader."""
-    lab_file = str(run.record.get("lab_file", ""))
-    try:
-        kept = postmortem.keep(run.name, lab_file, why, evidence)
-    except (OSError, HvsimError) as failure:
-        return f"no post-mortem is kept: {failure}; set HVSIM_STATE_DIR to a directory of yours"
-    return f"post-mortem: {kept.path}; `hvsim postmortem {kept.number}` shows it"
-
-
 def _named(role: str, program: str) -> str:
     """A process of dom0 for the reader: what it is, and which program when it is not ours."""
     return role if program == BUILTIN else f"{role} ({find(program)})"
-
-
-def _logs(run: RunDir) -> list[str]:
-    """The last lines of consoles and logs that may tell why: they are about to go."""
-    return logs.ends((*sorted(run.console.glob("*.log")), *sorted(run.log.glob("*.log"))), 8)
 
 
 def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:

@@ -7,11 +7,10 @@ and what the monitor's store has put down at its end.  Nobody is waited for in v
 answer is left out, and ``missing.txt`` says so.
 """
 
-import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,33 +50,6 @@ _FAILURES: Final = (
 """Of a part that cannot be told; what a dying lab left may make no sense."""
 
 Files = dict[str, bytes]
-
-
-def keep(run: RunDir, why: Sequence[str]) -> postmortem.Postmortem:
-    """Gather what there is of the lab and keep it.  Raises: OSError, Untrusted."""
-    return postmortem.keep(run.name, str(run.record.get("lab_file", "")), why, gather(run))
-
-
-def keep_dead(run: RunDir) -> postmortem.Postmortem | None:
-    """Keep the evidence of a lab whose hypervisor has gone without ``down``, once; None when there
-    is none, or it is kept already.  Raises: OSError, Untrusted."""
-    run.read()
-    if run.running or run.busy or run.hypervisor is None or run.record.get("postmortem"):
-        return None
-    kept = keep(run, [f"lab {run.name} has ended: {run.why_ended()}"])
-    with contextlib.suppress(OSError):
-        run.write(postmortem=kept.number)
-    return kept
-
-
-def bury(run: RunDir, tell: Callable[[str], None]) -> postmortem.Postmortem | None:
-    """The same before what is left of the lab is cleared away; why it could not be kept goes to
-    *tell*."""
-    try:
-        return keep_dead(run)
-    except (OSError, HvsimError) as failure:
-        tell(f"no post-mortem of lab {run.name} could be kept: {failure}")
-        return None
 
 
 def gather(run: RunDir) -> Files:

@@ -10,7 +10,9 @@ import pytest
 from hvsim.lab import real_daemons
 from hvsim.lab.check import daemons as check_daemons
 from hvsim.lab.load import load
-from hvsim.lab.up import UpError, bring_up
+from hvsim.lab.undo import UpError
+from hvsim.lab.up import bring_up
+from hvsim.observe.evidence import gather
 
 LAB = '[[domain]]\nname = "x"\nmemory = 16\nprogram = "domains.guests.idle:main"\n'
 
@@ -35,7 +37,7 @@ def test_a_store_that_ends_at_once(folder: Path) -> None:
     """Red when nobody mourns: ``up`` then waits for its time to pass."""
     daemon(folder, "xenstored", "#!/bin/sh\necho 'no luck today' >&2\nexit 3\n")
     with pytest.raises(UpError) as caught:
-        bring_up(load(folder / "lab.toml", store="xenstored"))
+        bring_up(load(folder / "lab.toml", store="xenstored"), gather=gather)
     said = str(caught.value)
     assert f"the store of this lab has ended: {folder}/xen-4.17/bin/xenstored" in said
     assert "no luck today" in said
@@ -45,7 +47,7 @@ def test_a_store_that_ends_at_once(folder: Path) -> None:
 def test_a_store_that_cannot_be_executed(folder: Path) -> None:
     daemon(folder, "oxenstored", "#!/no/such/interpreter\n")
     with pytest.raises(UpError) as caught:
-        bring_up(load(folder / "lab.toml", store="oxenstored"))
+        bring_up(load(folder / "lab.toml", store="oxenstored"), gather=gather)
     assert "the store of this lab has ended" in str(caught.value)
     assert "not found" in str(caught.value)
     assert list((folder / "r").iterdir()) == []

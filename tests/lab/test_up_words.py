@@ -10,7 +10,8 @@ import pytest
 from hvsim.faults.now import FaultError, inject
 from hvsim.lab.control import Answer, _only_looks
 from hvsim.lab.rundir import RunDir
-from hvsim.lab.up import NotStarted, UpError, _check
+from hvsim.lab.undo import NotStarted, UpError
+from hvsim.lab.up import _check
 from tests.support.labs import Commands, commands
 
 LAB = """
