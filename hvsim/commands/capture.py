@@ -57,8 +57,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0; 1 when there is no such interface, or the lab ended meanwhile."""
     from hvsim.drivers.capture.ring import CaptureBroken
+    from hvsim.lab.answers import ControlError
     from hvsim.lab.choose import choose
-    from hvsim.lab.control import ControlError
     from hvsim.observe.capture import Capture, Limits
 
     lab = choose(options.lab)

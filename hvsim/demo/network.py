@@ -22,7 +22,8 @@ from hvsim.demo.network_result import NetworkResult, Outage
 from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
 from hvsim.faults.now import inject
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab

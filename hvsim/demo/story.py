@@ -14,7 +14,8 @@ from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
 from hvsim.faults.now import inject
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab

@@ -73,7 +73,6 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
             "hvsim.toolstack.daemon.daemon:main",
             {
                 "xenstored": store,
-                "control": f"ipc://{run.control}",
                 "console_dir": str(run.console),
                 "lab_file": str(lab.file),
                 "defaults": _defaults(lab, run),

@@ -1,30 +1,30 @@
 """Client of the control wire: how tools talk to the toolstack daemon of a running lab.
 
 A request is one msgpack map with a verb; the answer is a row of maps: text to print ("out",
-"err", or bytes "raw"), and last {"exit": code, "data": anything}. ZeroMQ DEALER to ROUTER
-over ipc://<run>/control. Who hears nothing finds out why (`silence`).
+"err"), and last {"exit": code, "data": anything}, over the plain Unix socket <run>/control. Who
+hears nothing finds out why (`silence`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import zmq
-
-from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.silence import ControlError, ControlTimeout, RequestLost, Silence
-from hvsim.toolstack.xl.table import find
-from hvsim.wire.endpoints import MESSAGE_MAX, endpoint
+from hvsim.lab.answers import FIRST_LOOK, Answer, ControlError, RequestLost
+from hvsim.lab.wire import Wire
+from hvsim.wire.endpoints import MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
-__all__ = ["TIMEOUT", "Answer", "Control", "ControlError", "ControlTimeout", "RequestLost"]
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from hvsim.lab.silence import Silence
 
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
-CANCEL_LINGER = 200
-"""Milliseconds in which the word that a request was given up must be on its way."""
+CANCEL_LINGER = 0.2
+"""Seconds in which the word that a request was given up must be on its way."""
 AGAIN = frozenset({"ps", "ready"})
 """Requests that are made again when the toolstack that had them has died: they only look."""
 LOOKING = frozenset(
@@ -36,21 +36,6 @@ LOOKING = frozenset(
 """The commands of xl that only look; `dmesg` as far as it has no options."""
 
 Printer = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer: the exit code, what was said, and the data."""
-
-    exit: int
-    out: str
-    err: str
-    data: Any
-
-    @property
-    def errors(self) -> list[str]:
-        """The lines of what was said on standard error."""
-        return self.err.strip().split("\n") if self.err.strip() else []
 
 
 def _ignore(_: str) -> None:
@@ -67,20 +52,10 @@ class Control:
     def __init__(self, socket_path: Path, *, alive: Callable[[], bool] = lambda: True) -> None:
         self.path = socket_path
         self.alive = alive
-        self._inquiry = Inquiry.beside(socket_path)
         self._asked = 0
-        self._context = zmq.Context()
-        self._socket = self._dial()
+        self._wire = Wire(socket_path)
 
-    def _dial(self) -> "zmq.Socket[bytes]":
-        dealer = self._context.socket(zmq.DEALER)
-        dealer.setsockopt(zmq.LINGER, 0)
-        dealer.setsockopt(zmq.RECONNECT_IVL, 5)  # ms: a daemon that starts now is soon there
-        dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
-        dealer.connect(endpoint(f"ipc://{self.path}"))
-        return dealer
-
-    def __enter__(self) -> "Control":
+    def __enter__(self) -> Control:
         return self
 
     def __exit__(
@@ -93,13 +68,7 @@ class Control:
 
     def close(self) -> None:
         """Hang up. The daemon forgets this conversation."""
-        self._socket.close()
-        self._context.term()
-
-    @property
-    def socket(self) -> "zmq.Socket[bytes]":
-        """The DEALER, for a caller that waits for something else as well (a console)."""
-        return self._socket
+        self._wire.close()
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Send one map, without waiting for the answer.
@@ -116,14 +85,15 @@ class Control:
                 f"{request.get('verb')}: a request of {len(packed)} bytes, and the toolstack "
                 f"takes {MESSAGE_MAX}: make its words or its config shorter"
             )
-        self._socket.send(packed)
+        self._wire.send(packed)
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
         """The next map within `timeout` seconds; None when none came."""
-        if not self._socket.poll(max(0, int(timeout * 1000))):
+        message = self._wire.receive(timeout)
+        if message is None:
             return None
         try:
-            frame = unpack(self._socket.recv())
+            frame = unpack(message)
         except MALFORMED as error:
             raise ControlError(f"{self.path}: the answer is not msgpack ({error})") from None
         if not isinstance(frame, dict):
@@ -148,12 +118,9 @@ class Control:
         toolstack has died; ControlTimeout, naming what was waited for.
         """
         request = {"verb": verb, **fields}
-        silence = Silence(
-            _title(request), self._inquiry, self._ask_status, self.alive, patience, err
-        )
         self.send(request)
         try:
-            return self._collect(request, silence, out, err)
+            return self._collect(request, patience, out, err)
         except ControlError:
             self._give_up()
             raise
@@ -163,17 +130,20 @@ class Control:
             raise
 
     def _collect(
-        self, request: Mapping[str, Any], silence: Silence, out: Printer, err: Printer
+        self, request: Mapping[str, Any], patience: float | None, out: Printer, err: Printer
     ) -> Answer:
+        silence: Silence | None = None
         said: dict[str, list[str]] = {"out": [], "err": []}
         printers = {"out": out, "err": err}
         before = self._asked
         while True:
-            frame = self.receive(silence.step)
+            frame = self.receive(FIRST_LOOK if silence is None else silence.step)
             if frame is None:
+                if silence is None:
+                    silence = self._silence(request, patience, err)
                 silence.look()
                 continue
-            if "status" in frame:
+            if "status" in frame and silence is not None:
                 if frame.get("asked", 0) <= before:
                     continue  # about a request that was answered since
                 try:
@@ -185,7 +155,8 @@ class Control:
                     silence.broken()
                     self.send(request)
                 continue
-            silence.broken()
+            if silence is not None:
+                silence.broken()
             for stream, printer in printers.items():
                 if stream in frame:
                     said[stream].append(str(frame[stream]))
@@ -198,6 +169,14 @@ class Control:
                     frame.get("data"),
                 )
 
+    def _silence(self, request: Mapping[str, Any], patience: float | None, err: Printer) -> Silence:
+        # Who gets an answer at once, as most do, needs nothing of it.
+        from hvsim.lab.inquiry import Inquiry
+        from hvsim.lab.silence import Silence
+
+        inquiry, ask = Inquiry.beside(self.path), self._ask_status
+        return Silence(_title(request), inquiry, ask, self.alive, patience, err, FIRST_LOOK)
+
     def _ask_status(self) -> None:
         self._asked += 1
         self.send({"verb": "status", "asked": self._asked})
@@ -205,10 +184,9 @@ class Control:
     def _give_up(self) -> None:
         """Tell a toolstack that may still come to it that nobody wants the request any more, and
         begin a conversation in which nothing is left of it."""
-        self._socket.setsockopt(zmq.LINGER, CANCEL_LINGER)
         self.send({"verb": "cancel"})
-        self._socket.close()
-        self._socket = self._dial()
+        self._wire.flush(CANCEL_LINGER)
+        self._wire.close()
 
     def data(self, verb: str, *, patience: float | None = TIMEOUT, **fields: Any) -> Any:
         """The data of a request that must succeed. Raises ControlError with its error text."""
@@ -230,6 +208,8 @@ def _title(request: Mapping[str, Any]) -> str:
 def _only_looks(request: Mapping[str, Any]) -> bool:
     if request["verb"] != "xl":
         return request["verb"] in AGAIN
+    from hvsim.toolstack.xl.table import find
+
     typed = _title(request).removeprefix("xl ")
     verb = find(typed)
     if verb is None or verb.name not in LOOKING:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.exec_session import Inflow, Outcome, Outflow, Session
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.keys import Keys

@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from hvsim.lab.control import TIMEOUT, Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import TIMEOUT, Control
 from hvsim.speak import note
 
 

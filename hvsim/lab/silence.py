@@ -18,31 +18,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from hvsim.lab.answers import FIRST_LOOK, ControlError, ControlTimeout, RequestLost
 from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.problems import HvsimError
 from hvsim.toolstack.host.trouble import Trouble, told_by_init
 
-FIRST_LOOK: Final = 0.15
-"""Seconds of silence before anybody is asked."""
 STEP: Final = 0.15
 """Seconds between two looks."""
 NO_STATUS: Final = 0.4
 """Seconds that a toolstack whose loop turns may take to tell its status."""
 GRACE: Final = 0.4
 """Seconds that somebody must be seen standing still before it is believed."""
-
-
-class ControlError(HvsimError):
-    """The toolstack daemon did not answer as agreed."""
-
-
-class ControlTimeout(ControlError):
-    """The toolstack daemon did not answer in time."""
-
-
-class RequestLost(ControlError):
-    """The toolstack that had the request has died; the one that came after it knows nothing of
-    it."""
 
 
 class Silence:
@@ -54,6 +39,7 @@ class Silence:
         alive: whether the lab's hypervisor runs.
         patience: seconds without a word; None: for ever.
         tell: gets, with endless patience, a sentence about who stands still.
+        lasted: seconds of it that have passed.
     """
 
     def __init__(
@@ -64,6 +50,7 @@ class Silence:
         alive: Callable[[], bool],
         patience: float | None,
         tell: Callable[[str], None],
+        lasted: float = 0.0,
     ) -> None:
         self._what = what
         self._inquiry = inquiry
@@ -73,6 +60,7 @@ class Silence:
         self._tell = tell
         self._told: set[str] = set()
         self.broken()
+        self._since -= lasted
 
     def broken(self) -> None:
         """Something was said: the silence begins anew."""

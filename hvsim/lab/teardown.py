@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from hvsim.lab import trust
+from hvsim.lab.answers import ControlError
 from hvsim.lab.claim import release
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim.lab import cgroups, shortages, undo
+from hvsim.lab.answers import Answer
 from hvsim.lab.boot import boot_config
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.burial import Gather
 from hvsim.lab.claim import claim
-from hvsim.lab.control import Answer, Control
+from hvsim.lab.control import Control
 from hvsim.lab.images import make_images
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch

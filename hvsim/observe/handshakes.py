@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.door import DoorError
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir

@@ -7,7 +7,8 @@ the store are asked instead (`bystanders`), and when the hypervisor stands still
 import contextlib
 from typing import Any, Final
 
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import HYPERVISOR, Inquiry
 from hvsim.lab.logs import last_lines

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from hvsim.lab import silence as module
+from hvsim.lab.answers import FIRST_LOOK, ControlError, ControlTimeout, RequestLost
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
-from hvsim.lab.silence import ControlError, ControlTimeout, RequestLost, Silence
+from hvsim.lab.silence import Silence
 from hvsim.toolstack.host.trouble import Census, Trouble
 
 STILL = Trouble("xenstored", "stalled", "xenstored (pid 7) stands still", True)
@@ -101,7 +102,7 @@ def waits(trouble: Trouble | None = None, what: str = "the backend of vbd 5") ->
 
 def test_nobody_is_asked_at_once(listener: Listener) -> None:
     """Most requests are answered in milliseconds."""
-    listener.wait(module.FIRST_LOOK - 0.01)
+    listener.wait(FIRST_LOOK - 0.01)
     assert listener.asked == 0
     listener.wait(0.05)
     assert listener.asked == 1
@@ -110,7 +111,7 @@ def test_nobody_is_asked_at_once(listener: Listener) -> None:
 def test_who_stands_still_is_believed_after_a_while(listener: Listener) -> None:
     """Red without GRACE: whoever is stalled for a moment costs others their commands."""
     listener.status = waits(STILL)
-    listener.wait(module.FIRST_LOOK + module.GRACE - 0.1)
+    listener.wait(FIRST_LOOK + module.GRACE - 0.1)
     listener.status = waits()
     listener.wait(5.0)
     listener.status = waits(STILL)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hvsim.faults.now import FaultError, inject
-from hvsim.lab.control import Answer, _only_looks
+from hvsim.lab.answers import Answer
+from hvsim.lab.control import _only_looks
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.undo import NotStarted, UpError
 from hvsim.lab.up import _check

@@ -19,7 +19,8 @@ from threading import Thread
 from typing import Any
 
 from hvsim.faults.now import inject
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store

@@ -22,8 +22,9 @@ from typing import Any
 import msgpack
 
 from hvsim.faults.now import inject
+from hvsim.lab.answers import Answer
 from hvsim.lab.boot import STORE_SUCCESSOR
-from hvsim.lab.control import Answer, Control
+from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
 from hvsim.xs.blocking import SocketStore, connect
 
@@ -134,7 +135,7 @@ class LabHost:
             (
                 "toolstack",
                 "hvsim.toolstack.daemon.daemon:main",
-                {"control": f"ipc://{run}/control", "defaults": {"shared": self._shared}},
+                {"defaults": {"shared": self._shared}},
             ),
         ]
         specs: list[dict[str, Any]] = [

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from tests.support.lab_host import TIMEOUT, LabHost
 from tests.toolstack.tappedlab import Lab
 

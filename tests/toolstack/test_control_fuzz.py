@@ -6,18 +6,22 @@ Red without the checks of ``execute``, ``lab`` and ``find``: "OverflowError", "T
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hvsim.lab.control import Control, ControlError
+from hvsim.lab.answers import ControlError
+from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
+from hvsim.lab.wire import Wire
+from hvsim.wire.endpoints import MESSAGE_MAX
+from hvsim.wire.frames import Frames
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -118,19 +122,36 @@ def test_any_values_in_any_field(run: RunDir, request: dict[str, Any]) -> None:
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(frames=st.lists(st.binary(max_size=60) | VALUES.map(msgpack.packb), min_size=1, max_size=3))
-def test_any_bytes(run: RunDir, frames: list[bytes]) -> None:
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
+def test_any_message(run: RunDir, frames: list[bytes]) -> None:
+    wire = Wire(run.control)
     try:
-        socket.connect(f"ipc://{run.control}")
-        socket.send_multipart(frames)
-        assert socket.poll(int(LIMIT * 1000)), "no answer"
-        answer = msgpack.unpackb(socket.recv())
-        assert set(answer) & {"err", "exit", "out"}
+        for frame in frames:
+            wire.send(frame)
+            answer = wire.receive(LIMIT)
+            assert answer is not None, "no answer"
+            assert set(msgpack.unpackb(answer)) & {"err", "exit", "out"}
     finally:
-        socket.close()
-        context.term()
+        wire.close()
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(min_size=1, max_size=60))
+def test_any_bytes(run: RunDir, data: bytes) -> None:
+    """Read as a length and a part of a message, mostly one that is too large."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(LIMIT)
+        client.connect(str(run.control))
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        frames, said = Frames(), []
+        while piece := client.recv(65536):
+            frames.feed(piece)
+        while (frame := frames.take()) is not None:
+            said.append(msgpack.unpackb(frame))
+    if len(data) > 3 and int.from_bytes(data[:4], "little") > MESSAGE_MAX:
+        assert "bytes, and 4194304 are taken" in said[0]["err"]
 
 
 def test_a_request_that_is_too_large(run: RunDir) -> None:

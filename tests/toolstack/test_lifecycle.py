@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.lab.control import Control
+from hvsim.lab.wire import Wire
+from hvsim.wire.packing import unpack
 from tests.support.lab_host import LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'
@@ -276,8 +279,6 @@ def test_a_mapped_page_keeps_a_zombie_without_a_name(host: LabHost, image: Path)
 def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from hvsim.lab.control import Control
-
     def make(number: int) -> int:
         with Control(host.run_dir / "control") as control:
             answer = control.request(
@@ -322,9 +323,12 @@ def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
             frames.append(frame)
         assert frames[-1]["exit"] != 0
         assert any(frame.get("err") for frame in frames)
-    host.control.socket.send(b"\xc1 not msgpack")
-    assert host.control.receive(30.0) == {
-        "err": "control: a request is one msgpack map with a verb\n"
-    }
-    assert host.control.receive(30.0) == {"exit": 2, "data": None}
+    wire = Wire(host.run_dir / "control")
+    wire.send(b"\xc1 not msgpack")
+    said = [unpack(wire.receive(30.0) or b"") for _ in range(2)]
+    assert said == [
+        {"err": "control: a request is one msgpack map with a verb\n"},
+        {"exit": 2, "data": None},
+    ]
+    wire.close()
     assert host.xl("list").exit == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.lab.control import Answer
+from hvsim.lab.answers import Answer
 from tests.support import optional
 from tests.support.lab_host import LabHost
 

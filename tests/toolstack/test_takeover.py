@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.lab.control import Answer, Control, RequestLost
+from hvsim.lab.answers import Answer, RequestLost
+from hvsim.lab.control import Control
 from tests.support.lab_host import LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=8\n'

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.lab.control import Answer, Control
+from hvsim.lab.answers import Answer
+from hvsim.lab.control import Control
 from tests.support.lab_host import TIMEOUT, LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'

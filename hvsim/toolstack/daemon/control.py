@@ -1,8 +1,9 @@
-"""The control wire: who wants something of the toolstack asks here (ZeroMQ ROUTER).
+"""The control wire: who wants something of the toolstack asks here.
 
 A request is one msgpack map with a ``verb``; the answer is a row of maps: ``out``, ``err`` (text)
 and last ``exit`` with ``data``.  A client has one request under way; ``{"verb": "cancel"}`` ends
-it.  Whatever comes in, the daemon goes on: what it does not understand it says so.
+it, and so does hanging up.  Whatever comes in, the daemon goes on: what it does not understand it
+says so.
 
 Who hears nothing for a while asks ``{"verb": "status", "asked": n}``, and is told at once, between
 the maps of the answer, with the same ``asked``: ``status`` with ``yours``, the task that its
@@ -15,22 +16,21 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import zmq
-import zmq.asyncio
 from anyio.abc import TaskGroup
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
+from hvsim.toolstack.daemon.clients import Client
 from hvsim.toolstack.domain.starting import NotStartedError
 from hvsim.toolstack.host.errors import ToolstackError, reason
 from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.host.waiting import Task, working
-from hvsim.wire import gate
-from hvsim.wire.endpoints import MESSAGE_MAX, endpoint
-from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire.endpoints import MESSAGE_MAX
+from hvsim.wire.packing import MALFORMED, unpack
 from hvsim.xs.requests import StoreError
 
 if TYPE_CHECKING:
@@ -41,94 +41,88 @@ MAX_REQUESTS: Final = 256
 MAX_TOLD: Final = 16
 """Other tasks that a status tells of."""
 
+CARRIED_ON: Final = frozenset({"stop"})
+"""What goes on when whoever asked for it has gone: a lab that began to go down goes down."""
+
 Verb = Callable[[dict[str, Any], Reply], Awaitable[int]]
 
 
+@dataclass(slots=True)
+class Request:
+    """One request under way.
+
+    Attributes:
+        task: what the toolstack does for it, once that has begun.
+    """
+
+    fields: dict[str, Any]
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    task: Task | None = None
+
+
 class ControlServer:
-    """Serves *verbs* at *endpoint*.
+    """Serves *verbs*; ``clients.serve`` brings whoever asks for one.
 
     A verb gets the request and a Reply, and returns an exit code; what it raises becomes text.
     """
 
     def __init__(
         self,
-        endpoint: str,
         verbs: Mapping[str, Verb],
         log: Callable[[str], None],
         toolstack: Toolstack,
+        tasks: TaskGroup,
     ) -> None:
         self._toolstack = toolstack
-        self._tasks: dict[bytes, Task] = {}
-        self._endpoint = endpoint
         self._verbs = verbs
         self._log = log
-        self._running: dict[bytes, anyio.CancelScope] = {}
+        self._tasks = tasks
+        self._running: dict[Client, Request] = {}
 
-    async def serve(self, tasks: TaskGroup) -> None:
-        """Answer until cancelled."""
-        context = zmq.asyncio.Context()
-        door: zmq.asyncio.Socket = context.socket(zmq.REP)
-        door.setsockopt(zmq.LINGER, 0)
-        door.bind(gate.ENDPOINT)
-        tasks.start_soon(_ask_peers, door)
-        socket: zmq.asyncio.Socket = context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.ZAP_DOMAIN, gate.DOMAIN)
-        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MAX)
-        socket.bind(endpoint(self._endpoint))
+    def receive(self, client: Client, frame: bytes) -> None:
+        """See ``clients.Service``."""
         try:
-            while True:
-                parts = await socket.recv_multipart()
-                self._receive(tasks, socket, parts)
-        finally:
-            socket.close()
-            door.close()
-            context.term()
-
-    def _receive(self, tasks: TaskGroup, socket: zmq.asyncio.Socket, parts: list[bytes]) -> None:
-        identity, frame = parts[0], parts[-1]
-
-        async def send(message: Mapping[str, Any]) -> None:
-            await socket.send_multipart([identity, pack(dict(message))])
-
-        reply = Reply(send)
-        try:
-            request = unpack(frame) if len(parts) == 2 else None
+            request = unpack(frame)
         except MALFORMED:
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
-            tasks.start_soon(_refuse, reply, "a request is one msgpack map with a verb")
+            _refuse(client, "a request is one msgpack map with a verb")
         elif request["verb"] == "status":
-            told = {"status": self._status(identity), "asked": request.get("asked", 0)}
-            tasks.start_soon(send, told)
+            client.send({"status": self._status(client), "asked": request.get("asked", 0)})
         elif request["verb"] == "cancel":
-            scope = self._running.get(identity)
-            if scope is not None:
-                scope.cancel()
-        elif identity in self._running:
-            tasks.start_soon(_refuse, reply, "this connection has a request under way")
+            if client in self._running:
+                self._running[client].scope.cancel()
+        elif client in self._running:
+            _refuse(client, "this connection has a request under way")
         elif len(self._running) >= MAX_REQUESTS:
-            tasks.start_soon(_refuse, reply, f"{MAX_REQUESTS} requests are under way; try again")
+            _refuse(client, f"{MAX_REQUESTS} requests are under way; try again")
         elif request["verb"] not in self._verbs:
             known = ", ".join(sorted(self._verbs))
-            tasks.start_soon(_refuse, reply, f"no verb {request['verb']!r}; there are: {known}")
+            _refuse(client, f"no verb {request['verb']!r}; there are: {known}")
         else:
-            scope = self._running[identity] = anyio.CancelScope()
-            tasks.start_soon(self._run, identity, scope, request, reply)
+            self._running[client] = begun = Request(request)
+            self._tasks.start_soon(self._run, client, begun)
 
-    async def _run(
-        self, identity: bytes, scope: anyio.CancelScope, request: dict[str, Any], reply: Reply
-    ) -> None:
+    def oversized(self, client: Client, size: int) -> None:
+        """See ``clients.Service``."""
+        _refuse(client, f"a request of {size} bytes, and {MESSAGE_MAX} are taken")
+
+    def left(self, client: Client) -> None:
+        """See ``clients.Service``."""
+        begun = self._running.get(client)
+        if begun is not None and begun.fields["verb"] not in CARRIED_ON:
+            begun.scope.cancel()
+
+    async def _run(self, client: Client, begun: Request) -> None:
         code = 130  # as after Ctrl-C
-        with working(_title(request), self._toolstack.working) as task:
-            self._tasks[identity] = task
+        reply = Reply(client.send)
+        with working(_title(begun.fields), self._toolstack.working) as begun.task:
             try:
-                with scope:
-                    code = await self._answer(request, reply)
+                with begun.scope:
+                    code = await self._answer(begun.fields, reply)
             finally:
-                del self._running[identity], self._tasks[identity]
-        with anyio.move_on_after(5.0):
-            await reply.finish(code)
+                del self._running[client]
+        await reply.finish(code)
 
     async def _answer(self, request: dict[str, Any], reply: Reply) -> int:
         verb = request["verb"]
@@ -148,12 +142,11 @@ class ControlServer:
             await reply.err(f"{verb}: {type(bug).__name__}: {bug} (see log/toolstack.log)")
             return 1
 
-    def _status(self, identity: bytes) -> dict[str, Any]:
+    def _status(self, client: Client) -> dict[str, Any]:
         """What this toolstack does for one client, and what else."""
-        now, yours = anyio.current_time(), self._tasks.get(identity)
+        now, begun = anyio.current_time(), self._running.get(client)
         # Who has just asked may not have a task yet; its request is known all the same.
-        if yours is None and identity in self._running:
-            yours = Task("a request that has just come")
+        yours = begun.task or Task("a request that has just come") if begun is not None else None
         census = self._toolstack.census()
         others = [task for task in self._toolstack.working if task is not yours]
         return {
@@ -169,12 +162,6 @@ def _title(request: Mapping[str, Any]) -> str:
     return " ".join([str(request["verb"]), *words])[:100]
 
 
-async def _ask_peers(door: zmq.asyncio.Socket) -> None:
-    """Let nobody in who is not one of the lab's own people."""
-    while True:
-        await door.send_multipart(gate.answer(await door.recv_multipart()))
-
-
-async def _refuse(reply: Reply, text: str) -> None:
-    await reply.err(f"control: {text}")
-    await reply.finish(2)
+def _refuse(client: Client, text: str) -> None:
+    client.send({"err": f"control: {text}\n"})
+    client.send({"exit": 2, "data": None})

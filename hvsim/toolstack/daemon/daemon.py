@@ -14,7 +14,7 @@ from hvsim import __version__
 from hvsim.domain import loop
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon import execute, processes
+from hvsim.toolstack.daemon import clients, execute, processes
 from hvsim.toolstack.daemon.control import ControlServer
 from hvsim.toolstack.daemon.dom0 import mourn
 from hvsim.toolstack.devices import attached, script
@@ -241,11 +241,10 @@ async def serve(dom: Domain) -> None:
     """Run the daemon until it is cancelled."""
     toolstack = Toolstack(dom)
     verbs = Verbs(toolstack)
-    endpoint = str(dom.args.get("control") or f"ipc://{toolstack.run_dir}/control")
-    server = ControlServer(endpoint, verbs.table(), dom.log, toolstack)
     async with anyio.create_task_group() as tasks:
         toolstack.tasks = tasks
-        tasks.start_soon(server.serve, tasks)
+        server = ControlServer(verbs.table(), dom.log, toolstack, tasks)
+        tasks.start_soon(clients.serve, str(toolstack.run_dir / "control"), server)
         if mourned := dom.args.get("mourned"):
             tasks.start_soon(mourn, toolstack, mourned)
         try:

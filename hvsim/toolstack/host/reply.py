@@ -3,18 +3,18 @@
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from hvsim.printable import as_json, line
 
 _LOGGED: Final = re.compile(r"(libxl|xc|domainbuilder|xencall:buffer): ")
 
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], None]
 
 
 class Reply:
-    """The answer to one request, on its way to who asked.
+    """The answer to one request, on its way to who asked, who is not waited for.
 
     Attributes:
         data: what the answer's last frame carries.
@@ -29,7 +29,7 @@ class Reply:
     async def out(self, *lines: str) -> None:
         """Lines for stdout; what is no character to be shown is escaped, line breaks as well."""
         if lines:
-            await self._send({"out": _text(lines)})
+            self._send({"out": _text(lines)})
 
     async def text(self, text: str) -> None:
         """Several lines of ours for stdout, each as `out` shows it."""
@@ -39,7 +39,7 @@ class Reply:
     async def json(self, value: Any) -> None:
         """JSON for stdout, and the answer's data."""
         self.data = value
-        await self._send({"out": as_json(value, 4) + "\n"})
+        self._send({"out": as_json(value, 4) + "\n"})
 
     async def err(self, *lines: str) -> None:
         """Lines for stderr, as those of `out`."""
@@ -47,11 +47,11 @@ class Reply:
             now = f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')} [{os.getpid()}] "
             lines = tuple(now + one if _LOGGED.match(one) else one for one in lines)
         if lines:
-            await self._send({"err": _text(lines)})
+            self._send({"err": _text(lines)})
 
     async def finish(self, code: int) -> None:
         """The last frame."""
-        await self._send({"exit": code, "data": self.data})
+        self._send({"exit": code, "data": self.data})
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -1,0 +1,123 @@
+"""The control wire's end at a client: messages to the toolstack and back, whoever that is by now.
+
+A toolstack may die and come again, or not listen yet.  What was not sent by then is sent to the
+next one; what the dead one had is lost, which is found out by asking (``hvsim.lab.silence``).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from hvsim.wire.frames import Frames, framed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIAL_AGAIN: Final = 0.01
+"""Seconds between two attempts to reach a toolstack that does not listen."""
+_PIECE: Final = 1 << 18
+
+
+class Wire:
+    """A connection that is made when it is needed, and again when it was lost.  Never raises."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = os.fspath(path)
+        self._socket: socket.socket | None = None
+        self._out: deque[bytes] = deque()
+        self._sent = 0
+        self._frames = Frames()
+
+    def close(self) -> None:
+        """Hang up; what was not sent is dropped."""
+        self._lose()
+        self._out.clear()
+
+    def send(self, message: bytes) -> None:
+        """Send it, as soon as somebody takes it: now, or while something is waited for."""
+        self._out.append(framed(message))
+        self._dial()
+        self._write()
+
+    def receive(self, seconds: float) -> bytes | None:
+        """The next message within *seconds*; None when none came."""
+        end = time.monotonic() + seconds
+        while True:
+            message = self._frames.take()
+            if message is not None:
+                return message
+            left = end - time.monotonic()
+            if left <= 0.0:
+                return None
+            self._wait(left)
+
+    def flush(self, seconds: float) -> None:
+        """Let what was sent be on its way, for at most *seconds*."""
+        end = time.monotonic() + seconds
+        while self._out and self._socket is not None and (left := end - time.monotonic()) > 0.0:
+            self._wait(left)
+
+    def _wait(self, seconds: float) -> None:
+        """Until something happens, at most *seconds*."""
+        self._dial()
+        if self._socket is None:
+            time.sleep(min(seconds, DIAL_AGAIN))
+            return
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._out else 0))
+        if poll.poll(seconds * 1000):
+            self._read()
+            self._write()
+
+    def _dial(self) -> None:
+        if self._socket is not None:
+            return
+        dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            dialled.connect(self._path)
+        except OSError:  # nobody listens, or so many have knocked that no more can wait
+            dialled.close()
+        else:
+            self._socket = dialled
+
+    def _lose(self) -> None:
+        """Whoever was there has gone.  A message that it did not get as a whole it did not get."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._sent = 0
+        self._frames = Frames()
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._frames.feed(data)
+        else:
+            self._lose()
+
+    def _write(self) -> None:
+        while self._out and self._socket is not None:
+            try:
+                self._sent += self._socket.send(
+                    memoryview(self._out[0])[self._sent :], socket.MSG_NOSIGNAL
+                )
+            except BlockingIOError:
+                return
+            except OSError:
+                # What it has said before it went is still to be read; reading tells of its end.
+                return
+            if self._sent == len(self._out[0]):
+                self._out.popleft()
+                self._sent = 0
