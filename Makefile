@@ -5,6 +5,7 @@
 # make test-bare   the same on this machine without its optional programs, headers and devices
 # make lint    ruff, mypy --strict, import contracts
 # make bench   the tables of speeds            (BENCH="block --only 'depth 32'" narrows it)
+# make dist    sdist and wheel, into dist      (.ci/wheel PYTHON... tries them)
 # make soak    the long runs
 # make clean   what the above made, the environment included
 
@@ -14,12 +15,13 @@ BENCH  ?=
 #: The tests mostly wait. A file of tests stays in one process, in its order.
 JOBS   ?= 2
 VENV   ?= .venv
+DIST   ?= dist
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/devnodes/library/*.c hvsim/devnodes/library/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-bare bench soak lint clean
+.PHONY: help setup demo test test-bare bench dist soak lint clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -52,6 +54,9 @@ test-bare: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+dist: setup
+	$(BIN)/python -m build --outdir $(DIST)
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST)

@@ -201,15 +201,10 @@ def usage() -> list[str]:
         "`hvsim COMMAND --help` explains a command and shows an example.",
         "",
         "example:",
-        f"  hvsim up {_example_lab()}",
+        "  hvsim up configs/two-tier.toml",
         "  hvsim xl list",
         "  hvsim down",
     ]
-
-
-def _example_lab() -> str:
-    here = "configs/two-tier.toml"
-    return here if os.path.exists(here) else "two-tier.toml"
 
 
 if __name__ == "__main__":

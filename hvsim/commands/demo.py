@@ -1,10 +1,12 @@
 """hvsim demo"""
 
 import argparse
+import importlib.util
 import random
 from pathlib import Path
 
 from hvsim.commands.common import daemon_options, json_option, print_json, say, seconds
+from hvsim.lab.problems import HvsimError
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
 virtual disk, the domain that serves the disk is killed with SIGKILL in the middle of it, comes
@@ -70,6 +72,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: nothing lost, nothing left. 1: something was."""
+    if importlib.util.find_spec("apsw") is None:
+        raise HvsimError(
+            "the demo's database is SQLite by apsw, which is not installed: "
+            "`pip install 'hvsim[demo]'` (or `pip install apsw`)"
+        )
     from hvsim.demo.network import tell_network
     from hvsim.demo.story import DEFAULT_LAB, Options, tell
     from hvsim.demo.tell import Teller

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from domains.guests.verify import verify
+from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
 from hvsim.demo.leftovers import Witness
 from hvsim.demo.network_result import NetworkResult, Outage
@@ -33,7 +34,7 @@ from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
 from hvsim.xs.blocking import SocketStore
 
-DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "three-tier.toml"
+DEFAULT_LAB = Path(TREE) / "configs" / "three-tier.toml"
 CLIENT, WEB, DATABASE = (f"domains.guests.{name}:main" for name in ("client", "web", "server"))
 COMMIT_TIMEOUT = 30.0
 """Seconds without any new answer after which the client counts as stuck; TCP waits longer and

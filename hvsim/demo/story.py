@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from domains.guests.verify import Verdict, verify
+from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
 from hvsim.demo.leftovers import Witness
 from hvsim.demo.result import Kill, Result
@@ -25,7 +26,7 @@ from hvsim.observe.evidence import gather
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreError, StoreNotFound
 
-DEFAULT_LAB = Path(__file__).resolve().parents[2] / "configs" / "two-tier.toml"
+DEFAULT_LAB = Path(TREE) / "configs" / "two-tier.toml"
 DATABASE = "domains.guests.database:main"
 SABOTAGES = {
     "forget-unanswered": "guest",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hvsim import textfile
+from hvsim import TREE, textfile
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.lab import Checker
 from hvsim.lab.claim import unfit_name
@@ -56,7 +56,7 @@ def load(
     Starts nothing and writes nothing. Raises LabFileError with every problem found: of the
     TOML syntax, of the schema, of the guests' configs and of what these say together.
     """
-    file = Path(path)
+    file = _here_or_shipped(Path(path))
     shown = str(path)
     try:
         text = textfile.read(file).replace("\r\n", "\n")
@@ -110,6 +110,13 @@ def _args(table: Mapping[str, Any]) -> dict[str, Any]:
     program = table.get("program")
     gateway = {"gateway": table["gateway"]} if "gateway" in table else {}
     return {**table.get("args", {}), **gateway, **(program if isinstance(program, dict) else {})}
+
+
+def _here_or_shipped(file: Path) -> Path:
+    """`configs/...` is there for who has installed hvsim, too, and stands in no checkout."""
+    shipped = Path(TREE) / file
+    named = not file.is_absolute() and file.parts[:1] == ("configs",)
+    return shipped if named and not file.exists() and shipped.exists() else file
 
 
 def _others(file: Path) -> str:
