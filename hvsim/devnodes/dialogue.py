@@ -16,6 +16,7 @@ from typing import Final
 
 from hvsim.abi import xs_wire
 from hvsim.abi.xs_wire import Header, pack_header, unpack_header
+from hvsim.xs.wire import Inbox
 
 HEADER: Final = xs_wire.XSD_SOCKMSG.size
 BUFFER: Final = 4096
@@ -69,7 +70,7 @@ class Dialogue:
         self.to_store = bytearray()
         self.to_reader = bytearray()
         self._partial = bytearray()
-        self._answers = bytearray()
+        self._answers = Inbox()
         self._asked: dict[int, _Asked] = {}
         self._next = 0
         self._watches: dict[int, _Watch] = {}
@@ -196,19 +197,13 @@ class Dialogue:
 
     def heard(self, data: bytes) -> None:
         """Take bytes of the store.  Raises: ValueError for what no store says."""
-        self._answers += data
-        while len(self._answers) >= HEADER:
-            header = unpack_header(self._answers)
-            if header.len > xs_wire.XENSTORE_PAYLOAD_MAX:
-                raise ValueError(f"an answer of {header.len} bytes")
-            if len(self._answers) < HEADER + header.len:
-                return
-            body = bytes(self._answers[HEADER : HEADER + header.len])
-            del self._answers[: HEADER + header.len]
-            if header.type == xs_wire.XS_WATCH_EVENT:
+        self._answers.add(data)
+        while (message := self._answers.take()) is not None:
+            kind, number, _tx, body = message
+            if kind == xs_wire.XS_WATCH_EVENT:
                 self._event(body)
             else:
-                self._answer(header, body)
+                self._answer(kind, number, body)
 
     def _event(self, body: bytes) -> None:
         path, _, rest = body.partition(b"\0")
@@ -221,13 +216,13 @@ class Dialogue:
             told = path + b"\0" + watch.token + b"\0" + rest
             self.to_reader += pack_header(xs_wire.XS_WATCH_EVENT, 0, 0, len(told)) + told
 
-    def _answer(self, header: Header, body: bytes) -> None:
-        asked = self._asked.pop(header.req_id, None)
+    def _answer(self, kind: int, number: int, body: bytes) -> None:
+        asked = self._asked.pop(number, None)
         if asked is None:
-            raise ValueError(f"an answer to request {header.req_id}, which is none")
+            raise ValueError(f"an answer to request {number}, which is none")
         if asked.silent:
             return
-        refused = header.type == xs_wire.XS_ERROR
+        refused = kind == xs_wire.XS_ERROR
         if asked.watch:
             self._watch_answered(asked, body if refused else b"")
             return
@@ -235,7 +230,7 @@ class Dialogue:
             self._transactions.add(int(body.rstrip(b"\0")))
         elif asked.header.type == xs_wire.XS_TRANSACTION_END:
             self._transactions.discard(asked.header.tx_id)
-        self._reply(asked.header, header.type, body)
+        self._reply(asked.header, kind, body)
 
     def _watch_answered(self, asked: _Asked, error: bytes) -> None:
         self.waiting = False

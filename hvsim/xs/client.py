@@ -1,8 +1,8 @@
 """The store client: the verbs of xenstore over any transport.
 
 :class:`StoreClient` is what programs, drivers and tools hold.  How bytes travel is the
-:class:`Transport`'s business: ``ring_transport.RingTransport`` for a domain,
-``hvsim.xs.blocking.SocketTransport`` for a process beside the tools' socket.
+:class:`Transport`'s business: ``hvsim.domain.xenbus`` has one for a domain's ring,
+``hvsim.xs.blocking`` one for the tools' socket.
 
 Watch events are queued where they arrive and handed to callbacks by :meth:`dispatch_events`, which
 the transport calls from the domain's loop, never from inside another store operation: a callback
@@ -13,42 +13,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.xs import requests
-from hvsim.xs.requests import (
-    Request,
-    StoreDisconnected,
-    StoreError,
-    StoreNotFound,
-    decode,
-    encode,
-    store_error,
-)
-
-__all__ = [
-    "Request",
-    "StoreClient",
-    "StoreDisconnected",
-    "StoreError",
-    "StoreNotFound",
-    "Transaction",
-    "Transport",
-    "Watch",
-    "decode",
-    "encode",
-    "store_error",
-]
+from hvsim.xs.errors import StoreDisconnected as StoreDisconnected
+from hvsim.xs.errors import StoreError as StoreError
+from hvsim.xs.errors import StoreNotFound as StoreNotFound
+from hvsim.xs.listing import Listing
+from hvsim.xs.requests import Request
+from hvsim.xs.transaction import attempts, too_many
+from hvsim.xs.wire import Reply as Reply
 
 T = TypeVar("T")
-
-MAX_TRANSACTION_ATTEMPTS: Final = 64
-"""How often :meth:`StoreClient.transaction` begins anew after EAGAIN before it gives up."""
-
-Reply = tuple[int, bytes]
-"""Type and payload of a reply."""
 
 
 class Transport(Protocol):
@@ -197,10 +176,7 @@ class StoreClient:
 
     def read_many(self, paths: Iterable[str], tx: int = 0) -> list[str | None]:
         """Values of several nodes in one go; None for one that is missing or unreadable."""
-        return [
-            None if isinstance(value, StoreError) else value
-            for value in self.pipeline([requests.read(path, tx) for path in paths])
-        ]
+        return requests.values(self.pipeline([requests.read(path, tx) for path in paths]))
 
     # -- nodes ---------------------------------------------------------------------------------
 
@@ -238,28 +214,10 @@ class StoreClient:
         except StoreError as error:
             if error.errno != xen_errno.E2BIG:
                 raise
-        for _ in range(MAX_TRANSACTION_ATTEMPTS):
-            names = self._directory_parts(path, tx)
-            if names is not None:
-                return requests.strings(names)
-        raise StoreError(xen_errno.EAGAIN, "DIRECTORY_PART", path)
-
-    def _directory_parts(self, path: str, tx: int) -> bytes | None:
-        names = b""
-        first = ""
-        generation: str
-        part: bytes
-        last: bool
-        while True:
-            generation, part, last = self.call(requests.directory_part(path, len(names), tx))
-            if first and generation != first:
-                return None
-            first = generation
-            names += part
-            if last:
-                return names
-            if not part:
-                raise StoreError(xen_errno.EIO, "DIRECTORY_PART", path)
+        listing = Listing(path, tx)
+        while (names := listing.take(self.call(listing.request))) is None:
+            pass
+        return names
 
     def exists(self, path: str, tx: int = 0) -> bool:
         """Whether there is such a node.  Raises StoreError (EACCES) where that is not told."""
@@ -301,12 +259,6 @@ class StoreClient:
         """End a watch; its callback is not called any more.  Idempotent."""
         if self._watches.pop(watch.token, None) is not None:
             self.call(requests.unwatch(watch.path, watch.token))
-
-    def reset_watches(self) -> None:
-        """End every watch and transaction of this connection."""
-        self._watches.clear()
-        self._events.clear()
-        self.call(requests.reset_watches())
 
     def dispatch_events(self) -> bool:
         """Hand queued events to their callbacks; returns whether events are left.
@@ -350,27 +302,16 @@ class StoreClient:
         effects.  An exception out of *fn* aborts the transaction and passes through.  *what*
         names the purpose in the error.
 
-        Raises: StoreError(EAGAIN) after :data:`MAX_TRANSACTION_ATTEMPTS` conflicts.
+        Raises: StoreError(EAGAIN) after ``MAX_ATTEMPTS`` conflicts.
         """
-        for _ in range(MAX_TRANSACTION_ATTEMPTS):
+        for attempt in attempts():
             tx = Transaction(self.call(requests.transaction_start()), self)
-            try:
+            with attempt.running(partial(self._abort, tx)):
                 result = fn(tx)
-            except StoreDisconnected:
-                raise
-            except BaseException as failure:
-                self._abort(tx)
-                if isinstance(failure, StoreError) and failure.errno == xen_errno.EAGAIN:
-                    continue
-                raise
-            try:
+                attempt.commits()
                 self.call(requests.transaction_end(tx, True))
-            except StoreError as error:
-                if error.errno != xen_errno.EAGAIN:
-                    raise
-            else:
                 return result
-        raise StoreError(xen_errno.EAGAIN, "TRANSACTION", what)
+        raise too_many(what)
 
     def _abort(self, tx: int) -> None:
         try:
@@ -378,34 +319,7 @@ class StoreClient:
         except (StoreError, TimeoutError):
             return  # it ended by itself; the first error is the one that counts
 
-    # -- domains and the daemon ----------------------------------------------------------------
-
-    def introduce(self, domid: int, gfn: int, port: int) -> None:
-        """Tell the store of a domain: ring page *gfn* and event channel *port*, as the domain
-        knows them.  Privileged."""
-        self.call(requests.introduce(domid, gfn, port))
-
-    def release(self, domid: int) -> None:
-        """The store drops the domain's connection.  Privileged."""
-        self.call(requests.release(domid))
-
-    def resume(self, domid: int) -> None:
-        """The domain goes on after a suspend.  Privileged."""
-        self.call(requests.resume(domid))
-
-    def set_target(self, domid: int, target: int) -> None:
-        """Give *domid* the rights of *target* in the store.  Privileged."""
-        self.call(requests.set_target(domid, target))
-
-    def get_domain_path(self, domid: int) -> str:
-        """``/local/domain/<domid>``."""
-        result: str = self.call(requests.get_domain_path(domid))
-        return result
-
-    def is_domain_introduced(self, domid: int) -> bool:
-        """Whether the store has a connection to the domain.  Privileged."""
-        result: bool = self.call(requests.is_domain_introduced(domid))
-        return result
+    # -- the daemon ----------------------------------------------------------------------------
 
     def control(self, *arguments: str) -> str:
         """A CONTROL command, e.g. ``control("quota")``; returns the answer.  Privileged."""

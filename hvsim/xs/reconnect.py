@@ -7,16 +7,17 @@ transaction say what is to be, so they may be made twice; those of a transaction
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EAGAIN, EEXIST, ENOENT
 from hvsim.xs import requests
-from hvsim.xs.blocking import SocketStore, SocketTransport
-from hvsim.xs.client import Reply
-from hvsim.xs.requests import Request, StoreDisconnected, StoreError
+from hvsim.xs.blocking import DEFAULT_TIMEOUT, SocketStore, SocketTransport
+from hvsim.xs.errors import StoreDisconnected
+from hvsim.xs.requests import Request
+from hvsim.xs.waits import MACHINE, Waits
+from hvsim.xs.wire import Reply
 
 PATIENCE: Final = 10.0
 """Seconds that the store may be away."""
@@ -51,7 +52,7 @@ class LastingTransport(SocketTransport):
             self._come_back(lost)
         for request in batch:
             if request.tx:
-                raise StoreError(EAGAIN, request.name, request.path)
+                raise request.error(EAGAIN)
         return [
             _as_done(request, reply)
             for request, reply in zip(batch, self.exchange(batch), strict=True)
@@ -66,21 +67,21 @@ class LastingTransport(SocketTransport):
             return True
 
     def _come_back(self, lost: StoreDisconnected) -> None:
-        if self._dead:
+        if self.closed:
             raise lost
         self.on_lost(self.fileno())
-        self._socket.close()
-        deadline = time.monotonic() + PATIENCE
+        self.hang_up()
+        deadline = self.waits.now() + PATIENCE
         while True:
             try:
-                self._open()
+                self.open()
                 super().exchange(self.watches())
                 break
             except (OSError, StoreDisconnected):
-                self._socket.close()
-                if time.monotonic() >= deadline:
+                self.hang_up()
+                if self.waits.now() >= deadline:
                     raise lost from None
-            time.sleep(_STEP)
+            self.waits.pause(_STEP)
         self.on_back(self.fileno())
 
 
@@ -89,13 +90,22 @@ class LastingStore(SocketStore):
 
     transport: LastingTransport
 
-    def __init__(self, path: str, label: str = "", lab: str = "") -> None:
-        super().__init__(path, label, lab)
+    def __init__(
+        self,
+        path: str,
+        label: str = "",
+        lab: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        waits: Waits = MACHINE,
+    ) -> None:
+        super().__init__(path, label, lab, timeout, waits)
         self.transport.watches = self._registrations
 
-    def open_transport(self, path: str, label: str, lab: str, timeout: float) -> SocketTransport:
+    def open_transport(
+        self, path: str, label: str, lab: str, timeout: float, waits: Waits
+    ) -> SocketTransport:
         """A connection that is made again."""
-        return LastingTransport(path, label, lab, timeout)
+        return LastingTransport(path, label, lab, timeout, waits)
 
     def _registrations(self) -> list[Request]:
         return [requests.watch(watch.path, watch.token) for watch in self._watches.values()]

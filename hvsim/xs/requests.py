@@ -11,37 +11,13 @@ from typing import Any, Final, NamedTuple
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
+from hvsim.xs.errors import StoreDisconnected as StoreDisconnected
+from hvsim.xs.errors import StoreError as StoreError
+from hvsim.xs.errors import StoreNotFound as StoreNotFound
+from hvsim.xs.errors import store_error as store_error
 
 ENCODING: Final = "utf-8"
 _ERRORS: Final = "surrogateescape"
-
-
-class StoreError(OSError):
-    """The store refused a request.
-
-    Attributes:
-        errno: positive Xen error number.
-        op: name of the request (``"READ"``).
-        path: the node (or other first argument) that was asked for.
-    """
-
-    def __init__(self, number: int, op: str, path: str) -> None:
-        super().__init__(number, f"store {op} {path}: {xen_errno.name(number)}")
-        self.op = op
-        self.path = path
-
-
-class StoreNotFound(StoreError):
-    """ENOENT: there is no such node (or domain)."""
-
-
-class StoreDisconnected(StoreError):
-    """EIO: the store has gone, or closed this connection."""
-
-
-def store_error(number: int, op: str, path: str) -> StoreError:
-    """The StoreError of the class that belongs to *number*."""
-    return (StoreNotFound if number == xen_errno.ENOENT else StoreError)(number, op, path)
 
 
 def encode(text: str | bytes) -> bytes:
@@ -88,6 +64,22 @@ def _raw(data: bytes) -> bytes:
     return bytes(data)
 
 
+def values(results: Iterable[object]) -> list[str | None]:
+    """Of many READs made in one go: None for each that was refused.
+
+    Raises: StoreError(EAGAIN): the transaction has ended, so "missing" would be a lie.
+    """
+    found: list[str | None] = []
+    for result in results:
+        if isinstance(result, StoreError):
+            if result.errno == xen_errno.EAGAIN:
+                raise result
+            found.append(None)
+        else:
+            found.append(str(result))
+    return found
+
+
 class Request(NamedTuple):
     """One request.
 
@@ -110,16 +102,25 @@ class Request(NamedTuple):
         """Name of the operation, ``"READ"``."""
         return xs_wire.TYPE_NAMES.get(self.op, str(self.op))
 
+    @property
+    def awaited(self) -> str:
+        """What one waits for, in words."""
+        return f"the store's answer to {self.name} {self.path}"
+
+    def error(self, number: int) -> StoreError:
+        """Error *number* of this request."""
+        return store_error(number, self.name, self.path)
+
     def result(self, type: int, payload: bytes) -> Any:
         """The result of the verb from a reply.  Raises StoreError when it is an error reply, or
         (EIO) a reply to something else."""
         if type == self.op:
             return self.answer(payload)
         if type != xs_wire.XS_ERROR:
-            raise StoreError(xen_errno.EIO, self.name, self.path)
+            raise self.error(xen_errno.EIO)
         text = payload.rstrip(b"\0").decode("ascii", "replace")
         number = xs_wire.ERROR_NUMBERS.get(text, xen_errno.EINVAL)
-        raise store_error(number, self.name, self.path)
+        raise self.error(number)
 
 
 def _one(op: int, tx: int, path: str, answer: Callable[[bytes], Any]) -> Request:
@@ -157,13 +158,17 @@ def directory(path: str, tx: int = 0) -> Request:
     return _one(xs_wire.XS_DIRECTORY, tx, path, strings)
 
 
+Part = tuple[str, bytes, bool]
+"""Generation of the list, a part of it, and whether that is its end."""
+
+
 def directory_part(path: str, offset: int, tx: int = 0) -> Request:
-    """DIRECTORY_PART: (generation, names from byte *offset* on, whether these are the last)."""
+    """DIRECTORY_PART: the names from byte *offset* on."""
     payload = _argument(path, xs_wire.XS_DIRECTORY_PART) + str(offset).encode() + b"\0"
     return Request(xs_wire.XS_DIRECTORY_PART, tx, payload, path, _part)
 
 
-def _part(data: bytes) -> tuple[str, bytes, bool]:
+def _part(data: bytes) -> Part:
     generation, _, names = data.partition(b"\0")
     last = names == b"\0" or names.endswith(b"\0\0")
     return decode(generation), names[:-1] if last else names, last
@@ -213,29 +218,9 @@ def release(domid: int) -> Request:
     return _domain(xs_wire.XS_RELEASE, _nothing, domid)
 
 
-def resume(domid: int) -> Request:
-    """RESUME: the domain runs again after a suspend; its next shutdown is reported again."""
-    return _domain(xs_wire.XS_RESUME, _nothing, domid)
-
-
-def set_target(domid: int, target: int) -> Request:
-    """SET_TARGET: *domid* may do in the store what *target* may."""
-    return _domain(xs_wire.XS_SET_TARGET, _nothing, domid, target)
-
-
-def get_domain_path(domid: int) -> Request:
-    """GET_DOMAIN_PATH: ``/local/domain/<domid>``."""
-    return _domain(xs_wire.XS_GET_DOMAIN_PATH, _text, domid)
-
-
 def is_domain_introduced(domid: int) -> Request:
     """IS_DOMAIN_INTRODUCED: bool."""
     return _domain(xs_wire.XS_IS_DOMAIN_INTRODUCED, _flag, domid)
-
-
-def reset_watches() -> Request:
-    """RESET_WATCHES: drop every watch and transaction of this connection."""
-    return Request(xs_wire.XS_RESET_WATCHES, 0, b"\0", "", _nothing)
 
 
 def control(arguments: Sequence[str]) -> Request:

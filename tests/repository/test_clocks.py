@@ -20,6 +20,7 @@ ROOMS = (
 #: The places, and the reason of each.
 MAY: dict[str, str] = {
     "hvsim/domain/vcpu.py": "the place where a domain waits, and its clock",
+    "hvsim/xs/waits.py": "of blocking clients: commands, outside of the domains",
     "hvsim/domain/loop.py": "an event loop that is made of a vCPU",
 }
 #: Places that are to go: hand the clock or the dice in, or give the reason above.
@@ -39,8 +40,6 @@ TO_GO = {
     "hvsim/toolstack/domain/create.py",
     "hvsim/toolstack/host/context.py",
     "hvsim/toolstack/xl/summaries.py",
-    "hvsim/xs/blocking.py",
-    "hvsim/xs/reconnect.py",
     "domains/guests/load.py",
     "domains/init.py",
 }

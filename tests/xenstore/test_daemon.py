@@ -13,6 +13,7 @@ from hvsim.abi.sched import SCHEDOP_shutdown, SHUTDOWN_poweroff
 from hvsim.domain.domain import Domain
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.xenstore.daemon.daemon import Daemon
+from hvsim.xs import requests
 from hvsim.xs.blocking import SocketStore, connect
 from hvsim.xs.client import StoreClient
 from tests.support.hv import Hypervisor
@@ -61,7 +62,7 @@ def test_guests_over_their_rings(tmp_path: Path) -> None:
             for guest, (gfn, port) in zip(guests, wires, strict=True):
                 tools.mkdir(f"/local/domain/{guest.domid}/data")
                 tools.set_perms(f"/local/domain/{guest.domid}/data", [f"n{guest.domid}"])
-                tools.introduce(guest.domid, gfn, port)
+                tools.call(requests.introduce(guest.domid, gfn, port))
                 page = guest.memory.own_page(gfn)
                 transport = RingTransport(page, port, guest.events, guest.vcpu, 20.0)
                 clients.append(StoreClient(transport))
@@ -91,4 +92,4 @@ def test_guests_over_their_rings(tmp_path: Path) -> None:
             while not released:
                 assert tools.poll(20)
             assert released == ["@releaseDomain"]
-            assert tools.is_domain_introduced(guests[0].domid)
+            assert tools.call(requests.is_domain_introduced(guests[0].domid))

@@ -106,15 +106,17 @@ def test_trace_names_the_client(store_path: str) -> None:
 
 @pytest.mark.asyncio
 async def test_asynchronous_client(store_path: str) -> None:
-    async with await aio.connect(store_path, "XL") as one, await aio.connect(store_path) as two:
+    async with (
+        contextlib.aclosing(await aio.connect(store_path, "XL")) as one,
+        contextlib.aclosing(await aio.connect(store_path)) as two,
+    ):
         watch = await one.watch("/aio")
         assert await watch.next() == "/aio"
 
-        async def body(tx: int) -> str:
-            await two.write("/aio/a", "1", tx)
-            return await two.read("/aio/a", tx)
-
-        assert await two.transaction(body, "test") == "1"
+        tx = await two.call(requests.transaction_start())
+        await two.call(requests.write("/aio/a", "1", tx))
+        assert await two.read_many(["/aio/a", "/aio/none"], tx) == ["1", None]
+        await two.call(requests.transaction_end(tx, True))
         assert await watch.next() == "/aio/a"
         results = await one.pipeline([requests.read("/aio/a"), requests.read("/aio/none")])
         assert results[0] == "1"
@@ -122,13 +124,13 @@ async def test_asynchronous_client(store_path: str) -> None:
 
         # A task that is cancelled in the middle leaves the connection usable.
         with anyio.move_on_after(0):
-            await one.read("/aio/a")
-        assert await one.read("/aio/a") == "1"
+            await one.call(requests.read("/aio/a"))
+        assert await one.call(requests.read("/aio/a")) == "1"
         await one.unwatch(watch)
         with pytest.raises(StoreDisconnected):
             await watch.next()
     with pytest.raises(StoreDisconnected):
-        await one.read("/aio/a")
+        await one.call(requests.read("/aio/a"))
 
 
 def test_commands(store_path: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,5 +183,5 @@ async def test_a_store_that_has_no_room_yet_is_waited_for(tmp_path: Path) -> Non
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(make_room)
-            async with await aio.connect(path, queue=30.0):
+            async with contextlib.aclosing(await aio.connect(path, queue=30.0)):
                 pass

@@ -24,7 +24,9 @@ from hvsim.abi import xs_wire
 from hvsim.domain.vcpu import VCPU
 from hvsim.xs import requests
 from hvsim.xs.client import StoreClient, Watch
-from hvsim.xs.requests import Request, StoreError
+from hvsim.xs.errors import StoreError
+from hvsim.xs.requests import Request
+from hvsim.xs.wire import Inbox, TooLong, pack
 
 MAX_CLIENTS: Final = 64
 MAX_WATCHES: Final = 128
@@ -33,7 +35,6 @@ OUTPUT_MAX: Final = 256 * 1024
 """Bytes that a client may leave unread; then it is cut off."""
 _BACKLOG: Final = 16
 _RECV: Final = 16384
-_HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _OK: Final = b"OK\0"
 
 
@@ -94,7 +95,7 @@ class _Client:
         self._door = door
         self._store = door.store
         self._socket = sock
-        self._in = bytearray()
+        self._inbox = Inbox()
         self._out = bytearray()
         self._watches: dict[tuple[str, str], Watch] = {}
         self._transactions: set[int] = set()
@@ -125,23 +126,15 @@ class _Client:
         if not data:
             self.close()
             return
-        self._in += data
-        while self._open and self._serve_one():
-            pass
-
-    def _serve_one(self) -> bool:
-        """Serve the first whole message; False when there is none."""
-        if len(self._in) < _HEADER.size:
-            return False
-        op, req_id, tx, length = _HEADER.unpack_from(bytes(self._in[: _HEADER.size]))
-        if length > xs_wire.XENSTORE_PAYLOAD_MAX:
+        self._inbox.add(data)
+        try:
+            while self._open and (message := self._inbox.take()) is not None:
+                self._serve(*message)
+        except TooLong:
             self.close()  # as xenstored does
-            return False
-        end = _HEADER.size + length
-        if len(self._in) < end:
-            return False
-        payload = bytes(self._in[_HEADER.size : end])
-        del self._in[:end]
+
+    def _serve(self, op: int, req_id: int, tx: int, payload: bytes) -> None:
+        """Answer one request."""
         try:
             kind, answer = self._carry_out(op, tx, payload)
         except StoreError as error:
@@ -149,7 +142,6 @@ class _Client:
         except TimeoutError:
             kind, answer = xs_wire.XS_ERROR, _error(xen_errno.EIO)
         self._send(kind, req_id, tx, answer)
-        return True
 
     def _carry_out(self, op: int, tx: int, payload: bytes) -> tuple[int, bytes]:
         """Type and payload of the answer.  Raises StoreError, TimeoutError."""
@@ -195,7 +187,7 @@ class _Client:
     def _send(self, kind: int, req_id: int, tx: int, payload: bytes) -> None:
         if not self._open:
             return
-        self._out += _HEADER.pack(kind, req_id, tx, len(payload)) + payload
+        self._out += pack(kind, req_id, tx, payload)
         self._flush()
         if len(self._out) > OUTPUT_MAX:
             self.close()

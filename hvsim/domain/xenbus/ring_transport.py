@@ -16,15 +16,16 @@ Source: xen/io/xs_wire.h; docs/misc/xenstore-ring.txt.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
-from hvsim.xs.client import Reply
-from hvsim.xs.requests import Request, StoreDisconnected, StoreError
+from hvsim.domain.vcpu import WaitTimeout
+from hvsim.xs.errors import StoreDisconnected
+from hvsim.xs.requests import Request
+from hvsim.xs.wire import Conversation, Reply, TooLong
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that one exchange may take."""
@@ -32,11 +33,8 @@ DEFAULT_TIMEOUT: Final = 60.0
 _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
 _MASK: Final = _SIZE - 1
 _U32: Final = 0xFFFFFFFF
-_HEADER: Final = xs_wire.XSD_SOCKMSG.struct
-_HEADER_SIZE: Final = _HEADER.size
 _WORD: Final = struct.Struct("@I")
 """An index that the peer changes meanwhile; read in one piece."""
-_ID_MASK: Final = 0x7FFFFFFF
 
 
 class PortOwner(Protocol):
@@ -87,11 +85,8 @@ class RingTransport:
         self._page = page
         self._events = events
         self._vcpu = vcpu
-        self._out = bytearray()
-        self._in = bytearray()
-        self._next_id = 0
-        self._waiting: deque[int] = deque()
-        self._replies: list[Reply] = []
+        self._conversation = Conversation()
+        self._out = self._conversation.out
         self._broken = ""
         self._closed = False
         self._eventful = False
@@ -113,43 +108,28 @@ class RingTransport:
         """
         if not batch:
             return []
-        waiting = self._waiting
-        for request in batch:
-            if len(request.payload) > xs_wire.XENSTORE_PAYLOAD_MAX:
-                raise StoreError(xen_errno.E2BIG, request.name, request.path)
-        for request in batch:
-            self._next_id = (self._next_id + 1) & _ID_MASK
-            waiting.append(self._next_id)
-            self._out += _HEADER.pack(request.op, self._next_id, request.tx, len(request.payload))
-            self._out += request.payload
-        replies: list[Reply] = []
-        self._replies = replies
+        exchange = self._conversation.ask(batch)
         deadline = 0.0
         try:
             while True:
-                self._check(batch[min(len(replies), len(batch) - 1)])
+                self._check(exchange.next)
                 moved = self._push() if self._out else False
                 moved = self._pull() or moved
                 if moved:
                     self._events.notify(self.port)
-                    if len(replies) == len(batch):
-                        return replies
+                    if exchange.done:
+                        return exchange.replies
                     continue
                 now = self._vcpu.now()
                 deadline = deadline or now + self.timeout
                 if now >= deadline:
-                    raise self._late(batch[len(replies)])
+                    raise WaitTimeout(exchange.next.awaited, self.timeout)
                 self._vcpu.block(deadline - now, port=self.port)
         finally:
-            waiting.clear()
+            self._conversation.give_up()
             # block() took the port's event: what came beside the replies is for the loop.
             if self._eventful or self._out:
                 self._vcpu.set_pending(self.port)
-
-    def _late(self, request: Request) -> TimeoutError:
-        from hvsim.domain.vcpu import WaitTimeout
-
-        return WaitTimeout(f"the store's answer to {request.name} {request.path}", self.timeout)
 
     def _check(self, request: Request) -> None:
         if not self._broken:
@@ -213,37 +193,19 @@ class RingTransport:
         fence()
         start = consumer & _MASK
         first = min(count, _SIZE - start)
-        self._in += page[xs_wire.RSP + start : xs_wire.RSP + start + first]
+        data = bytes(page[xs_wire.RSP + start : xs_wire.RSP + start + first])
         if count > first:
-            self._in += page[xs_wire.RSP : xs_wire.RSP + count - first]
+            data += bytes(page[xs_wire.RSP : xs_wire.RSP + count - first])
         fence()
         self._put(xs_wire.RSP_CONS, (consumer + count) & _U32)
         fence()
-        self._parse()
-        return True
-
-    def _parse(self) -> None:
-        data = self._in
-        position = 0
-        end = len(data)
-        while end - position >= _HEADER_SIZE:
-            type, req_id, _tx, length = _HEADER.unpack_from(data, position)
-            if length > xs_wire.XENSTORE_PAYLOAD_MAX:
-                self._broken = f"the store sent a message of {length} bytes"
-                break
-            stop = position + _HEADER_SIZE + length
-            if stop > end:
-                break
-            payload = bytes(data[position + _HEADER_SIZE : stop])
-            position = stop
-            if type == xs_wire.XS_WATCH_EVENT:
+        try:
+            for payload in self._conversation.hear(data):
                 self._eventful = True
                 self.on_event(payload)
-            elif self._waiting and req_id == self._waiting[0]:
-                self._waiting.popleft()
-                self._replies.append((type, payload))
-            # else: the answer to a request that was given up
-        del data[:position]
+        except TooLong as error:
+            self._broken = f"the store sent a message of {error.length} bytes"
+        return True
 
     # -- the loop --------------------------------------------------------------------------------
 

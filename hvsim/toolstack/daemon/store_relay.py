@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 
 from hvsim.toolstack.host.store import PATIENCE
-from hvsim.xs.aio import RETRY_STEP
+from hvsim.xs.aio_line import RETRY_STEP
 
 CONNECTIONS: Final = 32
 """Programs of one script that may talk to the store at a time; others wait."""

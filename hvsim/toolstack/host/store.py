@@ -7,6 +7,7 @@ whoever is to write what one waits for.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -15,8 +16,10 @@ from hvsim.abi import errno
 from hvsim.toolstack.host.waiting import NOBODY, STORE, Party, Several, waiting
 from hvsim.xs import requests
 from hvsim.xs.aio import AsyncStore, connect
-from hvsim.xs.aio_wire import AsyncWatch
-from hvsim.xs.requests import Request, StoreDisconnected, StoreError
+from hvsim.xs.aio_watch import AsyncWatch
+from hvsim.xs.errors import StoreDisconnected, StoreError
+from hvsim.xs.requests import Request
+from hvsim.xs.transaction import attempts, too_many
 
 T = TypeVar("T")
 
@@ -24,8 +27,6 @@ ANSWER_TIMEOUT: Final = 20.0
 """Seconds that the store has for one answer."""
 PATIENCE: Final = 10.0
 """Seconds that an operation waits for a store that has died and is started again."""
-MAX_ATTEMPTS: Final = 64
-"""How often a transaction is begun anew after a conflict."""
 PAUSE: Final = 0.001
 LONGEST_PAUSE: Final = 0.05
 """Seconds between two attempts: by how much it grows, and to what."""
@@ -121,25 +122,21 @@ class Store:
     async def transaction(self, fn: Callable[[int], Awaitable[T]], what: str) -> T:
         """Run *fn* with a transaction's number and commit; again when it was in conflict.
 
-        Raises: StoreError; with EAGAIN when it was in conflict MAX_ATTEMPTS times.
+        Raises: StoreError; with EAGAIN when it was in conflict too often.
         """
         # One at a time within this process (xl holds a lock as well): two that make children of
         # the same parent would only throw each other out.
         async with self._mine(what):
-            for attempt in range(MAX_ATTEMPTS):
-                if attempt > 2:  # somebody is busy in the same place
-                    await anyio.sleep(min(LONGEST_PAUSE, (attempt - 2) * PAUSE))
+            for attempt in attempts():
+                if attempt.number > 2:  # somebody is busy in the same place
+                    await anyio.sleep(min(LONGEST_PAUSE, (attempt.number - 2) * PAUSE))
                 tx = int(await self.call(requests.transaction_start()))
-                try:
+                with attempt.running(partial(self._client.abort, tx)):
                     result = await fn(tx)
-                except BaseException as error:
-                    self._client.abort(tx)
-                    if isinstance(error, StoreError) and error.errno == errno.EAGAIN:
-                        continue  # the store has died under it
-                    raise
-                if await self._end(tx):
+                    attempt.commits()
+                    await self.call(requests.transaction_end(tx, True))
                     return result
-        raise StoreError(errno.EAGAIN, "TRANSACTION_END", what)
+        raise too_many(what)
 
     @asynccontextmanager
     async def _mine(self, what: str) -> AsyncIterator[None]:
@@ -169,14 +166,6 @@ class Store:
                 request.name == "RM" and result.errno == errno.ENOENT
             ):
                 raise result
-
-    async def _end(self, tx: int) -> bool:
-        (result,) = await self.batch([requests.transaction_end(tx, True)])
-        if isinstance(result, StoreError):
-            if result.errno == errno.EAGAIN:
-                return False
-            raise result
-        return True
 
     @asynccontextmanager
     async def watching(self, path: str) -> AsyncIterator["Watching"]:
