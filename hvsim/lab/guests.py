@@ -11,7 +11,7 @@ from hvsim.toolstack.config import ConfigError, DomainConfig, parse_config
 from hvsim.toolstack.config.keys import BY_NAME, Effect
 from hvsim.toolstack.config.settings import Settings
 from hvsim.toolstack.config.syntax import FAILED, PYTHON
-from hvsim.toolstack.domain import refusals
+from hvsim.toolstack.devices.vbd import refusals
 
 _AT_LINE = re.compile(r"^(?P<file>.+?):(?P<line>[0-9]+): (?P<text>.*)$", re.DOTALL)
 _WARNING = "warning: "

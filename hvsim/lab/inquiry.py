@@ -14,7 +14,6 @@ from hvsim.lab.door import Door, DoorError
 from hvsim.lab.processes import Identity, descendants
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
-from hvsim.toolstack.domain.userdata_files import FOLDER, read_raw
 from hvsim.toolstack.host.trouble import (
     Census,
     Row,
@@ -23,6 +22,7 @@ from hvsim.toolstack.host.trouble import (
     last_words_in,
     told_by_init,
 )
+from hvsim.toolstack.host.userdata_files import FOLDER, read_raw
 
 HYPERVISOR: Final = "hypervisor"
 

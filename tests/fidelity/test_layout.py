@@ -7,10 +7,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from hvsim.toolstack.devices import layout as device_layout
-from hvsim.toolstack.devices.layout import Device, Vbd, Vif
+from hvsim.toolstack.devices import nodes
+from hvsim.toolstack.devices.console import add_console
+from hvsim.toolstack.devices.vbd.half import Vbd
+from hvsim.toolstack.devices.vif.half import Vif
 from hvsim.toolstack.domain import layout
 from hvsim.toolstack.domain.layout import Build
+from hvsim.toolstack.host.device import Device
+from hvsim.toolstack.host.nodes import write
 from hvsim.xs.requests import Request
 from tests.fidelity.recording import Entry, listing, mutations, trace
 
@@ -65,9 +69,9 @@ def whole_domain() -> list[Request]:
     return [
         *layout.domain_skeleton(1, UUID, "du1", driver_domain=False),
         *layout.built(build),
-        *device_layout.add_vbd(Device(1, "vbd", 51712, 0), DISK),
-        *device_layout.add_vif(Device(1, "vif", 0, 0), NIC),
-        *device_layout.add_console(Device(1, "console", 0, 0), 2, 1814530),
+        *nodes.add(Device(1, "vbd", 51712, 0), DISK),
+        *nodes.add(Device(1, "vif", 0, 0), NIC),
+        *add_console(Device(1, "console", 0, 0), 2, 1814530),
     ]
 
 
@@ -110,13 +114,13 @@ def test_the_nodes_of_a_domain_come_in_libxls_order() -> None:
 
 def test_a_second_disk_is_attached_as_libxl_does() -> None:
     device = Device(1, "vbd", 51728, 0)
-    batch = device_layout.add_vbd(device, Vbd("/root/domu/d2.img", "xvdb"))
+    batch = nodes.add(device, Vbd("/root/domu/d2.img", "xvdb"))
     assert entries(batch) == recorded("40-block-attach-phy", "")
 
 
 def test_a_second_interface_is_attached_as_libxl_does() -> None:
     device = Device(1, "vif", 1, 0)
-    batch = device_layout.add_vif(device, Vif("00:16:3e:00:00:21", "xenbr0"))
+    batch = nodes.add(device, Vif("00:16:3e:00:00:21", "xenbr0"))
     assert entries(batch) == recorded("42-network-attach", "")
 
 
@@ -129,7 +133,7 @@ def test_a_driver_domain_has_two_nodes_more() -> None:
 
 def test_a_disk_of_a_driver_domain_names_it_in_paths_and_permissions() -> None:
     device = Device(21, "vbd", 51712, 20)
-    batch = device_layout.add_vbd(device, Vbd("/dev/xvdb", "xvda"))
+    batch = nodes.add(device, Vbd("/dev/xvdb", "xvda"))
     found = recorded("91-create-guest-on-driver-domain", "", 21)
     paths = (device.libxl, device.frontend, device.backend)
     assert entries(batch) == [entry for entry in found if entry.path.startswith(paths)]
@@ -166,28 +170,28 @@ def final(batch: Iterable[Request]) -> dict[str, tuple[str, str]]:
 def test_only_a_driver_domain_is_told_who_made_a_device() -> None:
     """It is not libxl's word, so what dom0 serves is as it was recorded."""
     theirs, ours = Device(3, "vbd", 51712, 2), Device(3, "vbd", 51712, 0)
-    assert [entry.path for entry in entries(device_layout.made_here(theirs))] == [
+    assert [entry.path for entry in entries(nodes.made_here(theirs))] == [
         "/local/domain/2/backend/vbd/3/51712/toolstack"
     ]
-    assert device_layout.made_here(ours) == []
+    assert nodes.made_here(ours) == []
 
 
 def test_a_moved_disk_stands_as_one_that_was_attached_there() -> None:
     """The recovery protocol's result: an attach to the new backend, permissions included."""
     old, new = Device(3, "vbd", 51712, 2), Device(3, "vbd", 51712, 4)
     guest_wrote = [("ring-ref", "8"), ("event-channel", "8"), ("queue-0/ring-ref", "9")]
-    connected = device_layout.add_vbd(old, DISK)
+    connected = nodes.add(old, DISK)
     for key, value in guest_wrote:
-        connected += layout.write(f"{old.frontend}/{key}", value, ["n3", "r2"])
+        connected += write(f"{old.frontend}/{key}", value, ["n3", "r2"])
     keys = [
         path.removeprefix(f"{old.frontend}/")
         for path in final(connected)
         if path.startswith(f"{old.frontend}/")
     ]
 
-    expected = final([*device_layout.add_vbd(new, DISK), *device_layout.made_here(new)])
+    expected = final([*nodes.add(new, DISK), *nodes.made_here(new)])
     expected |= {f"{new.frontend}/{key}": (value, "n3 r4") for key, value in guest_wrote}
-    assert final(connected + device_layout.move(old, new, DISK, keys)) == expected
+    assert final(connected + nodes.move(old, new, DISK, keys)) == expected
 
 
 def test_a_recorded_trace_is_read_whole() -> None:

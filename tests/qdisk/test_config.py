@@ -3,7 +3,7 @@
 import pytest
 
 from hvsim.toolstack.config import parse_disk
-from hvsim.toolstack.domain.refusals import backendtype
+from hvsim.toolstack.devices.vbd.refusals import backendtype
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ MAY = {
 TO_GO = {
     "hvsim.hypervisor.machine",
     "hvsim.toolstack.config.hvm",
-    "hvsim.toolstack.host.context",
     "hvsim.xenstore.rules.core",
 }
 

@@ -2,13 +2,12 @@
 
 from hvsim.domain.domain import Domain
 from hvsim.toolstack.daemon import daemon
-from hvsim.toolstack.devices import disk as device
-from hvsim.toolstack.devices import scripts
+from hvsim.toolstack.devices import detach, scripts
 from hvsim.toolstack.xl import power
 
 
 def main(dom: Domain) -> None:
     power.ACK_TIMEOUT = 0.3  # type: ignore[misc]
-    device.DESTROY_TIMEOUT = 0.3  # type: ignore[misc]
+    detach.DESTROY_TIMEOUT = 0.3  # type: ignore[misc]
     scripts.TIMEOUT = 1.0  # type: ignore[misc]
     daemon.main(dom)

@@ -11,8 +11,8 @@ import pytest
 
 from domains import daemon
 from hvsim.drivers.block import lock
-from hvsim.toolstack.devices.images import NOTE, Images, image_path
-from hvsim.toolstack.devices.layout import Vbd
+from hvsim.toolstack.devices.vbd.half import Vbd
+from hvsim.toolstack.host.images import NOTE, Images
 
 
 class Dom:
@@ -36,24 +36,24 @@ def qcow2(folder: Path, readonly: bool = False) -> Vbd:
 
 
 def test_images_of_qemu_are_images_too(folder: Path) -> None:
-    assert image_path(qcow2(folder)) == f"{folder}/a:b.qcow2"
+    assert qcow2(folder).image.path == f"{folder}/a:b.qcow2"
     one, two = Images(folder / "one"), Images(folder / "two")
-    assert one.claim(3, 51712, "db", qcow2(folder)) is None
-    refusal = two.claim(9, 51712, "thief", qcow2(folder, readonly=True))
+    assert one.claim(3, 51712, "db", qcow2(folder).image) is None
+    refusal = two.claim(9, 51712, "thief", qcow2(folder, readonly=True).image)
     assert refusal is not None
     assert "is disk xvda of 'db' in lab one, which may write to it" in refusal.text
     [row] = json.loads((folder / "one" / NOTE).read_text())
     assert (row["domain"], row["vdev"], row["mode"]) == ("db", "xvda", "w")
     one.release(3)
     assert json.loads((folder / "one" / NOTE).read_text()) == []
-    assert two.claim(9, 51712, "thief", qcow2(folder, readonly=True)) is None
+    assert two.claim(9, 51712, "thief", qcow2(folder, readonly=True).image) is None
     two.release(9)
 
 
 def test_a_disk_that_is_claimed_again_is_in_nobodys_way(folder: Path) -> None:
     images = Images(folder / "one")
     for _ in range(3):
-        assert images.claim(3, 51712, "db", qcow2(folder)) is None
+        assert images.claim(3, 51712, "db", qcow2(folder).image) is None
     before = len(os.listdir("/proc/self/fd"))
     images.release(3, 51712)
     images.release(3, 51712)
@@ -62,10 +62,10 @@ def test_a_disk_that_is_claimed_again_is_in_nobodys_way(folder: Path) -> None:
 
 def test_a_note_of_nonsense_is_no_note(folder: Path) -> None:
     one, two = Images(folder / "one"), Images(folder / "two")
-    assert one.claim(3, 51712, "db", qcow2(folder)) is None
+    assert one.claim(3, 51712, "db", qcow2(folder).image) is None
     for nonsense in ("", "{}", "[1, null]", '[{"identity": 3}]', "\x00" * 9):
         (folder / "one" / NOTE).write_text(nonsense)
-        refusal = two.claim(9, 51712, "thief", qcow2(folder))
+        refusal = two.claim(9, 51712, "thief", qcow2(folder).image)
         assert refusal is not None
         assert "is in use by lab one, which may write to it" in refusal.text
     one.release(3)
@@ -73,8 +73,8 @@ def test_a_note_of_nonsense_is_no_note(folder: Path) -> None:
 
 def test_what_is_not_there_is_not_claimed(folder: Path) -> None:
     images = Images(folder / "one")
-    assert images.claim(3, 51712, "db", Vbd("/no/such.img", "xvda")) is None
-    assert images.claim(3, 51728, "db", Vbd("a\0b", "xvdb")) is None
+    assert images.claim(3, 51712, "db", Vbd("/no/such.img", "xvda").image) is None
+    assert images.claim(3, 51728, "db", Vbd("a\0b", "xvdb").image) is None
     images.release(3)
 
 
@@ -91,10 +91,10 @@ def test_a_stranger_s_note_keeps_nobody_waiting(folder: Path) -> None:
     """A FIFO in the place of another lab's note.  Red (hung) when it is opened to be read and
     waited for, as the toolstack's only loop would."""
     one, two = Images(folder / "one"), Images(folder / "two")
-    assert one.claim(3, 51712, "db", qcow2(folder)) is None
+    assert one.claim(3, 51712, "db", qcow2(folder).image) is None
     (folder / "one" / NOTE).unlink()
     os.mkfifo(folder / "one" / NOTE)
-    refusal = two.claim(9, 51712, "thief", qcow2(folder))
+    refusal = two.claim(9, 51712, "thief", qcow2(folder).image)
     assert refusal is not None
     assert "in use by lab one" in refusal.text
     (folder / "one" / NOTE).unlink()

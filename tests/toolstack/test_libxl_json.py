@@ -12,11 +12,14 @@ import anyio
 import pytest
 
 from hvsim.toolstack.config import parse_config
-from hvsim.toolstack.devices.layout import Device, Vbd, Vif
-from hvsim.toolstack.domain import libxl_json
-from hvsim.toolstack.domain.libxl_files import LibxlFiles
-from hvsim.toolstack.host.context import Disk, Nic
+from hvsim.toolstack.devices.vbd.half import Vbd
+from hvsim.toolstack.devices.vbd.type import DISKS
+from hvsim.toolstack.devices.vif.half import Vif
+from hvsim.toolstack.devices.vif.type import INTERFACES
+from hvsim.toolstack.host import libxl_record
+from hvsim.toolstack.host.device import Attached, Device
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.libxl_files import LibxlFiles
 from tests.support import optional
 from tests.support.dom0_lab import Dom0
 
@@ -101,10 +104,10 @@ def parsed(text: str) -> Any:
     return parse_config(text, "test.cfg")
 
 
-def disks(config: Any) -> list[Disk]:
+def disks(config: Any) -> list[dict[str, Any]]:
     """As the toolstack attaches them when all are dom0's."""
     return [
-        Disk(Device(1, "vbd", number, 0), Vbd(params=one.target, vdev=one.vdev))
+        DISKS.entry(Attached(Device(1, "vbd", number, 0), Vbd(params=one.target, vdev=one.vdev)))
         for number, one in enumerate(config.disks)
     ]
 
@@ -112,8 +115,10 @@ def disks(config: Any) -> list[Disk]:
 def test_what_is_kept_of_a_guest_is_what_a_real_host_keeps() -> None:
     """Key by key, in its order."""
     config = parsed(DU1)
-    nics = [Nic(Device(1, "vif", 0, 0), Vif(mac="00:16:3e:00:00:01", bridge="xenbr0"))]
-    found = libxl_json.kept(config, UUID, "none", disks(config), nics)
+    vif = Vif(mac="00:16:3e:00:00:01", bridge="xenbr0")
+    nics = [INTERFACES.entry(Attached(Device(1, "vif", 0, 0), vif))]
+    devices = {"disks": disks(config), "nics": nics}
+    found = libxl_record.kept(config, UUID, "none", devices)
     assert json.dumps(found) == json.dumps(json.loads(RECORDED))
 
 
@@ -182,11 +187,11 @@ def test_nodes_of_nonsense_make_a_device_all_the_same() -> None:
 def test_devices_come_and_go() -> None:
     """A device stands in place of one of its name; the last takes the list with it."""
     whole = json.loads(RECORDED)
-    more = libxl_json.with_device(whole, "disks", "xvdb", {"vdev": "xvdb"})
+    more = libxl_record.with_device(whole, "disks", "vdev", {"vdev": "xvdb"})
     assert [disk["vdev"] for disk in more["disks"]] == ["xvda", "xvdb"]
-    again = libxl_json.with_device(more, "disks", "xvdb", {"vdev": "xvdb", "format": "raw"})
+    again = libxl_record.with_device(more, "disks", "vdev", {"vdev": "xvdb", "format": "raw"})
     assert len(again["disks"]) == 2
-    less = libxl_json.with_device(again, "nics", 0, None)
+    less = libxl_record.with_device(again, "nics", "devid", {"devid": 0}, gone=True)
     assert "nics" not in less
     assert list(less)[-2:] == ["on_reboot", "on_soft_reset"]
     assert whole == json.loads(RECORDED), "the old one is left as it was"
@@ -255,7 +260,7 @@ def test_a_lock_on_a_file_that_has_gone_is_none(
 def test_who_keeps_the_lock_is_complained_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hvsim.toolstack.domain.libxl_files.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("hvsim.toolstack.host.libxl_files.LOCK_TIMEOUT", 0.05)
     path = tmp_path / f"userdata-l.3.{UUID}.domain-userdata-lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)

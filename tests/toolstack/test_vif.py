@@ -4,9 +4,11 @@ import pytest
 
 from hvsim.toolstack.config import ConfigError, VifConfig, parse_config, parse_vif, words_of
 from hvsim.toolstack.config.rate import parse_rate
-from hvsim.toolstack.devices.layout import Device, Vif, move
-from hvsim.toolstack.devices.nic import made_up_mac
-from hvsim.toolstack.domain import refusals
+from hvsim.toolstack.devices.nodes import move
+from hvsim.toolstack.devices.vif import refusals
+from hvsim.toolstack.devices.vif.half import Vif
+from hvsim.toolstack.devices.vif.type import made_up_mac
+from hvsim.toolstack.host.device import Device
 
 
 def test_every_word_means_something() -> None:

@@ -8,7 +8,11 @@ from hvsim.lab.model import Domain
 from hvsim.lab.near_miss import nearest
 from hvsim.lab.problems import Fault
 from hvsim.toolstack.config import DiskConfig
+from hvsim.toolstack.devices import types
+from hvsim.toolstack.devices.vbd import refusals as of_disks
+from hvsim.toolstack.devices.vif import refusals as of_vifs
 from hvsim.toolstack.domain import refusals
+from hvsim.toolstack.host.refusal import Refusal
 
 
 def guest_faults(domains: Sequence[tuple[int, Domain]], declared: Declared) -> Iterator[Fault]:
@@ -20,7 +24,7 @@ def guest_faults(domains: Sequence[tuple[int, Domain]], declared: Declared) -> I
             yield place, text, _remedy(domain, declared, refusal)
 
 
-def _refusals(domain: Domain, declared: Declared) -> Iterator[refusals.Refusal]:
+def _refusals(domain: Domain, declared: Declared) -> Iterator[Refusal]:
     config = domain.guest
     if config is None:
         return
@@ -28,18 +32,18 @@ def _refusals(domain: Domain, declared: Declared) -> Iterator[refusals.Refusal]:
     refused = refusals.kernel(config)
     if refused is not None:
         yield refused
-    yield from refusals.device_numbers(config)
+    yield from types.twice(config)
     for disk in config.disks:
-        refused = refusals.disk(disk) or _image(domain, declared, disk)
+        refused = of_disks.disk(disk) or _image(domain, declared, disk)
         if refused is not None:
             yield refused
-    for number, vif in zip(refusals.devids(config.vifs), config.vifs, strict=True):
-        refused = refusals.vif(vif, number)
+    for number, vif in zip(of_vifs.devids(config.vifs), config.vifs, strict=True):
+        refused = of_vifs.vif(vif, number)
         if refused is not None:
             yield refused
 
 
-def _image(domain: Domain, declared: Declared, disk: DiskConfig) -> refusals.Refusal | None:
+def _image(domain: Domain, declared: Declared, disk: DiskConfig) -> Refusal | None:
     """What is wrong with the image of a disk; one that `hvsim up` makes is right, one whose own
     table is wrong was told."""
     target = disk.target or ""
@@ -49,13 +53,13 @@ def _image(domain: Domain, declared: Declared, disk: DiskConfig) -> refusals.Ref
     path = image.path if image else domain.directory / target
     fault = image_fault(path) if target and image is None else None
     if fault is not None:
-        return refusals.Refusal(f"disk {disk.vdev}", *fault)
+        return Refusal(f"disk {disk.vdev}", *fault)
     if image is not None and (image.scratch or not path.is_file()):
         return None
-    return refusals.image(disk, str(path))
+    return of_disks.image(disk, str(path))
 
 
-def _remedy(domain: Domain, declared: Declared, refusal: refusals.Refusal) -> str:
+def _remedy(domain: Domain, declared: Declared, refusal: Refusal) -> str:
     """That of the refusal, unless a declared image has nearly the name of the one that is not
     there."""
     for disk in domain.disks:

@@ -12,7 +12,7 @@ from hvsim.lab.check.files import image_fault
 from hvsim.lab.images import INSTALL, QEMU_IMG
 from hvsim.lab.model import Disk, Domain, Image
 from hvsim.lab.problems import Fault
-from hvsim.toolstack.devices.images import in_use, whose
+from hvsim.toolstack.host.images import in_use, whose
 
 Line = Callable[[tuple[str | int, ...]], int]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,16 +25,14 @@ from anyio.abc import TaskGroup
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.daemon.clients import Client
-from hvsim.toolstack.domain.starting import NotStartedError
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, reason
 from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.starting import NotStartedError
 from hvsim.toolstack.host.waiting import Task, working
 from hvsim.wire.endpoints import MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, unpack
 from hvsim.xs.requests import StoreError
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Toolstack
 
 MAX_REQUESTS: Final = 256
 """Requests under way at a time."""

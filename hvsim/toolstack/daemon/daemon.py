@@ -14,20 +14,22 @@ from hvsim import __version__
 from hvsim.domain import loop
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon import clients, execute, processes
+from hvsim.toolstack.daemon import clients, processes
 from hvsim.toolstack.daemon.control import ControlServer
-from hvsim.toolstack.daemon.dom0 import mourn
 from hvsim.toolstack.devices import attached, script
 from hvsim.toolstack.devices.capture import Captures
-from hvsim.toolstack.domain import create, lifecycle, starting
+from hvsim.toolstack.domain import create, lifecycle
 from hvsim.toolstack.domain.destroy import destroy, end
-from hvsim.toolstack.domain.layout import domain_path
-from hvsim.toolstack.domain.request import parse
 from hvsim.toolstack.domain.takeover import take_over
-from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host import execute, starting
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.dom0 import mourn
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.request import parse
 from hvsim.toolstack.host.store import StoreSilent
 from hvsim.toolstack.host.trouble import Trouble
 from hvsim.toolstack.host.waiting import STORE, Dom0Process, waiting, working

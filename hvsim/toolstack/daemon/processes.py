@@ -14,23 +14,20 @@ import anyio
 
 from hvsim.abi.ring import REQ_PROD, RSP_PROD
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.daemon.glance import Glance, Teller
+from hvsim.toolstack.devices import types
 from hvsim.toolstack.devices.attached import refresh
-from hvsim.toolstack.devices.layout import Device
-from hvsim.toolstack.domain.layout import domain_path
-from hvsim.toolstack.host.context import Departed, Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Attached, Device
+from hvsim.toolstack.host.glance import Glance, Teller, glance
+from hvsim.toolstack.host.guest import Departed, Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.rows import About, domain_row, state_number
 from hvsim.wire.picture import DeviceRow
 
 SECOND_LOOK: Final = 0.03
 """Seconds between the two readings of a ring."""
 CONNECTED: Final = "4"
-_KEYS: Final = {
-    "vbd": ("state", "ring-ref", "ring-ref0", "queue-0/ring-ref"),
-    "vif": ("state", "tx-ring-ref", "queue-0/tx-ring-ref"),
-}
-"""What is read of a frontend: its state, and where its ring may be."""
 _MASK32: Final = 0xFFFF_FFFF
 
 
@@ -65,7 +62,7 @@ class Waits:
 @dataclass(slots=True)
 class _Look:
     guest: Guest
-    attached: Disk | Nic
+    attached: Attached
     frontend_state: str | None
     backend_state: str | None
     ref: int | None
@@ -94,7 +91,7 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
     }
     if toolstack.lost:
         return {**_without_store(toolstack), **told, "lost": toolstack.lost}
-    async with toolstack.glance(teller) as store:
+    async with glance(toolstack, teller) as store:
         await refresh(toolstack, store)
         looks = await _look(toolstack, store)
         # After that, or a domain that was just made for a device would be taken for one that went.
@@ -164,13 +161,13 @@ async def _look(toolstack: Toolstack, store: Glance) -> list[_Look]:
     devices = [(guest, one) for guest in toolstack.guests.values() for one in guest.devices]
     paths = []
     for _, one in devices:
-        paths += [f"{one.device.frontend}/{key}" for key in _KEYS[one.device.kind]]
+        paths += [f"{one.device.frontend}/{key}" for key in ("state", *_rings(toolstack, one))]
         paths += [f"{one.device.backend}/state", *_complaints(one.device)]
     values = iter(await store.read_many(paths))
     looks = []
     for guest, one in devices:
-        state, *refs = (next(values) for _ in _KEYS[one.device.kind])
-        ref = next((int(text) for text in refs if _is_number(text)), None)  # type: ignore[arg-type]
+        state, refs = next(values), [next(values) for _ in _rings(toolstack, one)]
+        ref = next((int(text) for text in refs if text is not None and _is_number(text)), None)
         look = _Look(guest, one, state, next(values), ref)
         said = [next(values) for _ in _complaints(one.device)]
         look.error = next((text for text in said if text), None)
@@ -197,8 +194,14 @@ def _complaints(device: Device) -> list[str]:
     return found
 
 
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.isdecimal() and len(text) < 10
+def _rings(toolstack: Toolstack, one: Attached) -> tuple[str, ...]:
+    """Where the frontend of a device may name its ring."""
+    kind = types.of(toolstack, one.device.kind)
+    return () if kind is None else kind.ring_keys
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
 
 
 def _indices(toolstack: Toolstack, look: _Look) -> tuple[int, int] | None:
@@ -230,7 +233,7 @@ def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float)
         "vdev": look.attached.name,
         "frontend_domid": device.domid,
         "frontend_state": state_number(look.frontend_state),
-        "backend_class": device.backend_kind or device.kind,
+        "backend_class": device.served_as,
         "backend_domid": device.backend_domid,
         "backend": backend,
         "error": look.error,

@@ -5,30 +5,20 @@ attaches and detaches there, and renames domains, without a word to this toolsta
 about to act on devices that may have changed asks :func:`refresh` first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from hvsim.toolstack.config import DiskConfig, VifConfig
-from hvsim.toolstack.devices import disk as devices
-from hvsim.toolstack.devices.layout import Device, Vbd, Vif
-from hvsim.toolstack.domain import libxl_json
-from hvsim.toolstack.domain.layout import domain_path, libxl_path
-from hvsim.toolstack.host.context import Disk, Guest, Nic
+from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.devices import types
+from hvsim.toolstack.devices.device_type import DeviceType
+from hvsim.toolstack.host import libxl_record
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Attached
 from hvsim.toolstack.host.errors import ToolstackError
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.config import DomainConfig
-    from hvsim.toolstack.host.context import Toolstack
-    from hvsim.toolstack.host.store import Reader
-
-_KINDS: Final = ("vbd", "vif")
-_KEYS: Final = {
-    "vbd": ("params", "script", "type", "mode", "dev", "device-type", "discard-enable"),
-    "vif": ("mac", "bridge", "script", "vifname", "ip", "gatewaydev", "rate", "mtu"),
-}
+from hvsim.toolstack.host.guest import Guest
+from hvsim.toolstack.host.nodes import domain_path
+from hvsim.toolstack.host.store import Reader
 
 
 async def refresh(toolstack: Toolstack, store: Reader, one: Guest | None = None) -> None:
@@ -41,78 +31,42 @@ async def refresh(toolstack: Toolstack, store: Reader, one: Guest | None = None)
         if name:
             guest.name = name
     for guest in guests:
-        for kind in _KINDS:
+        for kind in types.connecting(toolstack):
             await _refresh(store, guest, kind)
 
 
-async def _refresh(store: Reader, guest: Guest, kind: str) -> None:
-    root = f"{libxl_path(guest.domid)}/device/{kind}"
-    numbers = [name for name in await store.children(root) if name.isdecimal()]
-    backends = await store.read_many(f"{root}/{number}/backend" for number in numbers)
-    known: dict[int, Any] = guest.disks if kind == "vbd" else guest.nics
-    there = dict(zip(map(int, numbers), backends, strict=True))
+async def _refresh(store: Reader, guest: Guest, kind: DeviceType) -> None:
+    there = {device.devid: device for device in await kind.all_of(store, guest.domid)}
+    known = guest.of(kind.kind)
     for devid in [devid for devid in known if devid not in there]:
         del known[devid]
-    for devid, backend in there.items():
-        if devid in known and known[devid].device.backend == backend:
+    for devid, device in there.items():
+        if devid in known and known[devid].device.backend == device.backend:
             continue
-        device = devices.of_backend(guest.domid, kind, devid, backend)
-        if device is None:
-            continue
-        keys = _KEYS[kind]
-        values = await store.read_many(f"{device.libxl}/{key}" for key in keys)
-        nodes = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-        if kind == "vbd":
-            guest.disks[devid] = Disk(device, Vbd.of_nodes(nodes))
-        else:
-            guest.nics[devid] = Nic(device, Vif.of_nodes(nodes))
+        values = await store.read_many(f"{device.libxl}/{key}" for key in kind.keys)
+        pairs = zip(kind.keys, values, strict=True)
+        nodes = {key: value for key, value in pairs if value is not None}
+        known[devid] = Attached(device, kind.half_of(nodes))
 
 
 def config_now(guest: Guest) -> DomainConfig:
     """The config of a guest as it is now: what it is built from when it reboots, as xl does
     (reload_domain_config)."""
-    return replace(
-        guest.config,
-        name=guest.name,
-        disks=tuple(_disk_config(disk) for disk in guest.disks.values()),
-        vifs=tuple(_vif_config(nic) for nic in guest.nics.values()),
-    )
+    devices: dict[str, Any] = {
+        kind.setting: tuple(kind.spec(one) for one in guest.of(kind.kind).values())
+        for kind in types.OF_XEN
+        if kind.setting
+    }
+    return replace(guest.config, name=guest.name, **devices)
 
 
-def _backend(device: Device) -> str | None:
-    return str(device.backend_domid) if device.backend_domid else None
-
-
-def _disk_config(disk: Disk) -> DiskConfig:
-    vbd = disk.vbd
-    return DiskConfig(
-        vdev=vbd.vdev,
-        target=vbd.target,
-        format=vbd.format,
-        readonly=vbd.readonly,
-        shared=vbd.shared,
-        backend=_backend(disk.device),
-        backendtype=vbd.backendtype,
-        cdrom=vbd.cdrom,
-        script=vbd.script if vbd.named else None,
-        discard=vbd.discard,
-    )
-
-
-def _vif_config(nic: Nic) -> VifConfig:
-    vif = nic.vif
-    return VifConfig(
-        mac=vif.mac,
-        bridge=vif.bridge,
-        ip=vif.ip,
-        rate=vif.rate,
-        backend=_backend(nic.device),
-        script=vif.script if vif.named else None,
-        ifname=vif.ifname,
-        mtu=vif.mtu,
-        gatewaydev=vif.gatewaydev,
-        devid=nic.device.devid,
-    )
+def recorded(guest: Guest) -> dict[str, list[dict[str, Any]]]:
+    """The devices of a guest, as libxl's record lists them."""
+    return {
+        kind.record.key: [kind.entry(one) for one in guest.of(kind.kind).values()]
+        for kind in types.OF_XEN
+        if kind.record is not None
+    }
 
 
 def keep_dom0(toolstack: Toolstack) -> None:
@@ -120,16 +74,14 @@ def keep_dom0(toolstack: Toolstack) -> None:
     info = toolstack.hypervisor.info(0)
     assert info is not None, "we are it"
     try:
-        toolstack.libxl_files.store(0, info.uuid, libxl_json.of_dom0())
+        toolstack.libxl_files.store(0, info.uuid, libxl_record.of_dom0())
     except OSError as failure:
         toolstack.dom.log(f"a real xl knows nothing of Domain-0: {failure}")
 
 
 async def keep(toolstack: Toolstack, guest: Guest, kernel: str) -> None:
     """Write libxl's record of a domain that was made."""
-    whole = libxl_json.kept(
-        guest.config, guest.uuid, kernel, list(guest.disks.values()), list(guest.nics.values())
-    )
+    whole = libxl_record.kept(guest.config, guest.uuid, kernel, recorded(guest))
     try:
         async with toolstack.libxl_files.locked(guest.domid, guest.uuid):
             toolstack.libxl_files.store(guest.domid, guest.uuid, whole)
@@ -138,7 +90,7 @@ async def keep(toolstack: Toolstack, guest: Guest, kernel: str) -> None:
 
 
 async def keep_devices(
-    toolstack: Toolstack, guest: Guest, attached: Iterable[Disk | Nic], *, gone: bool = False
+    toolstack: Toolstack, guest: Guest, attached: Iterable[Attached], *, gone: bool = False
 ) -> None:
     """Note devices that were attached or moved, or that are *gone*, in libxl's record."""
     files = toolstack.libxl_files
@@ -148,15 +100,17 @@ async def keep_devices(
             if whole is None:
                 return
             for one in attached:
-                whole = _noted(whole, one, gone)
+                whole = _noted(toolstack, whole, one, gone)
             files.store(guest.domid, guest.uuid, whole)
     except (OSError, ToolstackError) as failure:
         toolstack.dom.log(f"{guest.name}: what a real xl knows of its devices is old: {failure}")
 
 
-def _noted(whole: dict[str, Any], one: Disk | Nic, gone: bool) -> dict[str, Any]:
-    if isinstance(one, Disk):
-        entry = None if gone else libxl_json.disk_kept(one)
-        return libxl_json.with_device(whole, "disks", one.vbd.vdev, entry)
-    entry = None if gone else libxl_json.nic_kept(one)
-    return libxl_json.with_device(whole, "nics", one.device.devid, entry)
+def _noted(
+    toolstack: Toolstack, whole: dict[str, Any], one: Attached, gone: bool
+) -> dict[str, Any]:
+    kind = types.of(toolstack, one.device.kind)
+    if kind is None or kind.record is None:
+        return whole
+    entry = kind.entry(one)
+    return libxl_record.with_device(whole, *kind.record, entry, gone=gone)

@@ -9,24 +9,22 @@ libxl's words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.backends import SERVES_KEY
-from hvsim.toolstack.devices import layout as device_layout
-from hvsim.toolstack.devices.layout import Device
-from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.devices import nodes
 from hvsim.toolstack.host import libxl_log
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.nodes import domain_path
+from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.host.trouble import DOM0, Trouble
 from hvsim.toolstack.host.waiting import Party, Server
 from hvsim.xs.requests import Request, StoreError
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Toolstack
-    from hvsim.toolstack.host.store import Store
 
 INIT_TIMEOUT: Final = 10.0
 """Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""
@@ -54,14 +52,7 @@ class NotServed(Exception):
 
 def party(device: Device) -> Server:
     """Who serves *device*."""
-    return Server(device.backend_kind or device.kind, device.domid, device.backend_domid)
-
-
-def departed(toolstack: Toolstack, name: str) -> list[str]:
-    """A line about a domain that is to serve something and was here; none for one that never was,
-    of which libxl says nothing either."""
-    gone = toolstack.departed.get(name)
-    return [] if gone is None else [libxl(gone.text, "info")]
+    return Server(device.served_as, device.domid, device.backend_domid)
 
 
 async def make_nodes(
@@ -74,7 +65,7 @@ async def make_nodes(
     """
     where = _where(toolstack, device)
     try:
-        await store.commit([*batch, *device_layout.made_here(device)], f"adding {_label(device)}")
+        await store.commit([*batch, *nodes.made_here(device)], f"adding {_label(device)}")
     except StoreError:
         if toolstack.hypervisor.info(device.backend_domid) is not None:
             raise
@@ -197,7 +188,7 @@ async def _in_vain(
     if served is not None:
         return NotServed(
             f"{where} serves {' and '.join(served) or 'nothing'}, and no "
-            f"{device.backend_kind or device.kind}: {_label(device)} needs another backend",
+            f"{device.served_as}: {_label(device)} needs another backend",
             stranger=True,
         )
     return None
@@ -211,7 +202,7 @@ async def strange(store: Store, device: Device) -> list[str] | None:
     if health != "ok" or serves is None or len(serves) > 100:
         return None
     kinds = serves.split()
-    return None if (device.backend_kind or device.kind) in kinds else kinds
+    return None if (device.served_as) in kinds else kinds
 
 
 async def _why(toolstack: Toolstack, store: Store, device: Device) -> str:

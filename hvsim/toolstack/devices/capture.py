@@ -13,24 +13,21 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.mapper import GrantError
+from hvsim.domain.mapper import GrantError, Mapping
 from hvsim.drivers.capture.ring import CaptureBroken, CaptureReader, ring_refs
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
-from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.nodes import domain_path, libxl_path
+from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.host.waiting import Dom0Process, Other, Party
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
-
-if TYPE_CHECKING:
-    from hvsim.domain.mapper import Mapping
-    from hvsim.toolstack.host.context import Toolstack
-    from hvsim.toolstack.host.store import Store
 
 SIDES: Final = ("front", "back")
 RING_PAGES: Final = 256

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 
 from hvsim.drivers.counters import ANSWER_KEY, REQUEST_KEY, parse
+from hvsim.toolstack.host.store import Store
 from hvsim.xs import requests
 from hvsim.xs.requests import Request
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.store import Store
 
 PATIENCE: Final = 0.3
 """Seconds that the halves have to answer, all together; what a person waits without wondering."""

@@ -8,7 +8,7 @@ watches for more.
 **When QEMU dies**, nobody on a real host notices: both halves stay Connected and the guest's I/O
 hangs for ever (recording 53).  Here the toolstack starts it again, for which each device begins
 anew: the backend's half as at an attach, the frontend at state 1, as when a driver domain was
-rebuilt (recovery.py).  blkfront keeps what was not answered and issues it again.
+rebuilt (move.py).  blkfront keeps what was not answered and issues it again.
 
 At the end the devices close first; then QEMU gets libxl's SIGHUP, upon which it writes out and
 closes its images.
@@ -22,26 +22,25 @@ import shutil
 import signal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
 from hvsim.linux import proc
-from hvsim.toolstack.daemon.dom0 import alive_pid, end_of, row_of, spawn_process
-from hvsim.toolstack.devices import layout as device_layout
-from hvsim.toolstack.devices.images import image_path
-from hvsim.toolstack.domain import layout
+from hvsim.toolstack.devices import nodes
+from hvsim.toolstack.devices.move import move
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Attached
+from hvsim.toolstack.host.dom0 import alive_pid, end_of, row_of, spawn_process
 from hvsim.toolstack.host.errors import ToolstackError, libxl
-from hvsim.toolstack.host.store import remove_with_empty_parents
+from hvsim.toolstack.host.guest import Guest
+from hvsim.toolstack.host.nodes import domain_path
+from hvsim.toolstack.host.store import Store, remove_with_empty_parents
 from hvsim.toolstack.host.trouble import stands_still
 from hvsim.toolstack.host.waiting import NOBODY, Dom0Process, waiting
 from hvsim.xs import requests
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Disk, Guest, Toolstack
-    from hvsim.toolstack.host.store import Store
 
 PROGRAMS: Final = ("/usr/libexec/xen-qemu-system-i386", "qemu-system-i386")
 """Where libxl finds Debian's (package qemu-system-xen), and what one from elsewhere is called; it
@@ -60,11 +59,11 @@ def program() -> str | None:
     return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
-def disks_of(guest: Guest) -> list[Disk]:
+def disks_of(guest: Guest) -> list[Attached]:
     """The disks that the guest's QEMU in dom0 serves."""
     return [
         disk
-        for disk in guest.disks.values()
+        for disk in guest.devices
         if disk.device.backend_kind == "qdisk" and disk.device.backend_domid == 0
     ]
 
@@ -98,7 +97,7 @@ async def check_running(store: Store, domid: int) -> None:
 
     Raises: ToolstackError in libxl's words (recording 50).
     """
-    if await store.read(f"{device_layout.device_model_path(domid)}/state") != "running":
+    if await store.read(f"{nodes.device_model_path(domid)}/state") != "running":
         raise ToolstackError(
             libxl(
                 f"libxl_dm.c:3845:libxl__dm_check_start: Domain {domid}:device model required "
@@ -112,7 +111,7 @@ async def start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
 
     Raises: ToolstackError in libxl's words, with the end of QEMU's log.
     """
-    await store.call(requests.mkdir(device_layout.device_model_path(guest.domid)))
+    await store.call(requests.mkdir(nodes.device_model_path(guest.domid)))
     try:
         await _start(toolstack, store, guest)
     except (TimeoutError, HypercallError) as failure:
@@ -138,7 +137,7 @@ def adopt(toolstack: Toolstack, guest: Guest) -> None:
 
 async def stop(toolstack: Toolstack, store: Store, domid: int) -> None:
     """End the QEMU of a domain that goes, if it has one.  Its devices are closed."""
-    path = device_layout.device_model_path(domid)
+    path = nodes.device_model_path(domid)
     if await store.read(path) is None:
         return
     guest = toolstack.guest(domid)
@@ -190,7 +189,7 @@ def _kill(toolstack: Toolstack, domid: int) -> None:
 async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     """Raises: HypercallError, TimeoutError, which says what QEMU said."""
     name = process_name(guest.domid)
-    state = f"{device_layout.device_model_path(guest.domid)}/state"
+    state = f"{nodes.device_model_path(guest.domid)}/state"
     await spawn_process(toolstack, name, _spec(toolstack, guest))
     told = 0
     with (
@@ -200,7 +199,7 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
         while parent := alive_pid(toolstack, name):
             if not told and (told := _child(parent)):
                 async with toolstack.store("SCRIPT") as script:
-                    image = f"{layout.domain_path(guest.domid)}/image/device-model-pid"
+                    image = f"{domain_path(guest.domid)}/image/device-model-pid"
                     await script.write(image, str(told))
             if await store.read(state) == "running":
                 return
@@ -227,7 +226,11 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
             "run_dir": str(toolstack.run_dir),
             "exec": arguments(guest),
             "env": {"XEN_QEMU_CONSOLE_LIMIT": CONSOLE_LIMIT},
-            "images": [[image_path(disk.vbd), disk.vbd.readonly] for disk in disks_of(guest)],
+            "images": [
+                [use.path, use.readonly]
+                for disk in disks_of(guest)
+                if (use := disk.half.image) is not None
+            ],
         },
         "stdout": str(_log(toolstack, guest)),
     }
@@ -280,11 +283,9 @@ async def _supervise(toolstack: Toolstack, guest: Guest) -> None:
 
 
 async def _again(toolstack: Toolstack, store: Store, guest: Guest) -> None:
-    from hvsim.toolstack.domain.recovery import move
-
     for disk in disks_of(guest):
         await move(store, guest, disk, disk.device.backend_domid)
-    await store.call(requests.rm(f"{device_layout.device_model_path(guest.domid)}/state"))
+    await store.call(requests.rm(f"{nodes.device_model_path(guest.domid)}/state"))
     await _start(toolstack, store, guest)
     if _over(toolstack, guest):  # it went while its QEMU was coming
         _kill(toolstack, guest.domid)

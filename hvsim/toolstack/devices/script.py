@@ -5,20 +5,15 @@ few lines of shell that ask here (``hvsim/lab/place.py``), so that a disk is mad
 way, whoever attached it.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from hvsim.toolstack.devices import hotplug
-from hvsim.toolstack.devices.layout import Device
+from hvsim.toolstack.devices import hotplug, types
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError
 
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Toolstack
-
-_PATH: Final = re.compile(r"backend/(vbd|vif)/([0-9]{1,5})/([0-9]{1,9})")
-_ACTIONS: Final = {"vbd": ("add", "remove"), "vif": ("online", "offline")}
+_PATH: Final = re.compile(r"backend/([a-z][a-z0-9-]*)/([0-9]{1,5})/([0-9]{1,9})")
 
 
 async def run(toolstack: Toolstack, request: dict[str, Any]) -> None:
@@ -27,10 +22,12 @@ async def run(toolstack: Toolstack, request: dict[str, Any]) -> None:
     Raises: ToolstackError: no such device or action, or the script's own failure.
     """
     match = _PATH.fullmatch(str(request.get("path")))
-    if match is None:
+    kind = types.of(toolstack, match[1]) if match is not None else None
+    if match is None or kind is None or kind.script is None:
         raise ToolstackError(f"hotplug: XENBUS_PATH is {request.get('path')!r}, no backend's path")
     device = Device(int(match[2]), match[1], int(match[3]), 0)
     action = request.get("action")
-    if action not in _ACTIONS[device.kind]:
+    if action not in kind.script.actions:
         raise ToolstackError(f"hotplug: no action {action!r} for a {device.kind}")
-    await hotplug.usual(toolstack, device, comes=action in ("add", "online"))
+    comes = action == kind.script.actions[0]
+    await hotplug.usual(toolstack, kind.script, device, comes=comes)

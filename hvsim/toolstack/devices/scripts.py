@@ -19,23 +19,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.printable import printable
-from hvsim.toolstack.daemon import execute, store_relay
-from hvsim.toolstack.domain.layout import write
+from hvsim.toolstack.devices import store_relay
+from hvsim.toolstack.host import execute
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.nodes import write
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, pack, unpack
 from hvsim.xs.sockets import open_socket
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.devices.layout import Device
-    from hvsim.toolstack.host.context import Toolstack
 
 DIRECTORY: Final = "/etc/xen/scripts"
 """Where a script is that is named without a directory (XEN_SCRIPT_DIR)."""
@@ -60,6 +59,8 @@ class Script:
     Attributes:
         action: its first word; *words* are the others.
         named: a config names it, so that it is really run.
+        networked: it works on dom0's links.
+        holds: it may set up a loop device, which we keep.
     """
 
     path: str
@@ -67,6 +68,8 @@ class Script:
     words: tuple[str, ...]
     environment: Mapping[str, str]
     named: bool
+    networked: bool = False
+    holds: bool = False
 
     @property
     def command(self) -> str:
@@ -111,7 +114,7 @@ async def run(toolstack: Toolstack, script: Script, device: Device) -> None:
                 )
                 error = ""
         raise ToolstackError(*failed(script.command, pid, status, error))
-    if device.kind == "vbd" and script.action == "add":
+    if script.holds:
         async with toolstack.store() as store:
             hold(device, await store.read(f"{device.backend}/node") or "")
 
@@ -165,7 +168,7 @@ async def _run(toolstack: Toolstack, script: Script, domid: int, device: Device)
             files = [(script.path, "r")] if domid else []
             more: dict[str, Any] = {}
             if domid == 0:
-                more = {"room": _room(toolstack, device), "store_socket": f"{folder}/x"}
+                more = {"room": _room(toolstack, script), "store_socket": f"{folder}/x"}
                 connect = partial(
                     open_socket, str(toolstack.store_path), "SCRIPT", toolstack.lab, blocking=False
                 )
@@ -209,10 +212,10 @@ async def _see_through(listener: socket.socket, nothing: int, output: int) -> in
                     raise ToolstackError("the process of a hotplug script ended before its script")
 
 
-def _room(toolstack: Toolstack, device: Device) -> dict[str, Any]:
+def _room(toolstack: Toolstack, script: Script) -> dict[str, Any]:
     """Where a script of dom0 stands; see `hvsim.spawn.backstage`."""
     kernel = 0
-    if device.kind == "vif":
+    if script.networked:
         rows = toolstack.hypervisor.processes()
         kernel = next(
             (

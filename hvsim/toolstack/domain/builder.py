@@ -8,10 +8,13 @@ from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.domain import guest_network
-from hvsim.toolstack.host.context import PAGES_PER_MIB, CreateRequest, Guest, Toolstack
+from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, libxl
-from hvsim.xs.sockets import door_path
+from hvsim.toolstack.host.execute import outside
+from hvsim.toolstack.host.guest import Guest
+from hvsim.toolstack.host.request import CreateRequest
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
@@ -93,9 +96,10 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         args["image_owner"] = toolstack.images.owner
     if "exec" in args:
         extra = outside(toolstack, guest.domid, request)
-    if guest.nics:
+    nics = guest.of(INTERFACES.kind)
+    if nics:
         args["net"] = guest_network.stack(guest)
-    if guest.nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
+    if nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
         extra["net"] = True
     return {
         "name": guest.name,
@@ -110,17 +114,6 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         "walls": request.walls,
         "lab": toolstack.lab,
         **extra,
-    }
-
-
-def outside(toolstack: Toolstack, domid: int, request: CreateRequest) -> dict[str, Any]:
-    """What a process needs beside that in order to run programs of the machine."""
-    # Xen's own stores have no socket that acts as a domain.
-    door = str(door_path(toolstack.store_path, domid)) if toolstack.our_store else ""
-    return {
-        "executables": True,
-        "store_socket": door,
-        "hosts": request.args.get("hosts") or {},
     }
 
 

@@ -14,32 +14,23 @@ import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig, parse_config
-from hvsim.toolstack.devices import attached, device_model, nic
-from hvsim.toolstack.devices import disk as device
-from hvsim.toolstack.devices import layout as device_layout
-from hvsim.toolstack.devices.layout import Device
-from hvsim.toolstack.domain import builder, layout, refusals, starting
+from hvsim.toolstack.devices import attached, console, device_model, types
+from hvsim.toolstack.devices.attach import make
+from hvsim.toolstack.domain import builder, layout, refusals
 from hvsim.toolstack.domain.builder import Wires
 from hvsim.toolstack.domain.destroy import erase
-from hvsim.toolstack.domain.layout import Build, libxl_path
-from hvsim.toolstack.host import libxl_log
-from hvsim.toolstack.host.context import (
-    PAGES_PER_MIB,
-    CreateRequest,
-    Disk,
-    Guest,
-    Toolstack,
-    new_uuid,
-)
+from hvsim.toolstack.domain.layout import Build
+from hvsim.toolstack.host import libxl_log, starting
+from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack, new_uuid
 from hvsim.toolstack.host.errors import ToolstackError, absent, libxl, reason
+from hvsim.toolstack.host.guest import Guest
+from hvsim.toolstack.host.nodes import libxl_path
+from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.store import Store
-from hvsim.toolstack.host.waiting import Dom0Process
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
 
 DM_VERSION: Final = "qemu_xen"
-CONSOLE_TIMEOUT: Final = 10.0
-"""Seconds that xenconsoled has to serve a new console."""
 
 
 def understood(request: CreateRequest) -> DomainConfig:
@@ -185,10 +176,11 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     await store.commit(skeleton, f"the nodes of domain {domid}")
     dm_version = requests.write(f"{libxl_path(domid)}/dm-version", DM_VERSION)
     await store.batch([dm_version])
-    disks = await _plan_disks(toolstack, store, guest)
-    await _plan_nics(toolstack, store, guest)
+    for kind in types.connecting(toolstack):
+        planned = await kind.plan(toolstack, store, guest)
+        guest.of(kind.kind).update({one.device.devid: one for one in planned})
     await _say_what_is_built(guest)
-    for refusal in (refusals.kernel(guest.config), *refusals.device_numbers(guest.config)):
+    for refusal in (refusals.kernel(guest.config), *types.twice(guest.config)):
         if refusal is not None:
             raise refusal.error(domid)
     wires = builder.build(toolstack, guest)
@@ -198,30 +190,15 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
     if hasty:
         _let_run(toolstack, guest)
     await store.batch([dm_version])
-    for disk in disks:
-        guest.disks[disk.device.devid] = disk
-        try:
-            await device.make(toolstack, store, disk)
-        except ToolstackError as failure:
-            raise ToolstackError(
-                *failure.lines,
-                libxl(
-                    f"libxl_create.c:1862:domcreate_launch_dm: Domain {domid}:unable to add disk "
-                    "devices"
-                ),
-            ) from None
-    await _add_console(toolstack, store, guest, wires, wait=not hasty)
-    for interface in guest.nics.values():
-        try:
-            await nic.make(toolstack, store, interface)
-        except ToolstackError as failure:
-            raise ToolstackError(
-                *failure.lines,
-                libxl(
-                    f"libxl_create.c:1921:domcreate_attach_devices: Domain {domid}:unable to add "
-                    "vif devices"
-                ),
-            ) from None
+    for kind in types.known(toolstack):
+        if kind is types.CONSOLE:
+            port, gfn = wires.console_port, wires.console_gfn
+            await console.add(toolstack, store, domid, port, gfn, wait=not hasty)
+        for one in list(guest.of(kind.kind).values()):
+            try:
+                await make(toolstack, store, kind, one)
+            except ToolstackError as failure:
+                raise ToolstackError(*failure.lines, kind.not_added(domid)) from None
     if device_model.needed(guest):
         await device_model.start(toolstack, store, guest)
     guest.complete = True
@@ -278,38 +255,6 @@ async def _check_name(toolstack: Toolstack, store: Store, guest: Guest) -> None:
         )
 
 
-async def _plan_disks(toolstack: Toolstack, store: Store, guest: Guest) -> list[Disk]:
-    disks: list[Disk] = []
-    for number, spec in enumerate(guest.config.disks):
-        try:
-            disks.append(await device.plan(toolstack, store, guest.domid, spec, guest.request))
-        except ToolstackError as failure:
-            raise ToolstackError(
-                *failure.lines,
-                libxl(
-                    f"libxl_create.c:1318:initiate_domain_create: Domain {guest.domid}:"
-                    f"Unable to set disk defaults for disk {number}"
-                ),
-            ) from None
-    return disks
-
-
-async def _plan_nics(toolstack: Toolstack, store: Store, guest: Guest) -> None:
-    vifs = guest.config.vifs
-    for devid, config in zip(refusals.devids(vifs), vifs, strict=True):
-        try:
-            planned = await nic.plan(toolstack, store, guest.domid, guest.uuid, devid, config)
-        except ToolstackError as failure:
-            raise ToolstackError(
-                *failure.lines,
-                libxl(
-                    f"libxl_nic.c:520:libxl__device_nic_set_devids: Domain {guest.domid}:"
-                    f"Unable to set nic defaults for nic {devid}"
-                ),
-            ) from None
-        guest.nics[devid] = planned
-
-
 def kernel_of(guest: Guest) -> str:
     """What the store and libxl's records call its kernel."""
     return guest.config.kernel or builder.program_of(guest.config, guest.request)
@@ -333,30 +278,6 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
             start_time=time.time(),
         )
     )
-
-
-async def _add_console(
-    toolstack: Toolstack, store: Store, guest: Guest, wires: Wires, *, wait: bool
-) -> None:
-    console = Device(guest.domid, "console", 0, 0)
-    batch = device_layout.add_console(console, wires.console_port, wires.console_gfn)
-    await store.commit(batch, f"the console of domain {guest.domid}")
-    if not wait:
-        return
-    tty, daemon = f"{console.frontend}/tty", Dom0Process("xenconsoled")
-    log = libxl_log.WatchLog(tty)
-    try:
-        await log.register()
-        await store.wait_for(
-            tty, bool, CONSOLE_TIMEOUT, f"the console of domain {guest.domid} to be served", daemon
-        )
-        await log.event()
-        await log.deregister()
-        await libxl_log.unregistered(log)
-    except TimeoutError as late:
-        trouble = daemon.trouble(toolstack.census())
-        why = "xenconsoled runs; its log is log/xenconsoled.log in the lab's run directory"
-        raise ToolstackError(f"xl: {late}: {why if trouble is None else trouble.text}") from None
 
 
 async def _undo(toolstack: Toolstack, guest: Guest) -> None:

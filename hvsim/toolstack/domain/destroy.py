@@ -15,14 +15,16 @@ import anyio
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.linux import proc
-from hvsim.toolstack.devices import device_model, hotplug
-from hvsim.toolstack.devices import disk as devices
+from hvsim.toolstack.devices import device_model, hotplug, types
 from hvsim.toolstack.devices.backend import party
-from hvsim.toolstack.devices.layout import Device
-from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.devices.detach import begin_close, forget, wait_closed
+from hvsim.toolstack.devices.device_type import DeviceType
 from hvsim.toolstack.host import libxl_log
 from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, absent
+from hvsim.toolstack.host.job import Job
+from hvsim.toolstack.host.nodes import domain_path, libxl_path
 from hvsim.toolstack.host.store import Store, StoreSilent, remove_with_empty_parents
 from hvsim.toolstack.host.waiting import NOBODY, Work, waiting
 from hvsim.xs import requests
@@ -59,25 +61,6 @@ async def finish(toolstack: Toolstack, domid: int) -> None:
         toolstack.begin(name, partial(_run, toolstack, domid, job))
     with waiting(f"the end of domain {domid}", Work(name, toolstack.working)):
         await job.wait()
-
-
-class Job:
-    """Something that is under way, for everybody who waits for it."""
-
-    def __init__(self) -> None:
-        self._done = anyio.Event()
-        self._failure: Exception | None = None
-
-    async def wait(self) -> None:
-        """Until it is done.  Raises: what it failed with."""
-        await self._done.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def end(self, failure: Exception | None) -> None:
-        """It is done."""
-        self._failure = failure
-        self._done.set()
 
 
 async def _run(toolstack: Toolstack, domid: int, job: Job) -> None:
@@ -119,20 +102,19 @@ async def _destroy(toolstack: Toolstack, domid: int) -> None:
 async def erase(toolstack: Toolstack, store: Store, domid: int) -> None:
     """The devices, the nodes and the domain, in libxl's order."""
     root = f"{libxl_path(domid)}/device"
-    split = await _devices(store, domid, "vbd")
-    for device in split:
-        await devices.begin_close(store, device, frontend_first=True)
-    for device in await _devices(store, domid, "console"):
-        await devices.forget(store, device)
-    vifs = await _devices(store, domid, "vif")
-    for device in vifs:
-        await devices.begin_close(store, device, frontend_first=True)
-    split += vifs
+    split: list[tuple[DeviceType, Device]] = []
+    for kind in types.known(toolstack):
+        for device in await kind.all_of(store, domid):
+            if kind.has_handshake:
+                await begin_close(store, device, frontend_first=True)
+                split.append((kind, device))
+            else:
+                await forget(store, device)
     async with anyio.create_task_group() as tasks:
-        for device in split:
+        for _, device in split:
             tasks.start_soon(_closed, toolstack, store, device)
-    for device in split:
-        await _finish(toolstack, store, device)
+    for kind, device in split:
+        await _finish(toolstack, store, kind, device)
     await device_model.stop(toolstack, store, domid)
     await _sweep(store, root)
     dom = domain_path(domid)
@@ -166,19 +148,6 @@ async def end(toolstack: Toolstack, domid: int) -> None:
     raise ToolstackError(*absent(domid)[1:], f"xl: these processes of it do not end: {pids}")
 
 
-async def _devices(store: Store, domid: int, kind: str) -> list[Device]:
-    """The devices that libxl's own records have of a domain."""
-    root = f"{libxl_path(domid)}/device/{kind}"
-    names = [name for name in await store.children(root) if name.isdecimal()]
-    backends = await store.read_many(f"{root}/{name}/backend" for name in names)
-    found = []
-    for name, backend in zip(names, backends, strict=True):
-        device = devices.of_backend(domid, kind, int(name), backend)
-        if device is not None:
-            found.append(device)
-    return found
-
-
 async def _closed(toolstack: Toolstack, store: Store, device: Device) -> None:
     """Wait for the backend; one that is silent, or known to stand still, keeps nobody from going.
 
@@ -186,16 +155,15 @@ async def _closed(toolstack: Toolstack, store: Store, device: Device) -> None:
     trouble = party(device).trouble(toolstack.census())
     if trouble is None or not trouble.lasting:
         with contextlib.suppress(TimeoutError, StoreSilent):
-            await devices.wait_closed(store, device, party(device))
+            await wait_closed(store, device, party(device))
 
 
-async def _finish(toolstack: Toolstack, store: Store, device: Device) -> None:
-    if device.backend_kind != devices.QDISK:
-        try:
-            await hotplug.remove(toolstack, device)
-        except ToolstackError as failure:  # said, and the device goes all the same
-            await libxl_log.error(*failure.lines)
-    await devices.forget(store, device)
+async def _finish(toolstack: Toolstack, store: Store, kind: DeviceType, device: Device) -> None:
+    try:
+        await hotplug.remove(toolstack, kind, device)
+    except ToolstackError as failure:  # said, and the device goes all the same
+        await libxl_log.error(*failure.lines)
+    await forget(store, device)
 
 
 async def _sweep(store: Store, root: str) -> None:

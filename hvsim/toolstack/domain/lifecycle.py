@@ -21,13 +21,14 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError, DomainConfig
 from hvsim.toolstack.devices.attached import config_now, refresh
 from hvsim.toolstack.domain.create import config_of, create, create_parsed
-from hvsim.toolstack.domain.destroy import destroy
-from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.domain.destroy import destroy, erase
 from hvsim.toolstack.domain.monitor import OVER, waits
 from hvsim.toolstack.domain.recovery import give_up, rebuild_until_done, was_struck
-from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.waiting import NOBODY, Ending, Other, Several, waiting
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreDisconnected, StoreError
@@ -179,8 +180,6 @@ async def _rename(toolstack: Toolstack, guest: Guest) -> None:
 
 async def _forget(toolstack: Toolstack, guest: Guest) -> None:
     """A domain vanished without the toolstack: remove what the store still has of it."""
-    from hvsim.toolstack.domain.destroy import erase
-
     try:
         async with toolstack.store() as store:
             await erase(toolstack, store, guest.domid)

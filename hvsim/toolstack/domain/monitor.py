@@ -8,31 +8,16 @@ does, and whether it does.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import anyio
 
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Guest, Toolstack
-    from hvsim.toolstack.host.reply import Reply
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.guest import Guest, Monitor
+from hvsim.toolstack.host.reply import Reply
 
 LOOK = 1.0
 """Seconds between two looks, if nothing is noticed before."""
 OVER = "Done. Exiting now"
-
-
-@dataclass(slots=True)
-class Monitor:
-    """One who waits for a domain's end, and for that of the domains that follow it.
-
-    Attributes:
-        lines: what was done meanwhile.
-        acting: something is being done about an end.
-    """
-
-    lines: list[str] = field(default_factory=list)
-    acting: bool = False
 
 
 def waits(guest: Guest) -> str:

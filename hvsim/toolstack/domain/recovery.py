@@ -1,33 +1,24 @@
 """A driver domain that died is built again, and its frontends are sent to the new one.
 
-Real libxl has nothing of the kind: there a new driver domain has a new number and the frontends go
-on looking at the old one for ever (surprises 41 and 42 of a real host).
-
-    1  the dead domain is destroyed; its tree goes, and with it the backends' halves
-    2  a domain is built from the same request and runs at once
-    3  for each frontend that the dead one served, one transaction: the backend's half in the tree
-       of the new domain, then ``backend-id``, ``state`` = 1 and last ``backend`` of the frontend
-
-The frontend keeps unanswered requests, connects to the new backend, and issues them again.
+1  the dead domain is destroyed; its tree goes, and with it the backends' halves
+2  a domain is built from the same request and runs at once
+3  each frontend that the dead one served is given to it (`devices/move.py`)
 """
-
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.devices import hotplug, lending
-from hvsim.toolstack.devices import layout as device_layout
-from hvsim.toolstack.devices.attached import keep_devices, refresh
+from hvsim.toolstack.devices.attached import refresh
+from hvsim.toolstack.devices.hand_over import hand_over
+from hvsim.toolstack.devices.move import served_by
 from hvsim.toolstack.domain.create import create
 from hvsim.toolstack.domain.destroy import destroy
 from hvsim.toolstack.host import trouble
-from hvsim.toolstack.host.context import Disk, Guest, Nic, Toolstack
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
-from hvsim.toolstack.host.store import Store
+from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.waiting import NOBODY, waiting
 from hvsim.xs.requests import StoreError
 
@@ -51,54 +42,6 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
     toolstack.keep(guest)
     toolstack.notice()
     return guest
-
-
-async def hand_over(
-    toolstack: Toolstack, served: Iterable[tuple[Guest, Disk | Nic]], guest: Guest
-) -> None:
-    """Send the frontends of a dead domain to *guest*, which takes its place."""
-    async with toolstack.store() as store:
-        for owner, attached in served:
-            if toolstack.guests.get(owner.domid) is owner:
-                lending.lend(
-                    toolstack, replace(attached.device, backend_domid=guest.domid), attached.half
-                )
-                await move(store, owner, attached, guest.domid)
-                await hotplug.elsewhere(toolstack, attached.device, attached.half)
-                await keep_devices(toolstack, owner, [attached])
-
-
-def served_by(toolstack: Toolstack, domid: int) -> Iterator[tuple[Guest, Disk | Nic]]:
-    """Every device that domain *domid* serves, with the guest that uses it."""
-    for guest in toolstack.guests.values():
-        for attached in guest.devices:
-            if attached.device.backend_domid == domid:
-                yield guest, attached
-
-
-async def move(store: Store, owner: Guest, attached: Disk | Nic, backend_domid: int) -> None:
-    """Give a device of *owner* to the backend in *backend_domid*.  Raises: StoreError."""
-    old = attached.device
-    new = replace(old, backend_domid=backend_domid)
-
-    async def change(tx: int) -> None:
-        keys = await _keys(store, tx, old.frontend)
-        if not keys:
-            return  # the guest's half has gone meanwhile
-        batch = device_layout.move(old, new, attached.half, keys)
-        await store.apply([request._replace(tx=tx) for request in batch])
-
-    await store.transaction(change, f"moving {old.frontend} of {owner.name}")
-    attached.device = new
-
-
-async def _keys(store: Store, tx: int, frontend: str) -> list[str]:
-    """The nodes of a frontend's directory; a queue's are one level deeper."""
-    keys = await store.children(frontend, tx)
-    queues = [key for key in keys if key.startswith("queue-")]
-    for queue in queues:
-        keys += [f"{queue}/{key}" for key in await store.children(f"{frontend}/{queue}", tx)]
-    return keys
 
 
 async def rebuild_until_done(toolstack: Toolstack, dead: Guest, delay: float | None) -> None:

@@ -19,25 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
 from hvsim.toolstack.config import ConfigError
-from hvsim.toolstack.devices import attached, device_model
-from hvsim.toolstack.devices import disk as devices
-from hvsim.toolstack.domain import lifecycle, recovery, starting
+from hvsim.toolstack.devices import attached, device_model, types
+from hvsim.toolstack.devices.detach import Force, detach
+from hvsim.toolstack.devices.hand_over import hand_over
+from hvsim.toolstack.devices.move import served_by
+from hvsim.toolstack.devices.vif.type import INTERFACES
+from hvsim.toolstack.domain import lifecycle, recovery
 from hvsim.toolstack.domain.create import config_of
 from hvsim.toolstack.domain.destroy import finish
-from hvsim.toolstack.host.context import Guest
+from hvsim.toolstack.host import starting
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.guest import Guest
+from hvsim.toolstack.host.store import Store
+from hvsim.toolstack.host.userdata import Record
 from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.domain.userdata import Record
-    from hvsim.toolstack.host.context import Toolstack
-    from hvsim.toolstack.host.store import Store
 
 
 async def take_over(toolstack: Toolstack, store: Store) -> None:
@@ -96,8 +97,10 @@ async def _known_again(toolstack: Toolstack, store: Store, record: Record) -> Gu
 
 def _claim_images(toolstack: Toolstack, guest: Guest) -> None:
     """The locks of images went with the process that held them."""
-    for devid, disk in guest.disks.items():
-        refusal = toolstack.images.claim(guest.domid, devid, guest.name, disk.vbd)
+    for one in guest.devices:
+        if (image := one.half.image) is None:
+            continue
+        refusal = toolstack.images.claim(guest.domid, one.device.devid, guest.name, image)
         if refusal is not None:
             toolstack.dom.log(f"{guest.name}: {refusal.error(guest.domid)}")
 
@@ -107,7 +110,7 @@ async def _end_captures(store: Store, guests: Iterable[Guest]) -> None:
     halves = [
         half
         for guest in guests
-        for nic in guest.nics.values()
+        for nic in guest.of(INTERFACES.kind).values()
         for half in (nic.device.frontend, nic.device.backend)
     ]
     await store.batch(
@@ -153,8 +156,8 @@ async def _settle(toolstack: Toolstack, guest: Guest, predecessor: Guest | None)
         for entry in sorted(guest.changing):
             await _take_away(toolstack, store, guest, entry)
     if predecessor is not None:
-        served = list(recovery.served_by(toolstack, predecessor.domid))
-        await recovery.hand_over(toolstack, served, guest)
+        served = list(served_by(toolstack, predecessor.domid))
+        await hand_over(toolstack, served, guest)
         toolstack.notes.drop(predecessor.domid, predecessor.uuid)
     guest.replaces = None
     guest.changing.clear()
@@ -165,13 +168,11 @@ async def _settle(toolstack: Toolstack, guest: Guest, predecessor: Guest | None)
 
 async def _take_away(toolstack: Toolstack, store: Store, guest: Guest, entry: str) -> None:
     """A device that was being attached or detached goes."""
-    kind, _, number = entry.partition("/")
-    attached = (guest.disks if kind == "vbd" else guest.nics).pop(int(number), None)
-    if attached is not None:
+    name, _, number = entry.partition("/")
+    kind, attached = types.of(toolstack, name), guest.of(name).get(int(number))
+    if kind is not None and attached is not None:
         failed = f"{entry}: it does not close"
-        await devices.remove(toolstack, store, attached.device, failed, devices.Force.AUTO)
-        if kind == "vbd":
-            toolstack.images.release(guest.domid, int(number))
+        await detach(toolstack, store, kind, attached.device, Force.AUTO, failed)
 
 
 async def _make_again(toolstack: Toolstack, guest: Guest) -> None:

@@ -3,145 +3,32 @@
 import uuid as uuids
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
-from hvsim.domain.restarts import Restarts
 from hvsim.names.domain import number
-from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.daemon import glance
-from hvsim.toolstack.devices.images import Images
-from hvsim.toolstack.devices.layout import Device, Vbd, Vif
-from hvsim.toolstack.domain import userdata
-from hvsim.toolstack.domain.layout import domain_path
-from hvsim.toolstack.domain.libxl_files import LibxlFiles
-from hvsim.toolstack.domain.monitor import Monitor
-from hvsim.toolstack.domain.request import CreateRequest as CreateRequest
-from hvsim.toolstack.domain.request import Defaults
-from hvsim.toolstack.domain.userdata_files import FOLDER
-from hvsim.toolstack.host import trouble
+from hvsim.toolstack.host import trouble, userdata
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.guest import Departed, Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo, Hypervisor
+from hvsim.toolstack.host.images import Images
+from hvsim.toolstack.host.job import Job
+from hvsim.toolstack.host.libxl_files import LibxlFiles
+from hvsim.toolstack.host.nodes import domain_path
+from hvsim.toolstack.host.request import CreateRequest as CreateRequest
+from hvsim.toolstack.host.request import Defaults
 from hvsim.toolstack.host.store import PATIENCE, Reader, Store, open_store
+from hvsim.toolstack.host.userdata_files import FOLDER
 from hvsim.toolstack.host.waiting import STORE, Task, working
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.domain.destroy import Job
 
 PAGES_PER_MIB: Final = 256
 MAX_DEPARTED: Final = 64
 """Domains that have gone and are still spoken of."""
-
-
-@dataclass(slots=True)
-class Disk:
-    """An attached disk: where it stands in the store, and what stands there."""
-
-    device: Device
-    vbd: Vbd
-
-    @property
-    def half(self) -> Vbd:
-        """What the backend is told."""
-        return self.vbd
-
-    @property
-    def name(self) -> str:
-        """How the guest calls it."""
-        return self.vbd.vdev
-
-
-@dataclass(slots=True)
-class Nic:
-    """An attached network interface: where it stands in the store, and what stands there."""
-
-    device: Device
-    vif: Vif
-
-    @property
-    def half(self) -> Vif:
-        """What the backend is told."""
-        return self.vif
-
-    @property
-    def name(self) -> str:
-        """How the guest calls it."""
-        return f"eth{self.device.devid}"
-
-
-@dataclass(slots=True)
-class Guest:
-    """A domain that this toolstack made.
-
-    Attributes:
-        request, config: what it was made from.
-        disks, nics: by device number.
-        lives: how often it has died and was rebuilt.
-        born: monotonic seconds.
-        handled: its shutdown was acted upon, or it is being destroyed.
-        gave_up: why it is not rebuilt any more; "" while it is.
-        stage: how far it has come (``userdata``).
-        replaces: the domain that it is made in the place of.
-        changing: devices that are being attached or detached, as "vbd/51712".
-        started: set when its first process runs, or could not be made; then *failure* says why.
-        complete: it is made, with all its devices; from here on the store says which it has.
-        monitored: somebody acts upon its end (``xl create -e``: nobody).
-        monitor: who wants to hear what is done then.
-    """
-
-    domid: int
-    name: str
-    uuid: str
-    request: CreateRequest
-    config: DomainConfig
-    disks: dict[int, Disk] = field(default_factory=dict)
-    nics: dict[int, Nic] = field(default_factory=dict)
-    lives: Restarts = field(default_factory=Restarts)
-    born: float = field(default_factory=anyio.current_time)
-    handled: bool = False
-    started: anyio.Event = field(default_factory=anyio.Event)
-    failure: str = ""
-    monitored: bool = True
-    monitor: Monitor | None = None
-    complete: bool = False
-    gave_up: str = ""
-    stage: userdata.Stage = "building"
-    replaces: int | None = None
-    changing: set[str] = field(default_factory=set)
-
-    @property
-    def restarts(self) -> int:
-        """How often it was rebuilt after a death."""
-        return self.lives.count
-
-    @property
-    def devices(self) -> list[Disk | Nic]:
-        """All that other domains serve it."""
-        return [*self.disks.values(), *self.nics.values()]
-
-    def attached(self, device: Device) -> Disk | Nic | None:
-        """What this toolstack attached there."""
-        known = self.nics if device.kind == "vif" else self.disks
-        found = known.get(device.devid)
-        return found if found is not None and found.device == device else None
-
-    @property
-    def driver(self) -> bool:
-        """Whether it serves devices to others."""
-        return self.config.driver_domain or self.request.profile == "driver"
-
-
-class Departed(NamedTuple):
-    """A domain that was here; *text* says what became of it."""
-
-    domid: int
-    name: str
-    text: str
 
 
 class Toolstack:
@@ -217,21 +104,6 @@ class Toolstack:
     def _store_trouble(self) -> str:
         trouble = STORE.trouble(self.census())
         return trouble.text if trouble is not None else self.lost
-
-    @asynccontextmanager
-    async def glance(self, reply: glance.Teller) -> AsyncIterator[glance.Glance]:
-        """The store for somebody who only looks: what it does not tell at once, this toolstack
-        tells from memory, and *reply* says whose fault that is.
-
-        Raises: ToolstackError when the store is lost.
-        """
-        if self.lost:
-            raise ToolstackError(self.lost)
-        looking = glance.Glance(self, reply)
-        try:
-            yield looking
-        finally:
-            await looking.aclose()
 
     def census(self) -> trouble.Census:
         """One look at everybody, now."""

@@ -5,12 +5,14 @@ from typing import Any
 from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.config.meaning import disk_tree
-from hvsim.toolstack.devices import attached
-from hvsim.toolstack.devices import disk as devices
-from hvsim.toolstack.domain.layout import domain_path, libxl_path
-from hvsim.toolstack.host.context import CreateRequest
+from hvsim.toolstack.devices.detach import Force
+from hvsim.toolstack.devices.vbd.type import DISKS, lookup, plan
+from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.glance import glance
+from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.store import Reader
+from hvsim.toolstack.xl import devices
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (
@@ -23,7 +25,7 @@ async def block_list(call: Call) -> int:
     """xl block-list domain...: an unknown domain is said so, and the exit code is 0."""
     words = LIST.parse(call)
     rows: list[dict[str, Any]] = []
-    async with call.toolstack.glance(call.reply) as store:
+    async with glance(call.toolstack, call.reply) as store:
         for text in words.rest:
             domid = await call.toolstack.find(store, text)
             if domid is None:
@@ -45,24 +47,24 @@ async def block_list(call: Call) -> int:
 
 async def disks(store: Reader, domid: int) -> list[dict[str, Any]]:
     """The disks of a domain, as xl finds them: libxl's list, and the frontend's own words."""
-    root = f"{libxl_path(domid)}/device/vbd"
+    root = DISKS.root(domid)
     rows = []
-    for name in await store.children(root):
-        front = f"{domain_path(domid)}/device/vbd/{name}"
+    for name in filter(str.isdecimal, await store.children(root)):
+        front = Device(domid, DISKS.kind, int(name), 0).frontend
         keys = ("state", "event-channel", "ring-ref")
         backend, frontend_id, *front_values = await store.read_many(
             [f"{root}/{name}/backend", f"{root}/{name}/frontend-id"]
             + [f"{front}/{key}" for key in keys]
         )
-        if backend is None or not name.isdecimal():
+        if backend is None:
             continue
-        device = devices.of_backend(domid, "vbd", int(name), backend)
-        state, port, ref = (_number(value) for value in front_values)
+        device = DISKS.of_backend(domid, int(name), backend)
+        state, port, ref = (devices.number(value) for value in front_values)
         rows.append(
             {
                 "vdev": int(name),
                 "backend_domid": device.backend_domid if device is not None else 0,
-                "handle": _number(frontend_id),
+                "handle": devices.number(frontend_id),
                 "state": state,
                 "event_channel": port,
                 "ring_ref": ref,
@@ -70,11 +72,6 @@ async def disks(store: Reader, domid: int) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _number(text: str | None) -> int:
-    """A number of a node, -1 for a node that is missing or that a guest filled with nonsense."""
-    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else -1
 
 
 async def block_attach(call: Call) -> int:
@@ -93,9 +90,9 @@ async def block_attach(call: Call) -> int:
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
         request = CreateRequest("", "command line", call.cwd, images=guest.request.images)
-        made = await devices.attach(toolstack, store, domid, disk, request)
-        await attached.keep_devices(toolstack, guest, [made])
-    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
+        await devices.attach(
+            call, store, guest, DISKS, lambda: plan(toolstack, store, domid, disk, request)
+        )
     return 0
 
 
@@ -105,15 +102,10 @@ async def block_detach(call: Call) -> int:
     args = words.rest
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
-        device = await devices.lookup(store, domid, args[1])
-        await attached.refresh(call.toolstack, store)
-        guest = call.toolstack.guest(domid)
-        gone = guest.disks.get(device.devid) if guest is not None else None
+        device = await lookup(store, domid, args[1])
         force = words.any("f", "force")
-        said = await devices.detach(call.toolstack, store, device, force=force)
-        await call.reply.err(*said)
-        if guest is not None and gone is not None:
-            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
+        failed = f"libxl_device_disk_{'destroy' if force else 'safe_remove'} failed."
+        await devices.detach(call, store, DISKS, device, Force.ON if force else Force.OFF, failed)
     return 0
 
 

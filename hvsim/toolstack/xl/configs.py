@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from hvsim.toolstack.domain.create import config_of
-from hvsim.toolstack.host.context import CreateRequest
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, usage
 from hvsim.toolstack.xl.create import config_file, read_config
 

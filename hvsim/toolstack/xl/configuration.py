@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from hvsim.toolstack.config.libxl_json import ordered
+from hvsim.toolstack.devices.attached import recorded
 from hvsim.toolstack.domain.create import kernel_of
-from hvsim.toolstack.domain.libxl_json import kept
-from hvsim.toolstack.host.context import Guest
+from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.libxl_record import kept
 
 Tree = dict[str, Any]
 
@@ -32,8 +33,7 @@ def running(name: str, info: DomainInfo, guest: Guest | None) -> Tree:
             },
         }
     config = replace(guest.config, name=name)
-    disks, nics = list(guest.disks.values()), list(guest.nics.values())
-    tree = kept(config, guest.uuid, kernel_of(guest), disks, nics)
+    tree = kept(config, guest.uuid, kernel_of(guest), recorded(guest))
     tree["b_info"] |= {**memory, "sched_params": SCHEDULING}
     if guest.driver:
         tree["c_info"]["driver_domain"] = "True"

@@ -4,8 +4,8 @@ The terminal itself is the client's business (``console_client``): it opens the 
 xenconsoled serves.
 """
 
-from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 

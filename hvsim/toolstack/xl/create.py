@@ -9,8 +9,8 @@ from hvsim import textfile
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.domain import builder, monitor
 from hvsim.toolstack.domain.create import check, create_parsed, understood
-from hvsim.toolstack.host.context import CreateRequest
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.xl.command import Call, Command, UsageError, Words
 from hvsim.toolstack.xl.console import tty_of
 

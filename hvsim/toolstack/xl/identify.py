@@ -1,15 +1,16 @@
 """xl domid, domname, rename: from a domain's name to its number and back, and another name."""
 
 from hvsim.names.domain import number, unfit
-from hvsim.toolstack.domain.layout import domain_path, write
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.glance import glance
+from hvsim.toolstack.host.nodes import domain_path, write
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 
 async def domid(call: Call) -> int:
     """xl domid name."""
     wanted = DOMID.parse(call).rest[0]
-    async with call.toolstack.glance(call.reply) as store:
+    async with glance(call.toolstack, call.reply) as store:
         infos = call.toolstack.hypervisor.domains()
         names = await call.toolstack.names(store, infos)
     for info, name in zip(infos, names, strict=True):
@@ -28,7 +29,7 @@ async def domname(call: Call) -> int:
     domid = number(wanted)
     if domid is None:
         raise ToolstackError("Invalid domain id.")
-    async with call.toolstack.glance(call.reply) as store:
+    async with glance(call.toolstack, call.reply) as store:
         name = await store.read(f"{domain_path(domid)}/name")
     if not name:
         raise ToolstackError(

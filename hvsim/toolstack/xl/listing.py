@@ -5,6 +5,7 @@ from typing import Any
 
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.glance import glance
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.configuration import PAGE_KIB, running
@@ -75,7 +76,7 @@ async def run(call: Call) -> int:
 async def _named(call: Call, wanted: Sequence[str]) -> list[tuple[str | None, DomainInfo]]:
     """The domains that are meant, with their names.  Raises: ToolstackError in xl's words."""
     toolstack = call.toolstack
-    async with toolstack.glance(call.reply) as store:
+    async with glance(toolstack, call.reply) as store:
         if not wanted:
             infos = toolstack.hypervisor.domains()
         else:

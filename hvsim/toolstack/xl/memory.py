@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from hvsim.toolstack.domain.layout import domain_path, write
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.nodes import domain_path, write
 from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 

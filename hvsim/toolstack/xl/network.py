@@ -5,11 +5,14 @@ from typing import Any
 from hvsim.toolstack.config import parse_vif, words_of
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.config.meaning import vif_tree
-from hvsim.toolstack.devices import attached, counters, nic
-from hvsim.toolstack.devices import disk as devices
-from hvsim.toolstack.domain.layout import domain_path, libxl_path
+from hvsim.toolstack.devices import counters
+from hvsim.toolstack.devices.detach import Force
+from hvsim.toolstack.devices.vif.type import INTERFACES, lookup, next_number, plan
+from hvsim.toolstack.host.device import Attached, Device
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.glance import glance
 from hvsim.toolstack.host.store import Reader, Store
+from hvsim.toolstack.xl import devices
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 
 HEADER = (
@@ -26,7 +29,7 @@ async def network_list(call: Call) -> int:
     words = LIST.parse(call)
     rows: list[dict[str, Any]] = []
     code = 0
-    async with call.toolstack.glance(call.reply) as store:
+    async with glance(call.toolstack, call.reply) as store:
         for text in words.rest:
             domid = await call.toolstack.find(store, text)
             if domid is None:
@@ -56,25 +59,25 @@ async def network_list(call: Call) -> int:
 
 async def interfaces(store: Reader, domid: int) -> list[dict[str, Any]]:
     """The interfaces of a domain, as xl finds them: libxl's list, and the frontend's own words."""
-    root = f"{libxl_path(domid)}/device/vif"
+    root = INTERFACES.root(domid)
     rows = []
-    for name in await store.children(root):
-        front = f"{domain_path(domid)}/device/vif/{name}"
+    for name in filter(str.isdecimal, await store.children(root)):
+        front = Device(domid, INTERFACES.kind, int(name), 0).frontend
         keys = ("state", "event-channel", "tx-ring-ref", "rx-ring-ref")
         backend, mac, handle, *front_values = await store.read_many(
             [f"{root}/{name}/{key}" for key in ("backend", "mac", "handle")]
             + [f"{front}/{key}" for key in keys]
         )
-        if backend is None or not name.isdecimal():
+        if backend is None:
             continue
-        device = devices.of_backend(domid, "vif", int(name), backend)
-        state, port, tx, rx = (_number(value) for value in front_values)
+        device = INTERFACES.of_backend(domid, int(name), backend)
+        state, port, tx, rx = (devices.number(value) for value in front_values)
         rows.append(
             {
                 "devid": int(name),
                 "backend_domid": 0 if device is None else device.backend_domid,
                 "mac": mac or "",
-                "handle": _number(handle),
+                "handle": devices.number(handle),
                 "state": state,
                 "event_channel": port,
                 "tx_ring_ref": tx,
@@ -102,11 +105,6 @@ def _figures(found: dict[str, int] | None) -> str:
     return " ".join(f"{name}={n}" for name, n in found.items() if n or name in passed)
 
 
-def _number(text: str | None) -> int:
-    """A number of a node, -1 for a node that is missing or that a guest filled with nonsense."""
-    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else -1
-
-
 async def network_attach(call: Call) -> int:
     """xl network-attach domain [key=value ...]."""
     args = ATTACH.parse(call).rest
@@ -123,9 +121,13 @@ async def network_attach(call: Call) -> int:
         guest = toolstack.guest(domid)
         if guest is None:
             raise ToolstackError(f"Error: Domain '{args[0]}' does not exist.")
-        made = await nic.attach(toolstack, store, guest, parsed.vif)
-        await attached.keep_devices(toolstack, guest, [made])
-    call.reply.data = {"devid": made.device.devid, "backend": made.device.backend}
+        vif = parsed.vif
+
+        async def planned() -> Attached:
+            devid = await next_number(store, domid) if vif.devid is None else vif.devid
+            return await plan(toolstack, store, domid, guest.uuid, devid, vif)
+
+        await devices.attach(call, store, guest, INTERFACES, planned)
     return 0
 
 
@@ -134,13 +136,9 @@ async def network_detach(call: Call) -> int:
     args = DETACH.parse(call).rest
     async with call.toolstack.store() as store:
         domid = await find_domain(call, store, args[0])
-        device = await nic.lookup(store, domid, args[1])
-        await attached.refresh(call.toolstack, store)
-        guest = call.toolstack.guest(domid)
-        gone = guest.nics.get(device.devid) if guest is not None else None
-        await call.reply.err(*await nic.detach(call.toolstack, store, device))
-        if guest is not None and gone is not None:
-            await attached.keep_devices(call.toolstack, guest, [gone], gone=True)
+        device = await lookup(store, domid, args[1])
+        failed = "libxl_device_nic_del failed."
+        await devices.detach(call, store, INTERFACES, device, Force.AUTO, failed)
     return 0
 
 

@@ -6,10 +6,10 @@ import anyio
 
 from hvsim.abi.sched import SHUTDOWN_crash
 from hvsim.toolstack.domain.destroy import destroy as destroy_domain
-from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.domain.lifecycle import ask
 from hvsim.toolstack.host import libxl_log
 from hvsim.toolstack.host.errors import ERROR_DOMAIN_NOTFOUND, ToolstackError, libxl
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.waiting import Ending, Several, waiting
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.xl.command import Call, Command, UsageError, find_domain, usage
 
 TRIGGERS: Final = ("nmi", "reset", "init", "power", "sleep", "s3resume")

@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 
 from hvsim.linux import proc
-from hvsim.toolstack.domain.layout import domain_path
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.configuration import PAGE_KIB

@@ -7,10 +7,11 @@ from hvsim.abi.cpumask import ranges
 from hvsim.domain import machine_facts
 from hvsim.domain.hypercall import HypercallError
 from hvsim.names.number import unsigned
-from hvsim.toolstack.domain.layout import domain_path, write
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.glance import glance
 from hvsim.toolstack.host.hypervisor import DomainInfo
+from hvsim.toolstack.host.nodes import domain_path, write
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.listing import NO_NAME
 
@@ -65,7 +66,7 @@ async def vcpu_list(call: Call) -> int:
     args = words.rest
     toolstack = call.toolstack
     failed = 0
-    async with toolstack.glance(call.reply) as store:
+    async with glance(toolstack, call.reply) as store:
         infos = [] if args else toolstack.hypervisor.domains()
         for text in args:
             try:

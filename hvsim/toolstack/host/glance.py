@@ -10,27 +10,24 @@ still.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol, TypeVar
 
 import anyio
 
-from hvsim.toolstack.devices.layout import Device, Vbd, Vif
-from hvsim.toolstack.domain.layout import domain_path
+from hvsim.toolstack.host.context import Toolstack
+from hvsim.toolstack.host.device import Attached
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.store import Store, open_store
 from hvsim.toolstack.host.waiting import STORE
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from contextlib import AbstractAsyncContextManager
-
-    from hvsim.toolstack.host.context import Toolstack
 
 T = TypeVar("T")
 
 PATIENCE: Final = 0.1
 """Seconds that the store has for a whole listing."""
-_DEVICES: Final = re.compile(r"/libxl/(\d+)/device/(vbd|vif)")
+_DEVICES: Final = re.compile(r"/libxl/(\d+)/device/([a-z][a-z0-9-]*)")
 
 
 class Teller(Protocol):
@@ -41,7 +38,7 @@ class Teller(Protocol):
 
 
 class Glance:
-    """One listing's look at the store; ``Toolstack.glance`` makes one.
+    """One listing's look at the store; ``glance`` makes one.
 
     Attributes:
         why: who stands still, in a sentence; "" while the store answers.
@@ -131,7 +128,7 @@ class Glance:
         guest = self._toolstack.guest(int(found[1])) if found else None
         if guest is None or found is None:
             return []
-        return [str(number) for number in (guest.disks if found[2] == "vbd" else guest.nics)]
+        return [str(number) for number in guest.of(found[2])]
 
     def _remember(self, path: str) -> str | None:
         if path == f"{domain_path(0)}/name":
@@ -141,11 +138,28 @@ class Glance:
                 return guest.name
             for attached in guest.devices:
                 if path.startswith(f"{attached.device.libxl}/"):
-                    return _copy(attached.device, attached.half).get(path.rpartition("/")[2])
+                    return _copy(attached).get(path.rpartition("/")[2])
         return None
 
 
-def _copy(device: Device, half: Vbd | Vif) -> dict[str, str]:
+def _copy(attached: Attached) -> dict[str, str]:
     """What libxl's own copy of a device says."""
+    device = attached.device
     places = {"frontend": device.frontend, "backend": device.backend}
-    return {**places, **dict(half.backend_nodes(device))}
+    return {**places, **dict(attached.half.backend_nodes(device))}
+
+
+@asynccontextmanager
+async def glance(toolstack: Toolstack, teller: Teller) -> AsyncIterator[Glance]:
+    """The store for somebody who only looks: what it does not tell at once, the toolstack tells
+    from memory, and *teller* hears whose fault that is.
+
+    Raises: ToolstackError when the store is lost.
+    """
+    if toolstack.lost:
+        raise ToolstackError(toolstack.lost)
+    looking = Glance(toolstack, teller)
+    try:
+        yield looking
+    finally:
+        await looking.aclose()

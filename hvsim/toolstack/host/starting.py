@@ -10,8 +10,9 @@ from typing import Any, Final
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.host.context import Guest, Toolstack
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.waiting import Dom0Process, waiting
 
 START_TIMEOUT: Final = 15.0

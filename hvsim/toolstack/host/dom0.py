@@ -13,16 +13,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
+from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.waiting import Dom0Process, waiting
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.host.context import Toolstack
 
 _STEP: Final = 0.001
 _RELEASE_TIMEOUT: Final = 10.0

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hvsim.toolstack.domain.request import CreateRequest
-from hvsim.toolstack.domain.userdata_files import FORMAT, file_name, read_raw
+from hvsim.toolstack.host.request import CreateRequest
+from hvsim.toolstack.host.userdata_files import FORMAT, file_name, read_raw
 
 Stage = Literal["building", "built", "ending", "again"]
 """A domain is being built, is there, is being destroyed, or (``again``) is being destroyed to be

@@ -15,15 +15,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.lock import ImageBusy
 from hvsim.linux import proc
-from hvsim.toolstack.domain.refusals import Refusal
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.devices.layout import Vbd
+from hvsim.toolstack.host.device import ImageUse
+from hvsim.toolstack.host.refusal import Refusal
 
 NOTE: Final = "images.json"
 _NOTE_MAX: Final = 1 << 20
@@ -49,11 +47,6 @@ class Held:
     shared: bool
 
 
-def image_path(vbd: Vbd) -> str:
-    """The image of a disk; QEMU's has its format in front."""
-    return vbd.params.partition(":")[2] if vbd.backendtype == "qdisk" else vbd.params
-
-
 class Images:
     """The images of one lab's disks, by domid and device number."""
 
@@ -62,28 +55,28 @@ class Images:
         self._run_dir: Final = run_dir
         self._held: dict[tuple[int, int], Held] = {}
 
-    def claim(self, domid: int, devid: int, domain: str, vbd: Vbd) -> Refusal | None:
+    def claim(self, domid: int, devid: int, domain: str, use: ImageUse) -> Refusal | None:
         """Take the image of a disk; None when it is ours now.
 
         A file that cannot be looked at is somebody else's business: whoever opens it says why.
         """
-        key, path = (domid, devid), image_path(vbd)
+        key, path = (domid, devid), use.path
         self._drop(key)
         try:
             identity = lock.identity(path)
         except (OSError, ValueError):
             return None
-        if not vbd.shared:
+        if not use.shared:
             for held in self._held.values():
-                if held.identity == identity and not (held.readonly and vbd.readonly):
-                    return self._refusal(vbd, path, f"disk {held.vdev} of {held.domain!r}", held)
+                if held.identity == identity and not (held.readonly and use.readonly):
+                    return self._refusal(use, path, f"disk {held.vdev} of {held.domain!r}", held)
         try:
-            fd = lock.claim(path, self.owner, readonly=vbd.readonly, shared=vbd.shared)
+            fd = lock.claim(path, self.owner, readonly=use.readonly, shared=use.shared)
         except ImageBusy as busy:
-            return self.busy(vbd.vdev, path, busy, identity, readonly=vbd.readonly)
+            return self.busy(use.name, path, busy, identity, readonly=use.readonly)
         except OSError:
             fd = -1  # no locks there, or no right to read: the table above is all there is
-        self._held[key] = Held(fd, identity, path, domain, vbd.vdev, vbd.readonly, vbd.shared)
+        self._held[key] = Held(fd, identity, path, domain, use.name, use.readonly, use.shared)
         self._note()
         return None
 
@@ -107,8 +100,8 @@ class Images:
         """The refusal of an image that another lab has."""
         return in_use(vdev, path, whose(busy, identity, self._run_dir), busy.writes, readonly)
 
-    def _refusal(self, vbd: Vbd, path: str, who: str, held: Held) -> Refusal:
-        return in_use(vbd.vdev, path, who, not held.readonly, vbd.readonly)
+    def _refusal(self, use: ImageUse, path: str, who: str, held: Held) -> Refusal:
+        return in_use(use.name, path, who, not held.readonly, use.readonly)
 
     def _drop(self, key: tuple[int, int]) -> None:
         held = self._held.pop(key, None)

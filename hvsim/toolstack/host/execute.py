@@ -7,11 +7,12 @@ from typing import Any, Final, TypeGuard
 from hvsim.abi import errno
 from hvsim.abi.hypercall import MESSAGE_MAX
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.domain.builder import outside
-from hvsim.toolstack.domain.starting import wait_for_process
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.request import CreateRequest
+from hvsim.toolstack.host.starting import wait_for_process
 from hvsim.wire.packing import pack
+from hvsim.xs.sockets import door_path
 
 SPEC_MAX: Final = MESSAGE_MAX - 256
 """Bytes of what the hypervisor is told of a process, in one call."""
@@ -139,4 +140,15 @@ def _spec(toolstack: Toolstack, domid: int) -> dict[str, Any]:
         "files": [list(entry) for entry in guest.request.files],
         "walls": guest.request.walls,
         **outside(toolstack, domid, guest.request),
+    }
+
+
+def outside(toolstack: Toolstack, domid: int, request: CreateRequest) -> dict[str, Any]:
+    """What a process needs beside that in order to run programs of the machine."""
+    # Xen's own stores have no socket that acts as a domain.
+    door = str(door_path(toolstack.store_path, domid)) if toolstack.our_store else ""
+    return {
+        "executables": True,
+        "store_socket": door,
+        "hosts": request.args.get("hosts") or {},
     }
