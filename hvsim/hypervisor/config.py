@@ -42,7 +42,7 @@ class BootConfig:
     log_dir: str | None = None
     door: str | None = None
     obituary: str | None = None
-    spawner: tuple[str, ...] | None = None
+    spawner: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     dom0_vcpus: int = 1
     processes: tuple[dict[str, Any], ...] = field(default=())
@@ -65,6 +65,8 @@ class BootConfig:
         if not isinstance(spawner, dict):
             raise ConfigError("spawner: a map or a command is wanted")
         argv = spawner.get("argv")
+        if not argv:
+            raise ConfigError("spawner.argv: the command that starts the spawner is wanted")
         mode = raw.get("event_mode", "direct")
         if mode not in ("direct", "mediated"):
             raise ConfigError(f"event_mode: {mode!r} is neither direct nor mediated")
@@ -82,7 +84,7 @@ class BootConfig:
             log_dir=_optional(raw, "log_dir"),
             door=_optional(raw, "door"),
             obituary=_optional(raw, "obituary"),
-            spawner=_texts("spawner.argv", argv) if argv else None,
+            spawner=_texts("spawner.argv", argv),
             preload=_texts("spawner.preload", spawner.get("preload") or []),
             dom0_vcpus=_number(dom0, "max_vcpus", 1, 1),
             processes=tuple(processes),

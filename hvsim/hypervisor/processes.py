@@ -7,7 +7,6 @@ of /proc.  So the looking is a job (``work``).
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import Final
@@ -21,17 +20,8 @@ LOOKS: Final = 8
 """Files of /proc that are read in one piece of work."""
 RETRY: Final = (50_000, 2_000_000)
 """Nanoseconds between two looks whether all have stopped: at first, and at most."""
-_CPUCLOCK_SCHED: Final = 2
 _HALTED: Final = proc.STOPPED | proc.GONE
 """States of threads that run no more: stopped, traced, gone."""
-
-
-def cpu_time(pid: int) -> int | None:
-    """Nanoseconds of CPU time of a process, from its CPU clock (clock_getcpuclockid(3))."""
-    try:
-        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
-    except OSError:
-        return None
 
 
 def is_running(pid: int) -> bool:

@@ -6,6 +6,7 @@ and the third may be Xen's own.
 """
 
 import os
+import sys
 from typing import Any, Final
 
 from hvsim.lab.builtin import BUILTIN
@@ -16,6 +17,9 @@ from hvsim.names.size import MIB, PAGE_SIZE
 
 DOM0_MEMORY = 512
 """MiB of dom0; sparse, as all memory of a lab."""
+
+SPAWNER = (sys.executable, "-X", "utf8", "-m", "hvsim.spawn.spawner")
+"""The command of the fork server that the hypervisor starts for all domain processes."""
 
 PRELOAD = (
     "hvsim.domain",
@@ -152,5 +156,5 @@ def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:
             "max_vcpus": min(lab.cpus, os.cpu_count() or 1),
             "processes": dom0_processes(lab, run),
         },
-        "spawner": {"preload": list(PRELOAD)},
+        "spawner": {"argv": list(SPAWNER), "preload": list(PRELOAD)},
     }

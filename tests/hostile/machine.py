@@ -12,6 +12,7 @@ from typing import Any
 
 import msgpack
 
+from hvsim.lab.boot import SPAWNER
 from tests.hostile.run_directory import bait
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def _config(directory: Path, logs: Path, args: dict[str, Any]) -> dict[str, Any]
         "events_endpoint": None,
         "log_dir": str(logs),
         "dom0": dom0,
-        "spawner": {"preload": ["hvsim.domain"]},
+        "spawner": {"argv": list(SPAWNER), "preload": ["hvsim.domain"]},
     }
 
 

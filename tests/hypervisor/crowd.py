@@ -20,7 +20,7 @@ import pytest
 
 from hvsim.abi.grant_table import GNTMAP_host_map, GNTMAP_readonly, GNTST_okay
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor import processes
+from hvsim.hypervisor import clock, processes
 from hvsim.hypervisor.debug_keys import PAUSE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Domain, Process
@@ -138,7 +138,7 @@ class KernelHost(FakeHost):
 
     def cpu_time(self, token: int) -> int | None:
         self._did(LOOK)
-        return processes.cpu_time(os.getpid())
+        return clock.cpu_time(os.getpid())
 
     def place(self, token: int, cpus: list[int], count: int) -> Job:
         self._did(LOOK)

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from hvsim.lab.boot import SPAWNER
 from tests.hypervisor.client import PATIENCE, ROOT, readable
 
 KINDS = {"dom0", "waits", "spins", "deaf", "paused", "stalled"}
@@ -42,6 +43,7 @@ class Patient:
         boot = {
             "lab": "death",
             "memory_pages": 16384,
+            "spawner": list(SPAWNER),
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
         }
         fds = f"--config-fd {config_read} --notice-fd {notice_write}".split()

@@ -21,10 +21,10 @@ def test_whoever_asks_is_served_between_two_pieces() -> None:
     reader, writer = os.pipe()
     try:
         os.write(writer, b"!")
-        server._watch(reader, select.EPOLLIN, lambda _: heard.append(done[0]))
+        server.loop.watch(reader, select.EPOLLIN, lambda _: heard.append(done[0]))
         server.machine.work.start(job())
         for _ in range(3):
-            server._round(None)
+            server.round(None)
         assert heard == [1, 2, 3]
     finally:
         server.close()
@@ -46,7 +46,7 @@ def test_jobs_take_turns() -> None:
         server.machine.work.start(job("long", 50))
         server.machine.work.start(job("short", 2))
         while server.machine.work.waiting:
-            server._round(None)
+            server.round(None)
         assert ended == ["short", "long"]
     finally:
         server.close()

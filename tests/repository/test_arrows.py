@@ -20,7 +20,6 @@ _PROGRAM = re.compile(r"(?:hvsim|domains)(?:\.\w+)+(?::\w+)?")
 #: Strings that name a room above, and why they may.
 MAY = {
     ("hvsim.domain.start", "hvsim.drivers.net.stack"): "to go",
-    ("hvsim.hypervisor.server", "hvsim.spawn.spawner"): "to go",
 }
 #: Circles that are to go: one module of each.
 TO_GO = {

@@ -13,7 +13,7 @@ KNOWN = {
     ("hvsim/wire/rights.py", "recvmsg_into"): "the one place",
     ("hvsim/drivers/net/tagged.py", "recvmsg"): "what a packet socket says beside a frame",
     ("hvsim/lab/launch.py", "pass_fds"): "boot config and notice, for the hypervisor",
-    ("hvsim/hypervisor/server.py", "pass_fds"): "its wire, for the spawner",
+    ("hvsim/hypervisor/spawning.py", "pass_fds"): "its wire, for the spawner",
     ("hvsim/hypervisor/__main__.py", "set_inheritable"): "takes it away from the notice pipe",
     ("hvsim/spawn/spawner.py", "set_inheritable"): "takes it away from the wire",
     ("hvsim/spawn/sandbox/descriptors.py", "dup2"): "a domain's own 0, 1 and 2",

@@ -23,7 +23,7 @@ import msgpack
 
 from hvsim.faults.now import inject
 from hvsim.lab.answers import Answer
-from hvsim.lab.boot import STORE_SUCCESSOR
+from hvsim.lab.boot import SPAWNER, STORE_SUCCESSOR
 from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
 from hvsim.xs.blocking import SocketStore, connect
@@ -165,7 +165,7 @@ class LabHost:
             "door": f"{run}/hypervisor",
             "obituary": f"{run}/ended",
             "dom0": {"memory_pages": 256 * MIB, "max_vcpus": 2, "processes": specs},
-            "spawner": {"preload": []},
+            "spawner": {"argv": list(SPAWNER), "preload": []},
         }
 
     @property

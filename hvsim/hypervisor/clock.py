@@ -1,0 +1,31 @@
+"""The machine's clock and the lab's dice: the one place where the hypervisor reads either."""
+
+import random
+import time
+from typing import Final
+
+_CPUCLOCK_SCHED: Final = 2
+
+
+def now() -> int:
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    return time.monotonic_ns()
+
+
+def boot_wall_clock() -> float:
+    """Unix time, in seconds, at which :func:`now` read 0."""
+    return time.time() - time.monotonic()
+
+
+def cpu_time(pid: int) -> int | None:
+    """Nanoseconds of CPU time of a process, from its CPU clock (clock_getcpuclockid(3)); None for
+    one that is gone."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+    except OSError:
+        return None
+
+
+def dice(seed: int) -> random.Random:
+    """The dice of a lab."""
+    return random.Random(seed)
