@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from errno import EPIPE
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hvsim import surroundings
@@ -134,11 +135,20 @@ def _run(words: list[str]) -> int:
     if verb in RAW:
         code: int = module.run_raw(rest, lab)
         return code
-    options = parser_of(verb, module).parse_args(rest)
+    options = _options(verb, module, rest)
     if getattr(options, "lab", None) is None:
         options.lab = lab
     code = module.run(options)
     return code
+
+
+def _options(
+    verb: str, module: ModuleType, words: list[str]
+) -> argparse.Namespace | SimpleNamespace:
+    """What a verb's words say; a parser is made when there are any."""
+    if not words and hasattr(module, "NO_WORDS"):
+        return SimpleNamespace(**module.NO_WORDS)
+    return parser_of(verb, module).parse_args(words)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

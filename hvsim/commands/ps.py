@@ -1,8 +1,13 @@
 """hvsim ps"""
 
-import argparse
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import control_of, json_option, lab_option, print_json, say
+
+if TYPE_CHECKING:
+    import argparse
 
 HELP = """Show a running lab: hypervisor, the programs of dom0, every domain with domid, role,
 state, pid and devices, and which device waits for whom.
@@ -11,6 +16,9 @@ STATE is xl list's; WALLS names what the machine does not allow of a domain's is
 EXAMPLE = """  hvsim ps
   hvsim ps --full
   hvsim ps --json | jq '.domains[] | {name, pid}'"""
+
+NO_WORDS = {"lab": None, "json": False, "full": False}
+"""What `arguments` makes of no words at all: a listing that is asked for often needs no parser."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ from hvsim.commands.raw import split_lab
 from hvsim.lab.choose import choose
 from hvsim.lab.control import TIMEOUT
 from hvsim.surroundings import working_directory
-from hvsim.toolstack.xl.table import find
 
 HELP = """The toolstack of a running lab: xl's commands with xl's texts and exit codes."""
 EXAMPLE = """  hvsim xl list
@@ -63,13 +62,22 @@ def patience(argv: Sequence[str]) -> float | None:
     words = list(argv)
     while words and words[0].startswith("-"):
         words.pop(0)
-    verb = find(words[0]) if words else None
-    name = verb.name if verb is not None else ""
+    name = _waits(words[0]) if words else ""
     letters = {letter for word in words if word[:1] == "-" and word[1:2] != "-" for letter in word}
     if name in ("shutdown", "reboot"):
         waits = "w" in letters or any("--wait".startswith(word) for word in words if len(word) > 2)
         return None if waits else ACKNOWLEDGED
     return None if name == "create" and "F" in letters else TIMEOUT
+
+
+def _waits(word: str) -> str:
+    """The verb that *word* is, when it is one of those that may wait for long."""
+    if not any(verb.startswith(word) for verb in ("shutdown", "reboot", "create")):
+        return ""
+    from hvsim.toolstack.xl.table import find  # it has all verbs, which may be shortened
+
+    verb = find(word)
+    return verb.name if verb is not None else ""
 
 
 def _out(text: str) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hvsim.demo.result import Kill
-from hvsim.lab.progress import CONNECTED, state_name
+from hvsim.lab.progress import CONNECTED
+from hvsim.lab.states import state_name
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreError, StoreNotFound
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from hvsim.abi import errno
 from hvsim.lab.door import Door, DoorError
-from hvsim.lab.inquiry import HYPERVISOR, Inquiry
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
-from hvsim.toolstack.host.trouble import DOM0, stands_still
+from hvsim.toolstack.host.parts import DOM0, HYPERVISOR
+from hvsim.toolstack.host.trouble import stands_still
 
 ACTIONS = {
     "kill": "SIGKILL: the domain dies, as in a crash of its kernel",

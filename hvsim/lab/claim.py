@@ -19,7 +19,7 @@ from hvsim.lab import cgroups
 from hvsim.lab.place import furnish
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
-from hvsim.lab.rundir import LAB_NAME, LAST_WORDS, RunDir, base_dir
+from hvsim.lab.rundir import LAST_WORDS, RunDir, base_dir, is_lab_name
 
 SOCKET_PATH_MAX = 107
 """sizeof(sun_path) - 1 of unix(7)."""
@@ -35,7 +35,7 @@ class LabRunning(HvsimError):
 
 def unfit_name(name: str, base: Path) -> tuple[str, str] | None:
     """What is wrong with a lab of that name in that directory, and the remedy; None for nothing."""
-    if not LAB_NAME.fullmatch(name):
+    if not is_lab_name(name):
         return f"lab name {name!r}", "use letters, digits, '.', '_' and '-', at most 32"
     socket = RunDir(base / name).xenstored
     longest = len(os.fsencode(str(socket)))

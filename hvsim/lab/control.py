@@ -70,6 +70,10 @@ class Control:
         """Hang up. The daemon forgets this conversation."""
         self._wire.close()
 
+    def listener(self) -> int | None:
+        """The process that listens for requests, None when nobody does."""
+        return self._wire.listener()
+
     def send(self, request: Mapping[str, Any]) -> None:
         """Send one map, without waiting for the answer.
 

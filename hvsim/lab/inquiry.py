@@ -7,13 +7,14 @@ live, is it stopped), and the hypervisor's door (who else there is).
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.processes import Identity, descendants
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
+from hvsim.toolstack.host.parts import HYPERVISOR
 from hvsim.toolstack.host.trouble import (
     Census,
     Row,
@@ -23,8 +24,6 @@ from hvsim.toolstack.host.trouble import (
     told_by_init,
 )
 from hvsim.toolstack.host.userdata_files import FOLDER, read_raw
-
-HYPERVISOR: Final = "hypervisor"
 
 
 class Inquiry:

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, Final
 
-from hvsim.lab import logs, trust
+from hvsim.lab import logs, proof
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
@@ -44,7 +44,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     packed = pack(config)
     config_read, config_write = os.pipe()
     notice_read, notice_write = os.pipe()
-    lock = trust.lock(run.lock)
+    lock = proof.lock(run.lock)
     try:
         with open(run.log / "hypervisor.log", "ab") as log:
             process = subprocess.Popen(
@@ -65,7 +65,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
                 stderr=log,
                 start_new_session=True,
                 pass_fds=(config_read, notice_write, lock),
-                env={**os.environ, trust.MARK: str(run.record["mark"])},
+                env={**os.environ, proof.MARK: str(run.record["mark"])},
             )
     except BaseException:
         for fd in (config_read, config_write, notice_read, notice_write):

@@ -7,19 +7,10 @@ what a lab still waits for, and `changes` what a reader may want to see.
 from dataclasses import dataclass, field
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.lab.states import state_name
 
 CONNECTED = str(int(XenbusState.Connected))
 _ENDING = frozenset(str(int(state)) for state in (XenbusState.Closing, XenbusState.Closed))
-
-
-def state_name(value: str | None) -> str:
-    """The name of an XenbusState as it stands in the store: "4" -> "Connected"."""
-    if value is None:
-        return "absent"
-    try:
-        return XenbusState(int(value)).name
-    except ValueError:
-        return f"state {value!r}"
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from hvsim.lab import trust
+from hvsim.lab import proof
 from hvsim.lab.answers import ControlError
 from hvsim.lab.claim import release
 from hvsim.lab.control import Control
@@ -85,7 +85,7 @@ def recorded(run: RunDir) -> list[Identity]:
     listed = run.record.get("processes")
     found = map(Identity.from_record, listed if isinstance(listed, list) else [])
     mark = str(run.record.get("mark") or "")
-    return [one for one in found if one is not None and mark and trust.carries(one.pid, mark)]
+    return [one for one in found if one is not None and mark and proof.carries(one.pid, mark)]
 
 
 def end_processes(members: list[Identity]) -> None:

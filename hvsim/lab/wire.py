@@ -6,9 +6,12 @@ next one; what the dead one had is lost, which is found out by asking (``hvsim.l
 
 from __future__ import annotations
 
+# What `socket` itself stands on: that would make enums of all its constants, for longer than the
+# toolstack needs for an answer.
+import _socket as socket
 import os
 import select
-import socket
+import struct
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 DIAL_AGAIN: Final = 0.01
 """Seconds between two attempts to reach a toolstack that does not listen."""
 _PIECE: Final = 1 << 18
+_CREDENTIALS: Final = struct.Struct("3i")
+"""struct ucred (unix(7)): pid, uid, gid."""
 
 
 class Wire:
@@ -37,6 +42,14 @@ class Wire:
         """Hang up; what was not sent is dropped."""
         self._lose()
         self._out.clear()
+
+    def listener(self) -> int | None:
+        """The process that listens at the other end, as the kernel knows it; None for nobody."""
+        self._dial()
+        if self._socket is None:
+            return None
+        told = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(told)[0])
 
     def send(self, message: bytes) -> None:
         """Send it, as soon as somebody takes it: now, or while something is waited for."""

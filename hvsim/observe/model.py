@@ -1,48 +1,22 @@
 """One picture of a host: who is there, what each holds, and who waits for whom.  Pure.
 
 ``picture`` takes it, from whoever of the lab answers; ``ps``, the timeline and the evidence of a
-lab that failed are renderings of it.  Its rows are those of ``hvsim/wire/picture.py``.
+lab that failed are renderings of it.  Its rows are in `rows`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NotRequired, TypedDict
+from __future__ import annotations
 
-from hvsim.lab.progress import state_name
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from hvsim.lab.states import state_name
 from hvsim.linux.proc import STOPPED
-from hvsim.toolstack.host.trouble import server_process
-from hvsim.wire.picture import DeviceRow, DomainRow, HoldingsRow, ProcessRow, TroubleRow, WaitRow
+from hvsim.toolstack.host.parts import server_process
+
+if TYPE_CHECKING:
+    from hvsim.wire.picture import DeviceRow, DomainRow, TroubleRow, WaitRow
 
 CONNECTED: Final = 4
-
-
-class LastAct(TypedDict):
-    """What a domain did last, as the hypervisor's ledger has it."""
-
-    seq: Annotated[int, "number of the record"]
-    time: Annotated[float, "Unix seconds"]
-    kind: Annotated[str, "kind of the record"]
-    text: Annotated[str, "the record in words"]
-
-
-class SeenDomain(DomainRow):
-    """A domain, with what is asked of others than the toolstack."""
-
-    last_words: NotRequired[Annotated[list[str], "the end of its console, when it has crashed"]]
-    holdings: NotRequired[Annotated[HoldingsRow, "ports and grants (ps --full)"]]
-    last_acts: NotRequired[Annotated[list[LastAct], "what it did last (ps --full)"]]
-
-
-class Picture(TypedDict):
-    """The whole host."""
-
-    lab: Annotated[str, "name of the lab"]
-    processes: Annotated[list[ProcessRow], "who is no domain"]
-    domains: Annotated[list[SeenDomain], "the domains, by number"]
-    waits: Annotated[list[WaitRow], "who waits for whom"]
-    troubles: Annotated[list[TroubleRow], "who stands still, has died or is given up"]
-    lost: Annotated[str, "why there is no store any more; empty while there is one"]
-    source: Annotated[str, "who told this: toolstack, hypervisor or /proc"]
-    unknown: Annotated[str, "what could not be told, and why"]
 
 
 Departed = Mapping[int, Mapping[str, Any]]

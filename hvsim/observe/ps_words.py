@@ -1,12 +1,18 @@
 """The picture (`model`) in words: what `hvsim ps` prints."""
 
-from collections.abc import Iterator
-from typing import Final
+from __future__ import annotations
 
-from hvsim.lab.progress import state_name
-from hvsim.observe.model import Picture, SeenDomain, behind
+from typing import TYPE_CHECKING, Final
+
+from hvsim.lab.states import state_name
+from hvsim.observe.model import behind
 from hvsim.speak import table
-from hvsim.wire.picture import DeviceRow, GrantRow, PortRow, ProcessRow, WaitRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hvsim.observe.rows import Picture, SeenDomain
+    from hvsim.wire.picture import DeviceRow, GrantRow, PortRow, ProcessRow, WaitRow
 
 _HEAD: Final = ("DOMID", "NAME", "ROLE", "STATE", "PID", "DEVICES", "WALLS")
 _Cells = tuple[object, ...]

@@ -1,6 +1,7 @@
 """Readiness is: every device Connected on both sides, and every guest calls itself healthy."""
 
-from hvsim.lab.progress import Device, Progress, state_name
+from hvsim.lab.progress import Device, Progress
+from hvsim.lab.states import state_name
 
 FRONT = "/local/domain/2/device/vbd/51712"
 BACK = "/local/domain/1/backend/vbd/2/51712"

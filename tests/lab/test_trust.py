@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hvsim.cli import main
-from hvsim.lab import teardown, trust
+from hvsim.lab import proof, teardown, trust
 from hvsim.lab.claim import claim
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
@@ -142,18 +142,18 @@ sys.stdin.read()
 
 def test_the_kernel_tells_who_holds_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    os.close(trust.lock(path))
+    os.close(proof.lock(path))
     assert path.stat().st_mode & 0o777 == 0o600
-    assert trust.holder(path) == 0
+    assert proof.holder(path) == 0
     command = [sys.executable, "-c", HOLDER, str(path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert trust.holder(path) == process.pid
+        assert proof.holder(path) == process.pid
         process.communicate(timeout=60)
-    assert trust.holder(path) == 0
-    assert trust.holder(tmp_path / "none") == 0
+    assert proof.holder(path) == 0
+    assert proof.holder(tmp_path / "none") == 0
 
 
 def test_processes_of_a_dead_lab_carry_its_mark(base: Path) -> None:
@@ -161,13 +161,13 @@ def test_processes_of_a_dead_lab_carry_its_mark(base: Path) -> None:
     `recorded` returns nobody."""
     lab = claim("dead", "f")
     mark = str(lab.record["mark"])
-    environment = {**os.environ, trust.MARK: mark}
+    environment = {**os.environ, proof.MARK: mark}
     pipe = subprocess.PIPE
     with subprocess.Popen(SLEEPER, stdin=pipe, stdout=pipe, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()  # only a while after its start does the kernel know it all
-        assert trust.carries(process.pid, mark)
-        assert not trust.carries(os.getpid(), mark)
+        assert proof.carries(process.pid, mark)
+        assert not proof.carries(os.getpid(), mark)
         gone = {**record(process.pid), "start_time": 1}
         lab.write(state="running", launcher=None, hypervisor=gone, processes=[record(process.pid)])
         pidfd = os.pidfd_open(process.pid)

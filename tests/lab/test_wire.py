@@ -1,5 +1,6 @@
 """The client's end of the control wire, with toolstacks that come late, die and come again."""
 
+import os
 import socket
 from pathlib import Path
 from threading import Thread
@@ -100,6 +101,14 @@ def test_what_it_said_before_it_died_is_heard(tmp_path: Path) -> None:
         conn.close()
         wire.send(b"two")
         assert wire.receive(LIMIT) == b"last words"
+    wire.close()
+
+
+def test_who_listens_is_known_without_asking(tmp_path: Path) -> None:
+    wire = Wire(tmp_path / "control")
+    assert wire.listener() is None
+    with listener(tmp_path):
+        assert wire.listener() == os.getpid()
     wire.close()
 
 

@@ -1,7 +1,7 @@
 """What `hvsim ps` prints of what a domain holds."""
 
-from hvsim.observe.model import Picture, SeenDomain
 from hvsim.observe.ps_words import lines
+from hvsim.observe.rows import Picture, SeenDomain
 from hvsim.wire.picture import DomainRow, GrantRow, HoldingsRow
 from tests.observe.test_model import DOMAIN, edge
 

@@ -46,6 +46,20 @@ class Commands:
             env=self.environment | environment,
         )
 
+    def script(self, text: str, *words: str) -> str:
+        """Run a Python program that must succeed; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", text, *words],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=self.environment,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start one command, as from a terminal; both of its outputs come through stdout.
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.toolstack.host.trouble import Trouble, last_words_in, server_process
+from hvsim.toolstack.host.parts import server_process
+from hvsim.toolstack.host.trouble import Trouble, last_words_in
 from tests.toolstack.fabricated import PIDS, census, domain, process
 
 

@@ -88,6 +88,7 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
     told = {
         "gave_up": gave_up(toolstack),
         "pids": toolstack.hypervisor.machine()["pids"],
+        "troubles": [one.row() for one in toolstack.census().everybody()],
     }
     if toolstack.lost:
         return {**_without_store(toolstack), **told, "lost": toolstack.lost}

@@ -21,8 +21,9 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.nodes import domain_path
+from hvsim.toolstack.host.parts import DOM0
 from hvsim.toolstack.host.store import Store
-from hvsim.toolstack.host.trouble import DOM0, Trouble
+from hvsim.toolstack.host.trouble import Trouble
 from hvsim.toolstack.host.waiting import Party, Server
 from hvsim.xs.requests import Request, StoreError
 

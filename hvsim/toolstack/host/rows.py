@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hvsim.linux import proc
-from hvsim.toolstack.host.trouble import PROGRAM
+from hvsim.toolstack.host.parts import PROGRAM
 from hvsim.wire.picture import DeviceRow, DomainRow
 
 Row = Mapping[str, Any]

@@ -19,12 +19,9 @@ from typing import Any, Final
 from hvsim import shortage
 from hvsim.abi.sched import SHUTDOWN_watchdog
 from hvsim.linux import proc
+from hvsim.toolstack.host.parts import DAEMONS, DOM0, PROGRAM, server_process
+from hvsim.wire.picture import TroubleRow
 
-DOM0: Final = "Domain-0"
-DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack")
-"""What dom0 consists of, but for what belongs to guests."""
-PROGRAM: Final = "exec-"
-"""What the names of programs that people run in a domain begin with: nobody waits for those."""
 INIT_FILE: Final = "daemons"
 """In the run directory: what dom0's init says of the daemons."""
 
@@ -50,6 +47,10 @@ class Trouble:
     what: str
     text: str
     lasting: bool
+
+    def row(self) -> TroubleRow:
+        """For the picture of a host."""
+        return {"who": self.who, "what": self.what, "text": self.text}
 
 
 def stands_still(pid: int) -> bool:
@@ -234,13 +235,6 @@ def last_words_in(console: str, domid: int) -> str:
     head = f"(d{domid}) "
     lines = [line for line in console.splitlines() if line.startswith(head)]
     return lines[-1].removeprefix(head)[:300] if lines else ""
-
-
-def server_process(kind: str, domid: int) -> str:
-    """The process of dom0 that serves devices of a backend class to domain *domid*."""
-    if kind == "qdisk":
-        return f"qemu-{domid}"
-    return "xenconsoled" if kind == "console" else "kernel"
 
 
 def _end(row: Row) -> str:
