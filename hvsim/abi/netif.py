@@ -74,6 +74,28 @@ EXTRA_GSO: Final = Layout(
         ("u.gso.features", "H"),
     ],
 )
+EXTRA_MCAST: Final = Layout(
+    "netif_extra_info_t, u.mcast", [("type", "B"), ("flags", "B"), ("u.mcast.addr", "6s")]
+)
+EXTRA_HASH: Final = Layout(
+    "netif_extra_info_t, u.hash",
+    [
+        ("type", "B"),
+        ("flags", "B"),
+        ("u.hash.type", "B"),
+        ("u.hash.algorithm", "B"),
+        ("u.hash.value", "4s"),
+    ],
+)
+CTRL_REQUEST: Final = Layout(
+    "struct xen_netif_ctrl_request", [("id", "H"), ("type", "H"), ("data", "3I")]
+)
+CTRL_RESPONSE: Final = Layout(
+    "struct xen_netif_ctrl_response",
+    [("id", "H"), ("type", "H"), ("status", "I"), ("data", "I")],
+)
+CTRL_GREF: Final = Layout("struct xen_netif_gref", [("ref", "I"), ("flags", "H"), ("status", "H")])
 
 NET_TX_RING_SIZE: Final = ring_size(4096, TX_REQUEST.size)
 NET_RX_RING_SIZE: Final = ring_size(4096, RX_REQUEST.size)
+NET_CTRL_RING_SIZE: Final = ring_size(4096, CTRL_REQUEST.size)

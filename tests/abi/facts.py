@@ -18,8 +18,10 @@ from hvsim.abi import (
     hypercall,
     hypfs,
     memory,
+    netif,
     ring,
     sched,
+    shared_info,
     vcpu,
     xenbus,
     xs_wire,
@@ -39,8 +41,10 @@ MODULES: Final = (
     hypercall,
     hypfs,
     memory,
+    netif,
     ring,
     sched,
+    shared_info,
     vcpu,
     xenbus,
     xs_wire,
@@ -58,15 +62,14 @@ _SIZEOF = re.compile(r"sizeof\((.+)\)")
 _OFFSETOF = re.compile(r"offsetof\((.+), (.+)\)")
 
 _SRING_TYPE = "blkif_sring_t"
-_LATER_NETIF = "network devices are not built yet"
-_NO_SUCH_PAGE = (
-    "the shared info page is replaced by event descriptors and a start_info call: a domain is a "
-    "process and has no such page"
-)
+RING_ENTRIES: Final = {
+    "netif_tx_sring_t": (netif.TX_REQUEST, netif.TX_RESPONSE),
+    "netif_rx_sring_t": (netif.RX_REQUEST, netif.RX_RESPONSE),
+}
+_NO_SUCH_PAGE = "a start_info call answers this: a domain is a process and boots from no such page"
 
 # Sections that nothing in the tree speaks yet.
 UNUSED_SECTIONS: Final = {
-    "netif": _LATER_NETIF,
     "hvm_params": "domains are built like PV guests and have no HVM parameters",
     "kbdif": "virtual keyboards are not built yet",
     "fbif": "virtual framebuffers are not built yet",
@@ -107,28 +110,6 @@ UNUSED_KEYS: Final = {
     },
     "xen": dict.fromkeys(
         (
-            "sizeof(shared_info_t)",
-            "offsetof(shared_info_t, vcpu_info)",
-            "offsetof(shared_info_t, evtchn_pending)",
-            "offsetof(shared_info_t, evtchn_mask)",
-            "offsetof(shared_info_t, wc_version)",
-            "offsetof(shared_info_t, wc_sec)",
-            "offsetof(shared_info_t, wc_nsec)",
-            "offsetof(shared_info_t, wc_sec_hi)",
-            "offsetof(shared_info_t, arch)",
-            "sizeof(vcpu_info_t)",
-            "offsetof(vcpu_info_t, evtchn_upcall_pending)",
-            "offsetof(vcpu_info_t, evtchn_upcall_mask)",
-            "offsetof(vcpu_info_t, evtchn_pending_sel)",
-            "offsetof(vcpu_info_t, arch)",
-            "offsetof(vcpu_info_t, time)",
-            "sizeof(vcpu_time_info_t)",
-            "offsetof(vcpu_time_info_t, version)",
-            "offsetof(vcpu_time_info_t, tsc_timestamp)",
-            "offsetof(vcpu_time_info_t, system_time)",
-            "offsetof(vcpu_time_info_t, tsc_to_system_mul)",
-            "offsetof(vcpu_time_info_t, tsc_shift)",
-            "offsetof(vcpu_time_info_t, flags)",
             "sizeof(start_info_t)",
             "offsetof(start_info_t, store_mfn)",
             "offsetof(start_info_t, store_evtchn)",
@@ -136,8 +117,6 @@ UNUSED_KEYS: Final = {
             "sizeof(struct hvm_start_info)",
             "sizeof(multicall_entry_t)",
             "sizeof(dom0_vga_console_info_t)",
-            "sizeof(arch_shared_info_t)",
-            "sizeof(arch_vcpu_info_t)",
         ),
         _NO_SUCH_PAGE,
     ),
@@ -206,6 +185,8 @@ def constant(name: str) -> Value | None:
 def _size(type_name: str) -> int | None:
     if type_name == _SRING_TYPE:
         return blkif.SRING_SIZE
+    if type_name in RING_ENTRIES:
+        return ring.SRING_RING + max(layout.size for layout in RING_ENTRIES[type_name])
     if type_name == "union blkif_sring_entry":
         return blkif.ENTRY_SIZE
     if type_name == "xen_domain_handle_t":
@@ -219,7 +200,8 @@ def _size(type_name: str) -> int | None:
 
 
 def _offset(type_name: str, member: str) -> int | None:
-    if type_name == _SRING_TYPE:
+    if type_name == _SRING_TYPE or type_name in RING_ENTRIES:
         return ring.SRING_RING if member == "ring" else ring.SRING.offsets[member]
-    layout = LAYOUTS.get(type_name)
-    return layout.offsets.get(member) if layout else None
+    variants = (name for name in LAYOUTS if name.partition(", ")[0] == type_name)
+    found = (LAYOUTS[name].offsets.get(member) for name in variants)
+    return next((offset for offset in found if offset is not None), None)

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.interop
 
 PREFIXES = (
     "BLKIF_", "CONSOLEIO_", "DOMID_", "EVTCHN", "GNTCOPY_", "GNTMAP_", "GNTST_", "GNTTAB", "GTF_",
-    "GNTALLOC_FLAG", "HYPERVISOR_", "IOCTL_", "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_",
+    "GNTALLOC_FLAG", "HYPERVISOR_", "IOCTL_", "NETIF_", "NETRXF_", "NETTXF_",
+    "NR_VIRQS", "RUNSTATE_", "SCHEDOP_", "SHUTDOWN_",
     "UNMAP_NOTIFY_", "VCPUOP_", "VDISK_", "VIRQ_", "XENMEM_", "XENSTORE_", "XENVER_", "XEN_",
     "XS_",
 )  # fmt: skip
@@ -41,6 +42,7 @@ PREAMBLE = """
 #include <xen/hypfs.h>
 #include <xen/io/ring.h>
 #include <xen/io/blkif.h>
+#include <xen/io/netif.h>
 #include <xen/io/console.h>
 #include <xen/io/xenbus.h>
 #include <xen/io/protocols.h>
@@ -56,6 +58,11 @@ int main(void)
 {
 """
 
+RINGS_OF_A_PAGE = {
+    "NET_TX_RING_SIZE": "netif_tx",
+    "NET_RX_RING_SIZE": "netif_rx",
+    "NET_CTRL_RING_SIZE": "xen_netif_ctrl",
+}
 RING_SIZE = "__CONST_RING_SIZE(blkif, {} * 4096)"
 
 
@@ -74,6 +81,8 @@ def _expression(key: str) -> str | None:
     """A key of the reference as a C expression; None where it is prose or not in these headers."""
     if key.startswith("BLK_RING_SIZE("):
         return RING_SIZE.format(key.removeprefix("BLK_RING_SIZE(").split()[0])
+    if ring := RINGS_OF_A_PAGE.get(key):
+        return f"__CONST_RING_SIZE({ring}, 4096)"
     if key == "grant entries v1 per page":
         return "4096 / sizeof(grant_entry_v1_t)"
     return key

@@ -16,6 +16,7 @@ USED = [(section, key) for section, key in KEYS if unused_reason(section, key) i
 # What the block path, the store and the console stand on: no key of these may be excused.
 COMPLETE_SECTIONS = [
     "blkif",
+    "netif",
     "xenstore",
     "xenstore_errors",
     "XenbusState",
