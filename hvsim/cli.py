@@ -1,8 +1,6 @@
 """The `hvsim` command: finds the verb, and turns what goes wrong into one clear line.
 
-Each verb is a module of `hvsim.commands` with HELP, EXAMPLE, `arguments(parser)` and
-`run(options) -> exit code`. Only the verb that is used gets imported: a listing must answer
-at once.
+Only the verb that is used gets imported: a listing must answer at once.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hvsim import surroundings
+from hvsim.commands.verbs import COMMANDS, RAW, parser_of
 from hvsim.lab.problems import HvsimError
 from hvsim.speak import say, warn
 
@@ -23,26 +22,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from types import FrameType, ModuleType
-
-COMMANDS = {
-    "validate": "check a lab file, start nothing",
-    "up": "bring a lab up and wait until it is ready",
-    "down": "end a lab, leave nothing behind",
-    "labs": "the labs of this user",
-    "ps": "every process, domain and device of a lab, and who waits for whom",
-    "logs": "what a domain wrote on its console, and why it has crashed",
-    "env": "export lines for a shell: XENSTORED_PATH and others",
-    "events": "what the hypervisor decided, so far and from now on",
-    "xl": "the toolstack: list, create, destroy, shutdown, console, ...",
-    "xenstore": "the store: ls, read, write, list, rm, watch",
-    "exec": "run a program of this machine in a domain",
-    "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
-    "fault": "kill, stall or resume a domain",
-    "postmortem": "what is known of a lab that failed",
-    "demo": "a database that survives its storage domain",
-}
-RAW = ("xl", "xenstore")
-"""Commands that get their words as they are: they have a syntax of their own."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -116,7 +95,7 @@ def _trace() -> list[str]:
 def _run(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
-    lab, words = _global_options(words)
+    words = _verb_first(words)
     if not words or words[0] in ("-h", "--help", "help"):
         if words[1:] and words[0] == "help":
             words = [words[1], "--help"]
@@ -133,12 +112,9 @@ def _run(words: list[str]) -> int:
         return _unknown(verb)
     module = importlib.import_module(f"hvsim.commands.{verb}")
     if verb in RAW:
-        code: int = module.run_raw(rest, lab)
-        return code
-    options = _options(verb, module, rest)
-    if getattr(options, "lab", None) is None:
-        options.lab = lab
-    code = module.run(options)
+        code: int = module.run_raw(rest)
+    else:
+        code = module.run(_options(verb, module, rest))
     return code
 
 
@@ -155,19 +131,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _global_options(words: list[str]) -> tuple[str | None, list[str]]:
-    """Take `--lab NAME` off the front: `hvsim --lab a xl list`."""
-    lab = None
-    while words and words[0].startswith("--lab"):
-        if words[0] == "--lab" and len(words) > 1:
-            lab, words = words[1], words[2:]
-        elif words[0].startswith("--lab="):
-            lab, words = words[0][len("--lab=") :], words[1:]
-        else:
+def _verb_first(words: list[str]) -> list[str]:
+    """What verbs have in common may stand before the verb as well: `hvsim --lab a ps` is
+    `hvsim ps --lab a`."""
+    taken: list[str] = []
+    while words and (words[0] in ("--lab", "--json") or words[0].startswith("--lab=")):
+        count = 2 if words[0] == "--lab" else 1
+        if len(words) < count:
             raise HvsimError(
                 "--lab needs the name of a lab: `hvsim --lab NAME xl list`; `hvsim labs` lists them"
             )
-    return lab, words
+        taken, words = [*taken, *words[:count]], words[count:]
+    return [*words[:1], *taken, *words[1:]] if words[:1] and words[0] in COMMANDS else words
 
 
 def _unknown(verb: str) -> int:
@@ -179,35 +154,19 @@ def _unknown(verb: str) -> int:
     return 2
 
 
-def parser_of(verb: str, module: ModuleType) -> argparse.ArgumentParser:
-    """The parser of one verb, with its help and example."""
-    import argparse
-
-    from hvsim.commands.parser import Parser
-
-    parser = Parser(
-        prog=f"hvsim {verb}",
-        description=module.HELP,
-        epilog=f"example:\n{module.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    module.arguments(parser)
-    return parser
-
-
 def usage() -> list[str]:
     """What `hvsim --help` says, line by line."""
     width = max(map(len, COMMANDS))
     lines = [f"  {verb:<{width}}  {text}" for verb, text in COMMANDS.items()]
     return [
-        "usage: hvsim [--lab NAME] COMMAND ...",
+        "usage: hvsim [--lab NAME] [--json] COMMAND ...",
         "",
         "A Xen host made of ordinary Linux processes.",
         "",
         *lines,
         "",
-        "A command addresses the only running lab, or the one named by --lab or HVSIM_LAB.",
+        "A command addresses the only running lab, or the one named by --lab or",
+        "HVSIM_LAB. --lab and --json may stand before the command or after it.",
         "`hvsim COMMAND --help` explains a command and shows an example.",
         "",
         "example:",

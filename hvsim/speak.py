@@ -11,6 +11,7 @@ as it is goes past: a program's own output (``hvsim exec``, ``hvsim xl console``
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
@@ -28,6 +29,25 @@ def say(*lines: str) -> None:
     _write(sys.stdout, "".join(f"{line(one)}\n" for one in lines))
 
 
+def tell(*texts: str) -> None:
+    """Sentences for the reader: on a terminal each is folded at its width, at blanks."""
+    say(*(part for text in texts for part in folded(line(text), _columns(sys.stdout))))
+
+
+def folded(text: str, width: int) -> list[str]:
+    """The lines of *text*, of at most *width* characters where its blanks allow it; those behind
+    the first are indented by two more than it.  0: as it is."""
+    lines = []
+    indent = len(text) - len(text.lstrip(" ")) + 2
+    while 0 < width < len(text):
+        cut = text.rfind(" ", indent, width + 1)
+        if cut < 0 or not text[:cut].strip():
+            break
+        lines.append(text[:cut].rstrip())
+        text = " " * indent + text[cut:].lstrip()
+    return [*lines, text]
+
+
 def say_exactly(text: str) -> None:
     """A line for a program, as it is, with bytes that are no text; a person's terminal gets it as
     from :func:`say`.  For what the lab's owner has named, never for what a domain wrote."""
@@ -39,9 +59,11 @@ def say_exactly(text: str) -> None:
 
 
 def warn(*lines: str) -> None:
-    """Lines on standard error.  Of one that somebody else's word makes too long the middle is left
-    out: place and remedy stand at its ends."""
-    _write(sys.stderr, "".join(f"{_shortened(line(one))}\n" for one in lines))
+    """Sentences on standard error, folded as by :func:`tell`.  Of one that somebody else's word
+    makes too long the middle is left out: place and remedy stand at its ends."""
+    width = _columns(sys.stderr)
+    parts = (part for one in lines for part in folded(_shortened(line(one)), width))
+    _write(sys.stderr, "".join(f"{part}\n" for part in parts))
 
 
 def say_json(value: Any, indent: int | None = 2) -> None:
@@ -78,6 +100,16 @@ def counter(text: str) -> None:
 def is_terminal() -> bool:
     """Whether standard output is one."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _columns(stream: TextIO | None) -> int:
+    """Of the terminal that *stream* is; 0 where it is none."""
+    if stream is None or not stream.isatty():
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
 
 
 def _shortened(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
-from hvsim.speak import say, table, warn
+from hvsim.speak import say, table, tell, warn
 from hvsim.speak import say_json as print_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "control_of", "daemon_options", "json_option", "lab_option", "needs_our_store",
-    "positive", "print_json", "say", "seconds", "table", "warn",
+    "positive", "print_json", "say", "seconds", "table", "tell", "warn",
 ]  # fmt: skip
 
 

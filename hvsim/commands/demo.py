@@ -5,7 +5,7 @@ import importlib.util
 import random
 from pathlib import Path
 
-from hvsim.commands.common import daemon_options, json_option, print_json, say, seconds
+from hvsim.commands.common import daemon_options, json_option, print_json, seconds, tell
 from hvsim.lab.problems import HvsimError
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
@@ -21,12 +21,13 @@ crosses both, and goes on when the network's and the disk's driver domains are k
 with the plain story; --network and --no-network decide otherwise.
 
 --sabotage breaks something on purpose, to see that the verdict can be bad:
-  forget-unanswered  the frontend forgets its unanswered requests when the backend dies
+  forget-unanswered  the frontend forgets its unanswered requests when the
+                     backend dies
   drop-unflushed     the backend ignores FLUSH and holds its last writes back"""
 EXAMPLE = """  hvsim demo
   hvsim demo --kills 100 --json
   hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss
-  hvsim demo --store xenstored                       # with Debian's C xenstored in dom0"""
+  hvsim demo --store xenstored      # with Debian's C xenstored in dom0"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
             "`pip install 'hvsim[demo]'` (or `pip install apsw`)"
         )
     from hvsim.demo.network import tell_network
-    from hvsim.demo.story import DEFAULT_LAB, Options, tell
+    from hvsim.demo.story import DEFAULT_LAB, Options
+    from hvsim.demo.story import tell as tell_story
     from hvsim.demo.tell import Teller
 
     seed = random.SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
@@ -93,22 +95,22 @@ def run(options: argparse.Namespace) -> int:
         console=options.console,
     )
     teller = Teller(silent=options.json)
-    result = tell(asked, teller)
+    result = tell_story(asked, teller)
     network = tell_network(teller, seed) if _with_network(options) else None
     ok = result.ok and (network is None or network.ok)
     if options.json:
         print_json(result.as_json() | ({} if network is None else {"network": network.as_json()}))
         return 0 if ok else 1
-    say("")
+    tell("")
     for complaint in [*result.complaints(), *(network.complaints() if network else [])]:
-        say(complaint)
+        tell(complaint)
     if result.ok:
-        say(
+        tell(
             f"All {result.acknowledged} acknowledged commits are there, the database is sound, "
             "and nothing is left behind."
         )
     if network is not None and network.ok and not network.impossible:
-        say(
+        tell(
             f"All {network.acknowledged} commits that the client was told of over the network are "
             "there, and its connection was never lost."
         )

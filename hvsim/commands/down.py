@@ -2,7 +2,7 @@
 
 import argparse
 
-from hvsim.commands.common import json_option, print_json, say, seconds, warn
+from hvsim.commands.common import json_option, lab_option, print_json, seconds, tell, warn
 from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 
@@ -27,6 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds that the guests have to shut down (default: 10)",
     )
+    lab_option(parser)
     json_option(parser)
 
 
@@ -67,14 +68,14 @@ def run(options: argparse.Namespace) -> int:
         lab,
         now=options.now,
         guests_timeout=options.timeout,
-        say=lambda line: None if options.json else say(line),
+        say=lambda line: None if options.json else tell(line),
     )
     if options.json:
         print_json({"name": asked, "leftovers": left})
     elif left:
-        say(f"lab {asked} is down; what could not be removed: {', '.join(left)}")
+        tell(f"lab {asked} is down; what could not be removed: {', '.join(left)}")
     else:
-        say(f"lab {asked} is down; nothing of it is left")
+        tell(f"lab {asked} is down; nothing of it is left")
     return int(bool(left))
 
 
@@ -88,4 +89,4 @@ def _bury(lab: RunDir, *, quiet: bool) -> None:
     kept = burial.bury(lab, gather, lambda text: warn(f"hvsim: {text}"))
     if kept is not None and not quiet:
         said = kept.why[0] if kept.why else f"lab {lab.name} has ended"
-        say(f"{said}; `hvsim postmortem {kept.number}` shows what is known")
+        tell(f"{said}; `hvsim postmortem {kept.number}` shows what is known")

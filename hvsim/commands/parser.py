@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hvsim.printable import printable
 from hvsim.speak import say, warn
@@ -21,8 +21,48 @@ _WIDTH: Final = 80
 _MARGIN: Final = 2
 
 
+class Paragraphs(argparse.HelpFormatter):
+    """Fills the paragraphs of a text for the width of the screen.  What is indented (examples,
+    tables) and the head of an example stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(paragraphs(text, width))
+
+
+def paragraphs(text: str, width: int) -> list[str]:
+    """The lines of *text*, whose paragraphs are filled up to *width* characters."""
+    import textwrap
+
+    lines: list[str] = []
+    together: list[str] = []
+    for one in [*text.split("\n"), ""]:
+        if one and not one.startswith(" "):
+            together.append(one)
+            continue
+        lines += textwrap.wrap(" ".join(together), width, break_on_hyphens=False)
+        lines.append(one.rstrip())
+        together = []
+    return lines[:-1]
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose help and complaints, which repeat what was typed, pass the door."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**({"formatter_class": Paragraphs} | more))
+
+    def words(self) -> list[argparse.Action]:
+        """Everything that may be written: options, and what has a place of its own."""
+        return list(self._actions)
+
+    def verbs(self) -> dict[str, Parser]:
+        """The parsers below this one, by name."""
+        return {
+            name: below
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name, below in action.choices.items()
+        }
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, on one line, and end with status 2."""
@@ -30,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         # With the width told: argparse would import shutil to find it, also when no help is shown.
-        return self.formatter_class(prog=self.prog, width=_columns() - _MARGIN)  # type: ignore[call-arg]
+        return self.formatter_class(prog=self.prog, width=columns() - _MARGIN)  # type: ignore[call-arg]
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         if message:
@@ -38,7 +78,7 @@ class Parser(argparse.ArgumentParser):
             tell(*message.removesuffix("\n").split("\n"))
 
 
-def _columns() -> int:
+def columns() -> int:
     """As ``shutil.get_terminal_size``: COLUMNS, else the terminal's own word, else 80."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:

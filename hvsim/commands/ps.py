@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import control_of, json_option, lab_option, print_json, say
+from hvsim.commands.common import control_of, json_option, lab_option, print_json, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -44,5 +44,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        say(*lines(found))
+        tell(*lines(found))
     return 0

@@ -5,7 +5,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import daemon_options, json_option, print_json, say, seconds
+from hvsim.commands.common import daemon_options, json_option, print_json, seconds, tell
 from hvsim.surroundings import OutputFailed
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
 
     def progress(line: str) -> None:
         if not (options.quiet or options.json):
-            say(f"{time.monotonic() - begun:7.3f}  {line}")
+            tell(f"{time.monotonic() - begun:7.3f}  {line}")
 
     if not (options.quiet or options.json):
         for warning in lab.warnings:
-            say(f"warning: {warning}")
+            tell(f"warning: {warning}")
     running = bring_up(
         lab,
         say=progress,
@@ -94,9 +94,9 @@ def _tell(options: argparse.Namespace, name: str, running: "Running") -> None:
         )
     else:
         for name, missing in running.walls.items():
-            say(f"{name} runs without all of its walls: {', '.join(missing)}")
+            tell(f"{name} runs without all of its walls: {', '.join(missing)}")
         done = "started, and not waited for," if options.no_wait else "ready"
-        say(
+        tell(
             f"lab {running.lab.name} is {done} after {running.seconds:.2f} s; "
             f"look at it with `hvsim ps`, end it with `hvsim down {running.lab.name}`"
         )

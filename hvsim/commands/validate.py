@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from hvsim.commands.common import json_option, print_json, say
+from hvsim.commands.common import json_option, print_json, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
         print_json({"valid": True, "name": lab.name, "problems": [], "warnings": warnings})
     else:
         for warning in lab.warnings:
-            say(f"warning: {warning}")
-        say(
+            tell(f"warning: {warning}")
+        tell(
             f"{options.file}: sound: lab {lab.name}, {len(lab.domains)} domains, "
             f"{len(lab.images)} images"
         )

@@ -12,7 +12,26 @@ EXAMPLE = """  hvsim xenstore ls -p /local/domain/2
   hvsim xenstore timeline db-primary/xvda"""
 
 
-def run_raw(words: Sequence[str], lab: str | None) -> int:
+def usage() -> list[str]:
+    """What `hvsim xenstore --help` says."""
+    from hvsim.commands.parser import columns, paragraphs
+    from hvsim.commands.xenstore_words import VERBS
+
+    return [
+        "usage: hvsim xenstore [--lab NAME] [--json] COMMAND ...",
+        "",
+        *paragraphs(HELP, columns() - 2),
+        "",
+        *(f"  {verb:<11}  {text}" for verb, text in VERBS.items()),
+        "",
+        "`hvsim xenstore COMMAND --help` explains a command.",
+        "",
+        "example:",
+        *EXAMPLE.split("\n"),
+    ]
+
+
+def run_raw(words: Sequence[str]) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
     from hvsim.commands.common import needs_our_store, say
     from hvsim.commands.raw import split_lab
@@ -22,11 +41,11 @@ def run_raw(words: Sequence[str], lab: str | None) -> int:
     from hvsim.lab.inquiry import Inquiry
     from hvsim.xs.blocking import PATIENCE
 
-    words, lab = split_lab(words, lab)
+    words, lab = split_lab(words)
+    while words[:1] == ["--json"] and len(words) > 1:  # it stood before the verb
+        words = [*words[1:2], "--json", *words[2:]]
     if not words or words[0] in ("-h", "--help"):
-        verbs = "ls|read|write|list|rm|watch|control|live-update|timeline"
-        say(f"usage: hvsim xenstore {verbs} ...", "", *HELP.split("\n"), "")
-        say("example:", *EXAMPLE.split("\n"))
+        say(*usage())
         return 0 if words else 1
     if words[0] == "timeline":
         from hvsim.commands.xenstore_timeline import run_words

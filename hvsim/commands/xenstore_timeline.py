@@ -1,10 +1,18 @@
 """hvsim xenstore timeline [DEVICE]"""
 
-import argparse
 from collections.abc import Sequence
 
-from hvsim.commands.common import control_of, needs_our_store, print_json, say, warn
-from hvsim.commands.parser import Parser
+from hvsim.commands.common import (
+    control_of,
+    json_option,
+    lab_option,
+    needs_our_store,
+    print_json,
+    say,
+    warn,
+)
+from hvsim.commands.parser import Parser, columns
+from hvsim.speak import is_terminal
 
 DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half
 wrote into the store, who wrote it, and when; what the hypervisor did for them; which step broke a
@@ -21,22 +29,23 @@ EXAMPLE = """example:
   hvsim xenstore timeline 2/51712 --json"""
 
 
+def parser() -> Parser:
+    """Of its words."""
+    parser = Parser(prog="hvsim xenstore timeline", description=DESCRIPTION, epilog=EXAMPLE)
+    parser.add_argument("device", nargs="?", metavar="DEVICE", help="which (default: all)")
+    json_option(parser)
+    lab_option(parser)  # for the help: whoever calls has taken it out of the words
+    return parser
+
+
 def run_words(words: Sequence[str], lab: str | None) -> int:
     """Exit 0; 1 when no such device was seen, or no store answers."""
-    parser = Parser(
-        prog="hvsim xenstore timeline",
-        description=DESCRIPTION,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("device", nargs="?", metavar="DEVICE")
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    options = parser.parse_args(list(words))
+    options = parser().parse_args(list(words))
 
     from hvsim.lab.choose import choose
     from hvsim.lab.store import open_store
     from hvsim.observe.handshakes import choose_device, devices, history, plight
-    from hvsim.observe.timeline import brief, render
+    from hvsim.observe.timeline import WIDTH, brief, render
 
     run = choose(lab)
     needs_our_store(run, "hvsim xenstore timeline")
@@ -67,5 +76,5 @@ def run_words(words: Sequence[str], lab: str | None) -> int:
             }
         )
     else:
-        say(*render(row, records, troubles))
+        say(*render(row, records, troubles, columns() if is_terminal() else WIDTH))
     return 0

@@ -11,10 +11,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from hvsim.commands import xenstore_update as update_command
-from hvsim.commands.parser import Parser
+from hvsim.commands.xenstore_words import parser
 from hvsim.printable import as_json
 from hvsim.speak import say, say_json, warn
 from hvsim.xs import requests
@@ -28,45 +28,6 @@ _TAG_LENGTH: Final = len(' = "..."')
 _PLAIN_WIDTH: Final = 80
 
 Tree = dict[str, Any]
-
-
-class _Parser(Parser):
-    """Usage errors go to stderr with exit status 1, as the real tools do."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        warn(f"{self.prog}: {message}")
-        raise SystemExit(1)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="xenstore", description="Look at and change the running lab's store.")
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
-    ls = verbs.add_parser("ls", help="show a tree, e.g. `ls -f -p /local/domain/1`")
-    ls.add_argument("-f", dest="full", action="store_true", help="full paths")
-    ls.add_argument("-p", dest="perms", action="store_true", help="with permissions")
-    ls.add_argument("path", nargs="?", default="/")
-    read = verbs.add_parser("read", help="print values, e.g. `read /local/domain/0/name`")
-    read.add_argument("-p", dest="prefix", action="store_true", help="print `key: value`")
-    read.add_argument("keys", nargs="+", metavar="key")
-    write = verbs.add_parser("write", help="set values, e.g. `write /a 1 /b 2`")
-    write.add_argument("pairs", nargs="+", metavar="key value")
-    listing = verbs.add_parser("list", help="names below a node, e.g. `list /local/domain`")
-    listing.add_argument("-p", dest="prefix", action="store_true", help="print whole paths")
-    listing.add_argument("keys", nargs="+", metavar="key")
-    rm = verbs.add_parser("rm", help="remove nodes, e.g. `rm /a`")
-    rm.add_argument("-t", dest="tidy", action="store_true", help="and parents left empty")
-    rm.add_argument("keys", nargs="+", metavar="key")
-    watch = verbs.add_parser("watch", help="print paths that change, e.g. `watch -n 3 /a`")
-    watch.add_argument("-n", dest="count", type=int, default=-1, help="end after COUNT events")
-    watch.add_argument("keys", nargs="+", metavar="key")
-    control = verbs.add_parser("control", help="ask the daemon, e.g. `control quota 3`")
-    control.add_argument("words", nargs="+", metavar="word")
-    update = verbs.add_parser("live-update", help="replace the daemon while the lab runs")
-    update_command.arguments(update)
-    for verb in (ls, read, write, listing, rm, watch, control, update):
-        verb.add_argument("--json", action="store_true", help="one JSON value")
-    return parser
 
 
 def main(
@@ -83,7 +44,7 @@ def main(
         on_silence: see ``SocketTransport``.
     """
     try:
-        options = _parser().parse_args(list(argv))
+        options = parser().parse_args(list(argv))
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 1
     name = f"xenstore-{options.verb}"

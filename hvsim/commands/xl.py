@@ -14,12 +14,13 @@ EXAMPLE = """  hvsim xl list
   hvsim xl create web.cfg 'memory=64'
   hvsim xl console db-primary          # Ctrl-] leaves it
   hvsim xl shutdown -w db-primary"""
-USAGE = f"""usage: hvsim xl [-vfNtT] <subcommand> [args]
+USAGE = f"""usage: hvsim xl [--lab NAME] [--json] [-vfNtT] <subcommand> [args]
 
 {HELP}
 
-`hvsim xl help` lists xl's subcommands, of which one may be shortened as long as it names no other;
-`hvsim xl <subcommand> --help` explains one. Listings take --json.
+`hvsim xl help` lists xl's subcommands, of which one may be shortened as long as
+it names no other; `hvsim xl <subcommand> --help` explains one. Listings take
+--json.
 
 example:
 {EXAMPLE}"""
@@ -28,9 +29,9 @@ ACKNOWLEDGED = 90.0
 """Seconds for commands in which a guest has 60 s to acknowledge something."""
 
 
-def run_raw(words: Sequence[str], lab: str | None) -> int:
+def run_raw(words: Sequence[str]) -> int:
     """Run one xl command in the lab's toolstack daemon; its exit code is xl's."""
-    rest, lab = split_lab(words, lab)
+    rest, lab = split_lab(words)
     if not rest or rest[0] in ("-h", "--help"):
         say(*USAGE.split("\n"))
         return 0 if rest else 1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from hvsim.demo.result import Kill, Result
 from hvsim.lab.up import Running
-from hvsim.speak import counter, say
+from hvsim.speak import counter, tell
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreNotFound
 
@@ -25,7 +25,7 @@ class Teller:
     def line(self, text: str = "") -> None:
         """One line, out at once."""
         if not self.silent:
-            say(text)
+            tell(text)
 
     def block(self, lines: Iterable[str]) -> None:
         """Indented lines."""

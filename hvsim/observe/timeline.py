@@ -14,8 +14,10 @@ from hvsim.printable import printable
 
 Record = Mapping[str, Any]
 
-COLUMN = 43
-"""Characters of one half."""
+WIDTH = 99
+"""Characters of a line, where nobody says how many there are."""
+_NARROWEST = 24
+"""Characters that one half has at least."""
 _TIME = 10
 _WHO = {
     "XL": "XL, the toolstack",
@@ -134,12 +136,15 @@ def brief(devices: Sequence[Record], plight: Mapping[int, str]) -> list[str]:
     return lines
 
 
-def render(device: Record, records: Sequence[Record], plight: Mapping[int, str]) -> list[str]:
-    """The whole timeline of one device, for a person, line by line.
+def render(
+    device: Record, records: Sequence[Record], plight: Mapping[int, str], width: int = WIDTH
+) -> list[str]:
+    """The whole timeline of one device, for a person, line by line of at most `width` characters.
 
     `device` is a row of ``CONTROL handshake`` with `vdev` added; `records` are its records and
     those of :func:`hypervisor_view`; `plight` says which domains cannot act, and why.
     """
+    column = max(_NARROWEST, (min(width, WIDTH) - _TIME - 3) // 2)
     ordered = sorted(records, key=lambda record: record["mono"])
     start = ordered[0]["mono"] if ordered else 0.0
     lines = [
@@ -148,8 +153,8 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
         f"  frontend  {device['frontend']['path']}",
         f"  backend   {device['backend']['path'] or '-'}",
         "",
-        f"{'ms':>{_TIME - 2}}  {'FRONTEND (the guest)':<{COLUMN}}   BACKEND (who serves it)",
-        f"{'':->{_TIME - 2}}  {'':->{COLUMN}}   {'':->{COLUMN}}",
+        f"{'ms':>{_TIME - 2}}  {'FRONTEND (the guest)':<{column}}   BACKEND (who serves it)",
+        f"{'':->{_TIME - 2}}  {'':->{column}}   {'':->{column}}",
     ]
     lost = device["records"] - device["kept"]
     if lost:
@@ -164,11 +169,11 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
             if server >= 0:
                 name = device["names"].get(str(record["owner"]), "")
                 lines.append(
-                    f"{'':{_TIME + COLUMN + 3}}"
-                    + (f"--- from here on: {name} (domain {record['owner']}) ").ljust(COLUMN, "-")
+                    f"{'':{_TIME + column + 3}}"
+                    + (f"--- from here on: {name} (domain {record['owner']}) ").ljust(column, "-")
                 )
             server = record["owner"]
-        lines += _entry(record, device, states, (record["mono"] - start) * 1000.0)
+        lines += _entry(record, device, states, (record["mono"] - start) * 1000.0, column)
         if record["half"] == "backend":
             keys |= record.get("keys", {})
             if record["kind"] == "removed":
@@ -187,7 +192,10 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
     lines.append(f"Now: {both}")
     for sentence in said:
         lines += textwrap.wrap(
-            printable(sentence), 95, initial_indent="     ", subsequent_indent="     "
+            printable(sentence),
+            min(width, WIDTH) - 4,
+            initial_indent="     ",
+            subsequent_indent="     ",
         )
     if device["breaches"]:
         lines += [
@@ -198,54 +206,60 @@ def render(device: Record, records: Sequence[Record], plight: Mapping[int, str])
 
 
 def _entry(
-    record: Record, device: Record, states: Mapping[str, int], milliseconds: float
+    record: Record, device: Record, states: Mapping[str, int], milliseconds: float, column: int
 ) -> list[str]:
     half = record["half"]
     other = states["backend" if half == "frontend" else "frontend"]
     cell, arrow = [], False
     if record["kind"] == "hypervisor":
-        cell = _wrap(f"* {record['text']}", "  ")
+        cell = _wrap(f"* {record['text']}", "  ", column=column)
     else:
         tool = record["domid"] == 0 and not record["writer"].startswith("KERN")
         own = record["domid"] == record["owner"] and not tool
         by = "" if own else f"  [by {_who(record, device)}]"
         if record["kind"] in ("state", "refused"):
             arrow = own and record["kind"] == "state"
-            odd = f"state '{printable(str(record['value']))}'"[: COLUMN // 2]
+            odd = f"state '{printable(str(record['value']))}'"[: column // 2]
             head = name_of(record["new"]) if record["new"] else odd
             if record["kind"] == "refused":
                 head = f"REFUSED: {head}"
-            cell.append(f"{head}{by}")
+            cell += _wrap(f"{head}{by}", "    ", column=column)
             if record["kind"] == "state":
-                cell += _wrap(step(record, device["kind"], other, tool), "  ", "  ")
+                cell += _wrap(step(record, device["kind"], other, tool), "  ", "  ", column=column)
         elif record["kind"] == "removed":
-            cell += [f"removed{by}", *_wrap(removed(record), "  ", "  ")]
+            cell += [
+                *_wrap(f"removed{by}", "    ", column=column),
+                *_wrap(removed(record), "  ", "  ", column=column),
+            ]
         elif record["kind"] == "early-read":
-            cell += _wrap(f"{_who(record, device)} reads {record['key']}: not there", "  ")
+            cell += _wrap(
+                f"{_who(record, device)} reads {record['key']}: not there", "  ", column=column
+            )
         if record["kind"] == "error":
-            cell += _wrap(f"reports an error: {record['text']}", "  ")
+            cell += _wrap(f"reports an error: {record['text']}", "  ", column=column)
         if record["kind"] == "keys":
-            cell += _wrap(f"writes {_keys(record)}{by}", "  ")
+            cell += _wrap(f"writes {_keys(record)}{by}", "  ", column=column)
         elif _keys(record):
-            cell += _wrap(f"with {_keys(record)}", "    ", "  ")
+            cell += _wrap(f"with {_keys(record)}", "    ", "  ", column=column)
     lines = []
     for number, text in enumerate(cell):
         left, sign, right = (text, "   ", "") if half == "frontend" else ("", "   ", text)
         time = f"{milliseconds:>{_TIME - 2},.1f}  " if not number else " " * _TIME
         if arrow and not number:  # news for the other half, which watches this state
             sign = "-> " if half == "frontend" else "<- "
-            left = f"{left} ".ljust(COLUMN, "-") if left else left
-        lines.append(f"{time}{left:<{COLUMN}}{sign}{right}".rstrip())
+            left = f"{left} ".ljust(column, "-") if left else left
+        lines.append(f"{time}{left:<{column}}{sign}{right}".rstrip())
+    whole = _TIME + 2 * column + 1
     for breach in record.get("breaches", ()):
         lines += textwrap.wrap(
             printable(f"!! {breach['rule']}: {breach['what']}."),
-            97,
+            whole,
             initial_indent=" " * _TIME,
             subsequent_indent=" " * (_TIME + 3),
         )
         lines += textwrap.wrap(
             f"rule: {breach['text']} ({breach['source']}).",
-            97,
+            whole,
             initial_indent=" " * (_TIME + 3),
             subsequent_indent=" " * (_TIME + 3),
         )
@@ -283,11 +297,11 @@ def _tells(key: str) -> bool:
     return leaf in _TELLING or leaf.startswith("ring-ref")
 
 
-def _wrap(text: str, later: str, first: str = "") -> list[str]:
+def _wrap(text: str, later: str, first: str = "", *, column: int) -> list[str]:
     # First: what is escaped is longer, and a line break is no place to wrap at.
     return textwrap.wrap(
         printable(text),
-        COLUMN,
+        column,
         initial_indent=first,
         subsequent_indent=later,
         break_on_hyphens=False,

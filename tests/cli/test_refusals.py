@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hvsim.cli
-from hvsim.cli import COMMANDS
+from hvsim.commands.verbs import COMMANDS
 from tests.support.labs import TWO_TIER, Commands, commands
 
 

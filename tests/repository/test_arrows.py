@@ -24,6 +24,7 @@ MAY = {
 #: Circles that are to go: one module of each.
 TO_GO = {
     "hvsim.hypervisor.machine",
+    "hvsim.toolstack.config.hvm",
     "hvsim.xenstore.rules.core",
 }
 

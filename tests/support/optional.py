@@ -46,6 +46,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "clang": "clang",
     "curl": "curl",
     "fio": "fio",
+    "fish": "fish",
     "ip": "iproute2",
     "iperf3": "iperf3",
     "ping": "iputils-ping",
@@ -54,6 +55,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "slirp4netns": "slirp4netns",
     "tcpdump": "tcpdump",
     "tshark": "tshark",
+    "zsh": "zsh",
     **{
         f"xenstore-{verb}": "xenstore-utils"
         for verb in ("chmod", "exists", "list", "ls", "read", "rm", "watch", "write")
