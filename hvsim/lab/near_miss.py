@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from hvsim.toolstack.config import disk, vif
+from hvsim.toolstack.config.guest import ACTIONS
 from hvsim.toolstack.config.keys import BY_NAME, OURS
-from hvsim.toolstack.config.meaning import ACTIONS
 
 XL_KEYS: Final = (*BY_NAME, *OURS)
 """Every key that a guest's config may have."""

@@ -2,8 +2,10 @@
 
 lexer.py syntax.py settings.py   text -> tokens -> assignments -> values by key
 keys.py                          every key: how it is read, what becomes of it here
-meaning.py affinity.py passing.py hvm.py devices.py cpulist.py
-                                 the values -> libxl_domain_config
+reading.py                       the values -> libxl_domain_config, in xl's order, by
+  meaning.py                       what has been understood so far, and
+  guest.py device_keys.py devices.py affinity.py cpulist.py passing.py hvm.py
+                                 which read one group of keys each
 disk.py vif.py rate.py           the two devices that we serve
 libxl_json.py                    libxl_domain_config as JSON
 domain.py                        what of all that this host acts on

@@ -1,17 +1,13 @@
 """``cpus``, ``cpus_soft`` and ``vnuma``: which CPUs and nodes a guest would like."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.names.number import from_digits
 from hvsim.toolstack.config.cpulist import parse_cpus
 from hvsim.toolstack.config.errors import ConfigError
 from hvsim.toolstack.config.libxl_json import Tree
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.config.meaning import Meaning
+from hvsim.toolstack.config.meaning import Meaning
 
 MAX_VCPUS: Final = 1 << 16
 """More are not counted out one by one; libxl would allocate a bit for each."""

@@ -1,4 +1,4 @@
-"""A guest's whole config: what it means to xl (`meaning.py`), and what of it this host acts on.
+"""A guest's whole config: what it means to xl (`reading.py`), and what of it this host acts on.
 
 Ours is ``program = "module:function"``: what runs in the domain in place of a kernel.
 """
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.toolstack.config.disk import DiskConfig
+from hvsim.toolstack.config.guest import ACTIONS
 from hvsim.toolstack.config.libxl_json import Tree, ordered
-from hvsim.toolstack.config.meaning import ACTIONS, Host, Meaning
+from hvsim.toolstack.config.meaning import Host, Meaning
+from hvsim.toolstack.config.reading import read
 from hvsim.toolstack.config.settings import Settings, parse_settings
 from hvsim.toolstack.config.vif import VifConfig
 
@@ -85,7 +87,7 @@ def parse_config(
     """
     settings = parse_settings(text, source, overrides)
     meaning = Meaning(settings, host or Host(), program, fallback)
-    meaning.read()
+    read(meaning)
     tree = ordered(meaning.tree)
     c_info, b_info = tree["c_info"], tree["b_info"]
     memory = _mib(b_info.get("target_memkb")) or DEFAULT_MEMORY

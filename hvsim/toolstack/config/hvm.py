@@ -1,17 +1,12 @@
 """What an HVM guest has besides, and the device model.  No such guest can be built on this host,
 yet its config is read, so that a mistake in it is told as xl tells it."""
 
-from __future__ import annotations
-
-import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.toolstack.config.errors import ConfigError
+from hvsim.toolstack.config.meaning import Meaning
 from hvsim.toolstack.config.numbers import c_number
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.config.meaning import Meaning
 
 _HVM: Final = "b_info/type.hvm"
 _VIRIDIAN: Final = (
@@ -114,7 +109,7 @@ def ms_vm_genid(meaning: Meaning) -> None:
     """``ms_vm_genid``: random bytes.  Raises: ConfigError."""
     word = meaning.settings.text("ms_vm_genid")
     if word == "generate":
-        meaning.put(f"{_HVM}/ms_vm_genid", list(uuid.uuid4().bytes))
+        meaning.put(f"{_HVM}/ms_vm_genid", list(meaning.host.draw(16)))
     elif word not in (None, "none"):
         raise ConfigError('ERROR: "ms_vm_genid" option must be "generate" or "none"')
 

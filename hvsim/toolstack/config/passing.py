@@ -1,18 +1,14 @@
 """What of the host a config hands to a guest or sets for it: PCI, ports, limits, time, CPUID."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.names.number import from_digits
 from hvsim.toolstack.config import devices
 from hvsim.toolstack.config.errors import ConfigError
+from hvsim.toolstack.config.meaning import Meaning
 from hvsim.toolstack.config.numbers import c_number
-
-if TYPE_CHECKING:
-    from hvsim.toolstack.config.meaning import Meaning
 
 _TSC: Final = ("default", "always_emulate", "native", "native_paravirt")
 _TIMER: Final = (

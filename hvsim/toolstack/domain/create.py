@@ -5,7 +5,6 @@ could not be made leaves nothing behind but its number, which is not used again 
 """
 
 import contextlib
-import time
 import uuid as uuids
 from collections.abc import AsyncIterator
 from typing import Final
@@ -13,7 +12,7 @@ from typing import Final
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.config import DomainConfig, parse_config
+from hvsim.toolstack.config import DomainConfig, Host, parse_config
 from hvsim.toolstack.devices import attached, console, device_model, types
 from hvsim.toolstack.devices.attach import make
 from hvsim.toolstack.domain import builder, layout, refusals
@@ -21,7 +20,7 @@ from hvsim.toolstack.domain.builder import Wires
 from hvsim.toolstack.domain.destroy import erase
 from hvsim.toolstack.domain.layout import Build
 from hvsim.toolstack.host import libxl_log, starting
-from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack, new_uuid
+from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, absent, libxl, reason
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.nodes import libxl_path
@@ -31,12 +30,15 @@ from hvsim.xs import requests
 from hvsim.xs.requests import StoreError
 
 DM_VERSION: Final = "qemu_xen"
+HERE: Final = Host()
 
 
-def understood(request: CreateRequest) -> DomainConfig:
+def understood(request: CreateRequest, host: Host = HERE) -> DomainConfig:
     """What a request's config means, whether it can be had here or not.  Raises: ConfigError."""
     program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
-    return parse_config(request.config, request.config_path, request.overrides, program=program)
+    return parse_config(
+        request.config, request.config_path, request.overrides, program=program, host=host
+    )
 
 
 def config_of(request: CreateRequest) -> DomainConfig:
@@ -114,7 +116,7 @@ async def _create(
     instead_of: Guest | None,
 ) -> Guest:
     """A domain that is complete, and does not run yet unless *hasty*."""
-    uuid = uuid or config.uuid or new_uuid()
+    uuid = uuid or config.uuid or toolstack.dice.uuid()
     pages = config.maxmem * PAGES_PER_MIB
     try:
         domid = toolstack.hypervisor.create_domain(
@@ -185,7 +187,7 @@ async def _make(toolstack: Toolstack, store: Store, guest: Guest, hasty: bool) -
             raise refusal.error(domid)
     wires = builder.build(toolstack, guest)
     await _say_what_was_built(guest, wires)
-    await store.commit(_built(guest, wires), f"the nodes of domain {domid}")
+    await store.commit(_built(guest, wires, toolstack.wall()), f"the nodes of domain {domid}")
     await store.call(requests.introduce(domid, wires.store_gfn, wires.store_port))
     if hasty:
         _let_run(toolstack, guest)
@@ -260,7 +262,7 @@ def kernel_of(guest: Guest) -> str:
     return guest.config.kernel or builder.program_of(guest.config, guest.request)
 
 
-def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
+def _built(guest: Guest, wires: Wires, wall: float) -> list[requests.Request]:
     config = guest.config
     return layout.built(
         Build(
@@ -275,7 +277,7 @@ def _built(guest: Guest, wires: Wires) -> list[requests.Request]:
             kernel=kernel_of(guest),
             ramdisk=config.ramdisk,
             cmdline=config.cmdline,
-            start_time=time.time(),
+            start_time=wall,
         )
     )
 

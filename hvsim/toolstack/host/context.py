@@ -1,6 +1,5 @@
 """What the toolstack daemon knows: the host, and each domain that it has made."""
 
-import uuid as uuids
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -11,8 +10,9 @@ from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
 from hvsim.names.domain import number
-from hvsim.toolstack.host import trouble, userdata
+from hvsim.toolstack.host import clock, trouble, userdata
 from hvsim.toolstack.host.device import Device
+from hvsim.toolstack.host.dice import Dice
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.guest import Departed, Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo, Hypervisor
@@ -49,6 +49,8 @@ class Toolstack:
         dead: domains that it does not make again any more, by number.
         departed: what became of domains that were here, by name; the last of them.
         notes: what must outlive this process.
+        dice: what is drawn at random.
+        wall: seconds since the epoch.
         lost: why there is no store any more and will be none; "" while there is one.
         look: act upon domains that have stopped meanwhile.
     """
@@ -71,6 +73,8 @@ class Toolstack:
         self.departed: Final[dict[str, Departed]] = {}
         self.ending: Final[dict[int, Job]] = {}
         self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
+        self.dice: Final = Dice((self.lab, self.run_dir, args.get("seed"), dom.vcpu.now()))
+        self.wall: Final[Callable[[], float]] = clock.wall
         self.our_store: Final = not args.get("mourned")
         self.place: Final = self.run_dir / "dom0"
         self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
@@ -228,8 +232,3 @@ class Toolstack:
 
 def _look_at_nothing() -> None:
     """Until somebody watches the domains."""
-
-
-def new_uuid() -> str:
-    """A uuid for a domain whose config names none."""
-    return str(uuids.uuid4())

@@ -3,8 +3,8 @@
 from typing import Any
 
 from hvsim.toolstack.config import parse_disk
+from hvsim.toolstack.config.device_keys import disk_tree
 from hvsim.toolstack.config.libxl_json import render
-from hvsim.toolstack.config.meaning import disk_tree
 from hvsim.toolstack.devices.detach import Force
 from hvsim.toolstack.devices.vbd.type import DISKS, lookup, plan
 from hvsim.toolstack.host.device import Device

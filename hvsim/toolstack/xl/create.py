@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hvsim import textfile
+from hvsim.toolstack.config import Host
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.domain import builder, monitor
 from hvsim.toolstack.domain.create import check, create_parsed, understood
@@ -26,7 +27,7 @@ async def run(call: Call) -> int:
     if not quiet:
         await call.reply.out(f"Parsing config from {name}")
     request = request_of(call, name, path, text, overrides, paused="p" in words)
-    config = understood(request)
+    config = understood(request, Host(draw=call.toolstack.dice.draw))
     await call.reply.err(*config.warnings)
     meant = render(config.libxl).split("\n")
     if call.dryrun or words.any("n", "dryrun"):

@@ -3,8 +3,8 @@
 from typing import Any
 
 from hvsim.toolstack.config import parse_vif, words_of
+from hvsim.toolstack.config.device_keys import vif_tree
 from hvsim.toolstack.config.libxl_json import render
-from hvsim.toolstack.config.meaning import vif_tree
 from hvsim.toolstack.devices import counters
 from hvsim.toolstack.devices.detach import Force
 from hvsim.toolstack.devices.vif.type import INTERFACES, lookup, next_number, plan

@@ -23,7 +23,7 @@ async def uptime(call: Call) -> int:
         ]
         names = await toolstack.names(store, infos)
         born = [await _born(store, info.domid) for info in infos]
-    now = time.time()
+    now = toolstack.wall()
     lines = [] if words.any("s", "short") else [f"{'Name':<33} {'ID':>4} Uptime"]
     clock = time.strftime("%H:%M:%S")
     for info, name, start in zip(infos, names, born, strict=True):
