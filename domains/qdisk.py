@@ -23,10 +23,10 @@ from typing import Final
 from domains.output import Output
 from hvsim.domain import Domain
 from hvsim.domain.start import ProgramError
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.backends import SERVES_KEY
 from hvsim.drivers import devd
 from hvsim.drivers.block import lock
+from hvsim.errors import TimedOut
 from hvsim.spawn.executable import CannotRun, Executable
 from hvsim.wire import rights
 from hvsim.xs.client import StoreNotFound
@@ -89,7 +89,7 @@ class Service:
             program.signal(signal.SIGTERM)
         try:
             self._dom.wait(lambda: not self._running, CLOSE_TIMEOUT, "QEMU to close its images")
-        except WaitTimeout as late:
+        except TimedOut as late:
             self._dom.log(str(late))
 
     def _needed(self) -> set[int]:

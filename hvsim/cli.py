@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hvsim import surroundings
 from hvsim.commands.verbs import COMMANDS, RAW, parser_of
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.speak import say, warn
 
 if TYPE_CHECKING:

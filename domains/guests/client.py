@@ -13,8 +13,9 @@ from __future__ import annotations
 from domains.guests.ledger import ACKNOWLEDGEMENT
 from domains.guests.options import option, words
 from domains.guests.sockets import Connection, Dialer, address_of
-from domains.guests.tiers import WEB_PORT, Message, Messages, Nonsense, request
+from domains.guests.tiers import WEB_PORT, Message, Messages, request
 from hvsim.domain import Domain
+from hvsim.errors import BrokenByPeer
 
 
 class Client:
@@ -49,7 +50,7 @@ class Client:
             try:
                 for message in messages.feed(piece):
                     self._answer(message)
-            except Nonsense as error:
+            except BrokenByPeer as error:
                 connection.close()
                 self._gone(str(error))
 
@@ -67,7 +68,7 @@ class Client:
         if status == "200":
             number = message.body.strip()
             if not number.isdigit():
-                raise Nonsense(f"{number[:40]!r} is no number of a commit")
+                raise BrokenByPeer(f"{number[:40]!r} is no number of a commit")
             self.answered += 1
             self._dom.log(f"{ACKNOWLEDGEMENT}{int(number)}")
         else:

@@ -16,11 +16,12 @@ from domains.guests.database import Ledger
 from domains.guests.device import FrontDevice
 from domains.guests.options import option, words
 from domains.guests.sockets import Connection, Listener
-from domains.guests.tiers import COMMIT, COMMITTED, DATABASE_PORT, Lines, Nonsense
+from domains.guests.tiers import COMMIT, COMMITTED, DATABASE_PORT, Lines
 from domains.guests.vfs import VolumeVFS
 from domains.guests.volume import Volume
 from hvsim.domain import Domain
 from hvsim.drivers.block.front import BlockFront
+from hvsim.errors import BrokenByPeer
 
 WAITING_MAX: Final = 256
 """Requests that may wait; a connection that asks for more is closed."""
@@ -44,9 +45,9 @@ class Server:
             try:
                 for line in lines.feed(piece):
                     if line + b"\n" != COMMIT or len(self.waiting) >= WAITING_MAX:
-                        raise Nonsense(f"{line[:40]!r} is not done here")
+                        raise BrokenByPeer(f"{line[:40]!r} is not done here")
                     self.waiting.append(connection)
-            except Nonsense as error:
+            except BrokenByPeer as error:
                 self._dom.log(f"database: {connection.peer}: {error}")
                 connection.close()
 

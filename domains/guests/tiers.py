@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim.errors import BrokenByPeer
+
 DATABASE_PORT: Final = 5432
 WEB_PORT: Final = 80
 COMMIT: Final = b"commit\n"
@@ -23,10 +25,6 @@ PIECE: Final = 65536
 DOWNLOAD_MAX: Final = 1 << 40
 
 
-class Nonsense(Exception):
-    """What came is not what was agreed upon; the connection is of no use any more."""
-
-
 class Lines:
     """Cuts a stream into lines."""
 
@@ -34,18 +32,18 @@ class Lines:
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that are whole now, without their ends.  Raises: Nonsense."""
+        """The lines that are whole now, without their ends.  Raises: BrokenByPeer."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         if len(self._rest) > LINE_MAX or any(len(line) > LINE_MAX for line in lines):
-            raise Nonsense(f"a line of more than {LINE_MAX} bytes")
+            raise BrokenByPeer(f"a line of more than {LINE_MAX} bytes")
         return lines
 
 
 def committed(line: bytes) -> int:
-    """The batch that the database acknowledges.  Raises: Nonsense."""
+    """The batch that the database acknowledges.  Raises: BrokenByPeer."""
     word, _, number = line.partition(b" ")
     if word + b" " != COMMITTED or not number.isdigit():
-        raise Nonsense(f"{line[:40]!r} is no acknowledgement")
+        raise BrokenByPeer(f"{line[:40]!r} is no acknowledgement")
     return int(number)
 
 
@@ -74,19 +72,19 @@ class Messages:
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[Message]:
-        """The messages that are whole now.  Raises: Nonsense."""
+        """The messages that are whole now.  Raises: BrokenByPeer."""
         self._rest += piece
         found: list[Message] = []
         while True:
             head, end, rest = self._rest.partition(b"\r\n\r\n")
             if not end:
                 if len(self._rest) > HEAD_MAX:
-                    raise Nonsense(f"a head of more than {HEAD_MAX} bytes")
+                    raise BrokenByPeer(f"a head of more than {HEAD_MAX} bytes")
                 return found
             first, headers = _head(head)
             length = headers.get("content-length", "0")
             if not length.isdecimal() or int(length) > BODY_MAX:
-                raise Nonsense(f"a body of {length[:20]!r} bytes")
+                raise BrokenByPeer(f"a body of {length[:20]!r} bytes")
             if len(rest) < int(length):
                 return found
             found.append(Message(first, headers, rest[: int(length)]))
@@ -97,12 +95,12 @@ def _head(head: bytes) -> tuple[tuple[str, str, str], dict[str, str]]:
     line, *fields = head.decode("latin-1").split("\r\n")
     parts = line.split(" ", 2)
     if len(parts) != 3:
-        raise Nonsense(f"{line[:40]!r} begins no HTTP message")
+        raise BrokenByPeer(f"{line[:40]!r} begins no HTTP message")
     headers = {}
     for field in fields:
         name, colon, value = field.partition(":")
         if not colon:
-            raise Nonsense(f"{field[:40]!r} is no header")
+            raise BrokenByPeer(f"{field[:40]!r} is no header")
         headers[name.strip().lower()] = value.strip()
     return (parts[0], parts[1], parts[2]), headers
 

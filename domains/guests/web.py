@@ -23,13 +23,13 @@ from domains.guests.tiers import (
     Lines,
     Message,
     Messages,
-    Nonsense,
     body,
     committed,
     head,
     response,
 )
 from hvsim.domain import Domain
+from hvsim.errors import BrokenByPeer
 
 WAITING_MAX: Final = 256
 """Requests that may wait for the database; more are answered with 503."""
@@ -57,7 +57,7 @@ class Web:
             try:
                 for line in lines.feed(piece):
                     self._acknowledged(committed(line))
-            except Nonsense as error:
+            except BrokenByPeer as error:
                 connection.close()
                 self._database_is_gone(str(error))
 
@@ -80,7 +80,7 @@ class Web:
 
     def _acknowledged(self, batch: int) -> None:
         if not self._asked:
-            raise Nonsense("the database acknowledges what nobody asked for")
+            raise BrokenByPeer("the database acknowledges what nobody asked for")
         self._commits += 1
         self._asked.popleft().send(response("200 OK", f"{batch}\n"))
 
@@ -94,7 +94,7 @@ class Web:
             try:
                 for message in messages.feed(piece):
                     self._request(connection, message)
-            except Nonsense as error:
+            except BrokenByPeer as error:
                 connection.send(response("400 Bad Request", f"{error}\n"))
                 connection.close()
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import BinaryIO
 
 from hvsim.commands.common import control_of, lab_option, positive, seconds, warn
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 HELP = """Write the frames that cross a vif into a pcapng file, which tshark and Wireshark read.
 
@@ -56,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0; 1 when there is no such interface, or the lab ended meanwhile."""
-    from hvsim.drivers.capture.ring import CaptureBroken
+    from hvsim.errors import BrokenByPeer
     from hvsim.lab.answers import ControlError
     from hvsim.lab.choose import choose
     from hvsim.observe.capture import Capture, Limits
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             warn(f"{capture.about['vif']}: {capture.describe()}; Ctrl-C ends it")
             try:
                 capture.run(Limits(options.count, options.seconds), told_to_end)
-            except (CaptureBroken, ControlError) as error:
+            except (BrokenByPeer, ControlError) as error:
                 failed = str(error)
         except BrokenPipeError:
             raise

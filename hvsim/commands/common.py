@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hvsim.errors import HvsimError
 from hvsim.lab.builtin import BUILTIN
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.speak import say, table, tell, warn
 from hvsim.speak import say_json as print_json

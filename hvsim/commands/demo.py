@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from hvsim.commands.common import daemon_options, json_option, print_json, seconds, tell
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
 virtual disk, the domain that serves the disk is killed with SIGKILL in the middle of it, comes

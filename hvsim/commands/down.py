@@ -3,7 +3,7 @@
 import argparse
 
 from hvsim.commands.common import json_option, lab_option, print_json, seconds, tell, warn
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.lab.rundir import RunDir
 
 HELP = """End a lab and remove its run directory. Needs no lab file.

@@ -3,7 +3,7 @@
 import argparse
 
 from hvsim.commands.common import json_option, lab_option, say
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.speak import say_json
 
 HELP = """Print the hypervisor's ledger: what it decided, allowed, refused, and why.

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hvsim.commands.common import json_option, lab_option, positive, print_json, say, table
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.speak import is_terminal
 from hvsim.surroundings import write_all
 

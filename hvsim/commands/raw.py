@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 
 def split_lab(words: Sequence[str]) -> tuple[list[str], str | None]:

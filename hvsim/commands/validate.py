@@ -30,8 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
+    from hvsim.errors import HvsimError
     from hvsim.lab.load import load, load_guest
-    from hvsim.lab.problems import HvsimError, LabFileError
+    from hvsim.lab.problems import LabFileError
     from hvsim.lab.schema import schema
 
     if options.schema:

@@ -22,13 +22,13 @@ from hvsim.demo.leftovers import Witness
 from hvsim.demo.network_result import NetworkResult, Outage
 from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
+from hvsim.errors import HvsimError
 from hvsim.faults.now import inject
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.undo import UpError
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather

@@ -14,13 +14,13 @@ from hvsim.demo.leftovers import Witness
 from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
+from hvsim.errors import HvsimError
 from hvsim.faults.now import inject
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
 from hvsim.xs.blocking import SocketStore

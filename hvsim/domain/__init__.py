@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hvsim.domain.hypercall import HypercallError, Hypercalls
     from hvsim.domain.mapper import GrantError, GrantMapper, Mapping
     from hvsim.domain.memory import Extent, Memory
-    from hvsim.domain.vcpu import VCPU, Timer, WaitTimeout
+    from hvsim.domain.vcpu import VCPU, Timer
+    from hvsim.errors import TimedOut
 
 __all__ = [
     "VCPU",
@@ -33,8 +34,8 @@ __all__ = [
     "Hypercalls",
     "Mapping",
     "Memory",
+    "TimedOut",
     "Timer",
-    "WaitTimeout",
 ]
 
 _HOMES = {
@@ -44,7 +45,7 @@ _HOMES = {
     "hypercall": ("HypercallError", "Hypercalls"),
     "mapper": ("GrantError", "GrantMapper", "Mapping"),
     "memory": ("Extent", "Memory"),
-    "vcpu": ("VCPU", "Timer", "WaitTimeout"),
+    "vcpu": ("VCPU", "Timer", "TimedOut"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
+from hvsim.errors import Refused
 from hvsim.wire import rights
 from hvsim.wire.packing import packer, unpack
 
@@ -29,7 +30,7 @@ _TAGGED: Final = 0x91
 first byte of a number."""
 
 
-class HypercallError(OSError):
+class HypercallError(Refused):
     """The hypervisor refused a call.
 
     Attributes:

@@ -19,7 +19,7 @@ All four count freely through 32 bits.  The halves mirror each other:
 the caller's business.  `final_check` asks to be woken and looks once more; a half that found
 nothing with `consume` must get False from it before it sleeps, or a wake-up can be lost.
 
-The peer is hostile.  Its producer index is loaded once and checked (`RingBroken`), a slot is
+The peer is hostile.  Its producer index is loaded once and checked (`BrokenByPeer`), a slot is
 copied once and only the copy is used, our own indices live in private memory.  Nothing here
 blocks, allocates pages or makes a system call.
 
@@ -35,22 +35,19 @@ from typing import TYPE_CHECKING
 
 from hvsim import native
 from hvsim.abi.ring import INDEX_MASK, SRING_RING, ring_size
+from hvsim.errors import BrokenByPeer
 
 __all__ = [
     "BackRing",
+    "BrokenByPeer",
     "FrontRing",
     "PyBackRing",
     "PyFrontRing",
-    "RingBroken",
     "RingFull",
     "fence",
 ]
 
 _REQ_PROD, _REQ_EVENT, _RSP_PROD, _RSP_EVENT = range(4)
-
-
-class RingBroken(Exception):
-    """The peer's producer index is one that no honest peer can have: stop using the ring."""
 
 
 class RingFull(Exception):
@@ -166,14 +163,14 @@ class PyFrontRing(_Half):
     def consume(self) -> bytes | None:
         """A private copy of the next response, or None when there is none.
 
-        Raises RingBroken when the backend claims more responses than requests are out.
+        Raises BrokenByPeer when the backend claims more responses than requests are out.
         """
         return self._copy(self._response_size) if self._ahead() else None
 
     def final_check(self) -> bool:
         """Ask to be woken for the next response; whether some came before that was seen.
 
-        Raises RingBroken as `consume` does.
+        Raises BrokenByPeer as `consume` does.
         """
         if self._ahead():
             return True
@@ -185,7 +182,7 @@ class PyFrontRing(_Half):
         producer = self._index[_RSP_PROD]
         ahead = (producer - self._cons) & INDEX_MASK
         if ahead > (self._published - self._cons) & INDEX_MASK:
-            raise RingBroken(
+            raise BrokenByPeer(
                 f"response producer index {producer} is out of range (ours is at {self._cons})"
             )
         return ahead
@@ -215,7 +212,7 @@ class PyBackRing(_Half):
     def consume(self) -> bytes | None:
         """A private copy of the next request, or None when there is none.
 
-        Raises RingBroken when the frontend's index is more than a ring full beyond our answers.
+        Raises BrokenByPeer when the frontend's index is more than a ring full beyond our answers.
         """
         return self._copy(self._request_size) if self._ahead() else None
 
@@ -235,7 +232,7 @@ class PyBackRing(_Half):
     def final_check(self) -> bool:
         """Ask to be woken for the next request; whether some came before that was seen.
 
-        Raises RingBroken as `consume` does.
+        Raises BrokenByPeer as `consume` does.
         """
         if self._ahead():
             return True
@@ -248,7 +245,7 @@ class PyBackRing(_Half):
         beyond = (producer - self._prod) & INDEX_MASK
         # Beyond our answers by more than the ring holds, or behind what was already taken.
         if beyond > self._size or beyond < ((self._cons - self._prod) & INDEX_MASK):
-            raise RingBroken(
+            raise BrokenByPeer(
                 f"request producer index {producer} is out of range (ours is at {self._cons})"
             )
         return (producer - self._cons) & INDEX_MASK
@@ -265,6 +262,6 @@ else:
     if _native is None:
         FrontRing, BackRing = PyFrontRing, PyBackRing
     else:
-        _native.set_errors(RingBroken, RingFull)
+        _native.set_errors(BrokenByPeer, RingFull)
         fence = _native.fence
         FrontRing, BackRing = _native.FrontRing, _native.BackRing

@@ -31,7 +31,7 @@ from hvsim.abi.sched import (
 from hvsim.domain import nmi
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.domain.vcpu import WaitTimeout
+from hvsim.errors import TimedOut
 from hvsim.speak import note
 from hvsim.xs.client import StoreError
 
@@ -154,7 +154,7 @@ def _finish(domain: Domain, main: bool) -> int:
     try:
         if domain.has_store:
             domain.frontends.close_all()
-    except (StoreError, WaitTimeout) as error:
+    except (StoreError, TimedOut) as error:
         domain.log(f"closing devices: {error}")
     except BaseException as failure:  # still the domain's end, but no longer an orderly one
         return _crash(domain, main, "".join(traceback.format_exception(failure)))

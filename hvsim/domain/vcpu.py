@@ -20,26 +20,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hvsim.errors import TimedOut
 from hvsim.wire.doorbell import LISTEN
 
 Handler = Callable[[], None]
 
 _MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
-
-
-class WaitTimeout(TimeoutError):
-    """A bounded wait ended without what it waited for.
-
-    Attributes:
-        what: what was waited for, in words.
-        seconds: how long.
-    """
-
-    def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"waited {seconds:g} s for {what}")
-        self.what = what
-        self.seconds = seconds
 
 
 class Timer:
@@ -236,7 +223,7 @@ class VCPU:
     def run_until(self, pred: Callable[[], bool], timeout: float | None, what: str) -> None:
         """Block and dispatch until ``pred()`` holds; *what* names the wait for people.
 
-        Raises: WaitTimeout(what, timeout) after *timeout* seconds (None only for a program's
+        Raises: TimedOut(what, timeout) after *timeout* seconds (None only for a program's
             main loop); RuntimeError inside a handler.
         """
         if pred():
@@ -255,7 +242,7 @@ class VCPU:
             if pred():
                 return
             remaining = deadline - clock()
-        raise WaitTimeout(what, timeout)
+        raise TimedOut(what, timeout)
 
     # -- timers ----------------------------------------------------------------------------
 

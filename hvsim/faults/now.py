@@ -10,9 +10,9 @@ import time
 from typing import Any, Final
 
 from hvsim.abi import errno
+from hvsim.errors import HvsimError
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.toolstack.host.parts import DOM0, HYPERVISOR
 from hvsim.toolstack.host.trouble import stands_still
@@ -35,15 +35,11 @@ _TITLE: Final = 15
 """Bytes of a process's name that the kernel keeps."""
 
 
-class FaultError(HvsimError):
-    """Nothing was done; the text says whom nobody knows, or who did not stop."""
-
-
 def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, Any]:
     """Do `action` to `who`: a domain (name or domid; `process`: which of its processes), a process
     of dom0, "hypervisor" or "spawner". Returns {"domid", "pid"}; the domid of the last two is None.
 
-    Raises FaultError.
+    Raises HvsimError.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
@@ -52,7 +48,7 @@ def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, A
         return {"domid": None, "pid": _send(inquiry, _pid_of_hypervisor(run), action, who)}
     if inquiry.hypervisor() is not None:
         if process and who != DOM0:
-            raise FaultError(
+            raise HvsimError(
                 f"{who}: its process {process!r} is known to the hypervisor alone, which does not "
                 "answer"
             )
@@ -66,17 +62,17 @@ def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, A
         try:
             return {"domid": domid, "pid": door.fault(domid, process, action)}
         except DoorError as refusal:
-            raise FaultError(_refused(refusal, who, process)) from None
+            raise HvsimError(_refused(refusal, who, process)) from None
 
 
 def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, str]:
-    """The domain and the process that a user names.  Raises FaultError."""
+    """The domain and the process that a user names.  Raises HvsimError."""
     rows = door.processes()
     living = {int(info["domid"]) for info in door.domains()}
     if who.isascii() and who.isdigit():
         if int(who) in living:
             return int(who), process
-        raise FaultError(f"Error: Domain '{who}' does not exist.")
+        raise HvsimError(f"Error: Domain '{who}' does not exist.")
     if who == DOM0:
         return 0, process
     names = {name: domid for domid, name in inquiry.names(inquiry.notes()).items()}
@@ -84,7 +80,7 @@ def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, st
         return names[who], process
     if not process and any(row["domid"] == 0 and row["process"] == who for row in rows):
         return 0, who
-    raise FaultError(f"{who} is an invalid domain identifier (rc=-6)")
+    raise HvsimError(f"{who} is an invalid domain identifier (rc=-6)")
 
 
 def _refused(refusal: DoorError, who: str, process: str) -> str:
@@ -99,7 +95,7 @@ def _refused(refusal: DoorError, who: str, process: str) -> str:
 def _pid_of_hypervisor(run: RunDir) -> int:
     hypervisor = run.hypervisor
     if hypervisor is None or not hypervisor.alive():
-        raise FaultError(f"lab {run.name} has ended: {run.why_ended()}")
+        raise HvsimError(f"lab {run.name} has ended: {run.why_ended()}")
     return hypervisor.pid
 
 
@@ -112,7 +108,7 @@ def _by_name(inquiry: Inquiry, who: str) -> int:
     still = inquiry.hypervisor()
     why = still.text if still is not None else "the hypervisor does not answer"
     many = f"{len(found)} processes are called so" if found else "no process of the lab is"
-    raise FaultError(f"{who}: {many} that, and {why}")
+    raise HvsimError(f"{who}: {many} that, and {why}")
 
 
 def _send(inquiry: Inquiry, pid: int, action: str, who: str) -> int:
@@ -120,16 +116,16 @@ def _send(inquiry: Inquiry, pid: int, action: str, who: str) -> int:
     identity = inquiry.member(pid)
     handle = identity.open() if identity is not None else None
     if handle is None:
-        raise FaultError(f"{who}: process {pid} is not of this lab any more")
+        raise HvsimError(f"{who}: process {pid} is not of this lab any more")
     with handle:
         handle.signal(SIGNALS[action])
         if action == "kill":
             if not handle.wait(STOP_TIMEOUT):
-                raise FaultError(f"{who} (pid {pid}) is not gone after {STOP_TIMEOUT:g} s")
+                raise HvsimError(f"{who} (pid {pid}) is not gone after {STOP_TIMEOUT:g} s")
             return pid
         deadline = time.monotonic() + STOP_TIMEOUT
         while stands_still(pid) != (action == "stall"):
             if time.monotonic() > deadline:
-                raise FaultError(f"{who} (pid {pid}): no effect within {STOP_TIMEOUT:g} s")
+                raise HvsimError(f"{who} (pid {pid}): no effect within {STOP_TIMEOUT:g} s")
             time.sleep(_LOOK)
     return pid

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 FIRST_LOOK: Final = 0.15
 """Seconds of silence before anybody is asked why."""

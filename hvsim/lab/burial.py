@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
+from hvsim.errors import HvsimError
 from hvsim.lab import postmortem
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 
 Gather = Callable[[RunDir], Mapping[str, bytes]]

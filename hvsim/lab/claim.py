@@ -15,22 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hvsim import shortage
+from hvsim.errors import HvsimError
 from hvsim.lab import cgroups
 from hvsim.lab.place import furnish
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import LAST_WORDS, RunDir, base_dir, is_lab_name
 
 SOCKET_PATH_MAX = 107
 """sizeof(sun_path) - 1 of unix(7)."""
-
-
-class RunDirError(HvsimError):
-    """The run directory cannot be used as it is."""
-
-
-class LabRunning(HvsimError):
-    """A lab of that name runs already."""
 
 
 def unfit_name(name: str, base: Path) -> tuple[str, str] | None:
@@ -51,13 +43,13 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     """Make the run directory of lab `name` and record this process as the one that starts it.
 
     A directory left by a dead lab is taken over: its record names processes that are gone.
-    Raises LabRunning when that lab runs or is being started, RunDirError when the directory
+    Raises HvsimError when that lab runs or is being started, HvsimError when the directory
     cannot be used or its socket paths would be longer than the kernel takes.
     """
     base = base or base_dir()
     unfit = unfit_name(name, base)
     if unfit is not None:
-        raise RunDirError("; ".join(unfit))
+        raise HvsimError("; ".join(unfit))
     run = RunDir(base / name)
     me = Identity.of(os.getpid())
     assert me is not None
@@ -72,7 +64,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
             _reserve(run.obituary)
         except OSError as error:
             shutil.rmtree(run.path, ignore_errors=True)
-            raise RunDirError(shortage.words(error, str(base))) from None
+            raise HvsimError(shortage.words(error, str(base))) from None
         run.record = {}  # nothing of the one that was there
         run.write(
             format=1,
@@ -97,17 +89,17 @@ def _reserve(obituary: Path) -> None:
 def _reclaim(run: RunDir) -> None:
     run.read()
     if run.running:
-        raise LabRunning(
+        raise HvsimError(
             f"lab {run.name!r} runs already (hypervisor pid {run.record['hypervisor']['pid']}); "
             f"end it with `hvsim down {run.name}`, or start this one beside it with --name OTHER"
         )
     if run.busy:
-        raise LabRunning(
+        raise HvsimError(
             f"lab {run.name!r} is being started by pid "
             f"{run.record['launcher']['pid']}; wait for it, or use --name OTHER"
         )
     if not run.record and any(run.path.iterdir()):
-        raise RunDirError(
+        raise HvsimError(
             f"{run.path} holds files that no lab wrote; move them away, "
             "or set HVSIM_RUN_DIR to another directory"
         )
@@ -159,13 +151,13 @@ def _make_base(base: Path) -> None:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = os.lstat(base)
     except OSError as error:
-        raise RunDirError(
+        raise HvsimError(
             f"{base}: {error.strerror}; set HVSIM_RUN_DIR to a directory that you may write to"
         ) from None
     if "HVSIM_RUN_DIR" in os.environ and _may_write(base):
         return
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
-        raise RunDirError(
+        raise HvsimError(
             f"{base} is not a directory of yours alone (owner uid {info.st_uid}, "
             f"mode {stat.S_IMODE(info.st_mode):o}); remove it, or set HVSIM_RUN_DIR"
         )
@@ -175,7 +167,7 @@ def _may_write(base: Path) -> bool:
     """May we make entries in `base`?"""
     if os.access(base, os.W_OK | os.X_OK):
         return True
-    raise RunDirError(
+    raise HvsimError(
         f"{base}: {os.strerror(errno.EACCES)}; set HVSIM_RUN_DIR to a directory "
         "that you may write to"
     )

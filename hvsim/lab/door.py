@@ -22,7 +22,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_domctl,
     HYPERVISOR_sysctl,
 )
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.wire.packing import pack, unpack
 from hvsim.wire.picture import HoldingsRow
 

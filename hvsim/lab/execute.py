@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from hvsim.errors import HvsimError
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.exec_session import Inflow, Outcome, Outflow, Session
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.keys import Keys
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.streams import Kind, Stream, look, plan
 from hvsim.lab.terminal import Port, Raw, window
@@ -36,11 +36,7 @@ _INHERITED: Final = ("TERM", "LANG", "LC_ALL")
 _WINDOW: Final = ("COLUMNS", "LINES")
 """For a program without a terminal; one that has a terminal asks that, as its window may change."""
 
-__all__ = ["ControlError", "ExecError", "Outcome", "execute"]
-
-
-class ExecError(HvsimError):
-    """The program could not be begun."""
+__all__ = ["ControlError", "HvsimError", "Outcome", "execute"]
 
 
 def execute(
@@ -57,7 +53,7 @@ def execute(
         terminal: whether the program gets a terminal for those that are one; None: when a person
             talks with it, see ``streams``.
 
-    Raises: StreamError, ExecError; ControlError.
+    Raises: StreamError, HvsimError; ControlError.
     """
     with contextlib.ExitStack() as stack:
         streams = [_stream(fd, stack) for fd in range(3)]
@@ -77,7 +73,7 @@ def execute(
             directory=working_directory(),
         )
         if answer.exit:
-            raise ExecError(*(answer.errors or [f"exec failed with {answer.exit}"]))
+            raise HvsimError(*(answer.errors or [f"exec failed with {answer.exit}"]))
         pid = answer.data.get("pid") if isinstance(answer.data, dict) else None
         program = stack.enter_context(_accept(listener, pid, domain, lab, answer.data["domid"]))
         hands = _Hands(streams, kinds, stack)
@@ -109,7 +105,7 @@ def _accept(
 ) -> socket.socket:
     """The connection of the process that the toolstack has told us of, and nobody else's.
 
-    Raises: ExecError.
+    Raises: HvsimError.
     """
     deadline = time.monotonic() + ACCEPT_TIMEOUT
     while True:
@@ -117,7 +113,7 @@ def _accept(
         try:
             program = listener.accept()[0]
         except TimeoutError:
-            raise ExecError(
+            raise HvsimError(
                 f"the process of {domain} did not come for its descriptors within "
                 f"{ACCEPT_TIMEOUT:g} s: {_why_not(lab, domid)}"
             ) from None
@@ -164,7 +160,7 @@ class _Hands:
                 self._given.append(end)
 
     def give(self, program: socket.socket) -> None:
-        """Send the first message.  Raises: ExecError."""
+        """Send the first message.  Raises: HvsimError."""
         message = {
             "streams": [TERMINAL if kind is Kind.TERMINAL else GIVEN for kind in self._kinds],
             "modes": self.raw.modes if self.raw is not None else None,
@@ -173,7 +169,9 @@ class _Hands:
         try:
             rights.send(program, [pack(message)], self._given, socket.MSG_DONTWAIT)
         except OSError as error:
-            raise ExecError(f"the program's descriptors cannot be sent: {error.strerror}") from None
+            raise HvsimError(
+                f"the program's descriptors cannot be sent: {error.strerror}"
+            ) from None
         finally:
             rights.close(self._theirs)
             self._theirs.clear()

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from hvsim import shortage
+from hvsim.errors import HvsimError
 from hvsim.lab.model import Image, Lab
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 
 QEMU_IMG: Final = "qemu-img"
 INSTALL: Final = "install Debian's qemu-utils (apt install qemu-utils)"
 _TIMEOUT: Final = 60.0
-
-
-class ImageError(HvsimError):
-    """An image cannot be made."""
 
 
 def make_images(lab: Lab, run: RunDir) -> None:
@@ -37,12 +33,12 @@ def _make(image: Image, run: RunDir) -> None:
     except FileExistsError:
         return  # not ours to change
     except OSError as error:
-        raise ImageError(f"image {image.name}: {path}: {_reason(error, path)}") from None
+        raise HvsimError(f"image {image.name}: {path}: {_reason(error, path)}") from None
     try:
         os.truncate(fd, image.size or 0)
     except OSError as error:
         os.unlink(path)
-        raise ImageError(f"image {image.name}: {path}: {_reason(error, path)}") from None
+        raise HvsimError(f"image {image.name}: {path}: {_reason(error, path)}") from None
     finally:
         os.close(fd)
 
@@ -58,9 +54,9 @@ def _make_with_qemu(image: Image, path: Path) -> None:
             argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False, umask=0o077
         )
     except FileNotFoundError:
-        raise ImageError(f"image {image.name}: there is no {QEMU_IMG}: {INSTALL}") from None
+        raise HvsimError(f"image {image.name}: there is no {QEMU_IMG}: {INSTALL}") from None
     except subprocess.TimeoutExpired:
-        raise ImageError(f"image {image.name}: {QEMU_IMG} took more than {_TIMEOUT:g} s") from None
+        raise HvsimError(f"image {image.name}: {QEMU_IMG} took more than {_TIMEOUT:g} s") from None
     if done.returncode:
         path.unlink(missing_ok=True)
-        raise ImageError(f"image {image.name}: {done.stderr.strip()}")
+        raise HvsimError(f"image {image.name}: {done.stderr.strip()}")

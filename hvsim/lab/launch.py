@@ -14,9 +14,9 @@ import sys
 import time
 from typing import Any, Final
 
+from hvsim.errors import HvsimError
 from hvsim.lab import logs, proof
 from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
 from hvsim.wire.packing import MALFORMED, pack, unpack
@@ -32,14 +32,10 @@ UTF8: Final = ("-X", "utf8")
 """Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed."""
 
 
-class LaunchError(HvsimError):
-    """The hypervisor did not come up. The text holds the end of its log."""
-
-
 def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     """Start the hypervisor of `run` with `config`; returns when it says that it is ready.
 
-    Raises LaunchError when it ends or stays silent; it is dead then.
+    Raises HvsimError when it ends or stays silent; it is dead then.
     """
     packed = pack(config)
     config_read, config_write = os.pipe()
@@ -78,7 +74,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
     try:
         identity = Identity.of(process.pid)
         if identity is None:
-            raise LaunchError("the hypervisor ended at once", *_ends(run))
+            raise HvsimError("the hypervisor ended at once", *_ends(run))
         run.write(hypervisor=identity.record())
         _send(config_write, packed)
         os.close(config_write)
@@ -88,7 +84,7 @@ def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
             said = f": {notice['error']}" if notice and notice.get("error") else ""
             if notice is None:
                 said = f": {run.why_ended()}" if not run.running else ": it said nothing"
-            raise LaunchError(f"the hypervisor did not become ready{said}", *_ends(run))
+            raise HvsimError(f"the hypervisor did not become ready{said}", *_ends(run))
     except BaseException:
         process.kill()
         process.wait()
@@ -110,7 +106,7 @@ def _send(fd: int, data: bytes) -> None:
 def _notice(fd: int, timeout: float, run: RunDir) -> dict[str, Any] | None:
     """The one map the hypervisor sends, read to the end of the pipe; None when there is none.
 
-    Raises LaunchError when it, or its spawner, stands still, or the time has passed.
+    Raises HvsimError when it, or its spawner, stands still, or the time has passed.
     """
     began = time.monotonic()
     poll = select.poll()
@@ -122,9 +118,9 @@ def _notice(fd: int, timeout: float, run: RunDir) -> dict[str, Any] | None:
             still = [one.text for one in Inquiry(run).everybody() if one.lasting]
             seen = seen + 1 if still else 0
             if seen >= LOOKS:
-                raise LaunchError(f"the hypervisor did not become ready: {'; '.join(still)}")
+                raise HvsimError(f"the hypervisor did not become ready: {'; '.join(still)}")
             if time.monotonic() - began > timeout:
-                raise LaunchError(
+                raise HvsimError(
                     f"the hypervisor runs, and did not become ready within {timeout:g} s",
                     *_ends(run),
                 )

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hvsim.errors import HvsimError
 from hvsim.lab import trust
-from hvsim.lab.problems import HvsimError
 
 KEEP: Final = 10
 """Folders that are kept."""
@@ -36,10 +36,6 @@ WHY_MAX: Final = 200
 ABOUT: Final = "post-mortem.json"
 _NAME: Final = re.compile(r"(\d{1,9})-([A-Za-z0-9][A-Za-z0-9_.-]{0,31})")
 _CUT: Final = b"[the beginning was left out]\n"
-
-
-class NoPostmortem(HvsimError):
-    """There is no post-mortem of that number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +130,13 @@ def all_kept(base: Path | None = None) -> list[Postmortem]:
 
 
 def find(number: int, base: Path | None = None) -> Postmortem:
-    """Raises: NoPostmortem, Untrusted."""
+    """Raises: HvsimError, Untrusted."""
     known = all_kept(base)
     for one in known:
         if one.number == number:
             return one
     there = f"there are {', '.join(str(one.number) for one in known)}" if known else "there is none"
-    raise NoPostmortem(f"no post-mortem {number} in {base or home()}; {there}")
+    raise HvsimError(f"no post-mortem {number} in {base or home()}; {there}")
 
 
 def _read(number: int, path: Path) -> Postmortem:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from hvsim.errors import HvsimError
+
 SHOWN: Final = 100
 """Problems that are told of one lab file; the rest is counted."""
 
@@ -23,20 +25,6 @@ class Problem(NamedTuple):
         where = f"{self.file}:{self.line}" if self.line else self.file
         said = f"{where}: {self.place}: {self.text}" if self.place else f"{where}: {self.text}"
         return f"{said}; {self.remedy}" if self.remedy else said
-
-
-class HvsimError(Exception):
-    """A refusal that a user can act on: its text names the place and the remedy.
-
-    Attributes:
-        lines: of the text.  A line break within one is somebody else's and shown as such.
-    """
-
-    exit_code = 1
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 class LabFileError(HvsimError):

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hvsim.errors import HvsimError
 from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.progress import Device, Progress
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreClient, StoreDisconnected, StoreNotFound
@@ -26,10 +26,6 @@ READY_TIMEOUT = 60.0
 SETTLE = 0.2
 """Seconds between the first word of a device that will not connect and the end of the wait: who
 else has something to say of it, or ends, does so in that time."""
-
-
-class NotReady(HvsimError):
-    """The lab did not become ready. The text says what is missing and in which state it is."""
 
 
 def expect(store: StoreClient, progress: Progress, name: str, domid: int) -> None:
@@ -75,7 +71,7 @@ def wait_ready(
 
     `say` gets a line for each step that a device or guest takes, `inquiry` finds out who stands
     still, `ended` gives the domains that have ended and why; it is asked whenever a domain went
-    (@releaseDomain). Raises NotReady when a guest ended, the hypervisor went, a half of a device
+    (@releaseDomain). Raises HvsimError when a guest ended, the hypervisor went, a half of a device
     reports an error or closes, somebody who is waited for stands still, nothing moved for `timeout`
     seconds, or it is `deadline` (monotonic).
     """
@@ -101,21 +97,21 @@ def wait_ready(
                     say(line)
                 progress.changes.clear()
             if failed := progress.failed():
-                raise NotReady("; ".join(failed))
+                raise HvsimError("; ".join(failed))
             now = time.monotonic()
             doomed = progress.doomed()
             verdict = min(verdict, now + SETTLE) if doomed else math.inf
             released[0] = released[0] or bool(doomed)
             if doomed and now >= verdict:
-                raise NotReady(*doomed)
+                raise HvsimError(*doomed)
             still.look(now - last)
             if now - last > timeout:
-                raise NotReady(
+                raise HvsimError(
                     f"nothing moved for {timeout:g} s; waiting for: "
                     + "; ".join(progress.missing())
                 )
             if now > deadline:
-                raise NotReady(
+                raise HvsimError(
                     "the time of --timeout has passed; waiting for: "
                     + "; ".join(progress.missing())
                 )
@@ -124,7 +120,7 @@ def wait_ready(
             say(line)
         progress.changes.clear()
     except StoreDisconnected as gone:
-        raise NotReady(f"the store has ended: {inquiry.store_words() or gone}") from None
+        raise HvsimError(f"the store has ended: {inquiry.store_words() or gone}") from None
     for watch in watches:
         store.unwatch(watch)
 
@@ -138,7 +134,7 @@ class Still:
         self._next = 0.0
 
     def look(self, silence: float) -> None:
-        """Nothing has moved for *silence* seconds.  Raises NotReady: somebody has stood still in
+        """Nothing has moved for *silence* seconds.  Raises HvsimError: somebody has stood still in
         all of several looks, or the hypervisor has ended."""
         if silence < STILL_FIRST:
             self._seen.clear()
@@ -150,7 +146,7 @@ class Still:
         self._seen = {one.text: self._seen.get(one.text, 0) + 1 for one in found}
         believed = [text for text, looks in self._seen.items() if looks >= STILL_LOOKS]
         if believed:
-            raise NotReady("; ".join(believed))
+            raise HvsimError("; ".join(believed))
 
 
 def _children(store: StoreClient, path: str) -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from hvsim import shortage
+from hvsim.errors import HvsimError
 from hvsim.lab.model import Lab
-from hvsim.lab.problems import HvsimError
 from hvsim.spawn.sandbox import refusal
 
 SPACE: Final = 4 * shortage.MIB
@@ -25,16 +25,12 @@ MEMORY: Final = (48 * shortage.MIB, 3 * shortage.MIB)
 """Bytes of the lab's processes, guests at rest."""
 
 
-class Shortage(HvsimError):
-    """The machine has too little of something."""
-
-
 def check(lab: Lab, base: Path) -> None:
-    """Raises: Shortage: *lab* cannot come up with its run directory in *base*; one line for each
+    """Raises: HvsimError: *lab* cannot come up with its run directory in *base*; one line for each
     thing that is short, with the number and the remedy."""
     lines = list(found(lab, base))
     if lines:
-        raise Shortage(*lines)
+        raise HvsimError(*lines)
 
 
 def found(lab: Lab, base: Path) -> Iterator[str]:

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 O_PATH: Final = 0o10000000
 """Source: linux/fcntl.h; such a descriptor opens whatever it names, at any later time."""
@@ -45,10 +45,6 @@ HARMLESS: Final = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))
 TERMINALS: Final = frozenset((2, 3, 4, 5, 204, 229, *range(136, 144)))
 """Major numbers of terminals, the near ends of ptys among them (the same list)."""
 NAMES: Final = ("standard input", "standard output", "standard error")
-
-
-class StreamError(HvsimError):
-    """A descriptor that no program in a domain gets."""
 
 
 class Kind(Enum):
@@ -75,7 +71,7 @@ class Stream:
 def look(fd: int) -> Stream | None:
     """What a descriptor is; None for one that is closed.
 
-    Raises: StreamError for one by which more could be opened than it is: a directory, O_PATH, a
+    Raises: HvsimError for one by which more could be opened than it is: a directory, O_PATH, a
         handle of the kernel's (pidfd, epoll, ...).
     """
     try:
@@ -86,7 +82,7 @@ def look(fd: int) -> Stream | None:
     mode = info.st_mode
     if path_only or stat.S_ISDIR(mode) or not stat.S_IFMT(mode):
         what = "a directory" if stat.S_ISDIR(mode) else "no file that can be read or written"
-        raise StreamError(
+        raise HvsimError(
             f"{NAMES[fd]} is {what}, and a domain gets none of the machine's; "
             "use a file, a pipe or /dev/null"
         )
@@ -103,11 +99,11 @@ def plan(streams: Sequence[Stream], wish: bool | None = None) -> tuple[Kind, Kin
     Args:
         wish: True for ``-t``, False for ``-T``.
 
-    Raises: StreamError: a terminal is wished, and none of them is one.
+    Raises: HvsimError: a terminal is wished, and none of them is one.
     """
     terminals = [stream.terminal for stream in streams]
     if wish and not any(terminals):
-        raise StreamError("-t: no terminal is at standard input, output or error; leave it out")
+        raise HvsimError("-t: no terminal is at standard input, output or error; leave it out")
     interactive = terminals[0] and terminals[1] if wish is None else wish
     shown = next((s.device for s in (*streams[1:], streams[0]) if s.terminal), None)
 

@@ -10,11 +10,11 @@ import signal
 import time
 from collections.abc import Callable
 
+from hvsim.errors import HvsimError
 from hvsim.lab import proof
 from hvsim.lab.answers import ControlError
 from hvsim.lab.claim import release
 from hvsim.lab.control import Control
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
@@ -27,10 +27,6 @@ PROOF_TIMEOUT = 2.0
 """Seconds that a hypervisor which is just being started has to take its lock."""
 KILL_TIMEOUT = 10.0
 """Seconds after which a killed process that is still there is reported."""
-
-
-class TeardownError(HvsimError):
-    """Something of the lab is still there; its run directory is kept as evidence."""
 
 
 def _silent(_: str) -> None:
@@ -48,7 +44,7 @@ def take_down(
 
     Guests are asked to shut down first (not with `now`), at most `guests_timeout` seconds; then
     the hypervisor is told to end, and with it goes every process of the lab. Works for a dead
-    lab as well. Returns the paths of what could not be removed. Raises TeardownError when a process
+    lab as well. Returns the paths of what could not be removed. Raises HvsimError when a process
     would not die.
     """
     run.read()
@@ -65,13 +61,13 @@ def take_down(
 
 def _alive_and_proven(run: RunDir, hypervisor: Identity) -> bool:
     """Whether the recorded process lives and is a hypervisor; one that has just been started has
-    a moment to say so.  Raises: TeardownError: it lives, and is none."""
+    a moment to say so.  Raises: HvsimError: it lives, and is none."""
     deadline = time.monotonic() + PROOF_TIMEOUT
     while hypervisor.alive():
         if run.proven:
             return True
         if time.monotonic() > deadline:
-            raise TeardownError(
+            raise HvsimError(
                 f"process {hypervisor.pid}, which {run.path} names, is no hypervisor of this lab "
                 f"(it does not hold {run.lock.name}), and is left alone; if the lab is dead, "
                 f"remove {run.path}"
@@ -91,7 +87,7 @@ def recorded(run: RunDir) -> list[Identity]:
 def end_processes(members: list[Identity]) -> None:
     """End `members`, the first of which (a hypervisor) takes the others with it if it can.
 
-    Raises TeardownError naming those that still run in the end.
+    Raises HvsimError naming those that still run in the end.
     """
     with held(dict.fromkeys(members)) as handles:
         if not handles:
@@ -105,7 +101,7 @@ def end_processes(members: list[Identity]) -> None:
         left = _kill(wait_all(handles, 1.0))
         if left:
             pids = ", ".join(str(handle.identity.pid) for handle in left)
-            raise TeardownError(
+            raise HvsimError(
                 f"these processes of the lab do not end: {pids}; "
                 "look at them with `ps -o pid,stat,wchan,cmd -p PID`"
             )

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 RECORD_MAX: Final = 16 << 20
 """Bytes of a record that are read."""

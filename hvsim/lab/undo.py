@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hvsim import shortage
+from hvsim.errors import HvsimError
 from hvsim.lab import burial, logs, postmortem
 from hvsim.lab.burial import Gather
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.teardown import take_down
 from hvsim.toolstack.host.trouble import full_disk

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hvsim import textfile
+from hvsim.errors import HvsimError
 from hvsim.lab import postmortem, trust
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.control import Control
 from hvsim.lab.door import Door
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.observe import events, handshakes
 from hvsim.observe.picture import picture

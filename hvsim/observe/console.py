@@ -14,26 +14,22 @@ import termios
 import tty
 from collections.abc import Iterator
 
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from hvsim.surroundings import write_all
 
 ESCAPE = b"\x1d"
 """Ctrl-]"""
 
 
-class ConsoleError(HvsimError):
-    """The console's terminal cannot be opened."""
-
-
 def attach(path: str, stdin: int | None = None, stdout: int | None = None) -> int:
     """Join this process's terminal with the pty at `path` until Ctrl-], the end of a piped
-    standard input, or the end of the console. Returns 0. Raises ConsoleError, OutputFailed."""
+    standard input, or the end of the console. Returns 0. Raises HvsimError, OutputFailed."""
     source = sys.stdin.fileno() if stdin is None else stdin
     sink = sys.stdout.fileno() if stdout is None else stdout
     try:
         pty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConsoleError(
+        raise HvsimError(
             f"console {path}: {error.strerror}; is the domain still there? `hvsim xl list`"
         ) from None
     try:

@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from hvsim.errors import HvsimError
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.door import DoorError
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.rundir import RunDir
 from hvsim.names import vdev as vdev_names
 from hvsim.observe import model
@@ -20,10 +20,6 @@ from hvsim.xs.blocking import SocketStore
 
 Row = dict[str, Any]
 HALVES: Final = ("frontend", "backend")
-
-
-class UnknownDevice(HvsimError):
-    """No device is called that, or the store's monitor never saw it."""
 
 
 def devices(store: SocketStore) -> list[Row]:
@@ -72,7 +68,7 @@ def choose_device(rows: list[Row], words: str) -> Row:
     """The device that `words` mean: "db-primary/xvda", "2/51712", "2/vbd/51712" or a store path.
 
     Of several (a guest that was created again has a new domid) the newest that still exists.
-    Raises UnknownDevice, with the names that there are.
+    Raises HvsimError, with the names that there are.
     """
     place = locate(words.encode()) if words.startswith("/") else None
     wanted = place.device if place is not None else words
@@ -80,7 +76,7 @@ def choose_device(rows: list[Row], words: str) -> Row:
     living = [row for row in fits if not row["gone"]]
     if not fits:
         known = ", ".join(dict.fromkeys(title(row) for row in rows)) or "none yet"
-        raise UnknownDevice(f"no device {words!r} was seen; seen were: {known}")
+        raise HvsimError(f"no device {words!r} was seen; seen were: {known}")
     return (living or fits)[-1]
 
 

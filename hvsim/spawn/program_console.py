@@ -17,7 +17,8 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.vcpu import Timer, WaitTimeout
+from hvsim.domain.vcpu import Timer
+from hvsim.errors import TimedOut
 from hvsim.spawn.exec_terminal import ProgramTerminal
 from hvsim.wire.execution import WINDOW
 
@@ -62,7 +63,7 @@ class ProgramConsole:
             left -= len(data)
             self._console.write(data)
             if self._full:
-                with contextlib.suppress(WaitTimeout):
+                with contextlib.suppress(TimedOut):
                     self._dom.wait(lambda: not self._full, PATIENCE, "the console daemon")
         self._terminal.listen(False)
 

@@ -52,6 +52,12 @@ from hvsim.wire.packing import pack
 DEFAULT_ENTRY: Final = "hvsim.domain.start:run"
 #: Packages whose modules are all imported before the first fork.
 DEFAULT_WARM: Final = ("hvsim.abi", "hvsim.domain", "hvsim.drivers", "msgpack", "domains")
+COLD: Final = {
+    "__main__": "a program",
+    "spawner": "this one",
+    "loop": "stands on asyncio, which is big and registers functions that every forked child runs",
+}
+"""Modules of no use to domains, and why."""
 
 #: What a request holds whose child gets no namespaces, or may do without. Something else may look
 #: the same by chance; the child compares with its spec and refuses to be what it is not.
@@ -147,7 +153,7 @@ def warm_up(names: Iterable[str]) -> None:
     """Import modules, and every module below those that are packages.
 
     One that cannot be imported is named on standard error and left to the domain that wants
-    it; ``__main__`` modules and this one are passed over.
+    it; ``__main__`` modules and the :data:`COLD` are passed over.
     """
     for name in names:
         try:
@@ -162,7 +168,7 @@ def warm_up(names: Iterable[str]) -> None:
         if name == "domains":  # programs are many; only those that run are worth importing
             continue
         below = (info.name for info in pkgutil.iter_modules(getattr(module, "__path__", ())))
-        warm_up(f"{name}.{leaf}" for leaf in below if leaf not in ("__main__", "spawner"))
+        warm_up(f"{name}.{leaf}" for leaf in below if leaf not in COLD)
 
 
 def _resolve(entry: str) -> Run:

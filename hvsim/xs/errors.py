@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hvsim.abi import errno as xen_errno
+from hvsim.errors import Refused
 
 
-class StoreError(OSError):
+class StoreError(Refused):
     """The store refused a request.
 
     Attributes:

@@ -18,7 +18,7 @@ import pytest
 
 import hvsim.cli
 from hvsim.commands.capture import _output
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 
 LIMIT = 20
 """Seconds that no refusal needs; the alarm makes a hang a failure."""

@@ -30,11 +30,11 @@ code = main(sys.argv[1:])
 print(json.dumps([code, sorted(set(sys.modules) - before)]))
 """
 EVERY = {
-    *("hvsim", "hvsim.cli", "hvsim.commands", "hvsim.commands.verbs", "hvsim.lab"),
-    *("hvsim.lab.problems", "hvsim.printable", "hvsim.speak", "hvsim.surroundings"),
+    *("hvsim", "hvsim.cli", "hvsim.commands", "hvsim.commands.verbs", "hvsim.errors"),
+    *("hvsim.printable", "hvsim.speak", "hvsim.surroundings"),
 }
 LISTING = EVERY | {
-    *("hvsim.commands.common", "hvsim.lab.answers", "hvsim.lab.builtin"),
+    *("hvsim.commands.common", "hvsim.lab", "hvsim.lab.answers", "hvsim.lab.builtin"),
     *("hvsim.lab.choose", "hvsim.lab.control", "hvsim.lab.processes", "hvsim.lab.rundir"),
     *("hvsim.lab.trust", "hvsim.lab.wire", "hvsim.linux", "hvsim.linux.proc", "hvsim.wire"),
     *("hvsim.wire.endpoints", "hvsim.wire.frames", "hvsim.wire.packing"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from hvsim.commands.raw import split_lab
-from hvsim.lab.problems import HvsimError
+from hvsim.errors import HvsimError
 from tests.support.labs import Commands, commands
 
 

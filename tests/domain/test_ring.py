@@ -10,7 +10,8 @@ import pytest
 
 from hvsim import native
 from hvsim.abi.ring import ring_size
-from hvsim.domain.ring import PyBackRing, PyFrontRing, RingBroken, RingFull
+from hvsim.domain.ring import PyBackRing, PyFrontRing, RingFull
+from hvsim.errors import BrokenByPeer
 
 PAGE = 4096
 REQUEST, RESPONSE = 112, 16
@@ -153,7 +154,7 @@ def test_index_warp_of_a_frontend(kinds: tuple[Any, Any], start: int, ahead: int
     pair = Pair(*kinds, start=start)
     pair.poke(0, start + ahead)
     for look in (pair.back.consume, pair.back.final_check):
-        with pytest.raises(RingBroken):
+        with pytest.raises(BrokenByPeer):
             look()
     assert pair.back.req_cons == start, "nothing was consumed"
 
@@ -164,10 +165,10 @@ def test_a_frontend_may_not_run_over_its_own_unanswered_requests(kinds: tuple[An
     for _ in range(5):
         assert pair.back.consume() is not None
     pair.poke(0, 33)
-    with pytest.raises(RingBroken):
+    with pytest.raises(BrokenByPeer):
         pair.back.consume()
     pair.poke(0, 4)
-    with pytest.raises(RingBroken):
+    with pytest.raises(BrokenByPeer):
         pair.back.consume()
 
 
@@ -181,7 +182,7 @@ def test_index_warp_of_a_backend(kinds: tuple[Any, Any], start: int, ahead: int)
     pair.front.push()
     pair.poke(2, start + ahead)
     for look in (pair.front.consume, pair.front.final_check):
-        with pytest.raises(RingBroken):
+        with pytest.raises(BrokenByPeer):
             look()
     assert pair.front.rsp_cons == start
 

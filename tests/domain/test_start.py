@@ -48,7 +48,7 @@ def test_a_wait_that_ends_names_what_it_waited_for(hv: Hypervisor) -> None:
     domid = hv.launch(f"{PROGRAMS}:times_out")
     reason, console, _ = hv.ended(domid)
     assert reason == SHUTDOWN_crash
-    assert "WaitTimeout: waited 0.01 s for a miracle" in console
+    assert "TimedOut: waited 0.01 s for a miracle" in console
 
 
 @pytest.mark.parametrize(

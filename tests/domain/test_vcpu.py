@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hvsim.domain.vcpu import VCPU, WaitTimeout
+from hvsim.domain.vcpu import VCPU
+from hvsim.errors import TimedOut
 from hvsim.wire import doorbell
 
 
@@ -338,7 +339,7 @@ def test_a_timer_that_re_arms_itself_cannot_hold_the_domain() -> None:
 
 
 def test_run_until_names_what_it_waited_for(vcpu: VCPU) -> None:
-    with pytest.raises(WaitTimeout) as caught:
+    with pytest.raises(TimedOut) as caught:
         vcpu.run_until(lambda: False, 0.01, "device/vbd/51712 to reach Connected")
     assert caught.value.what == "device/vbd/51712 to reach Connected"
     assert str(caught.value) == "waited 0.01 s for device/vbd/51712 to reach Connected"

@@ -31,10 +31,11 @@ from hvsim.abi.blkif import (
     pack_segments,
     unpack_response,
 )
-from hvsim.domain.ring import PyBackRing, PyFrontRing, RingBroken
+from hvsim.domain.ring import PyBackRing, PyFrontRing
 from hvsim.drivers.block.image import Image
-from hvsim.drivers.block.protocol import BlockBroken, BlockError, ProtocolViolation
+from hvsim.drivers.block.protocol import BlockBroken, BlockError
 from hvsim.drivers.block.request import READ, WRITE, Request
+from hvsim.errors import BrokenByPeer
 from tests.drivers.loopback import Loopback
 
 MakeLoopback = Callable[..., Loopback]
@@ -325,7 +326,7 @@ def test_flip_after_check(link: Loopback) -> None:
 @pytest.mark.parametrize("ahead", [33, 1000, 0x80000000, 0xFFFFFFFF])
 def test_index_warp_reaches_the_owner_as_broken(link: Loopback, ahead: int) -> None:
     struct.pack_into("=I", link.page.memory, 0, ahead)
-    with pytest.raises(RingBroken):
+    with pytest.raises(BrokenByPeer):
         link.back()
 
 
@@ -424,7 +425,7 @@ def test_a_response_to_nothing_that_was_asked(link: Loopback, response: bytes, t
     request = Request(READ, 0, 8)
     link.queue.submit(request)
     _answer(link, response)
-    with pytest.raises(ProtocolViolation, match=text):
+    with pytest.raises(BrokenByPeer, match=text):
         link.queue.complete()
     assert not request.done
     link.queue.fail_all(BlockBroken, "the backend broke the protocol")
@@ -436,14 +437,14 @@ def test_the_same_answer_twice(link: Loopback) -> None:
     for _ in range(2):
         link.queue.submit(Request(READ, 0, 8))
     _answer(link, pack_response(0, READ, 0), pack_response(0, READ, 0))
-    with pytest.raises(ProtocolViolation, match="incorrect id"):
+    with pytest.raises(BrokenByPeer, match="incorrect id"):
         link.queue.complete()
 
 
 def test_more_answers_than_requests(link: Loopback) -> None:
     link.queue.submit(Request(READ, 0, 8))
     struct.pack_into("=I", link.page.memory, 8, 2)
-    with pytest.raises(RingBroken):
+    with pytest.raises(BrokenByPeer):
         link.queue.complete()
 
 

@@ -19,13 +19,13 @@ from hvsim.drivers.capture.ring import (
     MAX_PAGES,
     PROD,
     RECORD,
-    CaptureBroken,
     CaptureReader,
     CaptureWriter,
     Record,
     records,
     ring_refs,
 )
+from hvsim.errors import BrokenByPeer
 
 PAGE = 4096
 
@@ -123,7 +123,7 @@ def test_a_reader_that_lies_stops_the_capture(cons: int) -> None:
 def test_a_writer_that_lies_is_found_out(prod: int) -> None:
     ring = Ring(1)
     ring.words[PROD] = prod
-    with pytest.raises(CaptureBroken, match="out of range"):
+    with pytest.raises(BrokenByPeer, match="out of range"):
         ring.reader.take()
 
 
@@ -131,7 +131,7 @@ def test_a_writer_that_lies_is_found_out(prod: int) -> None:
 def test_a_page_that_is_no_ring(word: int, value: int) -> None:
     ring = Ring(1)
     ring.words[word] = value
-    with pytest.raises(CaptureBroken, match="not that of a capture ring"):
+    with pytest.raises(BrokenByPeer, match="not that of a capture ring"):
         ring_refs(ring.memory[:PAGE])
 
 
@@ -149,7 +149,7 @@ def test_a_record_that_cannot_be(size: int, length: int, kept: int) -> None:
     bad = RECORD.pack(size, length, 0, kept, 0, 0, bytes(10), 0, 0) + bytes(8)
     taken = records(good + bad)
     assert next(taken).data == b"frame"
-    with pytest.raises(CaptureBroken):
+    with pytest.raises(BrokenByPeer):
         next(taken)
 
 
@@ -158,7 +158,7 @@ def test_any_bytes_end_in_a_clear_error_or_in_records(data: bytes) -> None:
     try:
         for record in records(data):
             assert len(record.data) <= record.length
-    except CaptureBroken:
+    except BrokenByPeer:
         pass
 
 

@@ -35,10 +35,10 @@ from hvsim.drivers.net.protocol import (
     FATAL_SLOTS,
     MAX_EXTRAS,
     MAX_SLOTS,
-    RingAbuse,
     pack_tx_request,
     take_packet,
 )
+from hvsim.errors import BrokenByPeer
 
 edges = st.sampled_from([0, 1, 13, 14, 15, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 0xFFFF])
 sizes = edges | st.integers(0, 0xFFFF)
@@ -80,7 +80,7 @@ def test_what_is_called_sound_is_sound(slots: list[bytes]) -> None:
     consume, left = taker(slots)
     try:
         packet = take_packet(consume)
-    except RingAbuse:
+    except BrokenByPeer:
         return
     if packet is None:
         assert not slots
@@ -145,7 +145,7 @@ def test_a_packet_has_no_more_extra_infos_than_there_are_types(kinds: list[int])
     taken = take_packet(taker(packet(kinds[:MAX_EXTRAS]))[0])
     assert taken is not None
     assert taken.ids == [7] + [None] * MAX_EXTRAS
-    with pytest.raises(RingAbuse, match="more extra info"):
+    with pytest.raises(BrokenByPeer, match="more extra info"):
         take_packet(taker(packet(kinds))[0])
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from hvsim.lab.streams import Stream, StreamError, look, plan
+from hvsim.errors import HvsimError
+from hvsim.lab.streams import Stream, look, plan
 
 SCREEN = 34816
 TTY = Stream(terminal=True, device=SCREEN)
@@ -39,7 +40,7 @@ def test_the_table(streams: tuple[Stream, Stream, Stream]) -> None:
     if TTY in streams:
         assert kinds(streams, True) == tuple(T if s is TTY else G for s in streams)
     else:
-        with pytest.raises(StreamError, match="-t: no terminal is at standard input"):
+        with pytest.raises(HvsimError, match="-t: no terminal is at standard input"):
             plan(streams, True)
 
 
@@ -116,7 +117,7 @@ def test_what_a_descriptor_is(make: Callable[[], int], found: str) -> None:
     with at_0(fd):
         os.close(fd)
         if found.startswith("standard"):
-            with pytest.raises(StreamError, match=found):
+            with pytest.raises(HvsimError, match=found):
                 look(0)
             return
         stream = look(0)

@@ -27,7 +27,6 @@ from domains.guests.tiers import (
     Lines,
     Message,
     Messages,
-    Nonsense,
     body,
     committed,
     request,
@@ -38,6 +37,7 @@ from domains.guests.vfs import VolumeVFS
 from domains.guests.volume import Volume
 from domains.guests.web import Web
 from hvsim.domain.domain import Domain
+from hvsim.errors import BrokenByPeer
 from tests.guests.loopdisk import LoopDisk
 from tests.support.hv import Hypervisor
 
@@ -76,7 +76,7 @@ def test_a_request_reads_back() -> None:
     ],
 )
 def test_what_is_no_http(stream: bytes) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(BrokenByPeer):
         Messages().feed(stream)
 
 
@@ -84,13 +84,13 @@ def test_lines_are_bounded() -> None:
     lines = Lines()
     assert lines.feed(b"commit\ncom") == [b"commit"]
     assert lines.feed(b"mit\n") == [b"commit"]
-    with pytest.raises(Nonsense):
+    with pytest.raises(BrokenByPeer):
         lines.feed(b"x" * 200)
 
 
 @pytest.mark.parametrize("line", [b"", b"committed", b"committed x", b"commit 1", b"committed -1"])
 def test_what_is_no_acknowledgement(line: bytes) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(BrokenByPeer):
         committed(line)
     assert committed(b"committed 12") == 12
 

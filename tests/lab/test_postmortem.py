@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.errors import HvsimError
 from hvsim.lab import postmortem
 from hvsim.lab.trust import Untrusted
 
@@ -24,7 +25,7 @@ def test_the_newest_are_kept_and_keep_their_numbers(tmp_path: Path) -> None:
     assert known[0] == made[-1]
     assert known[0].text("ps") == str(postmortem.KEEP + 1).encode()
     assert known[0].why == ("it fell", "a second line")
-    with pytest.raises(postmortem.NoPostmortem, match=r"no post-mortem 1 in .*; there are 12, 11,"):
+    with pytest.raises(HvsimError, match=r"no post-mortem 1 in .*; there are 12, 11,"):
         postmortem.find(1, base)
 
 

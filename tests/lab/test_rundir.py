@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.lab.choose import NoSuchLab, choose
-from hvsim.lab.claim import LabRunning, RunDirError, claim, release
+from hvsim.errors import HvsimError
+from hvsim.lab.choose import choose
+from hvsim.lab.claim import claim, release
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import base_dir, survey
 
@@ -46,11 +47,11 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
 
 def test_a_name_can_be_claimed_once_only() -> None:
     run = claim("a", "f")
-    with pytest.raises(LabRunning, match="is being started by pid"):
+    with pytest.raises(HvsimError, match="is being started by pid"):
         claim("a", "f")
     claim("b", "f")
     run.write(state="running", launcher=None, hypervisor=me())
-    with pytest.raises(LabRunning, match=r"runs already .* --name OTHER"):
+    with pytest.raises(HvsimError, match=r"runs already .* --name OTHER"):
         claim("a", "f")
 
 
@@ -79,14 +80,14 @@ def test_a_launcher_that_was_killed_leaves_an_interrupted_lab() -> None:
 def test_files_of_others_are_not_removed(base: Path) -> None:
     (base / "a").mkdir()
     (base / "a" / "thesis.txt").write_text("mine")
-    with pytest.raises(RunDirError, match="holds files that no lab wrote"):
+    with pytest.raises(HvsimError, match="holds files that no lab wrote"):
         claim("a", "f")
     assert (base / "a" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "x" * 33, "a b"])
 def test_names_that_are_no_directory_names(name: str) -> None:
-    with pytest.raises(RunDirError, match="lab name"):
+    with pytest.raises(HvsimError, match="lab name"):
         claim(name, "f")
 
 
@@ -95,7 +96,7 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything(
 ) -> None:
     deep = base / ("d" * 100)
     monkeypatch.setenv("HVSIM_RUN_DIR", str(deep))
-    with pytest.raises(RunDirError, match="set HVSIM_RUN_DIR to a shorter directory"):
+    with pytest.raises(HvsimError, match="set HVSIM_RUN_DIR to a shorter directory"):
         claim("a", "f")
     assert not deep.exists()
 
@@ -107,7 +108,7 @@ def test_a_base_that_others_can_write_to_is_refused(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
     (base / "hvsim").mkdir()
     (base / "hvsim").chmod(0o777)
-    with pytest.raises(RunDirError, match="not a directory of yours alone"):
+    with pytest.raises(HvsimError, match="not a directory of yours alone"):
         claim("a", "f")
 
 
@@ -132,9 +133,9 @@ def test_a_broken_record_is_no_traceback(base: Path) -> None:
 
 def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:
     code = (
-        "import sys\nfrom hvsim.lab.claim import LabRunning, claim\n"
+        "import sys\nfrom hvsim.lab.claim import HvsimError, claim\n"
         "try:\n    claim('a', 'f')\n    print('got')\n"
-        "except LabRunning:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n"
+        "except HvsimError:\n    print('refused')\nsys.stdout.flush()\nsys.stdin.read()\n"
     )
     starters = [
         subprocess.Popen(
@@ -156,28 +157,30 @@ def test_two_starters_at_once_and_only_one_gets_it(base: Path) -> None:
 
 
 def test_which_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NoSuchLab, match=r"no lab runs in .*hvsim up"):
+    with pytest.raises(HvsimError, match=r"no lab runs in .*hvsim up"):
         choose()
     for name in ("a", "b"):
         claim(name, "f").write(state="running", launcher=None, hypervisor=me())
-    with pytest.raises(NoSuchLab, match=r"2 labs run \(a, b\); say which with --lab NAME"):
+    with pytest.raises(HvsimError, match=r"2 labs run \(a, b\); say which with --lab NAME"):
         choose()
     assert choose("b").name == "b"
     monkeypatch.setenv("HVSIM_LAB", "a")
     assert choose().name == "a"
     assert choose("b").name == "b"
-    with pytest.raises(NoSuchLab, match=r"--lab c: no such lab .*; running: a, b$"):
+    with pytest.raises(HvsimError, match=r"--lab c: no such lab .*; running: a, b$"):
         choose("c")
     monkeypatch.setenv("HVSIM_LAB", "over")  # as `hvsim env` left it in this shell
-    with pytest.raises(NoSuchLab, match=r"HVSIM_LAB over: .*; running: a, b; `unset HVSIM_LAB` if"):
+    with pytest.raises(
+        HvsimError, match=r"HVSIM_LAB over: .*; running: a, b; `unset HVSIM_LAB` if"
+    ):
         choose()
 
 
 def test_a_dead_lab_is_named_with_its_remedy() -> None:
     claim("a", "f").write(state="running", launcher=None, hypervisor={**me(), "start_time": 1})
-    with pytest.raises(NoSuchLab, match=r"ended without `hvsim down`: a"):
+    with pytest.raises(HvsimError, match=r"ended without `hvsim down`: a"):
         choose()
-    with pytest.raises(NoSuchLab, match=r"`hvsim down a`, `hvsim postmortem` tells"):
+    with pytest.raises(HvsimError, match=r"`hvsim down a`, `hvsim postmortem` tells"):
         choose("a")
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from hvsim.cli import main
+from hvsim.errors import HvsimError
 from hvsim.lab import proof, teardown, trust
 from hvsim.lab.claim import claim
-from hvsim.lab.problems import HvsimError
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import survey
-from hvsim.lab.teardown import TeardownError, take_down
+from hvsim.lab.teardown import take_down
 
 SLEEPER = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
 
@@ -62,7 +62,7 @@ def test_down_signals_nobody_whom_a_record_merely_names(
     """Red when ``take_down`` does not ask for the lock, or ``recorded`` not for the mark."""
     trap(base, bystander.pid, processes=[record(bystander.pid)], mark="0" * 32)
     lab = survey()[0][0]
-    with pytest.raises(TeardownError, match=r"is no hypervisor of this lab .* left alone"):
+    with pytest.raises(HvsimError, match=r"is no hypervisor of this lab .* left alone"):
         take_down(lab, now=True)
     lab.write(hypervisor=None)
     take_down(lab, now=True)  # nobody is left to be ended; the directory goes

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.faults.now import FaultError, inject
+from hvsim.errors import HvsimError
+from hvsim.faults.now import inject
 from hvsim.lab.answers import Answer
 from hvsim.lab.control import _only_looks
 from hvsim.lab.rundir import RunDir
@@ -49,7 +50,7 @@ def stall(run: RunDir, who: str) -> int:
     while True:
         try:
             return int(inject(run, "stall", who)["pid"])
-        except FaultError:
+        except HvsimError:
             assert time.monotonic() < deadline
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.observe.console import ConsoleError, attach
+from hvsim.errors import HvsimError
+from hvsim.observe.console import attach
 
 
 def joined(typed: bytes, said: bytes) -> tuple[bytes, bytes]:
@@ -51,7 +52,7 @@ def test_the_end_of_a_pipe_leaves_too() -> None:
 
 
 def test_a_console_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(ConsoleError, match="is the domain still there"):
+    with pytest.raises(HvsimError, match="is the domain still there"):
         attach(str(tmp_path / "pts"), 0, 1)
 
 

@@ -11,8 +11,9 @@ import pytest
 from hvsim.abi.console import IN_SIZE, OUT_SIZE
 from hvsim.domain.vcpu import VCPU
 from hvsim.drivers.console.log import ConsoleLog, log_name
-from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
+from hvsim.drivers.console.ring import ConsoleBackRing
 from hvsim.drivers.console.terminal import BACKLOG, Terminal
+from hvsim.errors import BrokenByPeer
 
 OUT_START = 1024
 INDICES = 3072
@@ -54,7 +55,7 @@ def test_input_is_put_across_the_rings_end() -> None:
 @pytest.mark.parametrize("prod", [OUT_SIZE + 1, 2**31, 2**32 - 1])
 def test_an_index_that_lies_is_refused(prod: int) -> None:
     ring = ConsoleBackRing(memoryview(page_with(out_prod=prod)))
-    with pytest.raises(ConsoleRingBroken):
+    with pytest.raises(BrokenByPeer):
         ring.take(OUT_SIZE)
 
 

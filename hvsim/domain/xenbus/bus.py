@@ -17,10 +17,11 @@ from typing import Generic, TypeVar
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.vcpu import VCPU, WaitTimeout
-from hvsim.domain.xenbus.device import Device, DeviceError
+from hvsim.domain.vcpu import VCPU
+from hvsim.domain.xenbus.device import Device
 from hvsim.domain.xenbus.driver import BackendDriver, FrontendDriver
 from hvsim.domain.xenbus.state import parse_state
+from hvsim.errors import Refused, TimedOut
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Watch
 
 D = TypeVar("D", bound=Device)
@@ -241,9 +242,9 @@ class Bus(Generic[D, R]):
 
     def _explain(self, failure: Exception) -> tuple[int, str]:
         """(errno, message) of what driver code raised; a bug leaves its traceback in the log."""
-        if isinstance(failure, GrantError | WaitTimeout | DeviceError):
-            number = failure.errno if isinstance(failure, DeviceError) else errno.EIO
-            text = failure.strerror if isinstance(failure, DeviceError) else str(failure)
+        if isinstance(failure, GrantError | TimedOut | Refused):
+            number = failure.errno if isinstance(failure, Refused) else errno.EIO
+            text = failure.strerror if isinstance(failure, Refused) else str(failure)
             return number or errno.EIO, text or str(failure)
         if isinstance(failure, OSError):
             return failure.errno or errno.EIO, str(failure)

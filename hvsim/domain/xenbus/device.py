@@ -19,12 +19,9 @@ from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.state import Half, may_switch, parse_state
+from hvsim.errors import Refused
 from hvsim.names.number import unsigned
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
-
-
-class DeviceError(OSError):
-    """A device whose store directory does not make sense.  ``errno`` as Linux would give it."""
 
 
 class Owner(Protocol):
@@ -262,15 +259,15 @@ class Device:
     def read_otherend_details(self) -> None:
         """Read who and where the other end is.
 
-        Raises: DeviceError(EINVAL) for keys that are missing or make no sense,
-            DeviceError(ENOENT) when the named directory does not exist; StoreError.
+        Raises: Refused(EINVAL) for keys that are missing or make no sense,
+            Refused(ENOENT) when the named directory does not exist; StoreError.
         """
         id_text, path = self.read_many([self.id_key, self.path_key])
         otherend_id = unsigned(id_text, DOMID_FIRST_RESERVED - 1)
         if otherend_id is None:
-            raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.id_key} is {id_text!r}")
+            raise Refused(errno.EINVAL, f"{self.nodename}/{self.id_key} is {id_text!r}")
         if not path or not path.startswith("/"):
-            raise DeviceError(errno.EINVAL, f"{self.nodename}/{self.path_key} is {path!r}")
+            raise Refused(errno.EINVAL, f"{self.nodename}/{self.path_key} is {path!r}")
         try:
             self.store.directory(path)
         except StoreError as error:
@@ -278,7 +275,7 @@ class Device:
             if error.errno not in (errno.ENOENT, errno.EACCES):
                 raise
             text = f"{self.nodename}: no {self.path_key} at {path}"
-            raise DeviceError(errno.ENOENT, text) from None
+            raise Refused(errno.ENOENT, text) from None
         self.otherend_id = otherend_id
         self.otherend = path
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.bus import Bus
-from hvsim.domain.xenbus.device import DeviceError, FrontendDevice
+from hvsim.domain.xenbus.device import FrontendDevice
 from hvsim.domain.xenbus.driver import FrontendDriver
 from hvsim.domain.xenbus.state import parse_state
+from hvsim.errors import Refused, TimedOut
 from hvsim.xs.client import StoreError
 
 CLOSE_TIMEOUT: Final = 5.0
@@ -54,7 +54,7 @@ class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
         device.otherend_state = XenbusState.Unknown
         try:
             device.read_otherend_details()
-        except (DeviceError, StoreError) as error:
+        except (Refused, StoreError) as error:
             # That backend has gone again before we looked.  Nothing is lost: the driver keeps
             # what it has until ``backend`` names one that exists.
             self.log(f"{device.nodename}: moved to {path}, which is not there: {error}")
@@ -107,6 +107,6 @@ class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
 
         try:
             self.vcpu.run_until(closed, timeout, f"{device.nodename} to reach Closed")
-        except WaitTimeout:
+        except TimedOut:
             return False
         return True

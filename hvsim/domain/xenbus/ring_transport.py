@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
-from hvsim.domain.vcpu import WaitTimeout
+from hvsim.errors import TimedOut
 from hvsim.xs.errors import StoreDisconnected
 from hvsim.xs.requests import Request
 from hvsim.xs.wire import Conversation, Reply, TooLong
@@ -103,7 +103,7 @@ class RingTransport:
     def exchange(self, batch: Sequence[Request]) -> list[Reply]:
         """See :class:`~hvsim.xs.client.Transport`.
 
-        Raises: WaitTimeout after ``timeout`` seconds; StoreDisconnected when the store reported
+        Raises: TimedOut after ``timeout`` seconds; StoreDisconnected when the store reported
             an error in the ring page or its indices are out of range.
         """
         if not batch:
@@ -123,7 +123,7 @@ class RingTransport:
                 now = self._vcpu.now()
                 deadline = deadline or now + self.timeout
                 if now >= deadline:
-                    raise WaitTimeout(exchange.next.awaited, self.timeout)
+                    raise TimedOut(exchange.next.awaited, self.timeout)
                 self._vcpu.block(deadline - now, port=self.port)
         finally:
             self._conversation.give_up()

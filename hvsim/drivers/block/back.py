@@ -26,8 +26,7 @@ from hvsim.abi.grant_table import GNTST_general_error
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.ring import BackRing, RingBroken
-from hvsim.domain.xenbus.device import DeviceError
+from hvsim.domain.ring import BackRing
 from hvsim.domain.xenbus.state import BackendReaction, backend_reaction
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.engine import Engine, EngineStatistics
@@ -42,6 +41,7 @@ from hvsim.drivers.block.protocol import (
     sabotages,
 )
 from hvsim.drivers.block.sources import open_medium
+from hvsim.errors import BrokenByPeer, Refused
 from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class BlockBack:
             return
         number = _device_number(wanted)
         if number is None:
-            raise DeviceError(errno.EINVAL, f"physical-device is {wanted!r}")
+            raise Refused(errno.EINVAL, f"physical-device is {wanted!r}")
         if self.image is not None:
             if self.image.device != number:
                 self._dom.log(
@@ -210,14 +210,14 @@ class BlockBack:
             return
         mode = device.read("mode")
         if mode is None:
-            raise DeviceError(errno.ENOENT, "reading mode")
+            raise Refused(errno.ENOENT, "reading mode")
         path = device.read("node") or device.read("params") or ""
         readonly = not mode.startswith("w")
         self._is_cdrom = device.read_otherend("device-type") == "cdrom"
         try:
             self.image = open_medium(self._dom, path, number, readonly, forgetful=self._forgetful)
         except OSError as failed:
-            raise DeviceError(
+            raise Refused(
                 failed.errno or errno.EIO,
                 f"creating vbd structure: {path} {failed.strerror or failed}",
             ) from failed
@@ -355,7 +355,7 @@ class BlockBack:
         before = attachment.ring.req_cons
         try:
             more = engine.run(self._ring_bell, TURN)
-        except RingBroken as broken:
+        except BrokenByPeer as broken:
             self._break(str(broken))
             return
         if more:

@@ -20,18 +20,11 @@ from hvsim.abi.blkif import (
     SECTOR_SIZE,
     VDISK_READONLY,
 )
-from hvsim.domain.ring import RingBroken
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.drivers.block.looks import Looks, wanted
-from hvsim.drivers.block.protocol import (
-    BlockClosed,
-    BlockError,
-    Features,
-    ProtocolViolation,
-    op_name,
-)
+from hvsim.drivers.block.protocol import BlockClosed, BlockError, Features, op_name
 from hvsim.drivers.block.queue import RequestQueue
 from hvsim.drivers.block.request import BARRIER, DISCARD, FLUSH, READ, WRITE, Request
+from hvsim.errors import BrokenByPeer, TimedOut
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -90,7 +83,7 @@ class Disk:
     def read(self, sector: int, nr_sectors: int) -> bytes:
         """`nr_sectors` sectors from `sector` on.
 
-        Raises: ValueError outside the disk; BlockError; WaitTimeout after `io_timeout`.
+        Raises: ValueError outside the disk; BlockError; TimedOut after `io_timeout`.
         """
         request = self._begin_read(sector, nr_sectors)
         if request.status is None and not self._spun(request):
@@ -117,7 +110,7 @@ class Disk:
         self.submit(BARRIER, sector, data=data).wait()
 
     def flush(self) -> None:
-        """Make every write that was submitted before durable.  Raises: BlockError, WaitTimeout.
+        """Make every write that was submitted before durable.  Raises: BlockError, TimedOut.
 
         With a backend that has neither flush nor barrier there is nothing to be flushed.
         """
@@ -177,7 +170,7 @@ class Disk:
         """Wait for the answer where nobody may wait: inside a handler.  Nothing else of this domain
         runs meanwhile, so that a backend that dies is not replaced either.
 
-        Returns as ``request.result``.  Raises: BlockError; WaitTimeout.
+        Returns as ``request.result``.  Raises: BlockError; TimedOut.
         """
         vcpu = self._dom.vcpu
         deadline = vcpu.now() + timeout
@@ -187,7 +180,7 @@ class Disk:
                 return request.result()
             left = deadline - vcpu.now()
             if left <= 0.0 or not self._connected:
-                raise WaitTimeout(self._what, timeout)
+                raise TimedOut(self._what, timeout)
             vcpu.block(left, port=self._port)
 
     # -- requests --------------------------------------------------------------------------
@@ -263,7 +256,7 @@ class Disk:
         try:
             if self._queue.complete(rearm):
                 self._notify(self._port)
-        except (RingBroken, ProtocolViolation) as broken:
+        except BrokenByPeer as broken:
             self._break(str(broken))
 
     def _break(self, why: str) -> None:

@@ -124,7 +124,7 @@ class Engine:
 
         Returns whether work may be left: the caller comes back after other devices had their
         turn.  When it returns False the frontend rings for its next request.
-        Raises: RingBroken.
+        Raises: BrokenByPeer.
         """
         ring = self._ring
         done = 0

@@ -25,7 +25,6 @@ from weakref import WeakKeyDictionary
 
 from hvsim.abi.blkif import BLKIF_MAX_SEGMENTS_PER_REQUEST
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.domain.xenbus.state import FrontendReaction, frontend_reaction
 from hvsim.drivers.block.connection import Connection, Leftovers
 from hvsim.drivers.block.disk import Disk
@@ -37,6 +36,7 @@ from hvsim.drivers.block.protocol import (
     BlockClosed,
     sabotages,
 )
+from hvsim.errors import TimedOut
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
 
@@ -90,7 +90,7 @@ class BlockFront(Disk):
     def open(cls, dom: Domain, vdev: str | int, timeout: float = 30.0) -> BlockFront:
         """The disk `vdev` (`"xvda"`, `"/dev/xvda"` or 51712), once it is Connected.
 
-        Raises: ValueError for a name that is none; WaitTimeout after `timeout` seconds, which
+        Raises: ValueError for a name that is none; TimedOut after `timeout` seconds, which
         says what state either half was in; BlockClosed when the device was closed meanwhile.
         """
         wanted = vdev_names.of_guest(vdev)
@@ -102,10 +102,10 @@ class BlockFront(Disk):
 
         try:
             dom.wait(ready, timeout, f"vbd {wanted} to connect")
-        except WaitTimeout as late:
+        except TimedOut as late:
             found = disks.get(wanted)
             state = "no such device in the store" if found is None else repr(found._device)
-            raise WaitTimeout(f"vbd {wanted} to connect: {state}", late.seconds) from None
+            raise TimedOut(f"vbd {wanted} to connect: {state}", late.seconds) from None
         disk = disks[wanted]
         if disk._dead is not None:
             raise disk._dead

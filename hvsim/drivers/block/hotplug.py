@@ -14,12 +14,12 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.drivers import devd
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockClosed
 from hvsim.drivers.block.sources import borrow, own_disk
+from hvsim.errors import TimedOut
 from hvsim.names.vdev import device_number
 from hvsim.xs.client import StoreNotFound
 
@@ -134,7 +134,7 @@ def own_disks(dom: Domain, timeout: float = 30.0) -> None:
     for name in names:
         try:
             BlockFront.open(dom, name, timeout)
-        except (WaitTimeout, BlockClosed) as failure:
+        except (TimedOut, BlockClosed) as failure:
             dom.log(f"an own disk that cannot be served to others: {failure}")
 
 

@@ -21,6 +21,7 @@ from hvsim.abi.blkif import (
     SECTOR_SIZE,
     SECTORS_PER_PAGE,
 )
+from hvsim.errors import Refused
 
 REQUEST_BYTES: Final = REQUEST.size
 RESPONSE_BYTES: Final = RESPONSE.size
@@ -57,7 +58,7 @@ unpack_response = RESPONSE.struct.unpack
 pack_response = RESPONSE.struct.pack
 
 
-class BlockError(OSError):
+class BlockError(Refused):
     """A request failed.
 
     Attributes:
@@ -83,10 +84,6 @@ class BlockClosed(BlockError):
 
 class BlockBroken(BlockClosed):
     """The backend broke the protocol and is not talked to any more."""
-
-
-class ProtocolViolation(Exception):
-    """The peer did what no honest peer does; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,15 +36,9 @@ from hvsim.abi.blkif import (
 )
 from hvsim.domain.ring import FrontRing
 from hvsim.drivers.block.pool import PagePool
-from hvsim.drivers.block.protocol import (
-    DIRECT,
-    PAGE_SIZE,
-    BlockClosed,
-    ProtocolViolation,
-    op_name,
-    unpack_response,
-)
+from hvsim.drivers.block.protocol import DIRECT, PAGE_SIZE, BlockClosed, op_name, unpack_response
 from hvsim.drivers.block.request import CHANGES, DISCARD, FLUSH, READ, Part, Request
+from hvsim.errors import BrokenByPeer
 
 _pack_segment = SEGMENT.struct.pack
 _pack_page = DIRECT[1].pack
@@ -315,7 +309,7 @@ class RequestQueue:
         """Take every answer that is there, issue what then fits, and ask to be woken (unless
         not `rearm`: the caller looks again before it sleeps).
 
-        Returns as `start`.  Raises: RingBroken, ProtocolViolation.
+        Returns as `start`.  Raises: BrokenByPeer.
         """
         ring = self._ring
         if ring is None:
@@ -333,10 +327,10 @@ class RequestQueue:
         number, op, status = unpack_response(response)
         part = self._out.get(number)
         if part is None:
-            raise ProtocolViolation(f"response has incorrect id ({number:#x})")
+            raise BrokenByPeer(f"response has incorrect id ({number:#x})")
         request = part.request
         if op != request.op and not (op == BLKIF_OP_INDIRECT and part.indirect):
-            raise ProtocolViolation(
+            raise BrokenByPeer(
                 f"response has wrong operation ({op_name(op)} instead of {op_name(request.op)})"
             )
         del self._out[number]

@@ -100,7 +100,7 @@ class Request:
     def wait(self, timeout: float | None = None) -> bytes:
         """Wait until it is done, at most `timeout` seconds (None: the device's `io_timeout`).
 
-        Returns as `result`.  Raises: BlockError; WaitTimeout, after which it is still on its way.
+        Returns as `result`.  Raises: BlockError; TimedOut, after which it is still on its way.
         """
         if self.status is None:
             assert self._waiter is not None

@@ -27,7 +27,7 @@ which may run over the end of the last page into the first:
     record(frame, ...)       --->   take() -> bytes  --->  records(bytes)
 
 The writer never waits: a frame without room is counted in `dropped`. Neither side believes the
-other's index: it is copied once, and one that cannot be is `CaptureBroken`. Nothing here blocks,
+other's index: it is copied once, and one that cannot be is `BrokenByPeer`. Nothing here blocks,
 allocates pages or makes a system call.
 """
 
@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hvsim.abi.memory import PAGE_SIZE
+from hvsim.errors import BrokenByPeer
 
 MAGIC: Final = 0x31564348
 """HCV1."""
@@ -55,10 +56,6 @@ FLAG_SENT: Final = 1
 NO_VNET: Final = bytes(10)
 MAX_FRAME: Final = 1 << 17
 """Bytes of a frame beyond which a record makes no sense (64 KiB and headers, with room)."""
-
-
-class CaptureBroken(Exception):
-    """What stands in the ring cannot come from an honest other side: stop using it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +167,13 @@ class CaptureWriter:
 def ring_refs(first: memoryview) -> list[int]:
     """References of the data pages, out of the first page of a ring.
 
-    Raises: CaptureBroken when the page is not that of a ring.
+    Raises: BrokenByPeer when the page is not that of a ring.
     """
     words = first.cast("I")
     try:
         magic, nr_pages = words[0], words[1]
         if magic != MAGIC or nr_pages & (nr_pages - 1) or not 0 < nr_pages <= MAX_PAGES:
-            raise CaptureBroken("the page that was granted is not that of a capture ring")
+            raise BrokenByPeer("the page that was granted is not that of a capture ring")
         return [words[GREFS + number] for number in range(nr_pages)]
     finally:
         words.release()
@@ -213,12 +210,12 @@ class CaptureReader:
     def take(self) -> bytes:
         """A private copy of every record that is there; the room is free again afterwards.
 
-        Raises: CaptureBroken.
+        Raises: BrokenByPeer.
         """
         prod = self._words[PROD]
         ahead = (prod - self._cons) & INDEX_MASK
         if ahead > self._size:
-            raise CaptureBroken(f"producer index {prod} is out of range (ours: {self._cons})")
+            raise BrokenByPeer(f"producer index {prod} is out of range (ours: {self._cons})")
         at = self._cons & (self._size - 1)
         end = at + ahead
         copy = bytes(self._data[at : min(end, self._size)])
@@ -230,11 +227,11 @@ class CaptureReader:
 
 
 def records(data: bytes) -> Iterator[Record]:
-    """The records in a copy that `take` made.  Raises: CaptureBroken at one that cannot be."""
+    """The records in a copy that `take` made.  Raises: BrokenByPeer at one that cannot be."""
     at = 0
     while at < len(data):
         if len(data) - at < RECORD.size:
-            raise CaptureBroken(f"{len(data) - at} bytes are no record")
+            raise BrokenByPeer(f"{len(data) - at} bytes are no record")
         size, length, time_ns, kept, flags, queue, vnet, missed, _ = RECORD.unpack_from(data, at)
         if (
             size != (RECORD.size + kept + 7) & ~7
@@ -242,7 +239,7 @@ def records(data: bytes) -> Iterator[Record]:
             or kept > length
             or length > MAX_FRAME
         ):
-            raise CaptureBroken(f"a record of {size} bytes for {kept} of {length} of a frame")
+            raise BrokenByPeer(f"a record of {size} bytes for {kept} of {length} of a frame")
         start = at + RECORD.size
         yield Record(
             time_ns, bool(flags & FLAG_SENT), queue, vnet, length, data[start : start + kept],

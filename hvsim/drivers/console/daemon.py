@@ -20,10 +20,11 @@ from hvsim.abi.hypercall import HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.vcpu import Timer, WaitTimeout
+from hvsim.domain.vcpu import Timer
 from hvsim.drivers.console.log import ConsoleLog, log_name
-from hvsim.drivers.console.ring import ConsoleBackRing, ConsoleRingBroken
+from hvsim.drivers.console.ring import ConsoleBackRing
 from hvsim.drivers.console.terminal import Terminal
+from hvsim.errors import BrokenByPeer, TimedOut
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreDisconnected, StoreError, Watch
 from hvsim.xs.reconnect import LastingStore
@@ -103,7 +104,7 @@ class Connection:
     def _take(self, limit: int) -> bytes:
         try:
             data = self._ring.take(limit)
-        except ConsoleRingBroken as wrong:
+        except BrokenByPeer as wrong:
             self._broken(wrong)
             return b""
         if data:
@@ -126,7 +127,7 @@ class Connection:
             room = self._ring.room
             data = self.terminal.read(room)
             self._ring.put(data)
-        except ConsoleRingBroken as wrong:
+        except BrokenByPeer as wrong:
             self._broken(wrong)
             return
         if not room:
@@ -134,7 +135,7 @@ class Connection:
         if data:
             self._dom.events.notify(self._port)
 
-    def _broken(self, wrong: ConsoleRingBroken) -> None:
+    def _broken(self, wrong: BrokenByPeer) -> None:
         self.broken = True
         self.terminal.listen(False)
         self._dom.log(f"console of domain {self.domid}: {wrong}; it is not served any more")
@@ -244,7 +245,7 @@ class Daemon:
 
 
 def _open_store(dom: Domain, path: str) -> SocketStore:
-    """Connect to the store, which starts at the same time.  Raises: WaitTimeout.
+    """Connect to the store, which starts at the same time.  Raises: TimedOut.
 
     A real store does not come back when it has died, so nobody waits for it then.
     """
@@ -255,7 +256,7 @@ def _open_store(dom: Domain, path: str) -> SocketStore:
             return kind(path, "CONS", str(dom.args.get("lab") or "lab"))
         except OSError as failure:
             if time.monotonic() >= deadline:
-                raise WaitTimeout(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure
+                raise TimedOut(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure
         dom.sleep(0.005)
 
 

@@ -7,12 +7,9 @@ from typing import Final
 
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
 from hvsim.domain.ring import fence
+from hvsim.errors import BrokenByPeer
 
 _MASK32: Final = 0xFFFF_FFFF
-
-
-class ConsoleRingBroken(Exception):
-    """The guest's index is further ahead than its ring is long."""
 
 
 class ConsoleBackRing:
@@ -35,13 +32,13 @@ class ConsoleBackRing:
     def take(self, limit: int) -> bytes:
         """At most *limit* bytes of the guest's output; none when there are none.
 
-        Raises: ConsoleRingBroken.
+        Raises: BrokenByPeer.
         """
         cons = self._out_cons
         used = (self._index[3] - cons) & _MASK32
         fence()
         if used > OUT_SIZE:
-            raise ConsoleRingBroken(f"{used} bytes in a ring of {OUT_SIZE}")
+            raise BrokenByPeer(f"{used} bytes in a ring of {OUT_SIZE}")
         used = min(used, limit)
         start = cons & (OUT_SIZE - 1)
         first = min(used, OUT_SIZE - start)
@@ -54,10 +51,10 @@ class ConsoleBackRing:
 
     @property
     def room(self) -> int:
-        """Bytes of input that fit now.  Raises: ConsoleRingBroken."""
+        """Bytes of input that fit now.  Raises: BrokenByPeer."""
         used = (self._in_prod - self._index[0]) & _MASK32
         if used > IN_SIZE:
-            raise ConsoleRingBroken(f"{used} bytes in a ring of {IN_SIZE}")
+            raise BrokenByPeer(f"{used} bytes in a ring of {IN_SIZE}")
         return IN_SIZE - used
 
     def put(self, data: bytes) -> None:

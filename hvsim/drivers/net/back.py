@@ -23,7 +23,6 @@ from hvsim.abi.grant_table import GNTST_general_error
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.ring import RingBroken
 from hvsim.drivers import devd
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
@@ -43,6 +42,7 @@ from hvsim.drivers.net.protocol import VifInfo
 from hvsim.drivers.net.queue import TURN, BackQueue
 from hvsim.drivers.net.receive import read_whole
 from hvsim.drivers.net.statistics import Direction, figures
+from hvsim.errors import BrokenByPeer
 from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ class NetBack:
             return
         try:
             full = read()
-        except RingBroken as broken:
+        except BrokenByPeer as broken:
             self._break(str(broken))
             return
         except OSError as failed:

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XenbusState
-from hvsim.domain.vcpu import WaitTimeout
 from hvsim.drivers.block.connection import Leftovers
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.counters import Counters
 from hvsim.drivers.net.connection import Connection
 from hvsim.drivers.net.features import number
-from hvsim.drivers.net.interface import Interface, NetClosed
+from hvsim.drivers.net.interface import Interface
 from hvsim.drivers.net.offload import VNET
 from hvsim.drivers.net.protocol import VifInfo
 from hvsim.drivers.net.statistics import figures
+from hvsim.errors import Closed, TimedOut
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -84,8 +84,8 @@ class NetFront(Interface):
     ) -> NetFront:
         """Interface number `index`, once it is Connected; with `port`, frames go there.
 
-        Raises: WaitTimeout after `timeout` seconds, which says what state either half was in;
-            NetClosed when the device was closed meanwhile.
+        Raises: TimedOut after `timeout` seconds, which says what state either half was in;
+            Closed when the device was closed meanwhile.
         """
         found = cls.register(dom, lambda info: port if info.index == index else None)
 
@@ -95,13 +95,13 @@ class NetFront(Interface):
 
         try:
             dom.wait(ready, timeout, f"vif {index} to connect")
-        except WaitTimeout as late:
+        except TimedOut as late:
             nic = found.get(index)
             state = "no such device in the store" if nic is None else repr(nic._device)
-            raise WaitTimeout(f"vif {index} to connect: {state}", late.seconds) from None
+            raise TimedOut(f"vif {index} to connect: {state}", late.seconds) from None
         nic = found[index]
         if nic._dead is not None:
-            raise NetClosed(nic._dead)
+            raise Closed(nic._dead)
         return nic
 
     def __repr__(self) -> str:

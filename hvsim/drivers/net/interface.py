@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from hvsim.domain.ring import RingBroken
 from hvsim.drivers.net.offload import HEADERS, PLAIN, VNET, flow
 from hvsim.drivers.net.patience import Patience
 from hvsim.drivers.net.protocol import ETH_HLEN
 from hvsim.drivers.net.receive import read_whole
 from hvsim.drivers.net.statistics import Direction
-from hvsim.drivers.net.transmit import BackendMisbehaves, write_frame
+from hvsim.drivers.net.transmit import write_frame
+from hvsim.errors import BrokenByPeer, Closed
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -26,10 +26,6 @@ TURN: Final = 64
 """Frames of one direction before other devices have their turn."""
 RECEIVED_MAX: Final = 512
 """Frames that wait for `receive`; what comes on top is dropped and counted."""
-
-
-class NetClosed(Exception):
-    """The interface was closed, or its backend broke the protocol: nothing passes any more."""
 
 
 class Interface:
@@ -61,7 +57,7 @@ class Interface:
     def send(self, frame: bytes, vnet_hdr: bytes | None = None, timeout: float = 5.0) -> None:
         """Send an Ethernet frame, waiting for room on the ring or for a new backend if need be.
 
-        Raises: ValueError for a frame that is none; WaitTimeout; NetClosed.
+        Raises: ValueError for a frame that is none; TimedOut; Closed.
         """
         vnet = PLAIN if vnet_hdr is None else vnet_hdr
         if len(frame) < ETH_HLEN or len(vnet) != VNET.size:
@@ -74,11 +70,11 @@ class Interface:
         self._push(queue)
 
     def receive(self, timeout: float = 5.0) -> bytes:
-        """The next frame.  Raises: WaitTimeout; NetClosed."""
+        """The next frame.  Raises: TimedOut; Closed."""
         return self.receive_vnet(timeout)[1]
 
     def receive_vnet(self, timeout: float = 5.0) -> tuple[bytes, bytes]:
-        """(virtio_net_hdr, the next frame).  Raises: WaitTimeout; NetClosed."""
+        """(virtio_net_hdr, the next frame).  Raises: TimedOut; Closed."""
         self._dom.wait(
             lambda: bool(self._received) or self._dead is not None,
             timeout,
@@ -90,7 +86,7 @@ class Interface:
 
     def _check(self) -> None:
         if self._dead is not None:
-            raise NetClosed(self._dead)
+            raise Closed(self._dead)
 
     def _room(self, which: int) -> bool:
         if self._dead is not None:
@@ -135,7 +131,7 @@ class Interface:
             tx.collect()
             if not tx.room and tx.ring.final_check():
                 tx.collect()
-        except (RingBroken, BackendMisbehaves) as failed:
+        except BrokenByPeer as failed:
             self._break(str(failed))
             return False
         return tx.room
@@ -226,7 +222,7 @@ class Interface:
         before = queue.tx.ring.rsp_cons
         try:
             queue.tx.collect()
-        except (RingBroken, BackendMisbehaves) as failed:
+        except BrokenByPeer as failed:
             self._break(str(failed))
             return True
         worked = queue.tx.ring.rsp_cons != before
@@ -260,7 +256,7 @@ class Interface:
                 self._dom.events.notify(queue.rx_port)
             if not more:
                 more = queue.rx.ring.final_check()
-        except RingBroken as broken:
+        except BrokenByPeer as broken:
             self._break(str(broken))
             return
         worked = worked or queue.rx.ring.rsp_cons != before

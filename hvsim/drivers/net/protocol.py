@@ -5,7 +5,7 @@ Pure: bytes in, values out.  A slot was copied out of the ring once before it co
 The checks of a packet on the TX ring are those of Linux' netback (``xenvif_get_extras``,
 ``xenvif_count_requests``, ``xenvif_tx_build_gops``), which the public advisories drew: a packet
 that is only too long or does not add up is answered with an error (`BadPacket`, XSA-432, XSA-448);
-slots that no honest frontend can write cost it its device (`RingAbuse`).
+slots that no honest frontend can write cost it its device (`BrokenByPeer`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hvsim.abi.netif import (
     NETTXF_extra_info,
     NETTXF_more_data,
 )
+from hvsim.errors import BrokenByPeer
 
 ETH_HLEN: Final = 14
 """Bytes of the shortest frame that says where it goes."""
@@ -55,10 +56,6 @@ pack_rx_response = RX_RESPONSE.struct.pack
 
 class BadPacket(Exception):
     """A packet that is dropped and answered with an error; the text is the reason, a word."""
-
-
-class RingAbuse(Exception):
-    """Slots that no honest half can have written: the device is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ class Packet:
 def take_packet(consume: Callable[[], bytes | None]) -> Packet | None:
     """The next packet of a TX ring, all of its slots; None when there is none.
 
-    Raises: RingAbuse; RingBroken of `consume`.
+    Raises: BrokenByPeer.
     """
     raw = consume()
     if raw is None:
@@ -143,13 +140,13 @@ def take_packet(consume: Callable[[], bytes | None]) -> Packet | None:
     while more & NETTXF_more_data:
         raw = consume()
         if raw is None:
-            raise RingAbuse(f"a packet of more than {len(parts) + 1} slots ends after those")
+            raise BrokenByPeer(f"a packet of more than {len(parts) + 1} slots ends after those")
         part_ref, part_offset, more, part_id, part_size = unpack_tx_request(raw)
         packet.ids.append(part_id)
         if len(parts) + 2 > FATAL_SLOTS:
-            raise RingAbuse(f"a packet of more than {FATAL_SLOTS} slots")
+            raise BrokenByPeer(f"a packet of more than {FATAL_SLOTS} slots")
         if part_offset + part_size > PAGE_SIZE:
-            raise RingAbuse(f"a slot of {part_size} bytes at {part_offset} leaves its page")
+            raise BrokenByPeer(f"a slot of {part_size} bytes at {part_offset} leaves its page")
         if not part_size:
             packet.refused = packet.refused or "empty_slot"
         if part_size > rest:
@@ -165,7 +162,7 @@ def take_packet(consume: Callable[[], bytes | None]) -> Packet | None:
         if not rest:
             packet.refused = "empty_slot"
         elif offset + rest > PAGE_SIZE:
-            raise RingAbuse(f"a slot of {rest} bytes at {offset} leaves its page")
+            raise BrokenByPeer(f"a slot of {rest} bytes at {offset} leaves its page")
     packet.slots = [Slot(gref, offset, ident, rest), *parts]
     return packet
 
@@ -175,12 +172,12 @@ def _take_extras(packet: Packet, consume: Callable[[], bytes | None]) -> None:
     while more & XEN_NETIF_EXTRA_FLAG_MORE:
         raw = consume()
         if raw is None:
-            raise RingAbuse("missing extra info")
+            raise BrokenByPeer("missing extra info")
         extra = raw[: EXTRA.size]
         kind, more, _ = EXTRA.struct.unpack(extra)
         if kind == XEN_NETIF_EXTRA_TYPE_NONE or kind >= XEN_NETIF_EXTRA_TYPE_MAX:
-            raise RingAbuse(f"invalid extra type: {kind}")
+            raise BrokenByPeer(f"invalid extra type: {kind}")
         if kind in packet.extras and len(packet.ids) > MAX_EXTRAS:
-            raise RingAbuse("more extra info than there are types")
+            raise BrokenByPeer("more extra info than there are types")
         packet.extras[kind] = extra
         packet.ids.append(None)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.ring import RingBroken
 from hvsim.drivers.net.attachment import Attachment, QueueKeys
 from hvsim.drivers.net.patience import Patience
-from hvsim.drivers.net.protocol import RingAbuse
 from hvsim.drivers.net.receive import BackReceiver
 from hvsim.drivers.net.transmit import BackTransmitter
+from hvsim.errors import BrokenByPeer
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -101,7 +100,7 @@ class BackQueue:
     def ready(self) -> bool:
         """Whether another frame may be read for this queue: none is waiting for pages.
 
-        Raises: RingBroken.
+        Raises: BrokenByPeer.
         """
         rx = self.rx
         if rx.room:
@@ -127,7 +126,7 @@ class BackQueue:
         before = attachment.rx_ring.req_cons
         try:
             self.rx.take_requests()
-        except RingBroken as broken:
+        except BrokenByPeer as broken:
             self._broken(str(broken))
             return
         worked = worked or attachment.rx_ring.req_cons != before
@@ -154,7 +153,7 @@ class BackQueue:
                 self._dom.events.notify(self._attachment.tx_port)
             if not more and credit.allowed(now()):
                 more = ring.final_check()
-        except (RingBroken, RingAbuse) as abuse:
+        except BrokenByPeer as abuse:
             self._broken(str(abuse))
             return False
         if more:

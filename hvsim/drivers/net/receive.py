@@ -78,7 +78,7 @@ class FrontReceiver:
     def run(self, budget: int, deliver: Deliver) -> bool:
         """Hand over up to `budget` frames; whether there may be more.
 
-        Raises: RingBroken.
+        Raises: BrokenByPeer.
         """
         for _ in range(budget):
             raw = self.ring.consume()
@@ -197,7 +197,7 @@ class BackReceiver:
         self._header = bytearray(VNET.size)
 
     def take_requests(self) -> None:
-        """Take what the guest has posted.  Raises RingBroken."""
+        """Take what the guest has posted.  Raises BrokenByPeer."""
         consume = self.ring.consume
         while (raw := consume()) is not None:
             ident, _, gref = unpack_rx_request(raw)

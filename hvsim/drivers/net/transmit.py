@@ -41,6 +41,7 @@ from hvsim.drivers.net.protocol import (
     unpack_tx_response,
 )
 from hvsim.drivers.net.statistics import Direction
+from hvsim.errors import BrokenByPeer
 
 if TYPE_CHECKING:
     from hvsim.domain.ring import BackRing, FrontRing
@@ -53,10 +54,6 @@ _FRAME_PAGES: Final = MAX_SLOTS - 1
 """Pages that a frame of 64 KiB fits into."""
 _SLOTS_NEEDED: Final = MAX_SLOTS + 1
 """The largest frame, and its GSO slot."""
-
-
-class BackendMisbehaves(Exception):
-    """An answer that no honest backend gives; the text says which."""
 
 
 class FrontTransmitter:
@@ -124,7 +121,7 @@ class FrontTransmitter:
     def collect(self) -> None:
         """Take the answers: their pages are free again.
 
-        Raises: RingBroken, BackendMisbehaves.
+        Raises: BrokenByPeer.
         """
         consume = self.ring.consume
         while (raw := consume()) is not None:
@@ -132,7 +129,7 @@ class FrontTransmitter:
             if status == NETIF_RSP_NULL:
                 continue
             if ident not in self._out:
-                raise BackendMisbehaves(f"an answer for id {ident}, which is not out")
+                raise BrokenByPeer(f"an answer for id {ident}, which is not out")
             self._out.discard(ident)
             self._free.append(ident)
             if status == NETIF_RSP_ERROR:
@@ -227,7 +224,7 @@ class BackTransmitter:
         """Send up to `budget` frames on; whether there may be more.
 
         `allowed` is asked before each; `spent` is told its bytes.
-        Raises: RingBroken, RingAbuse.
+        Raises: BrokenByPeer.
         """
         consume = self.ring.consume
         for _ in range(budget):

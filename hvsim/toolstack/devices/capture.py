@@ -19,8 +19,9 @@ import anyio
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError, Mapping
-from hvsim.drivers.capture.ring import CaptureBroken, CaptureReader, ring_refs
+from hvsim.drivers.capture.ring import CaptureReader, ring_refs
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
+from hvsim.errors import BrokenByPeer
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.nodes import domain_path, libxl_path
@@ -71,7 +72,7 @@ class _Attachment:
     """A ring of one domain, mapped."""
 
     def __init__(self, toolstack: Toolstack, domid: int, ref: int) -> None:
-        """Raises: GrantError, CaptureBroken; nothing is kept then."""
+        """Raises: GrantError, BrokenByPeer; nothing is kept then."""
         mapper = toolstack.dom.mapper
         self.domid = domid
         self._first: Mapping = mapper.map(domid, ref)
@@ -141,7 +142,7 @@ class Session:
             try:
                 ref = await self._ask(store, where)
                 self._attachment = _Attachment(self._toolstack, where, ref)
-            except (GrantError, CaptureBroken, ToolstackError) as error:
+            except (GrantError, BrokenByPeer, ToolstackError) as error:
                 await self._take_back(store)
                 raise ToolstackError(f"{self.vif.name}: {self.side} half: {error}") from None
             except BaseException:
@@ -254,7 +255,7 @@ class Session:
         assert attachment is not None
         try:
             taken = attachment.reader.take()
-        except CaptureBroken as error:
+        except BrokenByPeer as error:
             self._let_go()
             self.ended = f"domain {attachment.domid} broke its capture ring: {error}"
             return b""
