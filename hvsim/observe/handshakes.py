@@ -15,7 +15,7 @@ from hvsim.observe import model
 from hvsim.observe.events import snapshot
 from hvsim.observe.picture import picture
 from hvsim.observe.timeline import hypervisor_view, title
-from hvsim.xenstore.handshake.monitor import locate
+from hvsim.xenstore.handshake.places import locate
 from hvsim.xs.blocking import SocketStore
 
 Row = dict[str, Any]

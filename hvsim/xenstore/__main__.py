@@ -20,7 +20,7 @@ from hvsim.speak import note
 from hvsim.surroundings import prepare
 from hvsim.xenstore.daemon.daemon import open_trace
 from hvsim.xenstore.daemon.server import SocketServer
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 
 
 def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int:

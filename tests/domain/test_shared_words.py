@@ -25,7 +25,10 @@ from hvsim.domain.ring import PyBackRing
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.hypervisor.grants import GrantRefused
 from hvsim.hypervisor.grants import GrantTable as HypervisorTable
+from hvsim.xenstore.daemon.connection import Connection
 from hvsim.xenstore.daemon.ring import StoreRing
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Store
 from tests.hypervisor.fakes import FakeMemory
 
 LOOKS = 200_000
@@ -121,7 +124,7 @@ class _Quiet:
 
 
 def _daemon(page: mmap) -> Callable[[int], None]:
-    ring = StoreRing(memoryview(page), cast(Any, _Quiet()), fresh=True)
+    ring = StoreRing(memoryview(page), Connection(Session(Store(), 0, "d0")), fresh=True)
     return lambda value: ring._put(0, value)
 
 

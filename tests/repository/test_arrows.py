@@ -24,7 +24,6 @@ MAY = {
 #: Circles that are to go: one module of each.
 TO_GO = {
     "hvsim.hypervisor.machine",
-    "hvsim.xenstore.rules.core",
 }
 
 

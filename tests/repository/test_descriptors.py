@@ -24,11 +24,12 @@ KNOWN = {
     ("hvsim/surroundings.py", "dup2"): "/dev/null for standard output",
     ("hvsim/surroundings.py", "set_inheritable"): "/dev/null for what was closed of 0, 1 and 2",
     (
-        "hvsim/xenstore/daemon/handover.py",
+        "hvsim/xenstore/daemon/live_update.py",
         "memfd_create",
     ): "its state, for the new program in its place",
-    ("hvsim/xenstore/daemon/handover.py", "set_inheritable"): "its wires, for the new program",
-    ("hvsim/xenstore/daemon/server.py", "set_inheritable"): "its sockets, for the new program",
+    ("hvsim/xenstore/daemon/live_update.py", "set_inheritable"): "its wires, for the new program",
+    ("hvsim/xenstore/daemon/client.py", "set_inheritable"): "its socket, for the new program",
+    ("hvsim/xenstore/daemon/server.py", "set_inheritable"): "its listener, for the new program",
     ("hvsim/spawn/successor.py", "set_inheritable"): "takes it away again",
 }
 """(file, what) -> whose it is meant to be."""

@@ -17,7 +17,7 @@ PAST_THE_DOOR = {
     "hvsim/commands/xl.py": "asks whether it is a terminal",
     "hvsim/observe/console.py": "a console is a terminal on purpose",
     "hvsim/spawn/child.py": "sets its own log up",
-    "hvsim/xenstore/daemon/handover.py": "empties the buffers of its own log",
+    "hvsim/xenstore/daemon/live_update.py": "empties the buffers of its own log",
     "domains/guests/verify.py": "a program of its own, whose reader is a test or the demo",
 }
 """What touches the streams, and why it may."""

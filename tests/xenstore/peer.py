@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.rules.connection import Connection
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.daemon.connection import Connection
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Store
 
 HEADER = xs_wire.XSD_SOCKMSG.struct
 
@@ -12,8 +13,8 @@ HEADER = xs_wire.XSD_SOCKMSG.struct
 class Peer:
     """One connection of *domid*; ``ask`` makes a request and returns the reply."""
 
-    def __init__(self, store: Store, domid: int = 0) -> None:
-        self.connection = Connection(store, domid, f"d{domid}")
+    def __init__(self, store: Store, domid: int = 0, durable: bool = False) -> None:
+        self.connection = Connection(Session(store, domid, f"d{domid}", durable=durable))
         self.events: list[tuple[str, str]] = []
 
     def raw(self, type: int, payload: bytes, tx: int = 0) -> tuple[int, bytes]:

@@ -13,8 +13,8 @@ import pytest
 
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
+from hvsim.xenstore.daemon import connection as connection_module
 from hvsim.xenstore.daemon.ring import StoreRing
-from hvsim.xenstore.rules import connection as connection_module
 from hvsim.xenstore.rules.fairness import TURN, Governor
 from tests.xenstore.peer import HEADER
 from tests.xenstore.world import World
@@ -56,7 +56,7 @@ def test_xsa_206_who_breaks_others_transactions_is_held(world: World) -> None:
     """Rule: a toolstack whose transaction reads what a guest keeps changing gets through; the
     guest waits, for a bounded time, and is told on.
 
-    Red when ``verbs_session._blame`` does not charge (the 64 attempts are used up).
+    Red when ``transactions._blame`` does not charge (the 64 attempts are used up).
     """
     clock = [100.0]
     world.store.governor = Governor(lambda: clock[0])
@@ -77,7 +77,7 @@ def test_xsa_206_who_breaks_others_transactions_is_held(world: World) -> None:
         if world.dom0.end(tx) == "OK":
             break
     assert world.waits(guest)
-    assert world.complaints == [("conflicts", 1)]
+    assert world.quota_reports == [("conflicts", 1)]
     assert 0.0 < guest.connection.delay() <= 10.0
     clock[0] += guest.connection.delay()
     guest.connection.turn()
@@ -151,7 +151,7 @@ def test_xsa_326_requests_are_not_taken_while_answers_are_not_read(world: World)
     assert guest.connection.stalled
     assert "outstanding     :       20\n" in world.dom0.ask("CONTROL", "quota", "1")
     guest.connection.unread()
-    assert ("outstanding", 1) in world.complaints
+    assert ("outstanding", 1) in world.quota_reports
     answered = 0
     while guest.connection.out or guest.connection.waiting:
         answered += len(guest.take())
@@ -174,7 +174,7 @@ def test_xsa_330_reset_watches_gives_the_quota_back_once(world: World) -> None:
     guest.take_events()
     assert guest.ask("WRITE", "data/1", "x") == "OK"
     assert guest.take_events() == []
-    assert ("watches", 1) in world.complaints
+    assert ("watches", 1) in world.quota_reports
 
 
 def test_xsa_349_states_toggled_fast_do_not_pile_up(world: World) -> None:
@@ -216,7 +216,7 @@ def test_xsa_414_a_refused_create_leaves_nothing(world: World) -> None:
     before = dict(tree.nodes)
     assert guest.ask("WRITE", "data/p/q/r", "v") == "ENOSPC"
     assert tree.nodes == before
-    assert ("nodes", 1) in world.complaints
+    assert ("nodes", 1) in world.quota_reports
     assert guest.ask("WRITE", "data/p/q", "v") == "OK"
 
 
@@ -242,7 +242,7 @@ def test_xsa_416_a_refused_request_keeps_nothing(world: World) -> None:
     """Rule: however often a request is refused, no table of the store or of the connection grows,
     in and out of transactions.
 
-    Red when ``Connection.canonical`` has no limit to what it remembers.
+    Red when ``Session.canonical`` has no limit to what it remembers.
     """
     guest = world.guest(1)
     tx = guest.begin()
@@ -253,10 +253,10 @@ def test_xsa_416_a_refused_request_keeps_nothing(world: World) -> None:
         assert guest.ask("WATCH", "bad path", "t") == "EINVAL"
         assert guest.ask("UNWATCH", f"data/{number}", "t") == "ENOENT"
         assert guest.ask("WRITE", f"data/x{number}", "z" * 2100, tx=tx) == "ENOSPC"
-    assert len(connection._paths) <= 512
-    assert len(connection._in) == len(connection.out) == connection.outstanding == 0
+    assert len(connection.session.known) <= 512
+    assert len(connection.kept) == len(connection.out) == connection.outstanding == 0
     assert len(world.store.watches) == 0
-    assert connection.transactions[tx].accessed <= world.store.limits.transaction_nodes
+    assert connection.session.transactions[tx].accessed <= world.store.limits.transaction_nodes
     assert world.store.tree.account(1).transactions == 1
     assert guest.end(tx, False) == "OK"
 
@@ -295,7 +295,7 @@ def test_xsa_420_a_length_beyond_all_bounds_ends_the_connection(world: World, le
     guest.connection.feed(b"more")
     guest.connection.turn()
     assert guest.connection.out == b""
-    assert len(guest.connection._in) == 0
+    assert guest.connection.kept == b""
     assert world.dom0.ask("READ", "/local/domain/1/name") == "guest"
 
 

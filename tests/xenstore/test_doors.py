@@ -14,7 +14,7 @@ import pytest
 from hvsim.domain.vcpu import VCPU
 from hvsim.xenstore.daemon.doors import Doors
 from hvsim.xenstore.daemon.server import DOMAIN_CLIENTS
-from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xenstore.rules.store import Domain, Store
 from hvsim.xs import requests
 from hvsim.xs.blocking import connect
 from hvsim.xs.client import StoreError

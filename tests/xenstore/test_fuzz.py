@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore.fuzz import attack
 from tests.xenstore.lone import lone_store
 from tests.xenstore.peer import Peer

@@ -9,9 +9,10 @@ import pytest
 
 from hvsim.domain.xenbus.state import Half
 from hvsim.xenstore.handshake import monitor as handshake
+from hvsim.xenstore.handshake.device import MAX_RECORDS
 from hvsim.xenstore.handshake.hooks import Handshakes
-from hvsim.xenstore.handshake.monitor import locate
-from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xenstore.handshake.places import locate
+from hvsim.xenstore.rules.store import Domain, Store
 from tests.xenstore.peer import Peer
 
 DRIVER, GUEST = 3, 5
@@ -46,7 +47,7 @@ class House:
     def tool(self, label: str) -> Peer:
         """Another program of dom0."""
         peer = Peer(self.store, 0)
-        peer.connection.name, peer.connection.label = "s1", label
+        peer.connection.session.name, peer.connection.session.label = "s1", label
         return peer
 
     def attach(self) -> None:
@@ -309,7 +310,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(300):
         house.state(house.guest, FRONT, 4)
         house.state(house.guest, FRONT, 1)
-    assert len(house.records()) == handshake.MAX_RECORDS
+    assert len(house.records()) == MAX_RECORDS
     assert len(house.reports) < 20
     for number in range(100):
         house.guest.ask("WRITE", f"{FRONT}/{'k' * 60}{number}", "v" * 900)

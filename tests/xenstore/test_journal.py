@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvsim.xenstore.daemon.ring import StoreRing
 from hvsim.xenstore.journal import file as journal
 from hvsim.xenstore.journal.file import MAGIC, frame, frames
 from hvsim.xenstore.journal.keeper import Keeper
-from hvsim.xenstore.journal.recorder import Recorder, RingConnection
-from hvsim.xenstore.journal.records import DOMAINS
+from hvsim.xenstore.journal.recorder import Recorder
 from hvsim.xenstore.journal.recovery import JournalError, Recovery
-from hvsim.xenstore.rules.connection import Connection
-from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xenstore.rules.records import DOMAINS
+from hvsim.xenstore.rules.store import Domain, Store
 from tests.xenstore.peer import Peer
 
 State = tuple[object, ...]
@@ -130,15 +130,6 @@ def test_generations_never_come_twice() -> None:
     assert not former & {node.children.generation for node in again.tree.nodes.values()}
 
 
-class Page:
-    """Where a ring stands."""
-
-    before = after = 0
-
-    def produced(self) -> int:
-        return 0
-
-
 def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None:
     store = Store()
     payloads: list[bytes] = []
@@ -156,11 +147,10 @@ def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None
     after = Store()
     recovery = Recovery(after)
     recovery.replay(payloads)
-    back = RingConnection(after, 0, "d0")
-    recovery.attach(back)
-    stream = recovery.streams[0]
-    back.resume(stream.kept, stream.unsent(0), stream.transactions)
-    peer.connection, peer.events = back, []
+    peer = _ring(after, 0)
+    recovery.attach(peer.connection.session)
+    back = StoreRing(memoryview(bytearray(4096)), peer.connection, False)
+    assert back.resume(recovery.streams[0])
     assert ("/w/x", "token") in peer.take_events()  # queued before, told after
     assert peer.ask("READ", "/w/in", tx=tx) == "EAGAIN"
     assert peer.end(tx) == "EAGAIN"
@@ -172,10 +162,8 @@ def test_a_ring_comes_back_with_watches_output_and_doomed_transactions() -> None
 
 def _ring(store: Store, domid: int, recorder: Recorder | None = None) -> Peer:
     """A peer over a ring of *domid*, which outlives the store."""
-    peer = Peer.__new__(Peer)
-    peer.connection = RingConnection(store, domid, f"d{domid}", recorder=recorder)
-    peer.connection.positions = Page()
-    peer.events = []
+    peer = Peer(store, domid, durable=True)
+    StoreRing(memoryview(bytearray(4096)), peer.connection, recorder=recorder)
     return peer
 
 
@@ -185,8 +173,7 @@ def _after_the_kill(payloads: list[bytes], domid: int) -> tuple[Peer, Peer]:
     recovery = Recovery(store)
     recovery.replay(payloads)
     ring = _ring(store, domid)
-    assert isinstance(ring.connection, RingConnection)
-    recovery.attach(ring.connection)
+    recovery.attach(ring.connection.session)
     return Peer(store), ring
 
 
@@ -207,7 +194,7 @@ def test_a_watch_that_was_ended_stays_ended() -> None:
     assert guest.ask("UNWATCH", "@releaseDomain", "ended") == "OK"
     recorder.commit()
     _, ring = _after_the_kill(payloads, 1)
-    assert [token for _, token in ring.connection.watches] == [b"kept"]
+    assert [token for _, token in ring.connection.session.watches] == [b"kept"]
     assert guest.ask("RESET_WATCHES", "") == "OK"
     recorder.commit()
     dom0, ring = _after_the_kill(payloads, 1)
@@ -325,6 +312,6 @@ def test_without_a_journal_nothing_is_collected() -> None:
     store = Store()
     keeper = Keeper(store, "", False, pytest.fail)
     keeper.begin()
-    Connection(store, 0, "s1").feed(b"")
+    Peer(store).connection.feed(b"")
     assert keeper.recorder is None
     assert store.tree.log is None

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hvsim.xenstore.rules.core import NoHost, Store
+from hvsim.xenstore.rules.host import NoHost
 from hvsim.xenstore.rules.quota import Limits
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore import model as m
 from tests.xenstore.peer import Peer
 
@@ -106,7 +107,7 @@ class Rings(NoHost):
         self.peers: list[Peer] = []
 
     def of(self, domid: int) -> list[Peer]:
-        return [peer for peer in self.peers if peer.connection.domid == domid]
+        return [peer for peer in self.peers if peer.connection.session.domid == domid]
 
     def connect_domain(self, domid: int, gfn: int, port: int) -> None: ...
 
@@ -195,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
         expected = "OK" if domid in domains and goal in domains and goal else "ENOENT"
         if goal == 0 and domid in domains:
             return  # a domain that acts for dom0 is no guest any more
-        if peer.connection.domid:
+        if peer.connection.session.domid:
             expected = "EACCES"
         elif expected == "OK":
             domains[domid] = goal
@@ -204,8 +205,8 @@ class StoreMachine(RuleBasedStateMachine):
     # -- requests --------------------------------------------------------------------------------
 
     def request(self, peer: Peer, request: m.Request) -> None:
-        expected, events = self.model.do(peer.connection.domid, request)
-        assert self.answer(peer, request) == expected, (peer.connection.domid, request)
+        expected, events = self.model.do(peer.connection.session.domid, request)
+        assert self.answer(peer, request) == expected, (peer.connection.session.domid, request)
         self.heard(events)
 
     def answer(self, peer: Peer, request: m.Request, tx: int = 0) -> m.Answer:
@@ -220,7 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def watch(self, by: int, path: str, token: str) -> None:
         peer = self.pick(by)
-        domid = peer.connection.domid
+        domid = peer.connection.session.domid
         absolute = path if path[0] in "/@" else f"/local/domain/{domid}/{path}"
         watches = self.model.watches
         if any((w.who, w.path, w.token) == (peer, absolute, token) for w in watches):
@@ -252,7 +253,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def begin(self, by: int) -> None:
         peer = self.pick(by)
-        domid = peer.connection.domid
+        domid = peer.connection.session.domid
         own = sum(tx.domid == domid for tx in self.model.open.values())
         if domid and own >= m.TRANSACTIONS_MAX:
             assert peer.ask("TRANSACTION_START", "") == "ENOSPC"

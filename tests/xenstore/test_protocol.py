@@ -109,7 +109,7 @@ def test_control(world: World, tmp_path: Path) -> None:
     assert ask("CONTROL", "quota-soft", "set", "memory", "1000") == "OK"
     guest = world.guest(1)
     assert guest.ask("WRITE", "data/x", "v" * 1500) == "OK"
-    assert world.complaints == [("memory-soft", 1)]
+    assert world.quota_reports == [("memory-soft", 1)]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_every_quota_bites_by_name_and_can_be_raised(world: World, name: str, an
         return got
 
     assert answer in use()
-    assert set(world.complaints) == {(name, 1)}
-    world.complaints.clear()
+    assert set(world.quota_reports) == {(name, 1)}
+    world.quota_reports.clear()
     assert world.dom0.ask("CONTROL", "quota", "set", name, str(high)) == "OK"
     guest.ask("RESET_WATCHES", "")
     guest.ask("RM", "data/0")
     assert set(use()) == {"OK"}
-    assert world.complaints == []
+    assert world.quota_reports == []

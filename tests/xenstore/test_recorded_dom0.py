@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hvsim.abi.errno import EINVAL
-from hvsim.xenstore.rules.core import NoHost, Store
 from hvsim.xenstore.rules.errors import Refused
+from hvsim.xenstore.rules.host import NoHost
+from hvsim.xenstore.rules.store import Store
 from tests.fidelity.recording import commands
 from tests.xenstore.peer import Peer
 

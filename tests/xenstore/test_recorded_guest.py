@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore.peer import Peer
 
 HOME = "/local/domain/1"

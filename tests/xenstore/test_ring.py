@@ -9,9 +9,10 @@ import pytest
 
 from hvsim.abi import xs_wire
 from hvsim.domain.xenbus.ring_transport import RingTransport
+from hvsim.xenstore.daemon.connection import Connection
 from hvsim.xenstore.daemon.ring import FEATURES, StoreRing
-from hvsim.xenstore.rules.connection import Connection
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Store
 from hvsim.xs import requests
 from hvsim.xs.client import (
     StoreClient,
@@ -32,7 +33,7 @@ class Board:
         self.page = memoryview(bytearray(4096))
         for offset in (xs_wire.REQ_CONS, xs_wire.REQ_PROD, xs_wire.RSP_CONS, xs_wire.RSP_PROD):
             self.put(offset, start)
-        self.connection = Connection(store, domid, "d")
+        self.connection = Connection(Session(store, domid, "d"))
         self.ring = StoreRing(self.page, self.connection)
         self.clock = 0.0
         self.serving = True
@@ -130,7 +131,7 @@ def test_transaction_retries_and_gives_up() -> None:
         client.transaction(meddle, "never")
     with pytest.raises(KeyError):
         client.transaction(fail, "a failing body")
-    assert board.connection.transactions == {}
+    assert board.connection.session.transactions == {}
 
 
 def test_events_wait_for_the_loop_and_are_never_reentered() -> None:

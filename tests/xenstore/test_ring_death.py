@@ -13,11 +13,13 @@ import pytest
 
 from hvsim.abi import xs_wire
 from hvsim.domain.xenbus.ring_transport import RingTransport
+from hvsim.xenstore.daemon.connection import Connection
 from hvsim.xenstore.daemon.ring import StoreRing
-from hvsim.xenstore.journal.recorder import Recorder, RingConnection
+from hvsim.xenstore.journal.recorder import Recorder
 from hvsim.xenstore.journal.recovery import Recovery
-from hvsim.xenstore.rules.core import Domain, Store
 from hvsim.xenstore.rules.permissions import Entry
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Domain, Store
 from hvsim.xs import requests
 from hvsim.xs.client import StoreClient, StoreError, Transaction
 
@@ -112,17 +114,13 @@ class Served:
             machine.step()
 
         self.recorder = Recorder(store, take)
-        connection = RingConnection(store, 1, "d1", recorder=self.recorder)
-        self.ring = MortalRing(machine.page, connection, fresh)
-        connection.positions = self.ring
-        connection.logged = self.ring.produced()
+        session = Session(store, 1, "d1", durable=True)
+        self.ring = MortalRing(machine.page, Connection(session), fresh, self.recorder)
         if recovery is not None:
-            recovery.attach(connection)
+            recovery.attach(session)
             stream = recovery.streams.get(1)
-            if stream is not None and self.ring.resume(stream.before, stream.after):
-                connection.resume(
-                    stream.kept, stream.unsent(self.ring.produced()), stream.transactions
-                )
+            if stream is not None:
+                self.ring.resume(stream)
         machine.journal = [self.recorder.snapshot()]
         self.ring.machine = machine
 

@@ -71,7 +71,7 @@ def test_a_client_that_does_not_read_harms_nobody(store_path: str) -> None:
 def test_socket_is_private_and_second_store_is_refused(store_path: str) -> None:
     from hvsim.domain.vcpu import VCPU
     from hvsim.xenstore.daemon.server import SocketServer
-    from hvsim.xenstore.rules.core import Store
+    from hvsim.xenstore.rules.store import Store
 
     assert stat.S_IMODE(os.stat(store_path).st_mode) == 0o600
     vcpu = VCPU()

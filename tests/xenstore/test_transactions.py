@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore.peer import Peer
 
 

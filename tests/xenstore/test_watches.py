@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore.peer import Peer
 from tests.xenstore.test_recorded_guest import lay_out
 
@@ -107,7 +107,7 @@ def test_reset_watches_and_close(dom0: Peer) -> None:
 
 
 def test_a_peer_that_does_not_read_is_not_read_from(dom0: Peer) -> None:
-    from hvsim.xenstore.rules.connection import OUTPUT_HIGH, OUTPUT_MAX
+    from hvsim.xenstore.daemon.connection import OUTPUT_HIGH, OUTPUT_MAX
 
     store = dom0.connection.store
     guest = watching(store, 1, "/local/domain/1/data")

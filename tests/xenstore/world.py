@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hvsim.xenstore.rules.core import NoHost, Store
+from hvsim.xenstore.rules.host import NoHost
+from hvsim.xenstore.rules.store import Store
 from tests.xenstore.peer import Peer
 
 
@@ -30,8 +31,8 @@ class World:
         self.host = Domains()
         self.store = Store(host=self.host)
         self.dom0 = Peer(self.store)
-        self.complaints: list[tuple[str, int]] = []
-        self.store.on_limit = lambda name, domid, what: self.complaints.append((name, domid))
+        self.quota_reports: list[tuple[str, int]] = []
+        self.store.on_limit = lambda name, domid, what: self.quota_reports.append((name, domid))
 
     def guest(self, domid: int) -> Peer:
         """Build domain *domid* and give it ``data``, which it owns."""
@@ -48,7 +49,7 @@ class World:
     def end(self, peer: Peer) -> None:
         """The domain dies, and the hypervisor's list says so."""
         peer.connection.close()
-        self.host.existing.discard(peer.connection.domid)
+        self.host.existing.discard(peer.connection.session.domid)
         self.store.update_domains(dict.fromkeys(self.host.existing, False))
 
     @staticmethod

@@ -27,111 +27,25 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError, exit_process
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.mapper import Mapping as Mapped
-from hvsim.domain.vcpu import Timer
-from hvsim.xenstore.daemon import handover
-from hvsim.xenstore.daemon.complaints import Complaints
+from hvsim.xenstore.daemon import live_update
 from hvsim.xenstore.daemon.doors import Doors
-from hvsim.xenstore.daemon.ring import StoreRing
+from hvsim.xenstore.daemon.ledger import QuotaReports, watch_handshakes
+from hvsim.xenstore.daemon.ring_client import RingClient
 from hvsim.xenstore.daemon.server import SocketServer
 from hvsim.xenstore.daemon.trace import Trace
 from hvsim.xenstore.handshake.control import HANDSHAKES, everything
-from hvsim.xenstore.handshake.hooks import watch_handshakes
+from hvsim.xenstore.handshake.hooks import Handshakes
 from hvsim.xenstore.journal.keeper import Keeper
-from hvsim.xenstore.journal.recorder import RingConnection
-from hvsim.xenstore.rules.core import Store
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.fairness import Governor
 from hvsim.xenstore.rules.quota import Limits
+from hvsim.xenstore.rules.store import Store
 
 _LIST_STEP: Final = 128
 
 
-class RingClient:
-    """One domain's ring, mapped, and its port."""
-
-    def __init__(
-        self, daemon: Daemon, domid: int, page: memoryview, mapping: Mapped | None
-    ) -> None:
-        self._daemon = daemon
-        self._dom = daemon.dom
-        self._mapping = mapping
-        self._pumping = False
-        self._given_up = False
-        self._resume: Timer | None = None
-        self.port = 0
-        self.domid = domid
-        keeper = daemon.keeper
-        self.connection = RingConnection(
-            daemon.store, domid, f"d{domid}", "", daemon.trace, self._output, keeper.recorder
-        )
-        recovery = keeper.recovery
-        fresh = mapping is not None and recovery is None
-        ring = self._ring = StoreRing(page, self.connection, fresh)
-        self.connection.positions = ring
-        self.connection.logged = ring.produced()
-        if recovery is not None:
-            recovery.attach(self.connection)
-            stream = recovery.streams.get(domid)
-            if stream is not None and ring.resume(stream.before, stream.after):
-                unsent = stream.unsent(ring.produced())
-                self.connection.resume(stream.kept, unsent, stream.transactions)
-
-    def greet(self) -> None:
-        """A new daemon has taken over: the domain may have rung while nobody listened."""
-        self._dom.events.notify(self.port)
-
-    def bind(self, remote_port: int) -> None:
-        """Listen to the domain's port; a former one is closed.  Raises HypercallError."""
-        port = self._dom.events.bind_interdomain(self.domid, remote_port, self.pump)
-        former, self.port = self.port, port
-        if former:
-            self._dom.events.close(former)
-
-    def pump(self) -> None:
-        """Serve the ring."""
-        if self._given_up:
-            return
-        self._pumping = True
-        try:
-            notify, more = self._ring.pump()
-        finally:
-            self._pumping = False
-        if self.connection.broken:
-            self._given_up = True
-            self._dom.dmesg(f"xenstored: d{self.domid} cut off: {self.connection.broken}")
-        if notify and self.port:
-            self._dom.events.notify(self.port)
-        if more and self.port and self._resume is None:
-            delay = self.connection.delay()
-            if delay > 0.0:
-                self._resume = self._dom.vcpu.call_later(delay, self._go_on)
-            else:
-                self._dom.vcpu.set_pending(self.port)
-
-    def _go_on(self) -> None:
-        """The domain was held back, and is no more."""
-        self._resume = None
-        self.pump()
-
-    def close(self) -> None:
-        """Let go of port and page."""
-        if self._resume is not None:
-            self._resume.cancel()
-        self.connection.close()
-        if self.port:
-            port, self.port = self.port, 0
-            self._dom.events.close(port)
-        if self._mapping is not None:
-            self._mapping.unmap()
-
-    def _output(self) -> None:
-        if not self._pumping and self.port:
-            # An event for a domain whose ring is not being served now.
-            self._dom.vcpu.set_pending(self.port)
-
-
 class Daemon:
-    """The store, its socket and its rings.  Implements ``core.Host``."""
+    """The store, its socket and its rings.  Implements ``rules.host.Host``."""
 
     def __init__(
         self,
@@ -154,8 +68,8 @@ class Daemon:
         self.keeper = Keeper(self.store, journal, recover, dom.dmesg)
         self._rings: dict[int, RingClient] = {}
         self.store.governor = Governor(dom.vcpu.now)
-        self._complaints = Complaints(dom, lambda: self.store.limits)
-        self.store.on_limit = self._complaints
+        self._quota_reports = QuotaReports(dom, lambda: self.store.limits)
+        self.store.on_limit = self._quota_reports
         self._update_by: float | None = None
         self._successor = successor
         inherited = {state["domid"]: state for state in servers}
@@ -192,7 +106,7 @@ class Daemon:
         if self.trace is not None:
             self.trace.close()
 
-    # -- core.Host -------------------------------------------------------------------------------
+    # -- rules.host.Host ---------------------------------------------------------------------------
 
     def connect_domain(self, domid: int, gfn: int, port: int) -> None:
         """Map grant GNTTAB_RESERVED_XENSTORE of the domain and bind *port*."""
@@ -201,7 +115,7 @@ class Daemon:
         except (GrantError, HypercallError) as error:
             self.dom.log(f"xenstored: cannot map the store page of d{domid}: {error}")
             raise Refused(EINVAL) from None
-        ring = RingClient(self, domid, mapping.view, mapping)
+        ring = self._ring(domid, mapping.view, mapping)
         try:
             ring.bind(port)
         except HypercallError as error:
@@ -225,18 +139,18 @@ class Daemon:
             return False
         if self.dom.vcpu.now() >= self._update_by:
             return True
-        return not any(connection.transactions for connection in self.store.connections)
+        return not any(session.transactions for session in self.store.sessions)
 
     def replace(self) -> NoReturn:
-        """Become the new program (``handover``).  Raises OSError."""
+        """Become the new program.  Raises OSError."""
         self.keeper.settle()
-        servers = [self.server.hand_over(), *self._doors.hand_over()]
+        servers = [self.server.dump_state(), *self._doors.dump_state()]
         for ring in self._rings.values():
             ring.close()
         self.dom.events.close(self._virq)
         if self.trace is not None:
             self.trace.close()
-        handover.execute(self.dom.spec, servers, self._successor)
+        live_update.execute(self.dom.spec, servers, self._successor)
 
     def rebind_domain(self, domid: int, port: int) -> None:
         """XS_INTRODUCE of a domain that is connected: its event channel may be new."""
@@ -254,7 +168,7 @@ class Daemon:
     def disconnect_domain(self, domid: int) -> None:
         """Unmap the ring, close the port and the domain's socket."""
         self._doors.close(domid)
-        self._complaints.forget(domid)
+        self._quota_reports.forget(domid)
         ring = self._rings.pop(domid, None)
         if ring is not None:
             ring.close()
@@ -274,9 +188,12 @@ class Daemon:
         info = self.dom.start_info
         gfn, port = int(info.get("store_gfn") or 0), int(info.get("store_port") or 0)
         if gfn and port:
-            ring = RingClient(self, 0, self.dom.memory.own_page(gfn), None)
+            ring = self._ring(0, self.dom.memory.own_page(gfn), None)
             ring.bind(port)
             self._rings[0] = ring
+
+    def _ring(self, domid: int, page: memoryview, mapping: Mapped | None) -> RingClient:
+        return RingClient(self.dom, self.store, self.keeper, self.trace, domid, page, mapping)
 
     def _restore(self) -> None:
         """Take the rings of a recovered store over, and begin to journal."""
@@ -323,15 +240,13 @@ def open_trace(path: str, clock: Callable[[], float]) -> Trace:
     return Trace(Path(path).open("a", encoding="utf-8"), clock)
 
 
-def _leave_word(store: Store, journal: Path) -> NoReturn:
+def _leave_word(handshakes: Handshakes, journal: Path) -> NoReturn:
     """The hypervisor is gone, and with it the lab: what the monitor knows is for the post-mortem,
     beside the journal, which has the nodes."""
     with contextlib.suppress(Exception):  # nobody is left who could be told of it
-        if store.handshake is not None:
-            text = everything(store.handshake.monitor)
-            new = journal.with_name(f".{HANDSHAKES}")
-            new.write_text(text, encoding="utf-8")
-            new.rename(journal.with_name(HANDSHAKES))
+        new = journal.with_name(f".{HANDSHAKES}")
+        new.write_text(everything(handshakes.monitor), encoding="utf-8")
+        new.rename(journal.with_name(HANDSHAKES))
     exit_process()
 
 
@@ -346,9 +261,9 @@ def main(dom: Domain) -> None:
     successor = dom.args.get("successor") or ()
     socket = str(dom.args["socket"])
     daemon = Daemon(dom, socket, trace, journal, recover, limits, servers, successor)
-    watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
+    handshakes = watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
     if journal:
-        dom.hypercall.on_gone = partial(_leave_word, daemon.store, Path(journal))
+        dom.hypercall.on_gone = partial(_leave_word, handshakes, Path(journal))
     try:
         daemon.serve(lambda: dom.shutdown_requested is not None or daemon.to_be_replaced)
     except BaseException:

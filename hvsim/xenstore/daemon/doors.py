@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hvsim.xenstore.daemon.server import Loop, SocketServer
-from hvsim.xenstore.rules.connection import Tracer
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.daemon.client import Loop
+from hvsim.xenstore.daemon.connection import Tracer
+from hvsim.xenstore.daemon.server import SocketServer
+from hvsim.xenstore.rules.store import Store
 from hvsim.xs.sockets import door_path
 
 _NAME: Final = re.compile(r"d[0-9]{1,5}")
@@ -76,9 +77,9 @@ class Doors:
         if server is not None:
             server.close()
 
-    def hand_over(self) -> list[dict[str, Any]]:
-        """What a new program needs of every door; see ``SocketServer.hand_over``."""
-        return [server.hand_over() for server in self._servers.values()]
+    def dump_state(self) -> list[dict[str, Any]]:
+        """What a new program needs of every door; see ``SocketServer.dump_state``."""
+        return [server.dump_state() for server in self._servers.values()]
 
     def close_all(self) -> None:
         """Close every door."""

@@ -20,7 +20,10 @@ from typing import Final
 
 from hvsim.abi import xs_wire
 from hvsim.domain.ring import fence
-from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.daemon.connection import Connection
+from hvsim.xenstore.journal.recorder import Recorder
+from hvsim.xenstore.journal.recovery import Stream
+from hvsim.xenstore.rules.records import STREAM, Record
 
 _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
 _MASK: Final = _SIZE - 1
@@ -41,14 +44,23 @@ class StoreRing:
     Args:
         page: the domain's page, writable.
         fresh: the domain is new: indices and fields are set to their initial values.
+        recorder: records where the ring stands; None for a store that is not kept.
 
     Attributes:
         before, after: ``req_cons`` around the last bytes that were taken.
     """
 
-    def __init__(self, page: memoryview, connection: Connection, fresh: bool = True) -> None:
+    def __init__(
+        self,
+        page: memoryview,
+        connection: Connection,
+        fresh: bool = True,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._page = page
         self.connection = connection
+        self.session = connection.session
+        self._recorder = recorder
         self._marked = False
         self._put(xs_wire.SERVER_FEATURES, FEATURES)
         if fresh:
@@ -60,20 +72,58 @@ class StoreRing:
             connection.fail("it was cut off by a former daemon")
             self._marked = True
         self.before = self.after = self._word(xs_wire.REQ_CONS)
+        self._logged = self.produced()
+        """Position of the reply stream up to which output was recorded."""
+        if recorder is not None:
+            recorder.streams[self] = None
+            connection.moved, connection.stream = recorder.moved, self
+
+    def close(self) -> None:
+        """The domain's connection has gone.  Idempotent."""
+        self.connection.close()
+        if self._recorder is not None:
+            self._recorder.streams.pop(self, None)
+            self._recorder.moved.pop(self, None)
 
     def produced(self) -> int:
         """The page's ``rsp_prod``: position of the first byte that the domain was not given."""
         return self._word(xs_wire.RSP_PROD)
 
-    def resume(self, before: int, after: int) -> bool:
-        """Go on behind a former daemon that had taken requests up to *after*, from *before* on.
+    @property
+    def lost(self) -> bool:
+        """The connection was given up, or has gone."""
+        return bool(self.connection.broken)
+
+    def record(self, whole: bool = False) -> Record:
+        """Where the streams stand; with *whole* all output is in it, else what is new."""
+        out = self.connection.out
+        start = self.produced()
+        end = (start + len(out)) & _U32
+        new = len(out) if whole else min((end - self._logged) & _U32, len(out))
+        self._logged = end
+        return (
+            STREAM,
+            self.session.domid,
+            self.before,
+            self.after,
+            self.connection.kept,
+            start,
+            (end - new) & _U32,
+            bytes(out[len(out) - new :]),
+            tuple(self.session.transactions),
+        )
+
+    def resume(self, stream: Stream) -> bool:
+        """Go on behind a former daemon, which left *stream*.
 
         Returns whether the page agrees; it does not when the domain has begun its ring anew.
         """
-        if self._word(xs_wire.REQ_CONS) not in (before, after):
+        if self._word(xs_wire.REQ_CONS) not in (stream.before, stream.after):
             return False
-        self.before, self.after = before, after
-        self._put(xs_wire.REQ_CONS, after)
+        self.before, self.after = stream.before, stream.after
+        self._put(xs_wire.REQ_CONS, stream.after)
+        self.connection.go_on(stream.kept, stream.unsent(self.produced()))
+        self.session.adopt(stream.transactions)
         return True
 
     def pump(self) -> tuple[bool, bool]:
@@ -81,6 +131,13 @@ class StoreRing:
 
         Returns (whether the domain is to be notified, whether there is more to do at once).
         """
+        self.connection.quiet = True
+        try:
+            return self._pump()
+        finally:
+            self.connection.quiet = False
+
+    def _pump(self) -> tuple[bool, bool]:
         moved = False
         if self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT:
             self._begin_anew()
@@ -144,7 +201,7 @@ class StoreRing:
         fence()
         self.connection.feed(data)
         self.before, self.after = consumer, (consumer + count) & _U32
-        self.connection.store.before_output()
+        self.session.store.before_output()
         self._put(xs_wire.REQ_CONS, self.after)
         return True
 
@@ -163,7 +220,7 @@ class StoreRing:
         count = min(_SIZE - used, len(out))
         if not count:
             return False
-        self.connection.store.before_output()
+        self.session.store.before_output()
         page = self._page
         start = producer & _MASK
         first = min(count, _SIZE - start)

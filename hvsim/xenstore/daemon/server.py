@@ -16,36 +16,21 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from hvsim.wire.peer import credentials, is_a_domains, is_trusted
-from hvsim.xenstore.daemon import handover
-from hvsim.xenstore.rules.connection import OUTPUT_MAX, Connection, Tracer
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.daemon.client import Loop, SocketClient
+from hvsim.xenstore.daemon.connection import Tracer
+from hvsim.xenstore.daemon.live_update import dump_state, read_state
 from hvsim.xenstore.rules.permissions import PRIVILEGED_DOMID
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Store
 
-_RECV: Final = 16384
 _BACKLOG: Final = 128
 _MAX_CLIENTS: Final = 4096
 DOMAIN_CLIENTS: Final = 64
 """Clients that act as one domain at a time."""
 _LABEL: Final = re.compile(rb"\0hvsim-[^/]*/([A-Za-z0-9_.:-]{1,32})(?:/.*)?", re.DOTALL)
-
-
-class Loop(Protocol):
-    """What the server needs of the process's loop (a ``VCPU``)."""
-
-    def add_fd(self, fd: int, handler: Callable[[], None], write: bool = False) -> None:
-        """Call *handler* when *fd* is ready."""
-
-    def modify_fd(self, fd: int, write: bool, read: bool = True) -> None:
-        """Change what *fd* is watched for."""
-
-    def remove_fd(self, fd: int) -> None:
-        """Forget *fd*."""
-
-    def call_later(self, delay: float, fn: Callable[[], None]) -> object:
-        """Call *fn* in *delay* seconds."""
 
 
 class SocketServer:
@@ -71,7 +56,7 @@ class SocketServer:
         self._tracer = tracer
         self._log = log
         self._count = 0
-        self._clients: set[SocketClient] = set()
+        self._clients: dict[SocketClient, None] = {}
         if inherited is None:
             self._listener = _listen(path, 0o666 if domid else 0o600)
         else:
@@ -97,13 +82,13 @@ class SocketServer:
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
 
-    def hand_over(self) -> dict[str, Any]:
-        """Everything that a new program needs to go on (``handover``); the descriptors stay open
+    def dump_state(self) -> dict[str, Any]:
+        """Everything that a new program needs to go on (``live_update``); the descriptors stay open
         over its start, and nothing may be served here any more."""
         clients = []
         for client in self._clients:
             if not client.connection.broken:
-                clients.append({**handover.pack(client.connection), "fd": client.keep()})
+                clients.append({**dump_state(client.connection), "fd": client.keep()})
         self._listener.set_inheritable(True)
         return {
             "domid": self.domid,
@@ -113,18 +98,8 @@ class SocketServer:
         }
 
     def _adopt(self, state: Mapping[str, Any]) -> None:
-        client = SocketClient(
-            _adopted(state["fd"]),
-            self._loop,
-            self._store,
-            self.domid,
-            state["name"],
-            state["label"],
-            self._tracer,
-            self._clients,
-        )
-        self._clients.add(client)
-        handover.unpack(client.connection, state)
+        client = self._client(_adopted(state["fd"]), state["name"], state["label"])
+        read_state(client.connection, state)
         self._loop.call_later(0.0, client.go_on)
 
     def _accept(self) -> None:
@@ -143,132 +118,13 @@ class SocketServer:
             return
         self._count += 1
         label = _LABEL.fullmatch(address) if isinstance(address, bytes) else None
-        client = SocketClient(
-            sock,
-            self._loop,
-            self._store,
-            self.domid,
-            f"d{self.domid}s{self._count}" if self.domid else f"s{self._count}",
-            label[1].decode() if label else "",
-            self._tracer,
-            self._clients,
-        )
-        self._clients.add(client)
+        name = f"d{self.domid}s{self._count}" if self.domid else f"s{self._count}"
+        client = self._client(sock, name, label[1].decode() if label else "")
         client.serve()  # most have their first request ready
 
-
-class SocketClient:
-    """One connected socket."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        loop: Loop,
-        store: Store,
-        domid: int,
-        name: str,
-        label: str,
-        tracer: Tracer | None,
-        clients: set[SocketClient],
-    ) -> None:
-        self._socket = sock
-        self._fd = sock.fileno()
-        self._loop = loop
-        self._clients = clients
-        self._reading = self._open = True
-        self._writing = False
-        self._inside = False
-        self._resuming = False
-        self.connection = Connection(store, domid, name, label, tracer, self._output)
-        loop.add_fd(self._fd, self.serve)
-
-    def close(self) -> None:
-        """Close the socket and drop everything that belongs to the connection.  Idempotent."""
-        if self._open:
-            self._open = False
-            self._clients.discard(self)
-            self.connection.close()
-            self._loop.remove_fd(self._fd)
-            self._socket.close()
-
-    def keep(self) -> int:
-        """The descriptor, which stays open when another program is executed."""
-        self._socket.set_inheritable(True)
-        return self._fd
-
-    def go_on(self) -> None:
-        """Serve what a former daemon has left over."""
-        if self._open:
-            self.serve()
-
-    def _output(self) -> None:
-        """Bytes came for a client that is not being served right now: an event."""
-        if not self._inside and self._open:
-            self._writing = True
-            self._loop.modify_fd(self._fd, True, self._reading)
-
-    def serve(self) -> None:
-        """Send what waits, take what has come, and send the answers."""
-        connection = self.connection
-        self._inside = True
-        try:
-            if connection.out:
-                self._flush()
-            if connection.waiting and not self._resuming:
-                connection.turn()
-            if self._open and not connection.stalled:
-                self._receive()
-            if self._open and connection.out:
-                self._flush()
-        finally:
-            self._inside = False
-        if not self._open:
-            return
-        if connection.out:
-            connection.unread()
-        if len(connection.out) >= OUTPUT_MAX:
-            connection.fail("does not read")
-        if connection.broken:
-            self.close()
-            return
-        writing, reading = bool(connection.out), not connection.stalled
-        if writing != self._writing or reading != self._reading:
-            self._writing, self._reading = writing, reading
-            self._loop.modify_fd(self._fd, writing, reading)
-        if connection.waiting and not self._resuming:
-            self._resuming = True
-            self._loop.call_later(connection.delay(), self._resume)
-
-    def _resume(self) -> None:
-        """The next turn of a client that had more to ask than one turn allows."""
-        self._resuming = False
-        if self._open:
-            self.serve()
-
-    def _receive(self) -> None:
-        try:
-            data = self._socket.recv(_RECV, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-        else:
-            self.connection.feed(data)
-
-    def _flush(self) -> None:
-        connection = self.connection
-        while connection.out:
-            connection.store.before_output()
-            try:
-                sent = self._socket.send(connection.out, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.close()
-                return
-            connection.sent(sent)
+    def _client(self, sock: socket.socket, name: str, label: str) -> SocketClient:
+        session = Session(self._store, self.domid, name, label)
+        return SocketClient(sock, self._loop, session, self._tracer, self._clients)
 
 
 def _adopted(fd: int) -> socket.socket:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, TextIO
 
 from hvsim.abi import xs_wire
-from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.session import Session
 
 _STRUCTURED: Final = frozenset((xs_wire.XS_WRITE,))
 
@@ -52,10 +52,10 @@ class Trace:
         self._file = file
 
     def request(
-        self, connection: Connection, type: int, tx: int, payload: bytes, reply: int, answer: bytes
+        self, session: Session, type: int, tx: int, payload: bytes, reply: int, answer: bytes
     ) -> None:
         """A request was answered."""
-        record = self._record(connection, xs_wire.TYPE_NAMES.get(type, str(type)))
+        record = self._record(session, xs_wire.TYPE_NAMES.get(type, str(type)))
         record["tx"] = tx
         if type in _STRUCTURED:
             path, _, value = payload.partition(b"\0")
@@ -75,17 +75,17 @@ class Trace:
             record["reply"] = _text(text.replace(b"\0", b" "))
         self._write(record)
 
-    def event(self, connection: Connection, payload: bytes) -> None:
+    def event(self, session: Session, payload: bytes) -> None:
         """A watch event was sent."""
         path, token = payload[:-1].split(b"\0", 1)
-        record = self._record(connection, "WATCH_EVENT")
+        record = self._record(session, "WATCH_EVENT")
         record["path"] = _text(path)
         record["token"] = _text(token)
         self._write(record)
 
-    def note(self, connection: Connection, text: str) -> None:
+    def note(self, session: Session, text: str) -> None:
         """Something about the connection itself."""
-        record = self._record(connection, "NOTE")
+        record = self._record(session, "NOTE")
         record["text"] = text
         self._write(record)
 
@@ -99,12 +99,12 @@ class Trace:
         """Flush and close the file."""
         self._file.close()
 
-    def _record(self, connection: Connection, op: str) -> dict[str, Any]:
+    def _record(self, session: Session, op: str) -> dict[str, Any]:
         return {
             "time": round(self._clock() - self._start, 6),
-            "connection": connection.name,
-            "label": connection.label or connection.name,
-            "domid": connection.domid,
+            "connection": session.name,
+            "label": session.label or session.name,
+            "domid": session.domid,
             "op": op,
         }
 

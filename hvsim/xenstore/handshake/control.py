@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EINVAL, ENOENT
+from hvsim.xenstore.handshake.monitor import Monitor
 from hvsim.xenstore.rules.errors import Refused
-
-if TYPE_CHECKING:
-    from hvsim.xenstore.handshake.monitor import Monitor
-    from hvsim.xenstore.rules.core import Store
 
 HANDSHAKES: Final = "handshakes.json"
 """What the monitor knew at the end of the lab (:func:`everything`), beside the store's journal."""
@@ -37,15 +34,14 @@ def everything(monitor: Monitor) -> str:
     )
 
 
-def handshake(store: Store, arguments: list[bytes]) -> bytes:
+def handshake(monitor: Monitor, arguments: list[bytes]) -> bytes:
     """Answer one request.
 
-    Raises: Refused: EINVAL for other arguments, or when nobody watches; ENOENT for a device of
+    Raises: Refused: EINVAL for other arguments; ENOENT for a device of
         which nothing was seen.
     """
-    if store.handshake is None or len(arguments) > 2:
+    if len(arguments) > 2:
         raise Refused(EINVAL)
-    monitor = store.handshake.monitor
     name = arguments[0].decode("ascii", "replace") if arguments else "0"
     if name.isdigit() and len(arguments) < 2:
         start = int(name)

@@ -1,34 +1,31 @@
-"""Between the store and its handshake monitor: connections become writers, transactions views.
+"""Between the store and its handshake monitor: sessions become writers, transactions views.
 
 ``Store.handshake`` is one of these, or None.  The store's operations call it after what they did
-(:meth:`Handshakes.check` before, in strict mode); ``handshake.concerns`` is asked first, and that
-is all that other paths cost.
+(:meth:`Handshakes.check` before, in strict mode); :attr:`Handshakes.concerns` is asked first, and
+that is all that other paths cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from functools import partial
 
-from hvsim.abi.hypercall import HVSIM_OP_note, HYPERVISOR_hvsim_op
-from hvsim.domain.hypercall import HypercallError
-from hvsim.xenstore.handshake.monitor import NOBODY, Lookup, Monitor, Report, concerns
+from hvsim.xenstore.handshake.control import handshake
+from hvsim.xenstore.handshake.monitor import NOBODY, Lookup, Monitor, Report
+from hvsim.xenstore.handshake.places import concerns
 from hvsim.xenstore.handshake.rules import Writer
-
-if TYPE_CHECKING:
-    from hvsim.domain.domain import Domain
-    from hvsim.xenstore.rules.connection import Connection
-    from hvsim.xenstore.rules.core import Store
-    from hvsim.xenstore.rules.transaction import Transaction
+from hvsim.xenstore.rules.observer import Observed
+from hvsim.xenstore.rules.store import Store
+from hvsim.xenstore.rules.transaction import Transaction
 
 
-def writer(connection: Connection) -> Writer:
-    """Who *connection* speaks for: a kernel on its ring, or a program on the tools' socket."""
-    domid = connection.domid
-    ring = connection.name == f"d{domid}"
+def writer(session: Observed) -> Writer:
+    """Who *session* speaks for: a kernel on its ring, or a program on the tools' socket."""
+    domid = session.domid
+    ring = session.name == f"d{domid}"
     kernel = "KERN0" if domid == 0 else f"domU{domid}"
     return Writer(
-        connection.label or (kernel if ring or domid else connection.name),
+        session.label or (kernel if ring or domid else session.name),
         domid,
         domid == 0 and not ring,
     )
@@ -56,35 +53,35 @@ class Handshakes:
         self.monitor = Monitor(clock, self._value, strict, report)
         self.monitor.adopt(store.tree.nodes)
         self.strict = strict
+        self.concerns = concerns
         store.handshake = self
+        store.commands[b"handshake"] = partial(handshake, self.monitor)
 
-    def check(
-        self, connection: Connection, path: bytes, value: bytes, tx: Transaction | None
-    ) -> None:
+    def check(self, session: Observed, path: bytes, value: bytes, tx: Transaction | None) -> None:
         """Before a write.  Raises Refused(EPERM) in strict mode for a breach."""
         if self.strict and path.endswith(b"/state"):
             view = self._value if tx is None else self._inside(tx, path[: -len(b"state")])
-            self.monitor.check(writer(connection), path, value, view)
+            self.monitor.check(writer(session), path, value, view)
 
-    def wrote(self, connection: Connection, path: bytes) -> None:
+    def wrote(self, session: Observed, path: bytes) -> None:
         """After a write outside of a transaction, to a path that ``handshake.concerns`` us."""
-        self.monitor.wrote(writer(connection), (path,))
+        self.monitor.wrote(writer(session), (path,))
 
-    def committed(self, connection: Connection, paths: Iterable[bytes]) -> None:
+    def committed(self, session: Observed, paths: Iterable[bytes]) -> None:
         """After the commit of a transaction that changed *paths*."""
         nodes = self._store.tree.nodes
         ours = [path for path in paths if concerns(path) or path not in nodes]
         if ours:
-            self.monitor.wrote(writer(connection), ours)
+            self.monitor.wrote(writer(session), ours)
 
-    def removed(self, connection: Connection | None, path: bytes) -> None:
+    def removed(self, session: Observed | None, path: bytes) -> None:
         """After a removal; None: the store took away what a dead domain had owned."""
-        self.monitor.wrote(NOBODY if connection is None else writer(connection), (path,))
+        self.monitor.wrote(NOBODY if session is None else writer(session), (path,))
 
-    def missed(self, connection: Connection, path: bytes) -> None:
+    def missed(self, session: Observed, path: bytes) -> None:
         """After a read that found no node."""
         if concerns(path):
-            self.monitor.missed(writer(connection), path)
+            self.monitor.missed(writer(session), path)
 
     def _value(self, path: bytes) -> bytes | None:
         node = self._store.tree.nodes.get(path)
@@ -101,19 +98,3 @@ class Handshakes:
             return None if node is None else node.value
 
         return view
-
-
-def watch_handshakes(dom: Domain, store: Store, mode: str) -> None:
-    """Put a monitor on the *store* of the daemon *dom*; *mode* is one of ``handshake.MODES``.
-
-    Breaches go to the hypervisor's ledger (and so to ``hvsim events`` and ``xl dmesg``) as
-    ``store.handshake``.
-    """
-
-    def report(domid: int, text: str) -> None:
-        try:
-            dom.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "store.handshake", domid, text)
-        except HypercallError as error:
-            dom.log(f"xenstored: {text} (not in the ledger: {error})")
-
-    Handshakes(store, dom.vcpu.now, mode == "strict", report)

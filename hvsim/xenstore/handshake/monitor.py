@@ -1,9 +1,9 @@
 """The handshake monitor: what both halves of every device wrote, who wrote it, and which rules of
-the handshake (``handshake_rules``) that breaks.
+the handshake (``rules``) that breaks.
 
 Pure: it is told of committed writes and removals and of reads that found nothing, asks for nodes
 through a function, and has its clock handed in.  Whatever is not below ``device/`` or ``backend/``
-of a domain costs one look at the path (:data:`concerns`).  What is kept is bounded: devices,
+of a domain costs one look at the path (``places.concerns``).  What is kept is bounded: devices,
 records for each, keys in a record, length of names and values.
 
 In ``record`` mode a breach is noted and the write stands; in ``strict`` mode :meth:`Monitor.check`
@@ -14,25 +14,18 @@ of which it knows only what it is told (a recording) does not judge the first st
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from hvsim.abi.errno import EPERM
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.state import Half, parse_state
-from hvsim.xenstore.handshake.rules import Breach, Pair, Writer, early_read, judge
+from hvsim.xenstore.handshake.device import MAX_KEYS, MAX_TEXT, Device, shown
+from hvsim.xenstore.handshake.places import Place, above, locate
+from hvsim.xenstore.handshake.rules import Breach, Writer, early_read, judge
 from hvsim.xenstore.rules.errors import Refused
 
-MODES: Final = ("record", "strict")
 MAX_DEVICES: Final = 512
-MAX_RECORDS: Final = 128
-"""Records kept for each device; the oldest go."""
-MAX_KEYS: Final = 16
-"""Keys noted in one record; more are counted."""
-MAX_TEXT: Final = 40
-"""Characters kept of a key's name and of a value."""
 MAX_ERROR: Final = 200
 """Characters kept of a half's error message."""
 
@@ -46,121 +39,6 @@ REPORTED: Final = 8
 
 NOBODY: Final = Writer("xenstored", 0, True)
 """Who removes what belonged to a domain that is no more."""
-
-concerns: Final = re.compile(rb"/local/domain/\d+/(?:error/)?(?:device|backend)/").match
-"""Whether a path may be one of a device: the one look that every other path costs."""
-_SPLIT: Final = re.compile(
-    rb"/local/domain/(\d{1,5})/(error/)?"
-    rb"(?:device/([^/]{1,24})/(\d{1,10})|backend/([^/]{1,24})/(\d{1,5})/(\d{1,10}))(?:/(.+))?"
-).fullmatch
-_ABOVE: Final = re.compile(
-    rb"/local(?:/domain(?:/\d{1,5}(?:/device(?:/[^/]+)?|/backend(?:/[^/]+(?:/\d{1,5})?)?)?)?)?"
-).fullmatch
-_KINDS: Final = {"qdisk": "vbd", "vbd3": "vbd", "tap": "vbd"}
-"""Backend types whose frontend is of another class."""
-_IGNORED: Final = frozenset({"console", "suspend"})
-"""What lies in the same places and has no handshake: xenconsoled never looks at a state."""
-
-
-class Place(NamedTuple):
-    """A path that belongs to a device: which half, whose, and the key below its directory; with
-    ``error``, below the directory of the half's error messages."""
-
-    half: Half
-    owner: int
-    frontend_domid: int
-    kind: str
-    backend_kind: str
-    devid: str
-    key: str
-    error: bool
-
-    @property
-    def device(self) -> str:
-        """Name of the device: frontend's domid, class, number."""
-        return f"{self.frontend_domid}/{self.kind}/{self.devid}"
-
-
-def locate(path: bytes) -> Place | None:
-    """The device that *path* belongs to; None for every other path."""
-    match = _SPLIT(path)
-    if match is None:
-        return None
-    owner, error, kind, devid, back_kind, front, back_devid, key = match.groups()
-    leaf = key.decode("ascii") if key else ""
-    if kind is not None:
-        name = kind.decode("ascii")
-        place = Place(
-            Half.FRONTEND,
-            int(owner),
-            int(owner),
-            name,
-            name,
-            devid.decode(),
-            leaf,
-            error is not None,
-        )
-    else:
-        name = back_kind.decode("ascii")
-        place = Place(
-            Half.BACKEND,
-            int(owner),
-            int(front),
-            _KINDS.get(name, name),
-            name,
-            back_devid.decode(),
-            leaf,
-            error is not None,
-        )
-    return None if place.kind in _IGNORED else place
-
-
-class Device:
-    """One device: where its halves are, and what happened to them."""
-
-    def __init__(self, name: str, kind: str, frontend: str, unseen: XenbusState | None) -> None:
-        self.name = name
-        self.kind = kind
-        self.paths = {Half.FRONTEND: frontend, Half.BACKEND: ""}
-        self.owners = {Half.FRONTEND: int(name.split("/", 1)[0]), Half.BACKEND: -1}
-        self.backend_kind = kind
-        self.states: dict[Half, XenbusState | None] = dict.fromkeys(Half, unseen)
-        self.names: dict[str, str] = {}
-        self.records: deque[dict[str, Any]] = deque(maxlen=MAX_RECORDS)
-        self.seq = 0
-        self.breaches = 0
-
-    @property
-    def pair(self) -> Pair:
-        """The device as the rules see it."""
-        return Pair(
-            self.kind, self.backend_kind, self.owners[Half.FRONTEND], self.owners[Half.BACKEND]
-        )
-
-    @property
-    def gone(self) -> bool:
-        """Neither half exists."""
-        return not any(self.states.values())
-
-    def summary(self) -> dict[str, Any]:
-        """One line of the list of devices."""
-        return {
-            "device": self.name,
-            "kind": self.kind,
-            "names": self.names,
-            "gone": self.gone,
-            **{
-                half.value: {
-                    "domid": self.owners[half],
-                    "path": self.paths[half],
-                    "state": self.states[half],
-                }
-                for half in Half
-            },
-            "records": self.seq,
-            "kept": len(self.records),
-            "breaches": self.breaches,
-        }
 
 
 class Monitor:
@@ -218,7 +96,7 @@ class Monitor:
                 breaches,
                 old=old,
                 new=int(new),
-                value=_text(value),
+                value=shown(value),
             )
             raise Refused(EPERM)
 
@@ -228,7 +106,7 @@ class Monitor:
         for path in paths:
             place = locate(path)
             if place is None:
-                if self._lookup(path) is None and _ABOVE(path) is not None:
+                if self._lookup(path) is None and above(path) is not None:
                     self._removed_above(writer, path)
                 continue
             value = self._lookup(path)
@@ -240,7 +118,7 @@ class Monitor:
                         "error",
                         writer,
                         [],
-                        text=_text(value, MAX_ERROR),
+                        text=shown(value, MAX_ERROR),
                     )
                 continue
             if value is None:
@@ -250,7 +128,7 @@ class Monitor:
             device = self._device(place)
             _, keys = touched.setdefault((device.name, place.half), (device, {}))
             if place.key:
-                keys[place.key] = _text(value)
+                keys[place.key] = shown(value)
         for (_, half), (device, keys) in touched.items():
             if keys:
                 self._written(device, half, writer, keys)
@@ -304,7 +182,7 @@ class Monitor:
     def _name(self, device: Device, domid: int) -> None:
         name = self._lookup(b"/local/domain/%d/name" % domid)
         if name and len(device.names) < MAX_KEYS:
-            device.names[str(domid)] = _text(name)
+            device.names[str(domid)] = shown(name)
 
     def _has(self, device: Device, view: Lookup) -> Callable[[str], bool]:
         base = device.paths[Half.FRONTEND]
@@ -372,7 +250,7 @@ class Monitor:
             return  # an earlier backend's directory
         if device.states[half]:
             old, device.states[half] = device.states[half], XenbusState.Unknown
-            self._enter(device, half, "removed", writer, [], old=old, path=_text(path))
+            self._enter(device, half, "removed", writer, [], old=old, path=shown(path))
 
     def _enter(
         self,
@@ -421,9 +299,3 @@ class Monitor:
 
 def _state(value: bytes | None) -> XenbusState:
     return parse_state(None if value is None else value.decode("ascii", "replace"))
-
-
-def _text(value: bytes, limit: int = MAX_TEXT) -> str:
-    text = value[: limit + 1].decode("ascii", "backslashreplace")
-    shown = "".join(char if char.isprintable() else "." for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -13,7 +13,7 @@ from hvsim.xenstore.journal import file as journal
 from hvsim.xenstore.journal.file import Journal
 from hvsim.xenstore.journal.recorder import Recorder
 from hvsim.xenstore.journal.recovery import JournalError, Recovery
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 
 
 class Keeper:

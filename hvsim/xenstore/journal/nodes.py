@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hvsim.xenstore.journal import file as journal
 from hvsim.xenstore.journal.recovery import JournalError, Recovery
-from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.store import Store
 
 __all__ = ["JournalError", "nodes"]
 

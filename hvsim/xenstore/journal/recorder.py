@@ -22,104 +22,45 @@ A socket has no such page: its client finds the connection closed.  What the rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from hvsim.wire.packing import packer
-from hvsim.xenstore.daemon.handover import adopt_transactions
-from hvsim.xenstore.journal.records import DOMAINS, GENERATION, LIFE, PUT, STREAM, WATCH, Record
-from hvsim.xenstore.rules.connection import Connection, Tracer
-
-if TYPE_CHECKING:
-    from hvsim.xenstore.rules.core import Store
-
-_U32: Final = 0xFFFFFFFF
+from hvsim.xenstore.rules.records import DOMAINS, GENERATION, LIFE, PUT, WATCH, Record
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Store
 
 
-class Positions(Protocol):
-    """Where a ring stands; see ``StoreRing``."""
-
-    before: int
-    after: int
-
-    def produced(self) -> int:
-        """The page's ``rsp_prod``."""
-
-
-class RingConnection(Connection):
-    """A connection over a ring page, which outlives the daemon.
+class Stream(Protocol):
+    """A ring's two streams of bytes.
 
     Attributes:
-        positions: the ring; set by who makes both.
-        logged: position of the reply stream up to which output was recorded.
+        session: whose.
+        lost: they are not to go on: the connection was given up.
     """
 
-    durable = True
+    session: Session
 
-    def __init__(
-        self,
-        store: Store,
-        domid: int,
-        name: str,
-        label: str = "",
-        tracer: Tracer | None = None,
-        on_output: Callable[[], None] | None = None,
-        recorder: Recorder | None = None,
-    ) -> None:
-        super().__init__(store, domid, name, label, tracer, on_output)
-        self.positions: Positions | None = None
-        self.logged = 0
-        self._recorder = recorder
+    @property
+    def lost(self) -> bool: ...
 
-    def _send(self, message: bytes) -> None:
-        if self._recorder is not None:
-            self._recorder.touched[self] = None
-        super()._send(message)
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """As ``Connection.feed``; the input that is kept is part of the next frame."""
-        if self._recorder is not None:
-            self._recorder.touched[self] = None
-        super().feed(data)
-
-    def stream(self) -> Record | None:
-        """Where the streams stand now; None before there is a ring."""
-        ring = self.positions
-        if ring is None:
-            return None
-        out = self.out
-        start = ring.produced()
-        end = (start + len(out)) & _U32
-        new = min((end - self.logged) & _U32, len(out))
-        self.logged = end
-        return (
-            STREAM,
-            self.domid,
-            ring.before,
-            ring.after,
-            bytes(self._in),
-            start,
-            (end - new) & _U32,
-            bytes(out[len(out) - new :]),
-            tuple(self.transactions),
-        )
-
-    def resume(self, kept: bytes, out: bytes, transactions: tuple[int, ...]) -> None:
-        """Go on where a former daemon was; its open transactions can only end in EAGAIN."""
-        self.go_on(kept, out)
-        adopt_transactions(self, transactions)
+    def record(self, whole: bool = False) -> Record:
+        """Where they stand now, and what output was added since the last time (all of it, with
+        *whole*)."""
 
 
 class Recorder:
     """Collects what happens in *store* and hands each frame's payload to *sink*.
 
     Attributes:
-        touched: ring connections whose streams have moved since the last frame.
+        streams: of every ring.
+        moved: those that have moved since the last frame.
     """
 
     def __init__(self, store: Store, sink: Callable[[bytes], None]) -> None:
-        self.touched: dict[RingConnection, None] = {}
+        self.streams: dict[Stream, None] = {}
+        self.moved: dict[Stream, None] = {}
         self._store = store
         self._sink = sink
         self._records: list[Record] = []
@@ -136,12 +77,9 @@ class Recorder:
         if store.administration != self._administration:
             self._administration = store.administration
             records.append(domains(store))
-        if self.touched:
-            for connection in self.touched:
-                record = connection.stream() if not connection.broken else None
-                if record is not None:
-                    records.append(record)
-            self.touched.clear()
+        if self.moved:
+            records += [stream.record() for stream in self.moved if not stream.lost]
+            self.moved.clear()
         if records:
             payload = self._pack(records)
             records.clear()
@@ -151,9 +89,10 @@ class Recorder:
         """Payload of a frame that stands for everything up to now; what waits to be recorded is
         in it."""
         self._records.clear()
-        self.touched.clear()
+        self.moved.clear()
         self._administration = self._store.administration
-        return self._pack(list(everything(self._store)))
+        streams = [stream for stream in self.streams if not stream.lost]
+        return self._pack(list(everything(self._store, streams)))
 
 
 def domains(store: Store) -> Record:
@@ -170,8 +109,8 @@ def domains(store: Store) -> Record:
     )
 
 
-def everything(store: Store) -> Iterator[Record]:
-    """The records that make an empty store into *store*."""
+def everything(store: Store, streams: Sequence[Stream]) -> Iterator[Record]:
+    """The records that make an empty store into *store*, whose rings have *streams*."""
     tree = store.tree
     yield LIFE, store.life
     yield GENERATION, tree.generation
@@ -179,12 +118,8 @@ def everything(store: Store) -> Iterator[Record]:
         node = tree.nodes[path]
         yield PUT, path, node.value, node.perms
     yield domains(store)
-    rings = [c for c in store.connections if isinstance(c, RingConnection) and not c.broken]
-    watches = [watch for ring in rings for watch in ring.watches.values()]
+    watches = [watch for stream in streams for watch in stream.session.watches.values()]
     for watch in sorted(watches, key=lambda watch: watch.serial):
-        yield WATCH, watch.connection.domid, watch.path, watch.prefix, watch.token
-    for ring in rings:
-        ring.logged = 0 if ring.positions is None else ring.positions.produced()
-        record = ring.stream()
-        if record is not None:
-            yield record
+        yield WATCH, watch.owner.domid, watch.path, watch.prefix, watch.token
+    for stream in streams:
+        yield stream.record(whole=True)

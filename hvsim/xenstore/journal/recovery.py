@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from hvsim.wire.packing import unpack
-from hvsim.xenstore.journal import records
-from hvsim.xenstore.journal.recorder import RingConnection
-from hvsim.xenstore.rules.core import Domain, Store
+from hvsim.xenstore.rules import records
 from hvsim.xenstore.rules.permissions import Entry, Permissions
-from hvsim.xenstore.rules.quota import Limits, watch_cost
+from hvsim.xenstore.rules.quota import Limits
+from hvsim.xenstore.rules.session import Session
+from hvsim.xenstore.rules.store import Domain, Store
 
 _U32: Final = 0xFFFFFFFF
 
@@ -102,16 +102,11 @@ class Recovery:
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise JournalError(f"the journal cannot be read: {error!r}") from error
 
-    def attach(self, connection: RingConnection) -> None:
-        """Give a ring's connection its watches back."""
-        store = self.store
+    def attach(self, session: Session) -> None:
+        """Give a ring's session its watches back."""
         for (domid, path, token), prefix in self.watches.items():
-            if domid == connection.domid:
-                watch = store.watches.add(connection, path, prefix, token)
-                connection.watches[path, token] = watch
-        account = store.tree.account(connection.domid)
-        account.watches += len(connection.watches)
-        account.memory += sum(watch_cost(path, token) for path, token in connection.watches)
+            if domid == session.domid:
+                session.add_watch(path, prefix, token)
 
     def _apply(self, record: tuple[Any, ...]) -> None:
         kind, *rest = record

@@ -5,14 +5,12 @@ Each function raises Refused(EINVAL) for a payload of another form, but for ``no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.abi.errno import EACCES, EINVAL, ENOENT
 from hvsim.xenstore.rules import permissions as perm
 from hvsim.xenstore.rules.errors import Refused
-
-if TYPE_CHECKING:
-    from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.session import Session
 
 OK: Final = b"OK\0"
 """The answer of what has nothing else to say."""
@@ -52,6 +50,6 @@ def number(text: bytes) -> int:
     return int(text)
 
 
-def privileged(connection: Connection) -> None:
-    if connection.domid != perm.PRIVILEGED_DOMID:
+def privileged(session: Session) -> None:
+    if session.domid != perm.PRIVILEGED_DOMID:
         raise Refused(EACCES)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.abi.errno import EACCES, EINVAL, ENOENT, ENOSPC, EPERM
-from hvsim.xenstore.handshake.monitor import concerns
 from hvsim.xenstore.operations.arguments import OK, node_name, strings
-from hvsim.xenstore.operations.read import find
+from hvsim.xenstore.operations.read import existing
 from hvsim.xenstore.rules import paths, quota
 from hvsim.xenstore.rules import permissions as perm
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.permissions import Permissions
+from hvsim.xenstore.rules.quota import node_cost
+from hvsim.xenstore.rules.session import Session
 from hvsim.xenstore.rules.transaction import Transaction
-from hvsim.xenstore.rules.tree import Node, cost
+from hvsim.xenstore.rules.tree import Node
 
 _SOFT: Final = "it uses more than the warning level (control quota-soft)"
 
-if TYPE_CHECKING:
-    from hvsim.xenstore.rules.connection import Connection
-
 
 def _put(
-    connection: Connection,
+    session: Session,
     path: bytes,
     value: bytes,
     perms: Permissions,
@@ -30,8 +28,8 @@ def _put(
     tx: Transaction | None,
 ) -> None:
     """Set one node whose parent exists, within the limits of its owner."""
-    store = connection.store
-    domid = connection.domid
+    store = session.store
+    domid = session.domid
     if domid != perm.PRIVILEGED_DOMID:
         limits = store.limits
         children = 0
@@ -40,13 +38,13 @@ def _put(
         if quota.node_size(len(perms), len(value), children) > limits.node_size:
             raise Refused(ENOSPC, "node-size")
         if tx is not None:
-            _charge_transaction(connection, tx, cost(path, len(value), len(perms)))
+            _charge_transaction(session, tx, node_cost(path, len(value), len(perms)))
         else:
             owner = perms[0].domid
             same = old is not None and old.perms[0].domid == owner
-            more = cost(path, len(value), len(perms))
+            more = node_cost(path, len(value), len(perms))
             if same and old is not None:
-                more -= cost(path, len(old.value), len(old.perms))
+                more -= node_cost(path, len(old.value), len(old.perms))
             account = store.tree.account(owner)
             if quota.check_owner(account, owner, 0 if same else 1, more, limits):
                 store.limit("memory-soft", owner, _SOFT)
@@ -57,24 +55,25 @@ def _put(
 
 
 def _changed(
-    connection: Connection,
+    session: Session,
     path: bytes,
     tx: Transaction | None,
     before: Permissions | None = None,
 ) -> None:
     """Fire the event, or keep it for the end of the transaction."""
     if tx is None:
-        store = connection.store
+        store = session.store
         store.fire(path, before=() if before is None else (before,))
-        if store.handshake is not None and before is None and concerns(path):
-            store.handshake.wrote(connection, path)
+        handshake = store.handshake
+        if handshake is not None and before is None and handshake.concerns(path):
+            handshake.wrote(session, path)
     else:
         tx.changes[path] = False
 
 
-def _create(connection: Connection, path: bytes, value: bytes, tx: Transaction | None) -> None:
+def _create(session: Session, path: bytes, value: bytes, tx: Transaction | None) -> None:
     """Make a node and those of its parents that are missing; all or none."""
-    store = connection.store
+    store = session.store
     tree = store.tree
     missing = [path]
     while True:
@@ -83,9 +82,9 @@ def _create(connection: Connection, path: bytes, value: bytes, tx: Transaction |
         if node is not None:
             break
         missing.append(above)
-    perms = perm.inherited(node.perms, connection.domid)
-    if connection.domid != perm.PRIVILEGED_DOMID:
-        _check_create(connection, missing, node, above, value, perms, tx)
+    perms = perm.inherited(node.perms, session.domid)
+    if session.domid != perm.PRIVILEGED_DOMID:
+        _check_create(session, missing, node, above, value, perms, tx)
     for current in reversed(missing):
         data = value if current is path else b""
         if tx is None:
@@ -94,10 +93,10 @@ def _create(connection: Connection, path: bytes, value: bytes, tx: Transaction |
             tx.put(current, data, perms)
 
 
-def _charge_transaction(connection: Connection, tx: Transaction, memory: int) -> None:
+def _charge_transaction(session: Session, tx: Transaction, memory: int) -> None:
     """Count what an open transaction holds; given back when it ends.  Raises Refused(ENOMEM)."""
-    store = connection.store
-    domid = connection.domid
+    store = session.store
+    domid = session.domid
     account = store.tree.account(domid)
     if quota.check_owner(account, domid, 0, memory, store.limits):
         store.limit("memory-soft", domid, _SOFT)
@@ -106,7 +105,7 @@ def _charge_transaction(connection: Connection, tx: Transaction, memory: int) ->
 
 
 def _check_create(
-    connection: Connection,
+    session: Session,
     missing: list[bytes],
     node: Node,
     above: bytes,
@@ -115,10 +114,8 @@ def _check_create(
     tx: Transaction | None,
 ) -> None:
     """Check every limit before the first node is made.  Raises Refused(ENOSPC or ENOMEM)."""
-    limits = connection.store.limits
-    memory = sum(
-        cost(current, len(value) if current is missing[0] else 0, len(perms)) for current in missing
-    )
+    limits = session.store.limits
+    memory = sum(node_cost(current, 0, len(perms)) for current in missing) + len(value)
     names = len(paths.basename(missing[-1])) + 1
     children = node.children.size if tx is None else tx.children_size(above)
     size = quota.node_size(len(node.perms), len(node.value), children + names)
@@ -127,81 +124,67 @@ def _check_create(
     if quota.node_size(len(perms), len(value), 0) > limits.node_size:
         raise Refused(ENOSPC, "node-size")
     if tx is not None:
-        _charge_transaction(connection, tx, memory)
+        _charge_transaction(session, tx, memory)
     else:
         owner = perms[0].domid
-        account = connection.store.tree.account(owner)
+        account = session.store.tree.account(owner)
         if quota.check_owner(account, owner, len(missing), memory, limits):
-            connection.store.limit("memory-soft", owner, _SOFT)
+            session.store.limit("memory-soft", owner, _SOFT)
 
 
-def write(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+def write(session: Session, payload: bytes, tx: Transaction | None) -> bytes:
     end = payload.find(b"\0")
     if end < 0:
         raise Refused(EINVAL)
-    path = connection.canonical(payload[:end])
+    path = session.canonical(payload[:end])
     value = payload[end + 1 :]
-    handshake = connection.store.handshake
+    handshake = session.store.handshake
     if handshake is not None and not handshake.strict:
         handshake = None
-    try:
-        node = find(connection, path, perm.WRITE, tx)
-    except Refused as refused:
-        if refused.errno != ENOENT:
-            raise
-        if handshake is not None:
-            handshake.check(connection, path, value, tx)
-        _create(connection, path, value, tx)
+    node = session.find(path, perm.WRITE, tx)
+    if handshake is not None:
+        handshake.check(session, path, value, tx)
+    if node is None:
+        _create(session, path, value, tx)
     else:
-        if handshake is not None:
-            handshake.check(connection, path, value, tx)
-        _put(connection, path, value, node.perms, node, tx)
-    _changed(connection, path, tx)
+        _put(session, path, value, node.perms, node, tx)
+    _changed(session, path, tx)
     return OK
 
 
-def mkdir(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(node_name(payload))
-    try:
-        find(connection, path, perm.WRITE, tx)
-    except Refused as refused:
-        if refused.errno != ENOENT:
-            raise
-        _create(connection, path, b"", tx)
-        _changed(connection, path, tx)
+def mkdir(session: Session, payload: bytes, tx: Transaction | None) -> bytes:
+    path = session.canonical(node_name(payload))
+    if session.find(path, perm.WRITE, tx) is None:
+        _create(session, path, b"", tx)
+        _changed(session, path, tx)
     return OK
 
 
-def rm(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
-    path = connection.canonical(node_name(payload))
-    store = connection.store
-    try:
-        find(connection, path, perm.WRITE, tx)
-    except Refused as refused:
-        if refused.errno != ENOENT:
-            raise
+def rm(session: Session, payload: bytes, tx: Transaction | None) -> bytes:
+    path = session.canonical(node_name(payload))
+    store = session.store
+    if session.find(path, perm.WRITE, tx) is None:
         above = paths.parent(path)
-        parent = store.tree.nodes.get(above) if tx is None else tx.get(above)
-        if parent is None:
-            raise
+        if (store.tree.nodes.get(above) if tx is None else tx.get(above)) is None:
+            raise Refused(ENOENT)
         return OK
     if path == b"/":
         raise Refused(EINVAL)
     if tx is None:
         store.remove(path)
         if store.handshake is not None:
-            store.handshake.removed(connection, path)
+            store.handshake.removed(session, path)
     else:
         for current in tx.remove(path):
             tx.changes[current] = current != path
     return OK
 
 
-def set_perms(connection: Connection, payload: bytes, tx: Transaction | None) -> bytes:
+def set_perms(session: Session, payload: bytes, tx: Transaction | None) -> bytes:
     parts = strings(payload, 2)
     name = parts[0]
-    store = connection.store
-    unprivileged = connection.domid != perm.PRIVILEGED_DOMID
+    store = session.store
+    unprivileged = session.domid != perm.PRIVILEGED_DOMID
     if unprivileged and len(parts) - 1 > store.limits.permissions:
         raise Refused(ENOSPC, "permissions")
     perms = perm.parse(parts[1:], store.exists)
@@ -212,17 +195,17 @@ def set_perms(connection: Connection, payload: bytes, tx: Transaction | None) ->
         if before is None:
             raise Refused(EINVAL)
         wanted = perm.WRITE | perm.OWNER
-        if perm.access(before, connection.domid, connection.target) & wanted != wanted:
+        if perm.access(before, session.domid, session.target) & wanted != wanted:
             raise Refused(EACCES)
         if unprivileged and perms[0].domid != before[0].domid:
             raise Refused(EPERM)
         store.special[name] = perms
         store.administration += 1
         return OK
-    path = connection.canonical(name)
-    node = find(connection, path, perm.WRITE | perm.OWNER, tx)
+    path = session.canonical(name)
+    node = existing(session, path, perm.WRITE | perm.OWNER, tx)
     if unprivileged and perms[0].domid != node.perms[0].domid:
         raise Refused(EPERM)
-    _put(connection, path, node.value, perms, node, tx)
-    _changed(connection, path, tx, before=node.perms)
+    _put(session, path, node.value, perms, node, tx)
+    _changed(session, path, tx, before=node.perms)
     return OK

@@ -1,23 +1,20 @@
 """XS_CONTROL: what ``xenstore-control`` can ask of the daemon.
 
-Texts of C xenstored 4.17 (recordings 80, 87).  ``handshake`` is ours and not in that daemon's help.
+Texts of C xenstored 4.17 (recordings 80, 87).  What is ours alone (``Store.commands``) is
+not in that daemon's help.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hvsim.abi.errno import EINVAL, ENOENT
-from hvsim.xenstore.daemon import handover
-from hvsim.xenstore.handshake.control import handshake
+from hvsim.xenstore.operations import live_update
 from hvsim.xenstore.rules.errors import Refused
-from hvsim.xenstore.rules.quota import VALUE_MAX, Account, watch_cost
-from hvsim.xenstore.rules.tree import cost
-
-if TYPE_CHECKING:
-    from hvsim.xenstore.rules.core import Store
+from hvsim.xenstore.rules.quota import VALUE_MAX, Account, node_cost, watch_cost
+from hvsim.xenstore.rules.store import Store
 
 OK: Final = b"OK\0"
 NO_TRACE: Final = b"this store keeps no trace; `trace = true` in the lab file makes it\0"
@@ -55,11 +52,11 @@ def run(store: Store, arguments: list[bytes]) -> bytes:
     if command == b"quota-soft":
         return _quota_soft(store, rest)
     if command == b"live-update":
-        return handover.control(store, rest)
-    if command == b"handshake":
-        return handshake(store, rest)
+        return live_update.control(store, rest)
     if command == b"quota":
         return _quota(store, rest)
+    if command in store.commands:
+        return store.commands[command](rest)
     raise Refused(EINVAL)
 
 
@@ -73,13 +70,13 @@ def check(store: Store) -> bytes:
     for path, node in tree.nodes.items():
         account = used.setdefault(node.perms[0].domid, Account())
         account.nodes += 1
-        account.memory += cost(path, len(node.value), len(node.perms))
-    for connection in store.connections:
-        account = used.setdefault(connection.domid, Account())
-        account.watches += len(connection.watches)
-        account.memory += sum(watch_cost(*key) for key in connection.watches)
-        account.transactions += len(connection.transactions)
-        account.memory += sum(tx.memory for tx in connection.transactions.values())
+        account.memory += node_cost(path, len(node.value), len(node.perms))
+    for session in store.sessions:
+        account = used.setdefault(session.domid, Account())
+        account.watches += len(session.watches)
+        account.memory += sum(watch_cost(*key) for key in session.watches)
+        account.transactions += len(session.transactions)
+        account.memory += sum(tx.memory for tx in session.transactions.values())
     for domid in used.keys() | tree.accounts.keys():
         has, says = used.get(domid, Account()), tree.accounts.get(domid, Account())
         if has != says:
@@ -137,5 +134,5 @@ def _quota(store: Store, rest: list[bytes]) -> bytes:
     domid = 0 if rest[0] == b"max" else int(rest[0])
     if domid not in store.domains:
         raise Refused(ENOENT)
-    outstanding = sum(c.outstanding for c in store.connections if c.domid == domid)
+    outstanding = sum(s.outlet.outstanding for s in store.sessions if s.domid == domid)
     return store.tree.account(domid).text(domid, outstanding).encode() + b"\0"

@@ -32,6 +32,9 @@ class Governor:
         clock: monotonic seconds.
         burst: conflicts that a domain may cause at once.
         per_second: and in the long run.
+
+    Attributes:
+        charged: domid to (credit left, when that was); who is not in it is not held.
     """
 
     def __init__(
@@ -43,60 +46,33 @@ class Governor:
         self._clock = clock
         self._burst = burst
         self._rate = per_second
-        self._credit: dict[int, tuple[float, float]] = {}
-        """domid to (credit left, when that was)."""
+        self.charged: dict[int, tuple[float, float]] = {}
 
     def conflict(self, domid: int) -> bool:
         """A transaction failed because of what *domid* did; True when it is held from here on."""
         now = self._clock()
         left = min(self._burst, self._left(domid, now))
-        self._credit[domid] = (left - 1.0, now)
+        self.charged[domid] = (left - 1.0, now)
         return left >= 0.0 > left - 1.0
 
     def held(self, domid: int) -> float:
         """Seconds for which *domid* is not to be served; 0.0 when it may be."""
-        if domid not in self._credit:
+        if domid not in self.charged:
             return 0.0
         left = self._left(domid, self._clock())
         if left >= 0.0:
             if left >= self._burst:
-                del self._credit[domid]
+                del self.charged[domid]
             return 0.0
         return -left / self._rate
 
     def forget(self, domid: int) -> None:
         """The domain has gone; its number may come again."""
-        self._credit.pop(domid, None)
+        self.charged.pop(domid, None)
 
     def _left(self, domid: int, now: float) -> float:
-        known = self._credit.get(domid)
+        known = self.charged.get(domid)
         if known is None:
             return self._burst
         credit, then = known
         return credit + (now - then) * self._rate
-
-
-class Reports:
-    """Bounds how often the same thing is said: *burst* at once, *per_second* in the long run."""
-
-    def __init__(self, clock: Callable[[], float], burst: int = 2, per_second: float = 0.2) -> None:
-        self._clock = clock
-        self._burst = float(burst)
-        self._rate = per_second
-        self._rows: dict[tuple[int, str], tuple[float, float, int]] = {}
-
-    def allow(self, domid: int, name: str) -> int | None:
-        """How many were left out since the last that was said; None: leave this one out."""
-        now = self._clock()
-        tokens, then, left_out = self._rows.get((domid, name), (self._burst, now, 0))
-        tokens = min(self._burst, tokens + (now - then) * self._rate)
-        if tokens < 1.0:
-            self._rows[domid, name] = (tokens, now, left_out + 1)
-            return None
-        self._rows[domid, name] = (tokens - 1.0, now, 0)
-        return left_out
-
-    def forget(self, domid: int) -> None:
-        """The domain has gone."""
-        for key in [key for key in self._rows if key[0] == domid]:
-            del self._rows[key]

@@ -55,6 +55,12 @@ def basename(path: bytes) -> bytes:
     return path[path.rindex(b"/") + 1 :]
 
 
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """Both: the path one level up, and the last component."""
+    end = path.rindex(b"/")
+    return path[:end] or b"/", path[end + 1 :]
+
+
 def join(path: bytes, name: bytes) -> bytes:
     """The path of child *name*."""
     return path + name if path == b"/" else path + b"/" + name

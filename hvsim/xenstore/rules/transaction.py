@@ -17,6 +17,7 @@ from hvsim.abi.errno import EAGAIN, ENOSPC
 from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.permissions import Permissions
+from hvsim.xenstore.rules.quota import node_cost
 from hvsim.xenstore.rules.tree import Children, Node, Tree
 
 _NO_CHILDREN: Final = Children(0)
@@ -104,7 +105,8 @@ class Transaction:
         """Set a node; its parent exists in this view."""
         old = self.get(path)
         if old is None:
-            self._added.setdefault(paths.parent(path), {})[paths.basename(path)] = True
+            above, name = paths.split(path)
+            self._added.setdefault(above, {})[name] = True
             children = _NO_CHILDREN
         else:
             children = old.children
@@ -122,7 +124,8 @@ class Transaction:
         for current in removed:
             self._new[current] = None
             self._added.pop(current, None)
-        self._added.setdefault(paths.parent(path), {})[paths.basename(path)] = False
+        above, name = paths.split(path)
+        self._added.setdefault(above, {})[name] = False
         self._updates += 1
         return removed
 
@@ -164,8 +167,6 @@ class Transaction:
 
     def usage(self) -> dict[int, tuple[int, int]]:
         """Domid to (nodes, bytes) that the commit adds to what it owns."""
-        from hvsim.xenstore.rules.tree import cost
-
         nodes = self._tree.nodes
         delta: dict[int, tuple[int, int]] = {}
         for path, new in self._new.items():
@@ -173,7 +174,7 @@ class Transaction:
                 if node is not None:
                     domid = node.perms[0].domid
                     count, memory = delta.get(domid, (0, 0))
-                    size = cost(path, len(node.value), len(node.perms))
+                    size = node_cost(path, len(node.value), len(node.perms))
                     delta[domid] = (count + sign, memory + sign * size)
         return delta
 

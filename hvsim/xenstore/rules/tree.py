@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hvsim.xenstore.journal.records import PUT, REMOVE
-from hvsim.xenstore.rules import paths, quota
+from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules.permissions import DEFAULT, Permissions, without_domain
-from hvsim.xenstore.rules.quota import Account
+from hvsim.xenstore.rules.quota import Account, node_cost
+from hvsim.xenstore.rules.records import PUT, REMOVE
 
 
 class Children:
@@ -97,8 +97,8 @@ class Tree:
         old = self.nodes.get(path)
         if old is None:
             node = Node(value, perms, self.generation, Children(self.generation))
-            siblings = self.nodes[paths.parent(path)].children
-            name = paths.basename(path)
+            above, name = paths.split(path)
+            siblings = self.nodes[above].children
             siblings.names[name] = None
             siblings.size += len(name) + 1
             siblings.generation = self.generation
@@ -116,8 +116,8 @@ class Tree:
     def remove(self, path: bytes) -> None:
         """Remove the node at *path* (not the root) and all below it."""
         self.generation += 1
-        siblings = self.nodes[paths.parent(path)].children
-        name = paths.basename(path)
+        above, name = paths.split(path)
+        siblings = self.nodes[above].children
         del siblings.names[name]
         siblings.size -= len(name) + 1
         siblings.generation = self.generation
@@ -175,9 +175,4 @@ class Tree:
     def _charge(self, node: Node, path: bytes, sign: int) -> None:
         account = self.account(node.perms[0].domid)
         account.nodes += sign
-        account.memory += sign * cost(path, len(node.value), len(node.perms))
-
-
-def cost(path: bytes, value: int, nr_permissions: int) -> int:
-    """Bytes that a node costs its owner: itself, its path, and its name in the parent's list."""
-    return quota.node_size(nr_permissions, value, 0) + len(path) + 1
+        account.memory += sign * node_cost(path, len(node.value), len(node.perms))

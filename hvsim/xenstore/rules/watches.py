@@ -9,32 +9,55 @@ parent.  Source: docs/misc/xenstore.txt; ``fire_watches`` of xenstored.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from hvsim.xenstore.journal.records import UNWATCH, WATCH
 from hvsim.xenstore.rules import paths
+from hvsim.xenstore.rules.records import UNWATCH, WATCH
 
-if TYPE_CHECKING:
-    from hvsim.xenstore.rules.connection import Connection
+
+class Outlet(Protocol):
+    """Where the events of a session go: its connection."""
+
+    @property
+    def outstanding(self) -> int:
+        """Messages that the peer has not taken."""
+
+    def send_event(self, payload: bytes) -> None:
+        """Queue a watch event."""
+
+    def closed(self) -> None:
+        """The session has ended."""
+
+
+class Watcher(Protocol):
+    """Who hears of changes: a session.
+
+    Attributes:
+        domid, target: for whom it speaks.
+        durable: its watches outlive the daemon.
+    """
+
+    domid: int
+    target: int
+    durable: bool
+    outlet: Outlet
 
 
 class Watch:
     """One registration.
 
     Attributes:
-        connection: whose.
+        owner: whose.
         path: absolute, or a special node.
         prefix: how many leading bytes of a path are left out of events (relative watch).
         token: repeated in each event.
         serial: order of registration.
     """
 
-    __slots__ = ("connection", "path", "prefix", "serial", "token")
+    __slots__ = ("owner", "path", "prefix", "serial", "token")
 
-    def __init__(
-        self, connection: Connection, path: bytes, prefix: int, token: bytes, serial: int
-    ) -> None:
-        self.connection = connection
+    def __init__(self, owner: Watcher, path: bytes, prefix: int, token: bytes, serial: int) -> None:
+        self.owner = owner
         self.path = path
         self.prefix = prefix
         self.token = token
@@ -63,13 +86,13 @@ class WatchTable:
     def __len__(self) -> int:
         return sum(len(found) for found in self._by_path.values())
 
-    def add(self, connection: Connection, path: bytes, prefix: int, token: bytes) -> Watch:
+    def add(self, owner: Watcher, path: bytes, prefix: int, token: bytes) -> Watch:
         """Register a watch; the caller has checked that it is new."""
         self._serial += 1
-        watch = Watch(connection, path, prefix, token, self._serial)
+        watch = Watch(owner, path, prefix, token, self._serial)
         self._by_path.setdefault(path, []).append(watch)
-        if self.log is not None and connection.durable:
-            self.log((WATCH, connection.domid, path, prefix, token))
+        if self.log is not None and owner.durable:
+            self.log((WATCH, owner.domid, path, prefix, token))
         return watch
 
     def remove(self, watch: Watch) -> None:
@@ -78,8 +101,8 @@ class WatchTable:
         found.remove(watch)
         if not found:
             del self._by_path[watch.path]
-        if self.log is not None and watch.connection.durable:
-            self.log((UNWATCH, watch.connection.domid, watch.path, watch.token))
+        if self.log is not None and watch.owner.durable:
+            self.log((UNWATCH, watch.owner.domid, watch.path, watch.token))
 
     def matching(self, path: bytes, exact: bool) -> list[Watch]:
         """The watches that a change of *path* concerns, in order of registration.

@@ -1,73 +1,47 @@
 """The store: tree, watches, domains, and who is told of what.  Pure: no I/O, no clock.
 
 What only the outside can do (map a ring, look at the hypervisor's list of domains) is the
-:class:`Host`'s business.
+``Host``'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from hvsim.abi.errno import EINVAL, ENOENT, ENOSYS
+from hvsim.abi.errno import EINVAL, ENOENT
 from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules import permissions as perm
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.fairness import Governor
+from hvsim.xenstore.rules.host import Host, NoHost
+from hvsim.xenstore.rules.observer import Observer
 from hvsim.xenstore.rules.permissions import Permissions
 from hvsim.xenstore.rules.quota import Limits
+from hvsim.xenstore.rules.transaction import Transaction
 from hvsim.xenstore.rules.tree import Node, Tree
-from hvsim.xenstore.rules.watches import WatchTable
-
-if TYPE_CHECKING:
-    from hvsim.xenstore.handshake.hooks import Handshakes
-    from hvsim.xenstore.rules.connection import Connection
+from hvsim.xenstore.rules.watches import Watch, Watcher, WatchTable
 
 SPECIAL: Final = (paths.INTRODUCE_DOMAIN, paths.RELEASE_DOMAIN)
 
 
-class Host(Protocol):
-    """The outside of the store."""
+class Member(Watcher, Protocol):
+    """A session, as far as the store knows of it."""
 
-    def connect_domain(self, domid: int, gfn: int, port: int) -> None:
-        """Map the ring of *domid* and listen to its port.  Raises Refused(EINVAL) when it has
-        none."""
+    @property
+    def watches(self) -> dict[tuple[bytes, bytes], Watch]:
+        """By path and token."""
 
-    def rebind_domain(self, domid: int, port: int) -> None:
-        """The domain has a new event channel.  Raises Refused(EINVAL)."""
+    @property
+    def transactions(self) -> dict[int, Transaction]:
+        """The open ones."""
 
-    def disconnect_domain(self, domid: int) -> None:
-        """Unmap the ring."""
-
-    def live_update(self, timeout: float) -> None:
-        """Replace the daemon, within *timeout* seconds.  Raises Refused(ENOSYS) when it cannot."""
-
-    def domain_exists(self, domid: int) -> bool:
-        """Whether the hypervisor has such a domain, which may not be introduced yet: a toolstack
-        gives it nodes before."""
+    def close(self) -> None:
+        """End it: its domain has gone."""
 
 
-class NoHost:
-    """A store that stands alone: there are no domains to connect."""
-
-    def connect_domain(self, domid: int, gfn: int, port: int) -> None:
-        """Refused: there is no hypervisor."""
-        raise Refused(EINVAL)
-
-    def rebind_domain(self, domid: int, port: int) -> None:
-        """Refused: there is no hypervisor."""
-        raise Refused(EINVAL)
-
-    def disconnect_domain(self, domid: int) -> None:
-        """Nothing to do."""
-
-    def live_update(self, timeout: float) -> None:
-        """Refused: nothing is kept."""
-        raise Refused(ENOSYS)
-
-    def domain_exists(self, domid: int) -> bool:
-        """There are none."""
-        return False
+Command = Callable[[list[bytes]], bytes]
+"""A CONTROL command: its arguments to the answer.  May raise Refused."""
 
 
 class Domain:
@@ -104,6 +78,8 @@ class Store:
         governor: holds back who makes others' transactions fail; None holds nobody.
         on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
         handshake: the monitor of device handshakes; None: nobody watches.
+        commands: CONTROL commands of those who stand around the store, by name.
+        sessions: everybody who is connected, in order of arrival.
         known: domids that exist although they were not introduced (the host's list).
         before_output: to be called before bytes leave for any client: what was answered is made
             durable (``recorder``).
@@ -119,7 +95,8 @@ class Store:
         self.domains: dict[int, Domain] = {0: Domain(0)}
         self.known: set[int] = {0}
         self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
-        self.connections: set[Connection] = set()
+        self.sessions: dict[Member, None] = {}
+        self.commands: dict[bytes, Command] = {}
         self.on_bug: Callable[[str, Exception], None] | None = None
         self.on_limit: Callable[[str, int, str], None] | None = None
         self.governor: Governor | None = None
@@ -129,7 +106,7 @@ class Store:
         self.before_output: Callable[[], None] = _nothing
         self.administration = 0
         self.life = 1
-        self.handshake: Handshakes | None = None
+        self.handshake: Observer | None = None
         for path in (b"/tool", b"/tool/xenstored"):
             self.tree.put(path, b"", perm.DEFAULT)
 
@@ -148,20 +125,20 @@ class Store:
         node = self.tree.nodes.get(path)
         above = self.tree.nodes.get(paths.parent(path))
         for watch in found:
-            if self._may_hear(watch.connection, node, above, before):
-                watch.connection.send_event(watch.event(path))
+            if self._may_hear(watch.owner, node, above, before):
+                watch.owner.outlet.send_event(watch.event(path))
 
     def _may_hear(
         self,
-        connection: Connection,
+        watcher: Watcher,
         node: Node | None,
         above: Node | None,
         before: Sequence[Permissions],
     ) -> bool:
-        domid = connection.domid
+        domid = watcher.domid
         if domid == 0:
             return True
-        target = connection.target
+        target = watcher.target
         if node is not None and perm.access(node.perms, domid, target) & perm.READ:
             return True
         if above is not None and perm.access(above.perms, domid, target) & perm.READ:
@@ -172,9 +149,9 @@ class Store:
         """Tell the watchers of a special node."""
         perms = self.special[path]
         for watch in self.watches.matching(path, True):
-            connection = watch.connection
-            if perm.access(perms, connection.domid, connection.target) & perm.READ:
-                connection.send_event(watch.event(path))
+            owner = watch.owner
+            if perm.access(perms, owner.domid, owner.target) & perm.READ:
+                owner.outlet.send_event(watch.event(path))
 
     def remove(self, path: bytes) -> None:
         """Remove a node and all below it, and tell the watchers."""
@@ -239,15 +216,15 @@ class Store:
         """Remove what a domain owned, and its rights on what others own."""
         self.administration += 1
         self.known.discard(domid)
-        for connection in [found for found in self.connections if found.domid == domid]:
-            connection.close()
+        for session in [found for found in self.sessions if found.domid == domid]:
+            session.close()
         for path in self.tree.owned_by(domid):
             self.remove(path)
             if self.handshake is not None:
                 self.handshake.removed(None, path)
         self.tree.forget_domain(domid)
-        for connection in self.connections:
-            for transaction in connection.transactions.values():
+        for session in self.sessions:
+            for transaction in session.transactions.values():
                 transaction.forget_domain(domid)
         self.tree.accounts.pop(domid, None)
         if self.governor is not None:
@@ -279,9 +256,9 @@ class Store:
         self._retarget(domain)
 
     def _retarget(self, domain: Domain) -> None:
-        for connection in self.connections:
-            if connection.domid == domain.domid:
-                connection.target = domain.target
+        for session in self.sessions:
+            if session.domid == domain.domid:
+                session.target = domain.target
 
     def update_domains(self, alive: dict[int, bool]) -> None:
         """The hypervisor's list of domains changed.

@@ -1,8 +1,7 @@
-"""Says by name when a limit bites: in the ledger (kind ``store.quota``) and in ``xl dmesg``.
+"""What the store reports to the hypervisor: the ledger has it, and ``xl dmesg``.
 
-Users of Xen see only "connection failed" or ENOSPC somewhere in a driver.  Here the line names the
-domain, the limit, its value, the request and the remedy.  One domain cannot flood the ledger: each
-(domain, limit) has a rate, and the next line says how many were left out.
+Quotas that bite (kind ``store.quota``), and steps that break the rules of a handshake (kind
+``store.handshake``).
 """
 
 from __future__ import annotations
@@ -14,28 +13,16 @@ from hvsim.abi.errno import ESRCH
 from hvsim.abi.hypercall import HVSIM_OP_note, HYPERVISOR_hvsim_op
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
-from hvsim.xenstore.rules.fairness import Reports
+from hvsim.xenstore.handshake.hooks import Handshakes
 from hvsim.xenstore.rules.quota import Limits
+from hvsim.xenstore.rules.reports import Reports, sentence
+from hvsim.xenstore.rules.store import Store
 
-KIND: Final = "store.quota"
-
-
-def sentence(limits: Limits, name: str, domid: int, what: str, left_out: int = 0) -> str:
-    """The line for a limit: a quota of ``control quota``, or one of the daemon's own bounds."""
-    try:
-        value = limits.value(name)
-    except KeyError:
-        text = f"d{domid}: store limit '{name}': {what}"
-    else:
-        text = (
-            f"d{domid}: store quota '{name}' ({value}) reached: {what}. "
-            f"Remedy: {name} = ... under [store.quota] in the lab file, "
-            f"or at once: hvsim xenstore control quota set {name} N"
-        )
-    return f"{text} ({left_out} more like it were not reported)" if left_out else text
+QUOTA: Final = "store.quota"
+HANDSHAKE: Final = "store.handshake"
 
 
-class Complaints:
+class QuotaReports:
     """``Store.on_limit`` of the daemon.
 
     Args:
@@ -54,7 +41,7 @@ class Complaints:
             return
         text = sentence(self._limits(), name, domid, what, left_out)
         try:
-            self._dom.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, KIND, domid, text)
+            self._dom.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, QUOTA, domid, text)
         except HypercallError as error:
             if error.errno != ESRCH:
                 self._dom.log(f"xenstored: {text} (ledger: {error})")
@@ -62,3 +49,19 @@ class Complaints:
     def forget(self, domid: int) -> None:
         """The domain has gone."""
         self._reports.forget(domid)
+
+
+def watch_handshakes(dom: Domain, store: Store, mode: str) -> Handshakes:
+    """Put a monitor on the *store* of the daemon *dom*; *mode* is "record" or "strict".
+
+    Breaches go to the hypervisor's ledger (and so to ``hvsim events`` and ``xl dmesg``) as
+    ``store.handshake``.
+    """
+
+    def report(domid: int, text: str) -> None:
+        try:
+            dom.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, HANDSHAKE, domid, text)
+        except HypercallError as error:
+            dom.log(f"xenstored: {text} (not in the ledger: {error})")
+
+    return Handshakes(store, dom.vcpu.now, mode == "strict", report)
