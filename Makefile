@@ -12,8 +12,10 @@
 PYTHON ?= python3
 PYTEST ?=
 BENCH  ?=
-#: The tests mostly wait. A file of tests stays in one process, in its order.
-JOBS   ?= 2
+#: The tests wait as much as they compute: three at a time fill two processors. A file of tests stays
+#: in one process, in its order.
+JOBS   ?= 3
+SHARED := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 VENV   ?= .venv
 DIST   ?= dist
 BIN    := $(VENV)/bin
@@ -47,10 +49,10 @@ demo: setup
 	@$(BIN)/hvsim demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0 $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) $(SHARED) $(PYTEST)
 
 test-bare: setup
-	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0 $(PYTEST)
+	$(BIN)/python -m tests.support.bare -- $(BIN)/python -m pytest -n $(JOBS) $(SHARED) $(PYTEST)
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -4,10 +4,12 @@ that fails because the machine is busy."""
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
+    "tests.support.balance",
     "tests.support.leftovers",
     "tests.support.left_out",
     "tests.support.optional",
     "tests.support.state",
+    "tests.support.warm",  # before whatever imports it
     "tests.support.dom0_lab",
 ]
 

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
+
 ROOT = Path(__file__).resolve().parents[2]
+CLI = [sys.executable, "-m", "hvsim.cli"]
 TWO_TIER = ROOT / "configs" / "two-tier.toml"
 
 
@@ -29,21 +32,25 @@ class Commands:
 
     def argv(self, *words: str) -> list[str]:
         """The command line."""
-        return [sys.executable, "-m", "hvsim.cli", *words]
+        return [*CLI, *words]
 
     def run(
         self, *words: str, cwd: Path | None = None, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end."""
+        variables = self.environment | environment
+        argv = self.argv(*words)
+        if argv == [*CLI, *words] and warm.same_interpreter(variables):
+            return warm.run(words, variables, cwd, timeout=90)
         return subprocess.run(
-            self.argv(*words),
+            argv,
             capture_output=True,
             text=True,
             timeout=90,
             check=False,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            env=self.environment | environment,
+            env=variables,
         )
 
     def script(self, text: str, *words: str) -> str:
