@@ -102,7 +102,8 @@ class SocketTransport:
                 ):
                     raise TimeoutError(f"{exchange.next.awaited} does not come: {why}")
         finally:
-            self._conversation.give_up()
+            if not exchange.done:
+                self._conversation.give_up()
         return exchange.replies
 
     def wait(self, timeout: float | None) -> bool:

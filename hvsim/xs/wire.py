@@ -79,10 +79,6 @@ class Inbox:
             self._position = 0
         return None
 
-    def __bool__(self) -> bool:
-        """Whether there is anything, if only a part of a message."""
-        return len(self._data) > self._position
-
     @property
     def whole(self) -> bool:
         """Whether there is a message to be taken."""

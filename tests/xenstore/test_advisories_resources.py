@@ -254,7 +254,7 @@ def test_xsa_416_a_refused_request_keeps_nothing(world: World) -> None:
         assert guest.ask("UNWATCH", f"data/{number}", "t") == "ENOENT"
         assert guest.ask("WRITE", f"data/x{number}", "z" * 2100, tx=tx) == "ENOSPC"
     assert len(connection.session.known) <= 512
-    assert len(connection.kept) == len(connection.out) == connection.outstanding == 0
+    assert len(connection.inbox.rest) == len(connection.out) == connection.outstanding == 0
     assert len(world.store.watches) == 0
     assert connection.session.transactions[tx].accessed <= world.store.limits.transaction_nodes
     assert world.store.tree.account(1).transactions == 1
@@ -295,7 +295,7 @@ def test_xsa_420_a_length_beyond_all_bounds_ends_the_connection(world: World, le
     guest.connection.feed(b"more")
     guest.connection.turn()
     assert guest.connection.out == b""
-    assert guest.connection.kept == b""
+    assert guest.connection.inbox.rest == b""
     assert world.dom0.ask("READ", "/local/domain/1/name") == "guest"
 
 

@@ -25,7 +25,7 @@ from hvsim.domain.ring import fence
 from hvsim.errors import TimedOut
 from hvsim.xs.errors import StoreDisconnected
 from hvsim.xs.requests import Request
-from hvsim.xs.wire import Conversation, Reply, TooLong
+from hvsim.xs.wire import Conversation, Exchange, Reply, TooLong
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that one exchange may take."""
@@ -109,16 +109,17 @@ class RingTransport:
         if not batch:
             return []
         exchange = self._conversation.ask(batch)
+        replies = exchange.replies
         deadline = 0.0
         try:
             while True:
-                self._check(exchange.next)
+                self._check(exchange)
                 moved = self._push() if self._out else False
                 moved = self._pull() or moved
                 if moved:
                     self._events.notify(self.port)
-                    if exchange.done:
-                        return exchange.replies
+                    if len(replies) == len(batch):
+                        return replies
                     continue
                 now = self._vcpu.now()
                 deadline = deadline or now + self.timeout
@@ -126,12 +127,13 @@ class RingTransport:
                     raise TimedOut(exchange.next.awaited, self.timeout)
                 self._vcpu.block(deadline - now, port=self.port)
         finally:
-            self._conversation.give_up()
+            if len(replies) < len(batch):
+                self._conversation.give_up()
             # block() took the port's event: what came beside the replies is for the loop.
             if self._eventful or self._out:
                 self._vcpu.set_pending(self.port)
 
-    def _check(self, request: Request) -> None:
+    def _check(self, exchange: Exchange) -> None:
         if not self._broken:
             error = self._word(xs_wire.ERROR)
             if error and self._word(xs_wire.SERVER_FEATURES) & (
@@ -139,6 +141,7 @@ class RingTransport:
             ):
                 self._broken = f"the store reported error {error} on the ring"
         if self._broken or self._closed:
+            request = exchange.next
             raise StoreDisconnected(xen_errno.EIO, request.name, request.path)
 
     # -- the rings ---------------------------------------------------------------------------------

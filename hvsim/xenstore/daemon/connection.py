@@ -58,6 +58,7 @@ class Connection:
         waiting: its turn is over although requests are left; the transport calls :meth:`turn` in
             the next round, or after :meth:`delay`.
         lost_events: how many the peer was too slow for.
+        inbox: input that was not handled yet: part of a request, or more than one turn allows.
         moved: of a ring that is journaled: the recorder's row of streams that have moved, in which
             *stream* is put whenever bytes came or go.
     """
@@ -84,7 +85,9 @@ class Connection:
         self._limited = session.domid != PRIVILEGED_DOMID
         self._queued: deque[int] = deque()
         """Lengths of the messages in ``out``; not kept for dom0."""
-        self._inbox = Inbox()
+        self.inbox = Inbox()
+        self._left = False
+        """Requests may be there that wait for the peer to take answers."""
         self._unread: dict[bytes, None] = {}
         session.outlet = self
         if tracer is not None:
@@ -113,7 +116,7 @@ class Connection:
         if self.moved is not None and self.stream is not None:
             self.moved[self.stream] = None
         if not self.broken:
-            self._inbox.add(data)
+            self.inbox.add(data)
             self._budget = TURN
             self._work()
 
@@ -133,7 +136,7 @@ class Connection:
         return governor.held(domid)
 
     def _work(self) -> None:
-        inbox = self._inbox
+        inbox = self.inbox
         limited = self._limited
         tree = self.store.tree
         if limited and self.delay() > 0.0:
@@ -141,6 +144,7 @@ class Connection:
             return
         tree.actor = self.session.domid
         try:
+            self._left = True
             while len(self.out) < OUTPUT_HIGH:
                 if limited:
                     if len(self._queued) >= self.store.limits.outstanding:
@@ -150,6 +154,7 @@ class Connection:
                         return
                 message = inbox.take()
                 if message is None:
+                    self._left = False
                     return
                 spent = tree.generation
                 self._handle(*message)
@@ -247,7 +252,7 @@ class Connection:
             queued[0] -= count
         if not self.out:
             self._unread.clear()
-        if self._inbox and not self.broken and not self.stalled:
+        if self._left and not self.broken and not self.stalled:
             self._work()
 
     def unread(self) -> None:
@@ -258,14 +263,9 @@ class Connection:
 
     # -- over a live update or a death, and its end ------------------------------------------------
 
-    @property
-    def kept(self) -> bytes:
-        """Input that was not handled yet: part of a request, or more than one turn allows."""
-        return self._inbox.rest
-
     def go_on(self, kept: bytes, out: bytes) -> None:
         """Continue the streams of a connection to a former daemon."""
-        self._inbox.add(kept)
+        self.inbox.add(kept)
         self.out += out
         if out and self._limited:
             self._queued.append(len(out))
@@ -274,7 +274,7 @@ class Connection:
     def begin_anew(self) -> None:
         """Forget everything, a failure too: the peer begins the conversation again."""
         self.session.reset()
-        self._inbox.clear()
+        self.inbox.clear()
         self.out.clear()
         self._queued.clear()
         self._unread.clear()
@@ -287,7 +287,7 @@ class Connection:
         """Give the connection up; the transport closes it or marks its ring."""
         if not self.broken:
             self.broken = reason
-            self._inbox.clear()
+            self.inbox.clear()
             if self.tracer is not None:
                 self.tracer.note(self.session, f"broken: {reason}")
 

@@ -30,7 +30,7 @@ def dump_state(connection: Connection) -> dict[str, Any]:
     return {
         "name": session.name,
         "label": session.label,
-        "kept": connection.kept,
+        "kept": connection.inbox.rest,
         "out": bytes(connection.out),
         "watches": [(watch.path, watch.prefix, watch.token) for watch in session.watches.values()],
         "transactions": list(session.transactions),

@@ -106,7 +106,7 @@ class StoreRing:
             self.session.domid,
             self.before,
             self.after,
-            self.connection.kept,
+            self.connection.inbox.rest,
             start,
             (end - new) & _U32,
             bytes(out[len(out) - new :]),
@@ -146,12 +146,13 @@ class StoreRing:
             self.connection.turn()
         for _ in range(_ROUNDS):
             progress = self._write()
-            if not self.connection.broken and not self.connection.stalled:
+            if not self.connection.broken:
                 progress = self._read() or progress
             if self.connection.broken:
                 return self._mark() or moved, False
             if not progress:
-                self.connection.unread()
+                if self.connection.out:
+                    self.connection.unread()
                 return moved, self.connection.waiting
             moved = True
         return moved, True
@@ -189,7 +190,7 @@ class StoreRing:
                 f"request ring index out of range: producer {producer}, consumer {consumer}"
             )
             return False
-        if not count:
+        if not count or self.connection.stalled:
             return False
         fence()
         page = self._page

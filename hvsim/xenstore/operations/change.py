@@ -11,10 +11,9 @@ from hvsim.xenstore.rules import paths, quota
 from hvsim.xenstore.rules import permissions as perm
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.permissions import Permissions
-from hvsim.xenstore.rules.quota import node_cost
 from hvsim.xenstore.rules.session import Session
 from hvsim.xenstore.rules.transaction import Transaction
-from hvsim.xenstore.rules.tree import Node
+from hvsim.xenstore.rules.tree import Node, node_cost
 
 _SOFT: Final = "it uses more than the warning level (control quota-soft)"
 
@@ -77,14 +76,18 @@ def _create(session: Session, path: bytes, value: bytes, tx: Transaction | None)
     tree = store.tree
     missing = [path]
     while True:
-        above = paths.parent(missing[-1])
+        above, name = paths.split(missing[-1])
         node = tree.nodes.get(above) if tx is None else tx.get(above)
         if node is not None:
             break
         missing.append(above)
     perms = perm.inherited(node.perms, session.domid)
     if session.domid != perm.PRIVILEGED_DOMID:
-        _check_create(session, missing, node, above, value, perms, tx)
+        children = node.children.size if tx is None else tx.children_size(above)
+        size = quota.node_size(len(node.perms), len(node.value), children + len(name) + 1)
+        if size > store.limits.node_size:
+            raise Refused(ENOSPC, "node-size")
+        _check_create(session, missing, value, perms, tx)
     for current in reversed(missing):
         data = value if current is path else b""
         if tx is None:
@@ -107,29 +110,24 @@ def _charge_transaction(session: Session, tx: Transaction, memory: int) -> None:
 def _check_create(
     session: Session,
     missing: list[bytes],
-    node: Node,
-    above: bytes,
     value: bytes,
     perms: Permissions,
     tx: Transaction | None,
 ) -> None:
-    """Check every limit before the first node is made.  Raises Refused(ENOSPC or ENOMEM)."""
+    """Check every limit of who will own them before the first node is made.
+
+    Raises: Refused(ENOSPC or ENOMEM).
+    """
     limits = session.store.limits
+    owner = perms[0].domid
+    account = session.store.tree.account(owner)
     memory = sum(node_cost(current, 0, len(perms)) for current in missing) + len(value)
-    names = len(paths.basename(missing[-1])) + 1
-    children = node.children.size if tx is None else tx.children_size(above)
-    size = quota.node_size(len(node.perms), len(node.value), children + names)
-    if size > limits.node_size:
-        raise Refused(ENOSPC, "node-size")
     if quota.node_size(len(perms), len(value), 0) > limits.node_size:
         raise Refused(ENOSPC, "node-size")
     if tx is not None:
         _charge_transaction(session, tx, memory)
-    else:
-        owner = perms[0].domid
-        account = session.store.tree.account(owner)
-        if quota.check_owner(account, owner, len(missing), memory, limits):
-            session.store.limit("memory-soft", owner, _SOFT)
+    elif quota.check_owner(account, owner, len(missing), memory, limits):
+        session.store.limit("memory-soft", owner, _SOFT)
 
 
 def write(session: Session, payload: bytes, tx: Transaction | None) -> bytes:

@@ -13,8 +13,9 @@ from typing import Final
 from hvsim.abi.errno import EINVAL, ENOENT
 from hvsim.xenstore.operations import live_update
 from hvsim.xenstore.rules.errors import Refused
-from hvsim.xenstore.rules.quota import VALUE_MAX, Account, node_cost, watch_cost
+from hvsim.xenstore.rules.quota import VALUE_MAX, Account, watch_cost
 from hvsim.xenstore.rules.store import Store
+from hvsim.xenstore.rules.tree import node_cost
 
 OK: Final = b"OK\0"
 NO_TRACE: Final = b"this store keeps no trace; `trace = true` in the lab file makes it\0"

@@ -50,11 +50,6 @@ def parent(path: bytes) -> bytes:
     return path[: path.rindex(b"/")] or b"/"
 
 
-def basename(path: bytes) -> bytes:
-    """The last component."""
-    return path[path.rindex(b"/") + 1 :]
-
-
 def split(path: bytes) -> tuple[bytes, bytes]:
     """Both: the path one level up, and the last component."""
     end = path.rindex(b"/")

@@ -156,11 +156,6 @@ def node_size(nr_permissions: int, value: int, children: int) -> int:
     return NODE_HEADER + PERMISSION_SIZE * nr_permissions + value + children
 
 
-def node_cost(path: bytes, value: int, nr_permissions: int) -> int:
-    """Bytes that a node costs its owner: itself, its path, and its name in the parent's list."""
-    return NODE_HEADER + PERMISSION_SIZE * nr_permissions + value + len(path) + 1
-
-
 def watch_cost(path: bytes, token: bytes) -> int:
     """Bytes that a watch costs the domain that has it."""
     return WATCH_COST + len(path) + len(token)

@@ -17,8 +17,7 @@ from hvsim.abi.errno import EAGAIN, ENOSPC
 from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules.errors import Refused
 from hvsim.xenstore.rules.permissions import Permissions
-from hvsim.xenstore.rules.quota import node_cost
-from hvsim.xenstore.rules.tree import Children, Node, Tree
+from hvsim.xenstore.rules.tree import Children, Node, Tree, node_cost
 
 _NO_CHILDREN: Final = Children(0)
 

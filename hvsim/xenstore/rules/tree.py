@@ -14,7 +14,7 @@ from typing import Any
 
 from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules.permissions import DEFAULT, Permissions, without_domain
-from hvsim.xenstore.rules.quota import Account, node_cost
+from hvsim.xenstore.rules.quota import NODE_HEADER, PERMISSION_SIZE, Account
 from hvsim.xenstore.rules.records import PUT, REMOVE
 
 
@@ -176,3 +176,8 @@ class Tree:
         account = self.account(node.perms[0].domid)
         account.nodes += sign
         account.memory += sign * node_cost(path, len(node.value), len(node.perms))
+
+
+def node_cost(path: bytes, value: int, nr_permissions: int) -> int:
+    """Bytes that a node costs its owner: itself, its path, and its name in the parent's list."""
+    return NODE_HEADER + PERMISSION_SIZE * nr_permissions + value + len(path) + 1
