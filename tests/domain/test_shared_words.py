@@ -125,12 +125,12 @@ class _Quiet:
 
 def _daemon(page: mmap) -> Callable[[int], None]:
     ring = StoreRing(memoryview(page), Connection(Session(Store(), 0, "d0")), fresh=True)
-    return lambda value: ring._put(0, value)
+    return lambda value: ring.put(0, value)
 
 
 def _client(page: mmap) -> Callable[[int], None]:
     ring = RingTransport(memoryview(page), 1, cast(Any, _Quiet()), cast(Any, _Quiet()))
-    return lambda value: ring._put(0, value)
+    return lambda value: ring.put(0, value)
 
 
 @pytest.mark.parametrize("writer", [_daemon, _client])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
@@ -252,49 +254,51 @@ def test_it_stays_small(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["journal"]
 
 
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file grows beyond *size*: the kernel's limit stands for a full disk, which also takes a
+    part and then refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_is_said_once_and_made_good(tmp_path: Path) -> None:
-    """/dev/full takes nothing: the store goes on, and the next good write has everything."""
+    """The store goes on, and the next good write has everything.
+
+    Seen red when ``Keeper`` does not rewrite what it is behind with.
+    """
     store = Store()
     path = str(tmp_path / "journal")
     said: list[str] = []
     keeper = Keeper(store, path, False, said.append)
     keeper.begin()
     peer = Peer(store)
-    held = os.open(path, os.O_WRONLY)
-    keeping = keeper._journal
-    assert keeping is not None
-    good, keeping._fd = keeping._fd, os.open("/dev/full", os.O_WRONLY)
-    os.mkdir(f"{path}.new")
-    for number in range(3):
-        peer.ask("WRITE", f"/n{number}", "1")
-        keeper.commit()
+    with room_for(os.path.getsize(path)):
+        for number in range(3):
+            peer.ask("WRITE", f"/n{number}", "1")
+            keeper.commit()
     assert len(said) == 1
     assert "would not survive" in said[0]
-    os.rmdir(f"{path}.new")
     peer.ask("WRITE", "/last", "1")
     keeper.commit()
     keeper.close()
-    os.close(good)
-    os.close(held)
     assert state(recovered(journal.read(path))) == state(store)
 
 
 def test_half_a_frame_does_not_hide_what_follows(tmp_path: Path) -> None:
     """The disk takes half a frame and no more: what is written later can be read.
 
-    The kernel's own limit on a file's size stands for the full disk: it, too, takes a part and
-    then refuses.  Seen red without the ``ftruncate`` in ``Journal.append``.
+    Seen red without the ``ftruncate`` in ``Journal.append``.
     """
     path = str(tmp_path / "journal")
     kept = journal.Journal(path, b"snapshot")
     kept.append(b"before")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kept.size + 20, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            kept.append(b"t" * 100)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with room_for(kept.size + 20), pytest.raises(OSError, match="File too large"):
+        kept.append(b"t" * 100)
     assert os.path.getsize(path) == kept.size
     kept.append(b"after")
     kept.close()

@@ -84,13 +84,13 @@ class MortalRing(StoreRing):
 
     machine: Machine
 
-    def _put(self, offset: int, value: int) -> None:
+    def put(self, offset: int, value: int) -> None:
         if hasattr(self, "machine"):
             self.machine.step()
-            super()._put(offset, value)
+            super().put(offset, value)
             self.machine.step()
         else:
-            super()._put(offset, value)
+            super().put(offset, value)
 
 
 class Served:

@@ -51,7 +51,7 @@ class StoreDoor:
     ) -> None:
         self.store: Final = store
         self.vcpu: Final = vcpu
-        self.clients: Final[set[_Client]] = set()
+        self.clients: Final[dict[_Client, None]] = {}
         self._log = log
         self._path = path
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -85,7 +85,7 @@ class StoreDoor:
             sock.close()
             return
         sock.setblocking(False)
-        self.clients.add(_Client(self, sock))
+        self.clients[_Client(self, sock)] = None
 
 
 class _Client:
@@ -107,7 +107,7 @@ class _Client:
         if not self._open:
             return
         self._open = False
-        self._door.clients.discard(self)
+        self._door.clients.pop(self, None)
         self._door.vcpu.remove_fd(self._socket.fileno())
         self._socket.close()
         with contextlib.suppress(StoreError, TimeoutError):  # the store may have gone

@@ -150,7 +150,8 @@ class RingTransport:
         value: int = _WORD.unpack_from(self._page, offset)[0]
         return value
 
-    def _put(self, offset: int, value: int) -> None:
+    def put(self, offset: int, value: int) -> None:
+        """Set a word of the page, in one piece: the peer sees the old or the new one."""
         # Not pack_into: it clears the word before it writes it, and the peer would see 0.
         self._page[offset : offset + 4].cast("I")[0] = value
 
@@ -176,7 +177,7 @@ class RingTransport:
         if count > first:
             page[xs_wire.REQ : xs_wire.REQ + count - first] = out[first:count]
         fence()
-        self._put(xs_wire.REQ_PROD, (producer + count) & _U32)
+        self.put(xs_wire.REQ_PROD, (producer + count) & _U32)
         fence()
         del out[:count]
         return True
@@ -200,7 +201,7 @@ class RingTransport:
         if count > first:
             data += bytes(page[xs_wire.RSP : xs_wire.RSP + count - first])
         fence()
-        self._put(xs_wire.RSP_CONS, (consumer + count) & _U32)
+        self.put(xs_wire.RSP_CONS, (consumer + count) & _U32)
         fence()
         try:
             for payload in self._conversation.hear(data):

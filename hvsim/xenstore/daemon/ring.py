@@ -62,12 +62,12 @@ class StoreRing:
         self.session = connection.session
         self._recorder = recorder
         self._marked = False
-        self._put(xs_wire.SERVER_FEATURES, FEATURES)
+        self.put(xs_wire.SERVER_FEATURES, FEATURES)
         if fresh:
-            self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
-            self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+            self.put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+            self.put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
             # Whoever had the page before is not this connection's business: begin in step.
-            self._put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
+            self.put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
         elif self._word(xs_wire.ERROR) != xs_wire.XENSTORE_ERROR_NONE:
             connection.fail("it was cut off by a former daemon")
             self._marked = True
@@ -121,7 +121,7 @@ class StoreRing:
         if self._word(xs_wire.REQ_CONS) not in (stream.before, stream.after):
             return False
         self.before, self.after = stream.before, stream.after
-        self._put(xs_wire.REQ_CONS, stream.after)
+        self.put(xs_wire.REQ_CONS, stream.after)
         self.connection.go_on(stream.kept, stream.unsent(self.produced()))
         self.session.adopt(stream.transactions)
         return True
@@ -162,11 +162,11 @@ class StoreRing:
         self.connection.begin_anew()
         self._marked = False
         for offset in (xs_wire.REQ_CONS, xs_wire.REQ_PROD, xs_wire.RSP_CONS, xs_wire.RSP_PROD):
-            self._put(offset, 0)
+            self.put(offset, 0)
         self.before = self.after = 0
-        self._put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
+        self.put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
         fence()
-        self._put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
+        self.put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
 
     def _mark(self) -> bool:
         """Tell a domain that its connection was given up; once."""
@@ -178,7 +178,7 @@ class StoreRing:
             if "index" in self.connection.broken
             else xs_wire.XENSTORE_ERROR_PROTO
         )
-        self._put(xs_wire.ERROR, code)
+        self.put(xs_wire.ERROR, code)
         return True
 
     def _read(self) -> bool:
@@ -203,7 +203,7 @@ class StoreRing:
         self.connection.feed(data)
         self.before, self.after = consumer, (consumer + count) & _U32
         self.session.store.before_output()
-        self._put(xs_wire.REQ_CONS, self.after)
+        self.put(xs_wire.REQ_CONS, self.after)
         return True
 
     def _write(self) -> bool:
@@ -229,7 +229,7 @@ class StoreRing:
         if count > first:
             page[xs_wire.RSP : xs_wire.RSP + count - first] = out[first:count]
         fence()
-        self._put(xs_wire.RSP_PROD, (producer + count) & _U32)
+        self.put(xs_wire.RSP_PROD, (producer + count) & _U32)
         fence()
         self.connection.sent(count)
         return True
@@ -238,6 +238,7 @@ class StoreRing:
         value: int = _WORD.unpack_from(self._page, offset)[0]
         return value
 
-    def _put(self, offset: int, value: int) -> None:
+    def put(self, offset: int, value: int) -> None:
+        """Set a word of the page, in one piece: the peer sees the old or the new one."""
         # Not pack_into: it clears the word before it writes it, and the peer would see 0.
         self._page[offset : offset + 4].cast("I")[0] = value

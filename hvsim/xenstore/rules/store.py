@@ -268,7 +268,7 @@ class Store:
 
         ``@releaseDomain`` is fired once when a domain has shut down and once when it is gone.
         """
-        gone = self.known - alive.keys() - self.domains.keys()
+        gone = sorted(self.known - alive.keys() - self.domains.keys())
         self.administration += 1
         self.known = set(alive) | {0}
         for domid in gone:
