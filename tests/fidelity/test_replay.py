@@ -153,15 +153,24 @@ class Replay:
         self.host.wait(lambda: len(self.host.xl("list", json=True).data) == 1, "the domain to go")
 
 
-@pytest.fixture
-def replay(tmp_path: Path) -> Iterator[Replay]:
-    home = tmp_path / "domu"
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
+    folder = tmp_path_factory.mktemp("replay")
+    home = folder / "domu"
     home.mkdir()
     for name in ("d1.img", "d2.img"):
         with open(home / name, "wb") as image:
             image.truncate(SECTORS * 512)
-    with LabHost(tmp_path) as host:
+    with LabHost(folder) as host:
         yield Replay(host, home)
+
+
+@pytest.fixture
+def replay(machine: Replay) -> Iterator[Replay]:
+    """A host that has only dom0, whose store is as it was at first."""
+    yield machine
+    machine.host.end_domains()
+    machine.host.wait_node("/local/domain/0/backend", None)
 
 
 def compare(real: list[Entry], lab: list[Entry]) -> None:
@@ -225,12 +234,13 @@ def test_network_detach(replay: Replay) -> None:
 
 
 def test_pause_changes_nothing_in_the_store(replay: Replay) -> None:
-    replay.connected(replay.create())
+    domid = replay.create()
+    replay.connected(domid)
     replay.since()
     for verb in ("pause", "pause", "unpause", "unpause"):
         assert replay.host.xl(verb, "du1").exit == 0
     assert there("46-pause", [1]) == []
-    assert ours(replay.since(), [1], replay.images) == []
+    assert ours(replay.since(), [domid], replay.images) == []
 
 
 def end(replay: Replay, act: Callable[[int], None]) -> list[Entry]:

@@ -4,18 +4,14 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
 from hvsim.lab.boot import SPAWNER
 from tests.hostile.run_directory import bait
+from tests.support.hypervisor_process import ROOT, HypervisorProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 100.0
 
 
@@ -28,12 +24,13 @@ def run_hostile_lab(directory: Path, without: tuple[str, ...] = ()) -> dict[str,
     logs.mkdir()
     with bait(directory) as facts:
         config = _config(directory, logs, {"facts": facts, "without": list(without)})
-        process, notice = _boot(logs, config)
+        with (logs / "hypervisor.log").open("ab") as log:
+            hypervisor = HypervisorProcess(config, log, session=True)
+        process = hypervisor.popen
         try:
             pids = _descendants(process.pid)
-            return _wait_for_result(process, notice, logs)
+            return _wait_for_result(hypervisor, logs)
         finally:
-            os.close(notice)
             pids |= _descendants(process.pid)
             pidfds = [os.pidfd_open(pid) for pid in pids if os.path.exists(f"/proc/{pid}")]
             process.send_signal(signal.SIGKILL)
@@ -72,34 +69,12 @@ def _config(directory: Path, logs: Path, args: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _boot(logs: Path, config: dict[str, Any]) -> tuple["subprocess.Popen[bytes]", int]:
-    """Start the hypervisor; returns it and the descriptor of its notice."""
-    config_read, config_write = os.pipe()
-    notice_read, notice_write = os.pipe()
-    command = [sys.executable, "-m", "hvsim.hypervisor"]
-    command += ["--config-fd", str(config_read), "--notice-fd", str(notice_write)]
-    with (logs / "hypervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=(config_read, notice_write),
-            cwd=ROOT,
-        )
-    os.close(config_read)
-    os.close(notice_write)
-    with open(config_write, "wb") as pipe:
-        pipe.write(msgpack.packb(config))
-    return process, notice_read
-
-
-def _wait_for_result(process: "subprocess.Popen[bytes]", notice: int, logs: Path) -> dict[str, Any]:
-    assert select.select([notice], [], [], PATIENCE)[0], "the hypervisor says nothing"
-    said = os.read(notice, 65536)
-    if not said or not msgpack.unpackb(said).get("ready"):
-        raise AssertionError(f"no hypervisor: {said!r}{_logs(logs)}")
+def _wait_for_result(hypervisor: HypervisorProcess, logs: Path) -> dict[str, Any]:
+    try:
+        said = hypervisor.notice(PATIENCE)
+        assert said.get("ready"), said
+    except AssertionError as error:
+        raise AssertionError(f"no hypervisor: {error}{_logs(logs)}") from None
     deadline = time.monotonic() + PATIENCE
     builder = logs / "builder.log"
     while time.monotonic() < deadline:
@@ -108,7 +83,7 @@ def _wait_for_result(process: "subprocess.Popen[bytes]", notice: int, logs: Path
             if line.startswith('{"result"') and line.endswith("\n"):  # it is long, and may be half
                 result: dict[str, Any] = json.loads(line)["result"]
                 return result
-        if process.poll() is not None or "Traceback" in text:
+        if hypervisor.popen.poll() is not None or "Traceback" in text:
             break
         time.sleep(0.05)
     raise AssertionError(f"no result{_logs(logs)}")

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.wire import rights
 from tests.support import bells
+from tests.support.hypervisor_process import HypervisorProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -162,8 +162,6 @@ class Lab:
         listener.bind(f"\0{name}")
         listener.listen()
         listener.settimeout(PATIENCE)
-        config_read, config_write = os.pipe()
-        notice_read, notice_write = os.pipe()
         argv = [sys.executable, "-m", "tests.hypervisor.relay_spawner", "--relay", name]
         kernel = {"name": "Domain-0", "process": "kernel", "program": "-", "profile": "dom0"}
         boot = {
@@ -174,23 +172,13 @@ class Lab:
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
             **config,
         }
-        fds = f"--config-fd {config_read} --notice-fd {notice_write}".split()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "hvsim.hypervisor", *fds],
-            pass_fds=(config_read, notice_write),
-            cwd=ROOT,
-        )
-        for fd in (config_read, notice_write):
-            os.close(fd)
-        with open(config_write, "wb") as pipe:
-            pipe.write(msgpack.packb(boot))
+        self._hypervisor = HypervisorProcess(boot)
+        self.process = self._hypervisor.popen
         self.doms: list[Dom] = []
-        assert select.select([notice_read], [], [], PATIENCE)[0], "no notice"
-        with open(notice_read, "rb") as pipe:
-            self.notice = msgpack.unpackb(pipe.read())
+        self.notice = self._hypervisor.notice(PATIENCE)
         if not self.notice.get("ready"):
             listener.close()
-            self.process.wait(PATIENCE)
+            self._hypervisor.end(PATIENCE)
             raise Call(self.notice["error"])
         self._relay, _ = listener.accept()
         self._relay.settimeout(PATIENCE)
@@ -202,12 +190,9 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         ended = self.process.poll() is not None
-        self.process.terminate()
         try:
-            status = self.process.wait(PATIENCE)
+            status = self._hypervisor.end(PATIENCE)
         finally:
-            self.process.kill()
-            self.process.wait()
             for dom in self.doms:
                 dom.close()
             self._relay.close()

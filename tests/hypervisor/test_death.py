@@ -8,17 +8,14 @@ and dom0's with a thread that never rests.
 import os
 import select
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import pytest
 
 from hvsim.lab.boot import SPAWNER
 from tests.hypervisor.client import PATIENCE, ROOT, readable
+from tests.support.hypervisor_process import HypervisorProcess
 
 KINDS = {"dom0", "waits", "spins", "deaf", "paused", "stalled"}
 
@@ -28,8 +25,6 @@ class Patient:
 
     def __init__(self, tmp_path: Path) -> None:
         told = tmp_path / "told"
-        config_read, config_write = os.pipe()
-        notice_read, notice_write = os.pipe()
         kernel = {
             "name": "Domain-0",
             "process": "kernel",
@@ -46,27 +41,17 @@ class Patient:
             "spawner": list(SPAWNER),
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
         }
-        fds = f"--config-fd {config_read} --notice-fd {notice_write}".split()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "hvsim.hypervisor", *fds],
-            pass_fds=(config_read, notice_write),
-            cwd=ROOT,
-        )
-        for fd in (config_read, notice_write):
-            os.close(fd)
-        with open(config_write, "wb") as pipe:
-            pipe.write(msgpack.packb(boot))
+        self._hypervisor = HypervisorProcess(boot)
+        self.process = self._hypervisor.popen
         self.pidfds: dict[str, int] = {}
         try:
-            self._boot(notice_read, told)
+            self._boot(told)
         except BaseException:
             self.close()
             raise
 
-    def _boot(self, notice_read: int, told: Path) -> None:
-        with open(notice_read, "rb") as pipe:
-            assert readable(pipe.fileno(), PATIENCE), "no notice"
-            self.notice: dict[str, Any] = msgpack.unpackb(pipe.read())
+    def _boot(self, told: Path) -> None:
+        self.notice = self._hypervisor.notice(PATIENCE)
         assert self.notice.get("ready"), self.notice
         for _ in range(int(PATIENCE * 100)):
             if told.exists():

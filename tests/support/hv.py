@@ -13,10 +13,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,8 +44,8 @@ from hvsim.abi.hypercall import (
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.wire import rights
+from tests.support.hypervisor_process import HypervisorProcess
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
 
 
@@ -104,26 +102,12 @@ class Hypervisor:
             },
             **self._config,
         }
-        told, tell = os.pipe()
-        heard, hear = os.pipe()
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "hvsim.hypervisor"),
-                *("--config-fd", str(told), "--notice-fd", str(hear)),
-            ],
-            pass_fds=(told, hear),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-        )
-        os.close(told)
-        os.close(hear)
-        with open(tell, "wb") as out:
-            out.write(msgpack.packb(config))
+        self._hypervisor = HypervisorProcess(config)
+        self.process = self._hypervisor.popen
         self._channel, _ = self._listener.accept()
         self._channel.settimeout(TIMEOUT)
         self.dom0 = self._attach()
-        with open(heard, "rb") as notice_file:
-            notice = msgpack.unpackb(notice_file.read())
+        notice = self._hypervisor.notice(TIMEOUT)
         assert notice.get("ready"), notice
         return self
 
@@ -137,8 +121,7 @@ class Hypervisor:
         with contextlib.ExitStack() as stack:
             stack.callback(self._listener.close)
             stack.callback(self._channel.close)
-            stack.callback(self.process.wait, TIMEOUT)
-            stack.callback(self.process.terminate)
+            stack.callback(self._hypervisor.end, TIMEOUT)
             for domain in (self.dom0, *self.domains.values()):
                 stack.callback(domain.close)
 

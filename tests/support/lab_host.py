@@ -10,16 +10,11 @@ Everything lies below *tmp_path* and is gone, with every process, when the block
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import msgpack
 
 from hvsim.faults.now import inject
 from hvsim.lab.answers import Answer
@@ -27,8 +22,8 @@ from hvsim.lab.boot import SPAWNER, STORE_SUCCESSOR
 from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
 from hvsim.xs.blocking import SocketStore, connect
+from tests.support.hypervisor_process import ROOT, HypervisorProcess
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
 MIB = 256
 """Pages."""
@@ -55,42 +50,20 @@ class LabHost:
         self._journal = journal
         self._shared = list(shared)
         self.memory = memory
-        self._notice = -1
 
     def __enter__(self) -> "LabHost":
         for part in ("xenstored", "console", "log"):
             (self.run_dir / part).mkdir(parents=True)
-        config_read, config_write = os.pipe()
-        notice_read, notice_write = os.pipe()
         with open(self.run_dir / "log" / "hypervisor.log", "wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "hvsim.hypervisor",
-                    "--config-fd",
-                    str(config_read),
-                    "--notice-fd",
-                    str(notice_write),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=ROOT,
-                pass_fds=(config_read, notice_write),
-            )
-        os.close(config_read)
-        os.close(notice_write)
-        with open(config_write, "wb") as pipe:
-            pipe.write(msgpack.packb(self._config()))
-        with open(notice_read, "rb") as pipe:
-            notice = msgpack.unpackb(pipe.read())
+            self._hypervisor = HypervisorProcess(self._config(), log)
+        self.process = self._hypervisor.popen
         try:
+            notice = self._hypervisor.notice(TIMEOUT)
             assert notice.get("ready"), notice
             self.control = Control(self.run_dir / "control", alive=self._alive)
             self.request("ready")
         except BaseException:
-            self._end()
+            self._hypervisor.end(TIMEOUT)
             raise
         return self
 
@@ -101,17 +74,9 @@ class LabHost:
         trace: TracebackType | None,
     ) -> None:
         self.control.close()
-        self._end()
+        self._hypervisor.end(TIMEOUT)
         if kind is not None:
             print(self.logs())
-
-    def _end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(TIMEOUT)
-        finally:
-            self.process.kill()
-            self.process.wait()
 
     def _alive(self) -> bool:
         return self.process.poll() is None
@@ -201,6 +166,14 @@ class LabHost:
         )
         assert answer.exit == 0, answer
         return int(answer.data["domid"])
+
+    def end_domains(self) -> None:
+        """Destroy every domain, so that the next test finds the host as this one did (numbers go
+        on)."""
+        while names := [row["domid"] for row in self.xl("list", json=True).data if row["domid"]]:
+            for domid in names:
+                self.xl("destroy", str(domid))
+            time.sleep(0.01)
 
     def store(self) -> SocketStore:
         """A connection to the store; the caller closes it."""

@@ -17,10 +17,18 @@ IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'
 PROGRAMS = "tests.toolstack.guests"
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LabHost]:
-    with LabHost(tmp_path) as lab:
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+    with LabHost(tmp_path_factory.mktemp("host")) as lab:
         yield lab
+
+
+@pytest.fixture
+def host(machine: LabHost) -> Iterator[LabHost]:
+    """A host that has only dom0."""
+    yield machine
+    machine.end_domains()
+    nothing_left(machine)
 
 
 @pytest.fixture
