@@ -19,7 +19,7 @@ from hvsim.domain.domain import Domain
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import Bridges
-from hvsim.drivers.net.port import NoPort, Port
+from hvsim.drivers.net.link import Link, NoLink
 from hvsim.spawn.sandbox import namespaces
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ class LazyBridges:
         self._dom = dom
         self._bridges: Bridges | None = None
 
-    def make_port(self, vif: VifInfo) -> Port:
-        """As `Bridges.make_port`.  Raises: NoPort, OSError, ValueError."""
+    def make_link(self, vif: VifInfo) -> Link:
+        """As `Bridges.make_link`.  Raises: NoLink, OSError, ValueError."""
         if self._bridges is None:
             try:
                 namespaces.own_network()
             except OSError as error:
-                raise NoPort(
+                raise NoLink(
                     "dom0 serves vifs in a network namespace of its own, which this machine does "
                     f"not allow ({error.strerror}): see sysctl user.max_net_namespaces"
                 ) from None
             self._bridges = Bridges(self._dom.log)
-        return self._bridges.make_port(vif)
+        return self._bridges.make_link(vif)
 
 
 def main(dom: Domain) -> None:
@@ -62,7 +62,7 @@ def main(dom: Domain) -> None:
         Path(str(folder)) if folder else None,
     ).start()
     BlockBack.register(dom)
-    NetBack.register(dom, LazyBridges(dom).make_port)
+    NetBack.register(dom, LazyBridges(dom).make_link)
     for command in ("poweroff", "reboot"):
         dom.store.write(f"control/feature-{command}", "1")
     dom.store.write("control/feature-suspend", "1")

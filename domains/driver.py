@@ -8,7 +8,8 @@ as `domains/network.py` does.
 from __future__ import annotations
 
 from hvsim.domain import Domain
-from hvsim.drivers.block.hotplug import HotplugBlockBack, own_disks
+from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.hotplug import own_disks, script
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import Bridges
 
@@ -17,8 +18,8 @@ def main(dom: Domain) -> None:
     """Serve disks and interfaces."""
     dom.starting()
     own_disks(dom)
-    HotplugBlockBack.register(dom)
-    NetBack.register(dom, Bridges(dom.log).make_port)
+    BlockBack.register(dom, script(dom))
+    NetBack.register(dom, Bridges(dom.log).make_link)
     dom.ready()
     dom.serve()
     dom.backends.stop()

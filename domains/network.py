@@ -17,9 +17,9 @@ from __future__ import annotations
 from domains.guests.options import option, words
 from hvsim.domain import Domain
 from hvsim.domain.start import ProgramError
-from hvsim.drivers import devd
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
+from hvsim.drivers.split import devd
 
 REFUSED = {
     "nat": "a network domain has no way out of the lab; guests reach each other and the domain",
@@ -35,7 +35,7 @@ class BadOption(ProgramError):
 def main(dom: Domain) -> None:
     """Serve vifs until the shutdown request.
 
-    Raises: NoPort; BadOption: a bridge or an address that cannot be had, a word that is refused.
+    Raises: NoLink; BadOption: a bridge or an address that cannot be had, a word that is refused.
     """
     dom.starting()
     found = words(dom)
@@ -50,7 +50,7 @@ def main(dom: Domain) -> None:
             bridges.add(name, addresses if number == 0 else ())
         except (OSError, ValueError) as failure:
             raise BadOption(f"bridge {name}: {failure}") from None
-    NetBack.register(dom, bridges.make_port)
+    NetBack.register(dom, bridges.make_link)
     devd.serve(dom)
     dom.ready(f"network on {', '.join(names)}")
     dom.serve()

@@ -24,8 +24,8 @@ from domains.output import Output
 from hvsim.domain import Domain
 from hvsim.domain.start import ProgramError
 from hvsim.domain.xenbus.backends import SERVES_KEY
-from hvsim.drivers import devd
 from hvsim.drivers.block import lock
+from hvsim.drivers.split import devd
 from hvsim.errors import TimedOut
 from hvsim.spawn.executable import CannotRun, Executable
 from hvsim.wire import rights

@@ -8,15 +8,16 @@ its own (`target=/dev/xvdb`), until it is told to shut down.
 from __future__ import annotations
 
 from hvsim.domain import Domain
-from hvsim.drivers import devd
-from hvsim.drivers.block.hotplug import HotplugBlockBack, own_disks
+from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.hotplug import own_disks, script
+from hvsim.drivers.split import devd
 
 
 def main(dom: Domain) -> None:
     """Serve disks."""
     dom.starting()
     own_disks(dom)
-    HotplugBlockBack.register(dom)
+    BlockBack.register(dom, script(dom))
     devd.serve(dom)
     dom.ready()
     dom.serve()

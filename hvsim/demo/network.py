@@ -43,7 +43,7 @@ RECOVERY_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 20.0
 COMMITS_BETWEEN = 20
 _IMPOSSIBLE = re.compile(r"^.*this machine (?:does not allow|allows no network link).*$", re.M)
-"""What a domain says that cannot have a network link here (NoPort of `hvsim.drivers.net.port`)."""
+"""What a domain says that cannot have a network link here (NoLink of `hvsim.drivers.net.link`)."""
 
 
 def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> NetworkResult:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hvsim.domain.xenbus.driver import BackendDriver, FrontendDriver
+from hvsim.domain.xenbus import driver
 from tests.domain.xenbus_rig import Back, Front, Rig, connected
 
 
@@ -18,8 +18,8 @@ def rig() -> Iterator[Rig]:
 
 
 def test_drivers_fit_the_protocol(rig: Rig) -> None:
-    assert isinstance(Front(rig), FrontendDriver)
-    assert isinstance(Back(rig), BackendDriver)
+    assert isinstance(Front(rig), driver.Front)
+    assert isinstance(Back(rig), driver.Back)
 
 
 def test_hot_attach_walks_as_recorded(rig: Rig) -> None:

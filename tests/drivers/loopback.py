@@ -16,11 +16,11 @@ from hvsim.abi.grant_table import GNTST_bad_gntref, GNTST_permission_denied
 from hvsim.domain.grants import GrantInUse
 from hvsim.domain.mapper import GrantError, GrantMapper
 from hvsim.domain.ring import BackRing, FrontRing
-from hvsim.drivers.block.engine import Engine
 from hvsim.drivers.block.image import Image
-from hvsim.drivers.block.mapped import FrontendPages
-from hvsim.drivers.block.pool import PagePool
 from hvsim.drivers.block.queue import RequestQueue
+from hvsim.drivers.block.service import Service
+from hvsim.drivers.split.pages import PeerPages
+from hvsim.drivers.split.pool import PagePool
 
 PAGE = 4096
 
@@ -102,7 +102,7 @@ class Table:
 
 
 class Loopback:
-    """A frontend queue and a backend engine that share a ring."""
+    """A frontend queue and a backend service that share a ring."""
 
     def __init__(
         self,
@@ -135,11 +135,11 @@ class Loopback:
             self.front_ring, read_pool, write_pool, max_segments=max_segments, handle=51712 & 0xFFFF
         )
         self.image = image(str(path), readonly)
-        self.pages = FrontendPages(
-            cast(GrantMapper, self.table), 0, persistent=persistent, capacity=1056
+        self.pages = PeerPages(
+            cast(GrantMapper, self.table), 0, persistent=persistent, capacity=1056, by_use=True
         )
         self.log: list[str] = []
-        self.engine = Engine(self.back_ring, self.pages, self.image, self.log.append, spins=spins)
+        self.service = Service(self.back_ring, self.pages, self.image, self.log.append, spins=spins)
         self.bells = 0
 
     def ring_bell(self) -> None:
@@ -147,7 +147,14 @@ class Loopback:
 
     def back(self, limit: int = 1 << 30) -> bool:
         """The backend's turn."""
-        return self.engine.run(self.ring_bell, limit)
+        while limit > 0:
+            count, notify = self.service.batch()
+            if notify:
+                self.ring_bell()
+            limit -= count
+            if not self.service.goes_on(count):
+                return False
+        return True
 
     def pump(self) -> None:
         """Let both halves run until nothing moves."""

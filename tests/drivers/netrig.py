@@ -1,6 +1,6 @@
 """Guests and backends with vifs on the real hypervisor, in this process, turn by turn.
 
-The store is the small one of tests/support. A port of the backend is one end of a packet socket:
+The store is the small one of tests/support. A link of the backend is one end of a packet socket:
 one read is one frame with its virtio_net_hdr, as of a TAP; the test holds the other end, the wire.
 """
 
@@ -28,10 +28,10 @@ def mac_of(guest: Domain) -> str:
 
 
 class Wire:
-    """The far side of a port: what the bridge would be.
+    """The far side of a link: what the bridge would be.
 
     Attributes:
-        fd: the driver's end; name, close and the rest are what a driver may ask of a port.
+        fd: the driver's end; name, close and the rest are what a driver may ask of a link.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +48,7 @@ class Wire:
     # -- for the driver ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """The driver is done with its port."""
+        """The driver is done with its link."""
         theirs, self._theirs = self._theirs, None
         if theirs is not None:
             theirs.close()
@@ -65,7 +65,7 @@ class Wire:
     # -- for the test --------------------------------------------------------------------------
 
     def send(self, frame: bytes, vnet: bytes = VNET) -> bool:
-        """A frame for the guest; False when the port takes no more."""
+        """A frame for the guest; False when the link takes no more."""
         try:
             self._ours.send(vnet + frame)
         except BlockingIOError:
@@ -118,13 +118,13 @@ class NetRig:
         return dom
 
     def wire(self, name: str) -> Wire:
-        """A port for a vif of that name."""
+        """A link for a vif of that name."""
         wire = Wire(name)
         self.wires.append(wire)
         return wire
 
     def wire_of(self, guest: Domain, index: int = 0) -> Wire:
-        """The newest port that was made for a guest's interface."""
+        """The newest link that was made for a guest's interface."""
         name = f"vif{guest.domid}.{index}"
         return next(wire for wire in reversed(self.wires) if wire.name == name)
 

@@ -302,7 +302,7 @@ def test_flip_after_check(link: Loopback) -> None:
     ref = _page(link)
     link.front_ring.produce(pack_request(WRITE, 0, 1, 0, [Segment(ref, 0, 0)]))
     link.front_ring.push()
-    link.engine._serve = None
+    link.service._serve = None
     consume = link.back_ring.consume
 
     class Flipping:
@@ -315,7 +315,7 @@ def test_flip_after_check(link: Loopback) -> None:
                 link.page.memory[64 : 64 + 112] = b"\xff" * 112
             return copy
 
-    link.engine._ring = Flipping()  # type: ignore[assignment]
+    link.service._ring = Flipping()  # type: ignore[assignment]
     link.back()
     response = link.front_ring.consume()
     assert response is not None
@@ -380,7 +380,7 @@ def test_a_frontend_that_takes_no_answers(link: Loopback) -> None:
         if (number + 1) % size == 0:
             struct.pack_into("=I", link.page.memory, 0, number + 1)
             assert not link.back()
-    assert link.engine.statistics().requests == 10 * size
+    assert link.service.statistics().requests == 10 * size
     assert struct.unpack_from("=I", link.page.memory, 8) == (10 * size,)
     assert sum(link.table.pins.values()) == len(link.pages) == 1
 

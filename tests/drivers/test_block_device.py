@@ -19,8 +19,9 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.front import BlockFront
-from hvsim.drivers.block.hotplug import HotplugBlockBack
+from hvsim.drivers.block.hotplug import script
 from hvsim.drivers.block.protocol import BlockBroken, BlockClosed, BlockError
 from hvsim.drivers.block.request import FLUSH, READ, WRITE, Request
 from tests.support.hv import Hypervisor, turn
@@ -39,7 +40,7 @@ class Rig:
         self.live: list[Domain] = []
         self.dead: list[Domain] = []
         self.guest = self.domain(4096)
-        self.disks: dict[int, BlockFront] = {}
+        self.disks: dict[int, Disk] = {}
 
     def domain(self, pages: int = 1024, **args: Any) -> Domain:
         dom = self.hv.domain(pages)
@@ -102,14 +103,14 @@ class Rig:
         return request
 
     @property
-    def disk(self) -> BlockFront:
+    def disk(self) -> Disk:
         return self.disks[VDEV]
 
     def state(self, path: str) -> str | None:
         return self.store.get(f"{path}/state")
 
-    def start(self, back: Domain, **more: str) -> BlockFront:
-        HotplugBlockBack.register(back)
+    def start(self, back: Domain, **more: str) -> Disk:
+        BlockBack.register(back, script(back))
         self.attach(back, **more)
         self.disks = BlockFront.register(self.guest)
         self.run(lambda: VDEV in self.disks and self.disk.connected, "connected")
@@ -132,8 +133,8 @@ class Rig:
                 assert isinstance(driver, BlockBack)
                 if driver.image is not None:
                     driver.image.close()
-                if driver._attachment is not None:
-                    driver._attachment.ring.release()
+                if driver.connection is not None:
+                    driver.connection.ring.release()
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_another_toolstack_has_the_time_to_see_init_wait(rig: Rig) -> None:
     """Red without LINGER: libxl says "unable to add device with path" of a disk that is Connected
     before it has looked."""
     back = rig.domain()
-    HotplugBlockBack.register(back)
+    BlockBack.register(back, script(back))
     rig.attach(back, toolstack="xl")
     rig.disks = BlockFront.register(rig.guest)
     rig.run(lambda: rig.state(rig.front_path) == "3", "the guest has published its ring")
@@ -252,7 +253,7 @@ def test_a_new_backend_gets_what_the_dead_one_left(rig: Rig, kills: int) -> None
         rig.live.append(back)
         rig.kill(back)
         back = rig.domain()
-        HotplugBlockBack.register(back)
+        BlockBack.register(back, script(back))
         rig.attach(back)
         rig.run(lambda flush=flush: flush.done, "recovered")  # type: ignore[misc]
         assert [r.status for r in pending] == [0] * 40
@@ -272,7 +273,7 @@ def test_the_negative_control_loses_writes(rig: Rig) -> None:
     rig.live.append(back)
     rig.kill(back)
     back = rig.domain()
-    HotplugBlockBack.register(back)
+    BlockBack.register(back, script(back))
     rig.attach(back)
     rig.run(lambda: lost.done, "recovered")
     assert lost.status == 0
@@ -296,7 +297,7 @@ def test_the_negative_control_loses_writes(rig: Rig) -> None:
 def test_what_a_frontend_may_not_publish(rig: Rig, keys: dict[str, str], texts: list[str]) -> None:
     """Recording 77: the error texts, and that nobody else is hurt."""
     back = rig.domain()
-    HotplugBlockBack.register(back)
+    BlockBack.register(back, script(back))
     rig.attach(back)
     rig.run(lambda: rig.state(rig.back_path(back)) == "2", "InitWait")
     extent = rig.guest.memory.allocate(1)
@@ -318,9 +319,9 @@ def test_what_a_frontend_may_not_publish(rig: Rig, keys: dict[str, str], texts: 
 def test_index_warp_costs_only_its_own_device(rig: Rig) -> None:
     back = rig.domain()
     disk = rig.start(back)
-    connection = disk._connection
+    connection = disk.connection
     assert connection is not None
-    connection._extent.view[0:4] = (1000).to_bytes(4, "little")
+    connection.page[0:4] = (1000).to_bytes(4, "little")
     rig.guest.events.notify(connection.port)
     rig.run(lambda: rig.state(rig.front_path) == "6", "closed")
     assert any("bogus ring requests" in line for line in rig.store.trace)
@@ -331,11 +332,11 @@ def test_index_warp_costs_only_its_own_device(rig: Rig) -> None:
 def test_a_backend_that_lies_is_not_talked_to_again(rig: Rig) -> None:
     back = rig.domain()
     disk = rig.start(back)
-    connection = disk._connection
+    connection = disk.connection
     assert connection is not None
     rig.live.remove(back)
     request = disk.submit(READ, 0, 8)
-    connection._extent.view[8:12] = (500).to_bytes(4, "little")
+    connection.page[8:12] = (500).to_bytes(4, "little")
     rig.guest.vcpu.set_pending(connection.port)
     rig.run(lambda: request.done, "failed")
     with pytest.raises(BlockBroken, match="out of range"):
@@ -371,7 +372,7 @@ def test_a_frontend_that_rings_without_work_is_held_back(rig: Rig) -> None:
     """
     back = rig.domain()
     disk = rig.start(back)
-    connection = disk._connection
+    connection = disk.connection
     assert connection is not None
     driver = back.backends.drivers[f"backend/vbd/{rig.guest.domid}/{VDEV}"]
     assert isinstance(driver, BlockBack)
@@ -379,7 +380,7 @@ def test_a_frontend_that_rings_without_work_is_held_back(rig: Rig) -> None:
         rig.guest.events.notify(connection.port)
         if back.vcpu.block(0):
             back.vcpu.dispatch()
-    assert driver._held >= 1
+    assert driver.held_back >= 1
     assert rig.do(READ, 0, 8).result() == bytes(4096)
 
 
@@ -391,7 +392,7 @@ def test_a_new_backend_reaches_nothing_that_was_the_dead_ones(rig: Rig) -> None:
     """
     back = rig.domain()
     disk = rig.start(back)
-    connection = disk._connection
+    connection = disk.connection
     assert connection is not None
     rig.do(READ, 0, 8)
     port = connection.port
@@ -409,7 +410,7 @@ def test_a_new_backend_reaches_nothing_that_was_the_dead_ones(rig: Rig) -> None:
 
 def test_a_missing_image_is_a_hotplug_error(rig: Rig, tmp_path: Path) -> None:
     back = rig.domain()
-    HotplugBlockBack.register(back)
+    BlockBack.register(back, script(back))
     rig.attach(back, params=str(tmp_path / "nothing.img"))
     path = rig.back_path(back)
     rig.run(lambda: rig.store.get(f"{path}/hotplug-status") == "error", "hotplug failed")

@@ -105,7 +105,7 @@ def test_a_flush_waits_for_the_writes_before_it(loopback: MakeLoopback) -> None:
     link.queue.submit(Request(WRITE, 1, 1, data=bytes(512)))
     assert link.queue.in_flight == 1, "the flush, and what follows it, is not on the ring yet"
     link.pump()
-    assert link.engine.statistics().flushes == 1
+    assert link.service.statistics().flushes == 1
 
 
 def test_a_write_waits_for_an_unanswered_write_of_its_sector(loopback: MakeLoopback) -> None:
@@ -187,7 +187,7 @@ def test_bounded_work_per_turn(loopback: MakeLoopback) -> None:
         link.queue.submit(Request(READ, number, 1))
     out = link.queue.in_flight
     assert link.back(64), "there is more to do"
-    assert 64 <= link.engine.statistics().requests < 64 + 16 < out
+    assert 64 <= link.service.statistics().requests < 64 + 16 < out
     link.pump()
 
 
@@ -223,7 +223,7 @@ def test_a_new_backend_gets_every_unanswered_request_in_order(
 
     link.image.direct = False
     link.image.write = spy  # type: ignore[method-assign]
-    link.engine._serve = None
+    link.service._serve = None
     link.pump()
     assert all(r.status == 0 for r in requests)
     order = [(n % 40, bytes([n])) for n in range(60)]
@@ -241,7 +241,7 @@ def test_a_flush_in_flight_is_reissued_behind_its_writes(loopback: MakeLoopback)
     assert link.queue.in_flight == 1
     link.pump()
     assert first.status == flush.status == 0
-    assert link.engine.statistics().flushes == 1
+    assert link.service.statistics().flushes == 1
 
 
 @pytest.mark.parametrize("sectors", [256, 257, 300, 700])

@@ -17,9 +17,10 @@ import pytest
 from hvsim.domain import Domain
 from hvsim.domain.ring import FrontRing
 from hvsim.drivers.block.disk import Disk
-from hvsim.drivers.block.looks import Looks, wanted
+from hvsim.drivers.block.features import spins
 from hvsim.drivers.block.protocol import Features, pack_response
 from hvsim.drivers.block.request import READ, WRITE, Request
+from hvsim.drivers.split.halt_poll import HaltPoll
 from tests.drivers.loopback import Loopback
 
 SECTORS = 2048
@@ -53,22 +54,19 @@ class Spun(Disk):
 
     def __init__(self, loop: Loopback) -> None:
         self.dom = Sleeper(loop)
-        super().__init__(cast(Domain, self.dom))
-        self.dom.woken = self._event
-        self._queue = loop.queue
+        self.broken: list[str] = []
+        dom = cast(Domain, self.dom)
+        super().__init__(dom, -1, broken=self.broken.append, queue=loop.queue)
+        self.dom.woken = self.look
         self.features = Features(sectors=SECTORS, flush=True)
         self._connected = True
-        self.broken: list[str] = []
-        self.look: Callable[[], bool] = self.answered
-        self._queue._spin = lambda _nanoseconds: self.look()
+        self.found: Callable[[], bool] = self.answered
+        self._queue._spin = lambda _nanoseconds: self.found()
 
     def answered(self) -> bool:
         """The backend answers all while somebody looks."""
         self.dom.loop.back()
         return True
-
-    def _break(self, why: str) -> None:
-        self.broken.append(why)
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def disk(tmp_path: Path) -> Iterator[Spun]:
     image.write_bytes(b"".join(bytes([n % 251]) * 512 for n in range(SECTORS)))
     loop = Loopback(image, sectors=SECTORS)
     disk = Spun(loop)
-    disk._event()  # a new connection has asked to be woken
+    disk.look()  # a new connection has asked to be woken
     yield disk
     assert not disk.broken
     loop.close()
@@ -104,7 +102,7 @@ SLEEPS: dict[str, Callable[[Spun], Any]] = {
 def test_who_sleeps_after_a_look_is_woken(disk: Spun, how: str) -> None:
     assert disk.read(8, PAGE) == content(8)
     assert disk.dom.sleeps == 0, "the read was to find its answer by looking"
-    disk.look = lambda: False
+    disk.found = lambda: False
     SLEEPS[how](disk)
     assert disk.dom.sleeps, "this was to sleep"
 
@@ -130,7 +128,7 @@ def test_a_look_that_finds_one_answer_asks_for_the_others(disk: Spun) -> None:
         ring.push()
         return True
 
-    disk.look = second_first
+    disk.found = second_first
     disk.read(8, PAGE)
     assert disk.dom.sleeps == 0
     assert not pending.done
@@ -148,11 +146,11 @@ def test_looks_in_vain_become_rare(disk: Spun) -> None:
         looks += 1
         return False
 
-    disk.look = vain
+    disk.found = vain
     for _ in range(300):
         disk.read(8, PAGE)
     assert 0 < looks <= 9
-    disk.look = disk.answered
+    disk.found = disk.answered
     for _ in range(1100):
         disk.read(8, PAGE)
     sleeps = disk.dom.sleeps
@@ -161,16 +159,16 @@ def test_looks_in_vain_become_rare(disk: Spun) -> None:
 
 
 def test_a_disk_that_is_not_to_spin_always_sleeps(disk: Spun, tmp_path: Path) -> None:
-    """Both halves, with ``vbd = { spin = false }``.  Red when Looks forgets what it was told."""
-    assert wanted({})
-    assert wanted({"vbd": {"persistent": True}})
-    assert not wanted({"vbd": {"spin": False}})
-    disk._looks = Looks(wanted({"vbd": {"spin": False}}))
+    """Both halves, with ``vbd = { spin = false }``.  Red when HaltPoll forgets what it was told."""
+    assert spins({})
+    assert spins({"vbd": {"persistent": True}})
+    assert not spins({"vbd": {"spin": False}})
+    disk._poll = HaltPoll(spins({"vbd": {"spin": False}}))
     for _ in range(20):
         disk.read(8, PAGE)
     assert disk.dom.sleeps == 20
     loop = Loopback(tmp_path / "other", sectors=SECTORS, spins=False)
-    loop.engine._spin = lambda _nanoseconds: pytest.fail("the backend was not to look")
+    loop.service._spin = lambda _nanoseconds: pytest.fail("the backend was not to look")
     assert loop.queue.submit(Request(READ, 8, PAGE))
     assert not loop.back()
     loop.close()
@@ -202,7 +200,7 @@ def test_a_backend_that_looks_needs_no_bell_and_asks_for_one_before_it_sleeps(
             return True
         return False
 
-    loop.engine._spin = look
+    loop.service._spin = look
     assert loop.queue.submit(first)
     assert not loop.back()
     assert bells == [False], "who is looked for need not ring"
@@ -216,7 +214,7 @@ def test_a_backend_that_looks_needs_no_bell_and_asks_for_one_before_it_sleeps(
 
 
 def test_looks_are_rarer_after_each_that_was_in_vain_and_never_stop() -> None:
-    looks = Looks()
+    looks = HaltPoll()
     gaps = []
     for _ in range(12):
         looks.missed()

@@ -11,6 +11,7 @@ import pytest
 
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.drivers.net.front import NetFront
 from tests.drivers.netrig import flipping
 from tests.drivers.rawnet import (
     PAGE,
@@ -130,20 +131,21 @@ def test_a_page_that_the_backend_holds_on_to(net: Attacked) -> None:
     _, ref = sent(net)
     held = net.villain.mapper.map(net.guest.domid, ref, readonly=True)
     old = bytes(held.view)
-    nic = net.nics[0]
+    front = net.guest.frontends.drivers["device/vif/0"]
+    assert isinstance(front, NetFront)
     net.write(f"{net.back_path(net.villain, net.guest)}/state", "5")
     net.run(lambda: net.state(net.front) == "6", "closed")
     net.raw.close()
     net.closing.remove(net.raw.close)
     net.rest()
-    assert nic._leftovers.nr_pages > 0
+    assert front.deferred.nr_pages > 0
     net.served()
     new = net.domain()
     raw = net.connect(new, 0)
     net.closing.append(raw.close) if raw.close not in net.closing else None
     assert bytes(held.view) == old, "a page of the new connection"
     held.unmap()
-    net.run(lambda: nic._leftovers.nr_pages == 0, "the pages to be freed", 40_000)
+    net.run(lambda: front.deferred.nr_pages == 0, "the pages to be freed", 40_000)
     net.served()
 
 

@@ -165,12 +165,12 @@ def test_the_packet_interface(pair: Pair) -> None:
     """A guest without a stack sends and receives frames itself."""
     pair.up(packet=True)
     frame = tcp(b"hello")
-    queue = pair.nic._queues[0]
+    queue = pair.nic.queues[0]
     assert queue.tx.send(frame, PLAIN)
-    pair.nic._push(queue)
+    pair.nic.push(queue)
     pair.run(lambda: pair.far.frames() == [frame], "the frame outside")
     assert pair.far.send(frame[::-1])
-    pair.run(lambda: bool(pair.nic._received), "the frame inside")
+    pair.run(lambda: pair.nic.received > 0, "the frame inside")
     assert pair.nic.receive() == frame[::-1]
 
 
@@ -185,7 +185,7 @@ def test_a_guest_that_reads_nothing_makes_nobody_grow(pair: Pair) -> None:
     assert sent < 3000, "somebody queues without end"
     assert pair.driver.queues[0].rx._waiting is not None
     pair.live.append(pair.guest)
-    pair.run(lambda: len(pair.nic._received) > 200, "frames when it reads again")
+    pair.run(lambda: pair.nic.received > 200, "frames when it reads again")
 
 
 def test_what_a_vif_leaves_behind(pair: Pair) -> None:

@@ -38,12 +38,12 @@ class Attacked(NetRig):
     def __init__(self, hv: Hypervisor) -> None:
         super().__init__(hv)
         self.back = self.domain()
-        NetBack.register(self.back, self.make_port)
+        NetBack.register(self.back, self.make_link)
         self.honest = self.domain()
         self.good = self.connect(self.honest)
         self.villain = self.domain()
 
-    def make_port(self, vif: object) -> Wire:
+    def make_link(self, vif: object) -> Wire:
         """What netport does: a port for a vif."""
         return self.wire(str(vif.name))  # type: ignore[attr-defined]
 

@@ -16,7 +16,8 @@ from domains.guests.ledger import acknowledged
 from domains.guests.load import Mismatch
 from domains.guests.verify import verify
 from hvsim.domain import Domain
-from hvsim.drivers.block.hotplug import HotplugBlockBack
+from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.hotplug import script
 from tests.drivers.test_block_device import Rig
 from tests.support.hv import Hypervisor
 
@@ -125,7 +126,7 @@ def kill_now_and_then(guest: Guest, kills: int, every: int) -> list[Domain]:
         if turns % every == 0:
             rig.kill(backs[-1])
             backs.append(rig.domain())
-            HotplugBlockBack.register(backs[-1])
+            BlockBack.register(backs[-1], script(backs[-1]))
             rig.attach(backs[-1])
 
     guest.each_turn = turn

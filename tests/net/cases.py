@@ -1,4 +1,4 @@
-"""What the tests of ports and links do inside a namespace of their own (tests/net/inside.py)."""
+"""What the tests of links do inside a namespace of their own (tests/net/inside.py)."""
 
 import os
 import select
@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hvsim.drivers.net.link import VNET_HEADER, Kind, Link, NoLink, open_link
 from hvsim.drivers.net.links import Links
-from hvsim.drivers.net.port import VNET_HEADER, Kind, NoPort, Port, open_port
 from hvsim.names.mac import bytes_of as mac_bytes
 from hvsim.wire import rights
 from tests.net.inside import own_network
@@ -21,19 +21,19 @@ BYTES = 16 << 20
 GIVE_UP = 20.0
 
 
-def opened(kind: Kind, address: str = "10.9.0.1/24") -> tuple[Links, Port]:
+def opened(kind: Kind, address: str = "10.9.0.1/24") -> tuple[Links, Link]:
     """eth0 with an address, switched on, with carrier."""
     links = Links()
     links.set("lo", up=True)
-    port = open_port(links, "eth0", mac=MAC, kinds=[kind])
+    link = open_link(links, "eth0", mac=MAC, kinds=[kind])
     links.add_address("eth0", address)
     links.set("eth0", up=True, autoconfigure=False)
-    port.set_carrier(True)
-    return links, port
+    link.set_carrier(True)
+    return links, link
 
 
 def read(
-    port: Port,
+    link: Link,
     wanted: Callable[[bytes], bool],
     again: Callable[[], object] = lambda: None,
 ) -> tuple[bytes, bytes]:
@@ -44,8 +44,8 @@ def read(
     deadline = time.monotonic() + GIVE_UP
     while time.monotonic() < deadline:
         again()
-        if select.select([port], [], [], 0.1)[0]:
-            data = os.read(port.fd, 1 << 17)
+        if select.select([link], [], [], 0.1)[0]:
+            data = os.read(link.fd, 1 << 17)
             if wanted(data[VNET_HEADER:]):
                 return data[:VNET_HEADER], data[VNET_HEADER:]
     raise AssertionError("no such frame came")
@@ -58,23 +58,23 @@ def is_kind(ethertype: int) -> Callable[[bytes], bool]:
 def one_datagram(kind: Kind) -> dict[str, Any]:
     """The stack asks who has 10.9.0.2, is told, and sends its datagram without a checksum; then
     gets one of ours."""
-    _, port = opened(kind)
+    _, link = opened(kind)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("10.9.0.1", 4000))
         sock.sendto(b"hello there", ("10.9.0.2", 9))
-        _, arp = read(port, is_kind(0x0806))
+        _, arp = read(link, is_kind(0x0806))
         answer = MACS[0] + PEER_MAC + arp[12:20] + b"\0\2" + PEER_MAC + arp[38:42] + arp[22:32]
-        os.write(port.fd, bytes(VNET_HEADER) + answer)
-        header, frame = read(port, lambda one: b"hello there" in one)
+        os.write(link.fd, bytes(VNET_HEADER) + answer)
+        header, frame = read(link, lambda one: b"hello there" in one)
         # The same back, addresses and ports swapped; the sums stay right.
         ip, udp = frame[14:34], frame[34:42]
         back = PEER_MAC[:0] + MACS[0] + PEER_MAC + frame[12:14]
         back += ip[:12] + ip[16:20] + ip[12:16] + udp[2:4] + udp[:2] + udp[4:6] + b"\0\0"
-        os.write(port.fd, bytes(VNET_HEADER) + back + b"hello there")
+        os.write(link.fd, bytes(VNET_HEADER) + back + b"hello there")
         sock.settimeout(GIVE_UP)
         data, peer = sock.recvfrom(100)
     flags, _, _, _, start, offset = struct.unpack("<BBHHHH", header)
-    figures = port.statistics()
+    figures = link.statistics()
     return {
         "partial": bool(flags & 1),
         "start": start,
@@ -91,7 +91,7 @@ MACS = (mac_bytes(MAC), PEER_MAC)
 
 def vlan(kind: Kind) -> dict[str, Any]:
     """A frame of VLAN 5 from the stack to us, and another back."""
-    _, port = opened(kind)
+    _, link = opened(kind)
     tag = bytes.fromhex("8100a005")
     inner = bytes.fromhex("88b5") + b"tagged".ljust(60, b".")
     frame = PEER_MAC + mac_bytes(MAC) + tag + inner
@@ -106,18 +106,18 @@ def vlan(kind: Kind) -> dict[str, Any]:
         def send() -> None:
             raw.send(frame)  # again: the link may not be up yet
 
-        if port.tagged is None:
-            _, came = read(port, tagged, send)
+        if link.tagged is None:
+            _, came = read(link, tagged, send)
         else:
             deadline = time.monotonic() + GIVE_UP
-            while not select.select([port.tagged.fd], [], [], 0.1)[0]:
+            while not select.select([link.tagged.fd], [], [], 0.1)[0]:
                 send()
                 assert time.monotonic() < deadline
-            _, came = port.tagged.read() or (b"", b"")
-            assert not any(tagged(one) for one in _all(port))
+            _, came = link.tagged.read() or (b"", b"")
+            assert not any(tagged(one) for one in _all(link))
         # The other way: our own socket hears what the stack gets.
         back = mac_bytes(MAC) + PEER_MAC + tag + inner
-        os.write(port.fd, bytes(VNET_HEADER) + back)
+        os.write(link.fd, bytes(VNET_HEADER) + back)
         deadline = time.monotonic() + GIVE_UP
         tci = 0
         while not tci and time.monotonic() < deadline:
@@ -128,9 +128,9 @@ def vlan(kind: Kind) -> dict[str, Any]:
     return {"same": came == frame, "tci": tci}
 
 
-def _all(port: Port) -> Iterator[bytes]:
-    while select.select([port], [], [], 0)[0]:
-        yield os.read(port.fd, 1 << 17)[VNET_HEADER:]
+def _all(link: Link) -> Iterator[bytes]:
+    while select.select([link], [], [], 0)[0]:
+        yield os.read(link.fd, 1 << 17)[VNET_HEADER:]
 
 
 def bulk(kind: Kind) -> dict[str, Any]:
@@ -175,11 +175,11 @@ def bulk(kind: Kind) -> dict[str, Any]:
 
 
 def _far_side(kind: Kind, tell: socket.socket) -> None:
-    """Another stack, whose port goes to the parent; sends."""
+    """Another stack, whose link goes to the parent; sends."""
     own_network()
-    links, port = opened(kind, "10.9.0.2/24")
+    links, link = opened(kind, "10.9.0.2/24")
     links.set("eth0", mac="00:16:3e:00:00:02")
-    rights.send(tell, [b"x"], [port.fd])
+    rights.send(tell, [b"x"], [link.fd])
     with socket.create_connection(("10.9.0.1", 5001), timeout=GIVE_UP) as sock:
         pattern = bytes(range(256)) * 256
         for _ in range(BYTES // len(pattern)):
@@ -202,31 +202,31 @@ def _receive_all(server: socket.socket) -> None:
 
 
 def carrier(kind: Kind) -> dict[str, Any]:
-    """What the stack sees of its carrier, and what the port says meanwhile."""
-    links, port = opened(kind)
+    """What the stack sees of its carrier, and what the link says meanwhile."""
+    links, link = opened(kind)
     seen = [links.get("eth0").carrier]
-    port.set_carrier(False)
+    link.set_carrier(False)
     seen.append(links.get("eth0").carrier)
     try:
-        os.read(port.fd, 1 << 17)
+        os.read(link.fd, 1 << 17)
         down = "read"
     except OSError as error:
         down = str(error.strerror)
     while True:  # what came before
         try:
-            os.read(port.fd, 1 << 17)
+            os.read(link.fd, 1 << 17)
         except OSError:
             break
-    port.set_carrier(True)
+    link.set_carrier(True)
     seen.append(links.get("eth0").carrier)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"x", ("10.9.0.2", 9))
-        read(port, is_kind(0x0806))
-    port.set_mtu(9000)
+        read(link, is_kind(0x0806))
+    link.set_mtu(9000)
     mtu = links.get("eth0").mtu
     names = [link.name for link in links.all()]
-    port.close()
-    port.close()
+    link.close()
+    link.close()
     return {
         "seen": seen,
         "down": down,
@@ -239,12 +239,12 @@ def carrier(kind: Kind) -> dict[str, Any]:
 
 def offloads(kind: Kind) -> dict[str, Any]:
     """A stack that may leave nothing to us sends sums, and no frame above its MTU."""
-    _, port = opened(kind)
-    port.set_offloads(checksum=False, tso4=False, tso6=False)
+    _, link = opened(kind)
+    link.set_offloads(checksum=False, tso4=False, tso6=False)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         header, frame = read(
-            port,
+            link,
             lambda one: b"hello there" in one,
             # A link that has just got its carrier drops until the kernel has seen to that.
             lambda: sock.sendto(b"hello there", ("10.9.0.255", 9)),
@@ -253,43 +253,43 @@ def offloads(kind: Kind) -> dict[str, Any]:
 
 
 def refusals(kind: Kind) -> dict[str, str]:
-    """What is said to names that cannot be, and where no port is to be had."""
+    """What is said to names that cannot be, and where no link is to be had."""
     links = Links()
     found = {}
     for name in ("", "a-name-of-sixteen"):
         try:
-            open_port(links, name)
+            open_link(links, name)
         except OSError as error:
             found[name] = str(error.strerror)
-    first = open_port(links, "eth0")
+    first = open_link(links, "eth0")
     try:
-        open_port(links, "eth0", kinds=[kind])
+        open_link(links, "eth0", kinds=[kind])
     except OSError as error:
         found["twice"] = str(error)
     first.close()
     try:
-        open_port(links, "eth0", mac="00:16:3e")
+        open_link(links, "eth0", mac="00:16:3e")
     except ValueError as error:
         found["mac"] = str(error)
     found["left"] = ",".join(link.name for link in links.all())
     return found
 
 
-def no_port() -> str:
+def no_link() -> str:
     """Without the right to make links."""
     from hvsim.spawn.sandbox import capabilities
 
     links = Links()
     capabilities.drop()
     try:
-        open_port(links, "eth0")
-    except NoPort as error:
+        open_link(links, "eth0")
+    except NoLink as error:
         return str(error)
-    return "a port"
+    return "a link"
 
 
 def bridge() -> dict[str, Any]:
-    """A bridge with a port, addresses and a route, as pyroute2 sees them."""
+    """A bridge with a link, addresses and a route, as pyroute2 sees them."""
     from pyroute2 import IPRoute
 
     links = Links()
@@ -301,7 +301,7 @@ def bridge() -> dict[str, Any]:
     links.add_address("xenbr0", "fd00::1/64")
     links.add_default_route("xenbr0", "10.9.0.254")
     links.add_default_route("xenbr0", "10.9.0.253")
-    port = open_port(links, "vif1.0", mac="fe:ff:ff:ff:ff:ff", mtu=1400)
+    link = open_link(links, "vif1.0", mac="fe:ff:ff:ff:ff:ff", mtu=1400)
     links.set("vif1.0", master="xenbr0", up=True)
     with IPRoute() as route:
         by_name = {link.get("ifname"): link for link in route.get_links()}
@@ -320,7 +320,7 @@ def bridge() -> dict[str, Any]:
         }
     links.set("vif1.0", master="")
     found["freed"] = links.get("vif1.0").master
-    port.close()
+    link.close()
     links.delete("xenbr0")
     links.delete("xenbr0")
     found["after"] = [link.name for link in links.all()]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hvsim.drivers.net.port import TUN_DEVICE
+from hvsim.drivers.net.link import TUN_DEVICE
 from tests.domain.spawner_harness import Harness
 from tests.support import optional
 

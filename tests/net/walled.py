@@ -8,8 +8,8 @@ from typing import Any
 
 import msgpack
 
+from hvsim.drivers.net.link import Kind, open_link
 from hvsim.drivers.net.links import Links
-from hvsim.drivers.net.port import Kind, open_port
 from hvsim.linux import syscalls
 
 
@@ -17,8 +17,8 @@ def run(conn_fd: int, _upcall_fd: int, _spec: dict[str, Any]) -> None:
     """Try everything; answer with the outcomes by name."""
     stream = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
     found = {
-        "tap": _outcome(_port, "tap"),
-        "packet": _outcome(_port, "packet"),
+        "tap": _outcome(_link, "tap"),
+        "packet": _outcome(_link, "packet"),
         "tcp": _outcome(_tcp),
         "udp": _outcome(_udp),
         "unix": _outcome(socket.socket, socket.AF_UNIX, stream),
@@ -51,13 +51,13 @@ def _names() -> str:
     return found
 
 
-def _port(kind: Kind) -> str:
+def _link(kind: Kind) -> str:
     links = Links()
     links.set("lo", up=True)
-    port = open_port(links, "eth0", kinds=[kind])
+    link = open_link(links, "eth0", kinds=[kind])
     links.set("eth0", up=True)
-    port.set_carrier(True)
-    port.close()
+    link.set_carrier(True)
+    link.close()
     links.close()
     return "ok"
 

@@ -11,7 +11,7 @@ from tests.support.bare import CANNOT, STILL_THERE
 
 ROOT = Path(__file__).resolve().parents[2]
 FIND = (
-    "from hvsim.drivers.net.port import TUN_DEVICE; from hvsim.lab import real_daemons;"
+    "from hvsim.drivers.net.link import TUN_DEVICE; from hvsim.lab import real_daemons;"
     "from hvsim.toolstack.devices import device_model; import os;"
     "print(real_daemons.find('xenstored'), device_model.program(), os.path.exists(TUN_DEVICE))"
 )

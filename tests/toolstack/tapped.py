@@ -9,7 +9,7 @@ from hvsim.domain import Domain
 from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
 from hvsim.drivers.capture.ring import PROD
 from hvsim.drivers.capture.tap import Tap
-from hvsim.drivers.counters import Counters
+from hvsim.drivers.split.statistics import Counters
 
 TAPS: list[Tap] = []
 

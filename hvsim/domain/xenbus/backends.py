@@ -8,14 +8,14 @@ from typing import Final
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.bus import Bus
 from hvsim.domain.xenbus.device import BackendDevice
-from hvsim.domain.xenbus.driver import BackendDriver
+from hvsim.domain.xenbus.driver import Back
 from hvsim.xs.client import StoreClient
 
 SERVES_KEY: Final = "data/serves"
 """Where a domain says which classes of devices it serves, with blanks between them."""
 
 
-class BackendBus(Bus[BackendDevice, BackendDriver]):
+class BackendBus(Bus[BackendDevice, Back]):
     """``backend``: the devices that this domain serves.
 
     Args:
@@ -32,7 +32,7 @@ class BackendBus(Bus[BackendDevice, BackendDriver]):
         super().__init__(store, vcpu, log)
         self._announce = announce
 
-    def register(self, devicetype: str, factory: Callable[[], BackendDriver]) -> None:
+    def register(self, devicetype: str, factory: Callable[[], Back]) -> None:
         """As ``Bus.register``."""
         super().register(devicetype, factory)
         if self._announce:

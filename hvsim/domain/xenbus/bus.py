@@ -19,13 +19,13 @@ from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.device import Device
-from hvsim.domain.xenbus.driver import BackendDriver, FrontendDriver
+from hvsim.domain.xenbus.driver import Back, Front
 from hvsim.domain.xenbus.state import parse_state
 from hvsim.errors import Refused, TimedOut
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Watch
 
 D = TypeVar("D", bound=Device)
-R = TypeVar("R", FrontendDriver, BackendDriver)
+R = TypeVar("R", Front, Back)
 
 
 class Bus(Generic[D, R]):

@@ -33,7 +33,7 @@ from hvsim.domain.xenbus.device import BackendDevice, FrontendDevice
 
 
 @runtime_checkable
-class BackendDriver(Protocol):
+class Back(Protocol):
     """The backend half of a driver, e.g. blkback: serves ``backend/<type>/<frontend-id>/<id>``."""
 
     def probe(self, device: BackendDevice) -> None:
@@ -55,7 +55,7 @@ class BackendDriver(Protocol):
 
 
 @runtime_checkable
-class FrontendDriver(Protocol):
+class Front(Protocol):
     """The frontend half of a driver, e.g. blkfront: serves ``device/<type>/<id>``."""
 
     def probe(self, device: FrontendDevice) -> None:
@@ -97,8 +97,8 @@ class FrontendDriver(Protocol):
         taken."""
 
 
-BackendFactory = Callable[[], BackendDriver]
+BackFactory = Callable[[], Back]
 """Makes the driver of one new backend device: ``bus.register("vbd", factory)``."""
 
-FrontendFactory = Callable[[], FrontendDriver]
+FrontFactory = Callable[[], Front]
 """Makes the driver of one new frontend device: ``bus.register("vbd", factory)``."""

@@ -11,7 +11,7 @@ from typing import Final
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.bus import Bus
 from hvsim.domain.xenbus.device import FrontendDevice
-from hvsim.domain.xenbus.driver import FrontendDriver
+from hvsim.domain.xenbus.driver import Front
 from hvsim.domain.xenbus.state import parse_state
 from hvsim.errors import Refused, TimedOut
 from hvsim.xs.client import StoreError
@@ -20,7 +20,7 @@ CLOSE_TIMEOUT: Final = 5.0
 """Seconds a shutdown waits for its devices to close, as Linux' ``xenbus_dev_shutdown``."""
 
 
-class FrontendBus(Bus[FrontendDevice, FrontendDriver]):
+class FrontendBus(Bus[FrontendDevice, Front]):
     """``device``: the devices that this domain uses."""
 
     root = "device"

@@ -1,6 +1,6 @@
 """A virtual disk as a guest's program sees it: calls that wait, and requests on their way.
 
-This half of blkfront knows nothing of the store; `front.py` makes the connection.
+It knows nothing of the store; `front.py` finds it, connects it and takes the connection away.
 
 **Two ways to hear of an answer.**  Asleep, a domain is woken by the backend's bell, which rings
 only for those who asked (the ring's final check).  A `read` that expects its answer within
@@ -11,23 +11,34 @@ later sleep for, arms it first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.blkif import (
     BLKIF_DISCARD_SECURE,
+    BLKIF_MAX_SEGMENTS_PER_REQUEST,
     BLKIF_RSP_EOPNOTSUPP,
     BLKIF_RSP_ERROR,
     SECTOR_SIZE,
     VDISK_READONLY,
 )
-from hvsim.drivers.block.looks import Looks, wanted
-from hvsim.drivers.block.protocol import BlockClosed, BlockError, Features, op_name
+from hvsim.drivers.block.features import spins
+from hvsim.drivers.block.protocol import (
+    FRONT_MAX_SEGMENTS,
+    BlockClosed,
+    BlockError,
+    Features,
+    op_name,
+)
 from hvsim.drivers.block.queue import RequestQueue
 from hvsim.drivers.block.request import BARRIER, DISCARD, FLUSH, READ, WRITE, Request
+from hvsim.drivers.split.halt_poll import HaltPoll
 from hvsim.errors import BrokenByPeer, TimedOut
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
+    from hvsim.drivers.block.ring import FrontConnection
+    from hvsim.drivers.split.deferred import DeferredGrants
 
 IO_TIMEOUT: Final = 600.0
 """Seconds a call waits for the backend's answer.  A stalled or restarting backend is waited for;
@@ -38,25 +49,53 @@ SPIN_NANOSECONDS: Final = 30_000
 
 
 class Disk:
-    """What programs do with a disk; `BlockFront` is one.
+    """One virtual disk.  Programs get it with `BlockFront.open`.
+
+    Args:
+        broken: called with why, when the backend has broken the protocol.
+        closing: begins an orderly close.
+        queue: requests that are kept already.
+        deferred: what earlier backends hold on to.
 
     Attributes:
+        vdev: number of the device (51712 for xvda).
         features: what the backend says of the disk.
         io_timeout: seconds that calls without a timeout of their own wait.
+        connection: what is shared with the backend now; None while there is none.
+        dead: why the disk takes nothing any more; None while it does.
+        recovery_seconds: how long the last change of backends took.
     """
 
-    def __init__(self, dom: Domain) -> None:
+    def __init__(
+        self,
+        dom: Domain,
+        vdev: int,
+        *,
+        broken: Callable[[str], None],
+        closing: Callable[[], None] = lambda: None,
+        queue: RequestQueue | None = None,
+        deferred: DeferredGrants | None = None,
+    ) -> None:
+        self.vdev = vdev
         self.features = Features()
         self.io_timeout = IO_TIMEOUT
+        self.connection: FrontConnection | None = None
+        self.dead: BlockClosed | None = None
+        self.recovery_seconds = 0.0
         self._dom = dom
-        self._queue = RequestQueue()
-        self._dead: BlockClosed | None = None
+        self._broken = broken
+        self._closing = closing
+        self._deferred = deferred
+        self._queue = RequestQueue() if queue is None else queue
         self._port = -1
         self._notify = dom.events.notify
         self._connected = False
         self._armed = True
-        self._looks = Looks(wanted(dom.args))
+        self._poll = HaltPoll(spins(dom.args))
         self._what = "the answer of a block backend"
+
+    def __repr__(self) -> str:
+        return f"<Disk {self.vdev} {self._queue.unanswered} unanswered>"
 
     # -- what guest programs use -----------------------------------------------------------
 
@@ -140,7 +179,7 @@ class Disk:
         Raises: ValueError outside the disk; BlockError for what the disk cannot do; BlockClosed.
         """
         if not self._armed:
-            self._event()
+            self.look()
         if op == READ:
             return self._begin_read(sector, nr_sectors)
         features = self.features
@@ -175,13 +214,89 @@ class Disk:
         vcpu = self._dom.vcpu
         deadline = vcpu.now() + timeout
         while True:
-            self._event()
+            self.look()
             if request.status is not None:
                 return request.result()
             left = deadline - vcpu.now()
             if left <= 0.0 or not self._connected:
                 raise TimedOut(self._what, timeout)
             vcpu.block(left, port=self._port)
+
+    def close(self) -> None:
+        """Begin an orderly close and return; later calls, and requests that the backend has not
+        answered by then, raise BlockClosed.  Idempotent."""
+        if self.dead is None:
+            self.dead = BlockClosed("use", 0)
+            self._closing()
+
+    def statistics(self) -> dict[str, int | float]:
+        """Counters: requests submitted, issued on a ring, answered, issued again after a
+        backend died, failed; connections made; notifies sent; now in flight and unanswered;
+        seconds the last recovery took; pages that a backend holds on to."""
+        counters = self._queue.statistics
+        return {
+            "submitted": counters.submitted,
+            "issued": counters.issued,
+            "answered": counters.answered,
+            "reissued": counters.reissued,
+            "failed": counters.failed,
+            "connections": counters.connections,
+            "notifies": counters.notifies,
+            "in_flight": self._queue.in_flight,
+            "unanswered": self._queue.unanswered,
+            "recovery_seconds": self.recovery_seconds,
+            "leftover_pages": 0 if self._deferred is None else self._deferred.nr_pages,
+        }
+
+    # -- the driver's side (front.py) ----------------------------------------------------------
+
+    def publish(self, connection: FrontConnection) -> None:
+        """A backend is offered this connection; nothing is sent on it yet."""
+        self.connection = connection
+        self._port = connection.port
+
+    def connect(self, features: Features, persistent: bool) -> None:
+        """The backend has taken it, and says this of the disk."""
+        connection = self.connection
+        assert connection is not None, "published before"
+        self.features = features
+        read_pool, write_pool = connection.open_pools(persistent)
+        segments = max(BLKIF_MAX_SEGMENTS_PER_REQUEST, features.max_indirect_segments)
+        self._queue.attach(
+            connection.ring,
+            read_pool,
+            write_pool,
+            max_segments=min(segments, FRONT_MAX_SEGMENTS),
+            handle=self.vdev & 0xFFFF,
+        )
+
+    def start(self, forget: bool = False) -> bool:
+        """Go on with the work; whether the backend must be notified.
+
+        *forget* is the fault of a negative control: unanswered requests count as done.
+        """
+        assert self.connection is not None, "connected before"
+        self._what = f"vbd {self.vdev}: the answer of backend domain {self.connection.peer}"
+        self._connected = True
+        self._armed = True
+        if forget:
+            self._queue.forget_unanswered()
+        return self._queue.start()
+
+    def disconnect(self) -> None:
+        """Give up what is shared with the backend; unanswered requests stay."""
+        self._connected = False
+        self._queue.detach()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._what = f"vbd {self.vdev}: a new backend (domain {connection.peer} has gone)"
+            connection.close()
+
+    def bury(self, error: type[BlockClosed], why: str) -> None:
+        """Nothing will be answered any more."""
+        if self.dead is None:
+            self.dead = error("use", 0, why)
+        self._queue.fail_all(error, why)
 
     # -- requests --------------------------------------------------------------------------
 
@@ -200,7 +315,7 @@ class Disk:
             raise ValueError(f"{sector}+{nr_sectors} is not in units of {unit} sectors")
 
     def _send(self, request: Request) -> Request:
-        if self._dead is not None:
+        if self.dead is not None:
             raise self._gone(request.op, request.sector)
         if self._queue.submit(request):
             self._notify(self._port)
@@ -208,15 +323,15 @@ class Disk:
 
     def _gone(self, op: int, sector: int) -> BlockClosed:
         """Why the disk takes nothing any more, as the failure of this request."""
-        assert self._dead is not None
-        return type(self._dead)(op_name(op), sector, str(self._dead))
+        assert self.dead is not None
+        return type(self.dead)(op_name(op), sector, str(self.dead))
 
     def _begin_read(self, sector: int, nr_sectors: int) -> Request:
         features = self.features
         fits = sector >= 0 and nr_sectors > 0 and sector + nr_sectors <= features.sectors
         if not fits or features.sector_size != SECTOR_SIZE:
             self._check(sector, nr_sectors)
-        if self._dead is not None:
+        if self.dead is not None:
             raise self._gone(READ, sector)
         request = Request(READ, sector, nr_sectors, waiter=self._wait)
         if self._queue.submit(request):
@@ -225,29 +340,29 @@ class Disk:
 
     def _spun(self, request: Request) -> bool:
         """Whether the answer came while we looked for it instead of going to sleep."""
-        looks = self._looks
-        if not looks.due():
+        poll = self._poll
+        if not poll.due():
             return False
         if not self._queue.spin(SPIN_NANOSECONDS):
-            looks.missed()
+            poll.missed()
             return False
-        looks.hit()
+        poll.hit()
         self._armed = False
         self._take_answers(rearm=False)
         if self._queue.unanswered:
-            self._event()  # somebody else waits, and asleep perhaps
+            self.look()  # somebody else waits, and asleep perhaps
         return request.status is not None
 
     def _wait(self, request: Request, timeout: float | None) -> None:
         if not self._armed:
-            self._event()  # asks to be woken, and looks once more
+            self.look()  # asks to be woken, and looks once more
         self._dom.wait(
             lambda: request.status is not None,
             self.io_timeout if timeout is None else timeout,
             self._what,
         )
 
-    def _event(self) -> None:
+    def look(self) -> None:
         """The backend rang, or we are about to sleep: look, and ask to be woken."""
         self._armed = True
         self._take_answers(rearm=True)
@@ -257,8 +372,4 @@ class Disk:
             if self._queue.complete(rearm):
                 self._notify(self._port)
         except BrokenByPeer as broken:
-            self._break(str(broken))
-
-    def _break(self, why: str) -> None:
-        """The backend broke the protocol: nothing of it is believed any more."""
-        raise NotImplementedError
+            self._broken(str(broken))

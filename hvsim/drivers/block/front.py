@@ -23,19 +23,18 @@ import errno
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from hvsim.abi.blkif import BLKIF_MAX_SEGMENTS_PER_REQUEST
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
-from hvsim.domain.xenbus.state import FrontendReaction, frontend_reaction
-from hvsim.drivers.block.connection import Connection, Leftovers
 from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.features import PROPERTIES, number, parse_features
 from hvsim.drivers.block.protocol import (
-    FRONT_MAX_SEGMENTS,
     MAX_RING_PAGE_ORDER,
     BlockBroken,
     BlockClosed,
     sabotages,
 )
+from hvsim.drivers.block.ring import FrontConnection
+from hvsim.drivers.split.deferred import DeferredGrants
+from hvsim.drivers.split.handshake import FrontHandshake
 from hvsim.errors import TimedOut
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
@@ -45,30 +44,30 @@ if TYPE_CHECKING:
     from hvsim.domain.xenbus.device import FrontendDevice
 
 
-class BlockFront(Disk):
-    """One virtual disk.  Get it with `BlockFront.open`; the bus makes it.
+class BlockFront:
+    """The driver of one virtual disk.  The bus makes it; programs use its `Disk`.
 
     Attributes:
-        vdev: number of the device (51712 for xvda).
+        disk: what programs use.
     """
 
-    def __init__(self, dom: Domain, disks: dict[int, BlockFront]) -> None:
-        super().__init__(dom)
-        self.vdev = -1
+    def __init__(self, dom: Domain, disks: dict[int, Disk]) -> None:
+        self._deferred = DeferredGrants(dom)
+        self.disk = Disk(
+            dom, -1, broken=self._break, closing=self._begin_close, deferred=self._deferred
+        )
+        self._dom = dom
         self._disks = disks
         self._device: FrontendDevice | None = None
-        self._connection: Connection | None = None
-        self._leftovers = Leftovers(dom)
         options = dom.args.get("vbd")
         self._options: dict[str, object] = options if isinstance(options, dict) else {}
         self._forgets = "forget-unanswered" in sabotages(dom.args)
         self._moved_at: float | None = None
-        self._last_recovery = 0.0
 
     # -- finding it ------------------------------------------------------------------------
 
     @staticmethod
-    def register(dom: Domain) -> dict[int, BlockFront]:
+    def register(dom: Domain) -> dict[int, Disk]:
         """Make this domain serve its virtual disks, as loading xen-blkfront does; idempotent.
 
         Returns the disks by number; it fills as the bus finds them.
@@ -81,13 +80,13 @@ class BlockFront(Disk):
         return disks
 
     @staticmethod
-    def known(dom: Domain) -> list[BlockFront]:
+    def known(dom: Domain) -> list[Disk]:
         """Those of a domain's own disks that are connected, by number."""
         disks = _DISKS.get(dom, {})
-        return [disks[number] for number in sorted(disks) if disks[number]._connected]
+        return [disks[number] for number in sorted(disks) if disks[number].connected]
 
     @classmethod
-    def open(cls, dom: Domain, vdev: str | int, timeout: float = 30.0) -> BlockFront:
+    def open(cls, dom: Domain, vdev: str | int, timeout: float = 30.0) -> Disk:
         """The disk `vdev` (`"xvda"`, `"/dev/xvda"` or 51712), once it is Connected.
 
         Raises: ValueError for a name that is none; TimedOut after `timeout` seconds, which
@@ -98,96 +97,59 @@ class BlockFront(Disk):
 
         def ready() -> bool:
             disk = disks.get(wanted)
-            return disk is not None and (disk._connected or disk._dead is not None)
+            return disk is not None and (disk.connected or disk.dead is not None)
 
         try:
             dom.wait(ready, timeout, f"vbd {wanted} to connect")
         except TimedOut as late:
-            found = disks.get(wanted)
-            state = "no such device in the store" if found is None else repr(found._device)
+            device = dom.frontends.devices.get(f"device/vbd/{wanted}")
+            state = "no such device in the store" if device is None else repr(device)
             raise TimedOut(f"vbd {wanted} to connect: {state}", late.seconds) from None
         disk = disks[wanted]
-        if disk._dead is not None:
-            raise disk._dead
+        if disk.dead is not None:
+            raise disk.dead
         return disk
 
     def __repr__(self) -> str:
-        return f"<BlockFront {self.vdev} {self._device!r} {self._queue.unanswered} unanswered>"
-
-    # -- its end, and its figures ----------------------------------------------------------
-
-    def close(self) -> None:
-        """Begin an orderly close and return; later calls, and requests that the backend has not
-        answered by then, raise BlockClosed.  Idempotent."""
-        device = self._device
-        if self._dead is None:
-            self._dead = BlockClosed("use", 0)
-            if device is not None and device.state == XenbusState.Connected:
-                device.switch_state(XenbusState.Closing)
+        return f"<BlockFront {self._device!r} {self.disk!r}>"
 
     def statistics(self) -> dict[str, int | float]:
-        """Counters: requests submitted, issued on a ring, answered, issued again after a
-        backend died, failed; connections made; notifies sent; now in flight and unanswered;
-        seconds the last recovery took; pages that a backend holds on to."""
-        counters = self._queue.statistics
-        return {
-            "submitted": counters.submitted,
-            "issued": counters.issued,
-            "answered": counters.answered,
-            "reissued": counters.reissued,
-            "failed": counters.failed,
-            "connections": counters.connections,
-            "notifies": counters.notifies,
-            "in_flight": self._queue.in_flight,
-            "unanswered": self._queue.unanswered,
-            "recovery_seconds": self._last_recovery,
-            "leftover_pages": self._leftovers.nr_pages,
-        }
+        """Those of the disk."""
+        return self.disk.statistics()
 
-    # -- the bus's side (hvsim.domain.xenbus.driver.FrontendDriver) --------------------------
+    # -- the bus's side (hvsim.domain.xenbus.driver.Front) -----------------------------------
 
     def probe(self, device: FrontendDevice) -> None:
         """The bus found the device."""
         self._device = device
+        self._handshake = FrontHandshake(
+            device, self._publish, self._connect, self._close, self._update
+        )
         number = unsigned(device.read("virtual-device"), vdev_names.MAX_NUMBER)
-        self.vdev = device.device_id if number is None else number
-        self._disks[self.vdev] = self
+        self.disk.vdev = device.device_id if number is None else number
+        self._disks[self.disk.vdev] = self.disk
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The backend's state was reported."""
-        device = self._the_device
-        reaction = frontend_reaction(device.state, state)
-        if self._dead is not None and reaction is not FrontendReaction.CLOSE:
-            return
-        match reaction:
-            case FrontendReaction.PUBLISH:
-                self._publish()
-            case FrontendReaction.CONNECT:
-                self._connect()
-            case FrontendReaction.PUBLISH_AND_CONNECT:
-                self._publish()
-                self._connect()
-            case FrontendReaction.UPDATE:
-                self._update()
-            case FrontendReaction.CLOSE:
-                self._disconnect()
-                self._bury(BlockClosed, "the device was closed")
-                device.switch_state(XenbusState.Closed)
-            case FrontendReaction.NOTHING:
-                pass
+        if self.disk.dead is None or state in (XenbusState.Closing, XenbusState.Closed):
+            self._handshake.otherend_changed(state)
 
     def backend_moved(self) -> None:
         """The device has another backend now: keep what is unanswered, drop the rest."""
         if self._moved_at is None:
             self._moved_at = self._dom.vcpu.now()
-        self._disconnect()
+        self.disk.disconnect()
+
+    def close(self) -> None:
+        """Begin an orderly close and return.  Idempotent."""
+        self.disk.close()
 
     def removed(self) -> None:
         """The device is gone."""
-        self._disconnect()
-        self._bury(BlockClosed, "the device was removed")
-        if self._disks.get(self.vdev) is self:
-            del self._disks[self.vdev]
+        self.disk.disconnect()
+        self.disk.bury(BlockClosed, "the device was removed")
+        if self._disks.get(self.disk.vdev) is self.disk:
+            del self._disks[self.disk.vdev]
 
     # -- connecting ------------------------------------------------------------------------
 
@@ -205,11 +167,11 @@ class BlockFront(Disk):
         )
         wanted = self._options.get("ring_page_order", 0)
         order = min(wanted if isinstance(wanted, int) else 0, number(offered), MAX_RING_PAGE_ORDER)
-        self._disconnect()
-        self._connection = connection = Connection(
-            self._dom, self._leftovers, device.otherend_id, order, self._event
+        self.disk.disconnect()
+        connection = FrontConnection(
+            self._dom, self._deferred, device.otherend_id, order, self.disk.look
         )
-        self._port = connection.port
+        self.disk.publish(connection)
         keys: dict[str, str | int] = {}
         if order == 0:
             keys["ring-ref"] = connection.ring_refs[0]
@@ -224,65 +186,43 @@ class BlockFront(Disk):
 
     def _connect(self) -> None:
         """Take over what the backend says of the disk; then Connected, and on with the work."""
-        device = self._the_device
-        connection = self._connection
-        assert connection is not None, "published before"
+        device, disk = self._the_device, self.disk
         features = parse_features(device.read_otherend_many(PROPERTIES))
         if features is None:
             device.fatal(errno.EINVAL, f"reading backend fields at {device.otherend}")
-            self._disconnect()
-            self._bury(BlockBroken, "the backend's properties make no sense")
+            disk.disconnect()
+            disk.bury(BlockBroken, "the backend's properties make no sense")
             return
-        self.features = features
-        persistent = features.persistent and bool(self._options.get("persistent", True))
-        read_pool, write_pool = connection.open_pools(persistent)
-        segments = max(BLKIF_MAX_SEGMENTS_PER_REQUEST, features.max_indirect_segments)
-        self._queue.attach(
-            connection.ring,
-            read_pool,
-            write_pool,
-            max_segments=min(segments, FRONT_MAX_SEGMENTS),
-            handle=self.vdev & 0xFFFF,
-        )
+        disk.connect(features, features.persistent and bool(self._options.get("persistent", True)))
         device.switch_state(XenbusState.Connected)
-        self._what = f"vbd {self.vdev}: the answer of backend domain {connection.peer}"
-        self._connected = True
-        self._armed = True
+        moved = self._moved_at is not None
         if self._moved_at is not None:
-            self._last_recovery = self._dom.vcpu.now() - self._moved_at
+            disk.recovery_seconds = self._dom.vcpu.now() - self._moved_at
             self._moved_at = None
-            if self._forgets:
-                self._queue.forget_unanswered()
-        if self._queue.start():
-            self._notify(self._port)
+        if disk.start(forget=moved and self._forgets) and disk.connection is not None:
+            self._dom.events.notify(disk.connection.port)
 
     def _update(self) -> None:
         """Connected already: the disk may have another size now."""
         features = parse_features(self._the_device.read_otherend_many(PROPERTIES))
         if features is not None:
-            self.features = features
+            self.disk.features = features
 
-    def _disconnect(self) -> None:
-        """Give up what is shared with the backend; unanswered requests stay."""
-        self._connected = False
-        self._queue.detach()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._what = f"vbd {self.vdev}: a new backend (domain {connection.peer} has gone)"
-            connection.close()
+    def _close(self) -> None:
+        """The backend closes."""
+        self.disk.disconnect()
+        self.disk.bury(BlockClosed, "the device was closed")
 
-    def _bury(self, error: type[BlockClosed], why: str) -> None:
-        """Nothing will be answered any more."""
-        if self._dead is None:
-            self._dead = error("use", 0, why)
-        self._queue.fail_all(error, why)
+    def _begin_close(self) -> None:
+        device = self._device
+        if device is not None and device.state == XenbusState.Connected:
+            device.switch_state(XenbusState.Closing)
 
     def _break(self, why: str) -> None:
         """The backend broke the protocol: close the device, keep the domain."""
-        device = self._the_device
-        self._disconnect()
-        self._bury(BlockBroken, f"the backend broke the protocol: {why}")
-        device.fatal(errno.EIO, f"{why}; device disabled")
+        self.disk.disconnect()
+        self.disk.bury(BlockBroken, f"the backend broke the protocol: {why}")
+        self._the_device.fatal(errno.EIO, f"{why}; device disabled")
 
 
-_DISKS: Final[WeakKeyDictionary[Domain, dict[int, BlockFront]]] = WeakKeyDictionary()
+_DISKS: Final[WeakKeyDictionary[Domain, dict[int, Disk]]] = WeakKeyDictionary()

@@ -14,16 +14,17 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hvsim.drivers import devd
-from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockClosed
 from hvsim.drivers.block.sources import borrow, own_disk
+from hvsim.drivers.split import devd
 from hvsim.errors import TimedOut
 from hvsim.names.vdev import device_number
 from hvsim.xs.client import StoreNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hvsim.domain import Domain
     from hvsim.domain.xenbus.device import BackendDevice
 
@@ -138,24 +139,25 @@ def own_disks(dom: Domain, timeout: float = 30.0) -> None:
             dom.log(f"an own disk that cannot be served to others: {failure}")
 
 
-class HotplugBlockBack(BlockBack):
-    """blkback with the hotplug part of `xl devd` beside it, for a driver domain."""
+def script(dom: Domain) -> Callable[[BackendDevice], None]:
+    """The hotplug part of `xl devd`, for the blkback of a driver domain: what follows InitWait."""
 
-    def probe(self, device: BackendDevice) -> None:
-        """As blkback; then, from InitWait, the hotplug script."""
-        super().probe(device)
+    def run(device: BackendDevice) -> None:
         if device.read("script") in (None, SCRIPT):
-            devd.hotplug(device, lambda: self._add(device))
+            devd.hotplug(device, lambda: _add(dom, device))
 
-    def _add(self, device: BackendDevice) -> None:
-        params, mode = device.read_many(["params", "mode"])
-        try:
-            attached = prepare_inside(self._dom, params or "", mode or "w")
-        except HotplugError as failed:
-            # As on a real host: the toolstack does not see this; the device stays at InitWait.
-            device.write("hotplug-error", str(failed))
-            device.write("hotplug-status", "error")
-            self._dom.log(f"{device.nodename}: hotplug: {failed}")
-            return
-        for key, value in attached.writes():
-            device.write(key, value)
+    return run
+
+
+def _add(dom: Domain, device: BackendDevice) -> None:
+    params, mode = device.read_many(["params", "mode"])
+    try:
+        attached = prepare_inside(dom, params or "", mode or "w")
+    except HotplugError as failed:
+        # As on a real host: the toolstack does not see this; the device stays at InitWait.
+        device.write("hotplug-error", str(failed))
+        device.write("hotplug-status", "error")
+        dom.log(f"{device.nodename}: hotplug: {failed}")
+        return
+    for key, value in attached.writes():
+        device.write(key, value)

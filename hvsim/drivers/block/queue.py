@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from hvsim.abi.blkif import (
     BLKIF_MAX_SEGMENTS_PER_REQUEST,
@@ -35,33 +34,27 @@ from hvsim.abi.blkif import (
     pack_request_indirect,
 )
 from hvsim.domain.ring import FrontRing
-from hvsim.drivers.block.pool import PagePool
-from hvsim.drivers.block.protocol import DIRECT, PAGE_SIZE, BlockClosed, op_name, unpack_response
+from hvsim.drivers.block.protocol import (
+    DIRECT,
+    PAGE_SIZE,
+    BlockClosed,
+    op_name,
+    unpack_response,
+)
 from hvsim.drivers.block.request import CHANGES, DISCARD, FLUSH, READ, Part, Request
+from hvsim.drivers.block.statistics import FrontStatistics
+from hvsim.drivers.split.pool import PagePool
 from hvsim.errors import BrokenByPeer
 
 _pack_segment = SEGMENT.struct.pack
 _pack_page = DIRECT[1].pack
 
 
-@dataclass(slots=True)
-class QueueStatistics:
-    """Counters since the device was made; pieces, not requests, where they differ."""
-
-    submitted: int = 0
-    issued: int = 0
-    answered: int = 0
-    reissued: int = 0
-    failed: int = 0
-    connections: int = 0
-    notifies: int = 0
-
-
 class RequestQueue:
     """See the module.  Not thread-safe; nothing here blocks."""
 
     def __init__(self) -> None:
-        self.statistics = QueueStatistics()
+        self.statistics = FrontStatistics()
         self._waiting: deque[Part] = deque()
         self._out: dict[int, Part] = {}
         self._changes: dict[int, Part] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.hypercall import HVSIM_OP_borrow, HYPERVISOR_hvsim_op
 from hvsim.domain.hypercall import HypercallError
+from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.image import ForgetfulImage, Image, Medium
 from hvsim.drivers.block.stacked import StackedImage
@@ -76,7 +77,7 @@ def _places(
     yield lambda: kind(f"{_BLOCK_DEVICES}/{os.major(number)}:{minor}", readonly)
 
 
-def own_disk(dom: Domain, path: str) -> BlockFront | None:
+def own_disk(dom: Domain, path: str) -> Disk | None:
     """The virtual disk of this domain's own that *path* names, ``/dev/xvdb`` say."""
     try:
         number = vdev.of_guest(path)

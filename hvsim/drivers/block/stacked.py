@@ -14,7 +14,7 @@ from hvsim.drivers.block.request import DISCARD, FLUSH, READ, WRITE
 from hvsim.names.vdev import device_number
 
 if TYPE_CHECKING:
-    from hvsim.drivers.block.front import BlockFront
+    from hvsim.drivers.block.disk import Disk
 
 TIMEOUT: Final = 30.0
 """Seconds that the backend below has for one request; then it has failed."""
@@ -25,7 +25,7 @@ class StackedImage:
 
     direct = False
 
-    def __init__(self, path: str, disk: BlockFront, readonly: bool) -> None:
+    def __init__(self, path: str, disk: Disk, readonly: bool) -> None:
         """*disk* is connected."""
         self._disk = disk
         self.path = path

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.domain.grants import GrantTableFull
 from hvsim.domain.hypercall import HypercallError
-from hvsim.drivers.block.connection import Leftovers
 from hvsim.drivers.capture.ring import MAX_PAGES, NO_VNET, CaptureWriter
+from hvsim.drivers.split.deferred import DeferredGrants
 from hvsim.names.number import unsigned
 from hvsim.xs.client import StoreError
 
@@ -43,7 +43,7 @@ class Tap:
         self.on = False
         self._dom = dom
         self._device = device
-        self._leftovers = Leftovers(dom)
+        self._deferred = DeferredGrants(dom)
         self._request: str | None = None
         self._writer: CaptureWriter | None = None
         self._extent: Extent | None = None
@@ -53,7 +53,7 @@ class Tap:
     @property
     def leftover_pages(self) -> int:
         """Pages of rings that have ended, which domain 0 still maps."""
-        return self._leftovers.nr_pages
+        return self._deferred.nr_pages
 
     def frame(
         self,
@@ -83,7 +83,7 @@ class Tap:
         if writer is not None:
             writer.release()
         if extent is not None:
-            self._leftovers.bury(extent, refs)
+            self._deferred.end(extent, refs)
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import errno
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from hvsim.drivers.net.link import Link, NoLink, open_link
 from hvsim.drivers.net.links import Links
-from hvsim.drivers.net.port import NoPort, Port, open_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,21 +26,21 @@ BRIDGE_MAC: Final = "02:16:3e"
 
 
 class Bridges:
-    """The bridges of one domain, and the ports on them.
+    """The bridges of one domain, and the links on them.
 
     Args:
         make_all: whether a bridge that a vif names and that does not exist is made.
     """
 
     def __init__(self, log: Callable[[str], None], *, make_all: bool = True) -> None:
-        """Loopback is up afterwards.  Raises: NoPort."""
+        """Loopback is up afterwards.  Raises: NoLink."""
         self._log = log
         self._make_all = make_all
         try:
             self._links = Links()
             self._links.set("lo", up=True)
         except OSError as error:
-            raise NoPort(
+            raise NoLink(
                 "serving vifs needs a network namespace of the domain's own, which this machine "
                 f"does not allow ({error.strerror or error}); `hvsim ps` says what is missing"
             ) from None
@@ -66,37 +66,37 @@ class Bridges:
         for address in addresses:
             self._links.add_address(bridge, address)
 
-    def make_port(self, vif: VifInfo) -> Port:
+    def make_link(self, vif: VifInfo) -> Link:
         """The link of a vif, switched off and on no bridge; its `plug` does what is left.
 
         The bridge that it names is there afterwards.
-        Raises: NoPort, OSError, ValueError: what hotplug failed with, for its error node.
+        Raises: NoLink, OSError, ValueError: what hotplug failed with, for its error node.
         """
         bridge = vif.bridge or DEFAULT_BRIDGE
         if self._links.find(bridge) is None:
             if not self._make_all:
-                raise NoPort(f"could not find bridge device {bridge}")
+                raise NoLink(f"could not find bridge device {bridge}")
             self.add(bridge)
         # As vif-bridge: what the device says, else what its bridge has.
         mtu = vif.mtu or self._links.get(bridge).mtu
-        port = open_port(self._links, vif.name, mac=BACKEND_MAC, mtu=mtu)
+        link = open_link(self._links, vif.name, mac=BACKEND_MAC, mtu=mtu)
         try:
             self._links.set(vif.name, autoconfigure=False)
         except BaseException:
-            port.close()
+            link.close()
             raise
-        port.plug = lambda: self._plug(port, bridge, vif.wanted_name)
-        return port
+        link.plug = lambda: self._plug(link, bridge, vif.wanted_name)
+        return link
 
-    def _plug(self, port: Port, bridge: str, wanted_name: str) -> None:
+    def _plug(self, link: Link, bridge: str, wanted_name: str) -> None:
         """Unless somebody has: the name that the config wants, the bridge, switched on.
 
         Raises: OSError that names the link.
         """
-        link = self._links.get(port.name)
-        if wanted_name and link.name != wanted_name:
+        state = self._links.get(link.name)
+        if wanted_name and state.name != wanted_name:
             if self._links.find(wanted_name) is not None:
                 raise OSError(errno.EEXIST, f"{wanted_name}: there is such a link")
-            self._links.rename(link, wanted_name)
-        if not link.master:
-            self._links.set(port.name, master=bridge, up=True)
+            self._links.rename(state, wanted_name)
+        if not state.master:
+            self._links.set(link.name, master=bridge, up=True)

@@ -1,6 +1,6 @@
 """netfront: a virtual network interface of a guest.
 
-With a port it pumps frames between the rings and the guest's own network stack.  Without one it is
+With a link it pumps frames between the rings and the guest's own network stack.  Without one it is
 an interface for programs and tests:
 
     nic = NetFront.open(dom, 0)
@@ -17,20 +17,21 @@ with fresh rings.  Whenever it has connected it announces the guest's addresses 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XenbusState
-from hvsim.drivers.block.connection import Leftovers
 from hvsim.drivers.capture.tap import Tap
-from hvsim.drivers.counters import Counters
-from hvsim.drivers.net.connection import Connection
-from hvsim.drivers.net.features import number
+from hvsim.drivers.net.features import BACK_KEYS, FRONT_OFFERS, BackFeatures
 from hvsim.drivers.net.interface import Interface
-from hvsim.drivers.net.offload import VNET
+from hvsim.drivers.net.link import carrier, offloads
 from hvsim.drivers.net.protocol import VifInfo
-from hvsim.drivers.net.statistics import figures
+from hvsim.drivers.net.ring import FrontConnection
+from hvsim.drivers.split.deferred import DeferredGrants
+from hvsim.drivers.split.numbers import number
+from hvsim.drivers.split.statistics import Counters
 from hvsim.errors import Closed, TimedOut
 
 if TYPE_CHECKING:
@@ -39,109 +40,103 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT: Final = 30.0
 
-MakePort = Callable[[VifInfo], Any]
-"""Makes the port (see `port.py`) of an interface; None for the packet interface."""
+MakeLink = Callable[[VifInfo], Any]
+"""Makes the link (see `link.py`) of an interface; None for the packet interface."""
 
 
 class _Interfaces:
-    """Those of one domain, by number, and who makes their ports."""
+    """Those of one domain, by number, and who makes their links."""
 
-    def __init__(self, make_port: MakePort) -> None:
-        self.make_port = make_port
-        self.found: dict[int, NetFront] = {}
+    def __init__(self, make_link: MakeLink) -> None:
+        self.make_link = make_link
+        self.found: dict[int, Interface] = {}
 
 
-class NetFront(Interface):
-    """One virtual interface.  Get it with `NetFront.open`; the bus makes it."""
+class NetFront:
+    """The driver of one virtual interface.  The bus makes it; programs use its `Interface`.
+
+    Attributes:
+        nic: what programs use.
+        deferred: what earlier backends hold on to.
+    """
 
     def __init__(self, dom: Domain, interfaces: _Interfaces) -> None:
-        super().__init__(dom)
+        self.nic = Interface(dom, broken=self._break, closing=self._begin_close)
+        self._dom = dom
         self._interfaces = interfaces
         self._device: FrontendDevice | None = None
-        self._leftovers = Leftovers(dom)
-        self._last: Mapping[str, int] = figures([], [])
+        self.deferred = DeferredGrants(dom)
         options = dom.args.get("vif")
         self._options: dict[str, Any] = options if isinstance(options, dict) else {}
 
     # -- finding it ------------------------------------------------------------------------
 
     @staticmethod
-    def register(dom: Domain, make_port: MakePort = lambda info: None) -> dict[int, NetFront]:
+    def register(dom: Domain, make_link: MakeLink = lambda info: None) -> dict[int, Interface]:
         """Make this domain serve its interfaces, as loading xen-netfront does; idempotent: the
-        first `make_port` counts.
+        first `make_link` counts.
 
         Returns the interfaces by number; it fills as the bus finds them.
         """
         known = _INTERFACES.get(dom)
         if known is None:
-            interfaces = known = _INTERFACES[dom] = _Interfaces(make_port)
+            interfaces = known = _INTERFACES[dom] = _Interfaces(make_link)
             dom.frontends.register("vif", lambda: NetFront(dom, interfaces))
         return known.found
 
     @classmethod
     def open(
-        cls, dom: Domain, index: int, port: Any = None, timeout: float = DEFAULT_TIMEOUT
-    ) -> NetFront:
-        """Interface number `index`, once it is Connected; with `port`, frames go there.
+        cls, dom: Domain, index: int, link: Any = None, timeout: float = DEFAULT_TIMEOUT
+    ) -> Interface:
+        """Interface number `index`, once it is Connected; with `link`, frames go there.
 
         Raises: TimedOut after `timeout` seconds, which says what state either half was in;
             Closed when the device was closed meanwhile.
         """
-        found = cls.register(dom, lambda info: port if info.index == index else None)
+        found = cls.register(dom, lambda info: link if info.index == index else None)
 
         def ready() -> bool:
             nic = found.get(index)
-            return nic is not None and (nic._up or nic._dead is not None)
+            return nic is not None and (nic.connected or nic.dead is not None)
 
         try:
             dom.wait(ready, timeout, f"vif {index} to connect")
         except TimedOut as late:
-            nic = found.get(index)
-            state = "no such device in the store" if nic is None else repr(nic._device)
+            device = dom.frontends.devices.get(f"device/vif/{index}")
+            state = "no such device in the store" if device is None else repr(device)
             raise TimedOut(f"vif {index} to connect: {state}", late.seconds) from None
         nic = found[index]
-        if nic._dead is not None:
-            raise Closed(nic._dead)
+        if nic.dead is not None:
+            raise Closed(nic.dead)
         return nic
 
     def __repr__(self) -> str:
-        return f"<NetFront {self.index} {self._device!r} {'up' if self._up else 'down'}>"
-
-    @property
-    def connected(self) -> bool:
-        """Whether frames pass now."""
-        return self._up
+        return f"<NetFront {self._device!r} {self.nic!r}>"
 
     def statistics(self) -> Mapping[str, int]:
-        """Figures of the connection (the last ones, when there is none)."""
-        connection = self._connection
-        if connection is None:
-            return self._last
-        queues = connection.queues
-        return figures(
-            [queue.tx.statistics for queue in queues], [queue.rx.statistics for queue in queues]
-        )
+        """Those of the interface."""
+        return self.nic.statistics()
 
-    # -- the bus's side (hvsim.domain.xenbus.driver.FrontendDriver) ----------------------------
+    # -- the bus's side (hvsim.domain.xenbus.driver.Front) ----------------------------
 
     def probe(self, device: FrontendDevice) -> None:
-        """A new device directory: read what it is, and make its port."""
+        """A new device directory: read what it is, and make its link."""
         self._device = device
-        self.index = device.device_id
-        self._tap = Tap(self._dom, device)
-        Counters(self._dom, device, self.statistics)
+        nic = self.nic
+        nic.index = device.device_id
+        nic.tap = Tap(self._dom, device)
+        Counters(self._dom, device, nic.statistics)
         mac, mtu = device.read_many(["mac", "mtu"])
         info = VifInfo(
             domid=self._dom.domid,
-            index=self.index,
-            name=f"eth{self.index}",
+            index=nic.index,
+            name=f"eth{nic.index}",
             mac=mac or "",
             mtu=number(mtu, 1500),
         )
-        self.port = self._interfaces.make_port(info)
-        if self.port is not None:
-            self._carrier(False)
-        self._interfaces.found[self.index] = self
+        nic.link = self._interfaces.make_link(info)
+        carrier(nic.link, False)
+        self._interfaces.found[nic.index] = nic
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The backend's state was reported (netfront's ``netback_changed``)."""
@@ -149,9 +144,9 @@ class NetFront(Interface):
         own = device.state
         match state:
             case XenbusState.InitWait:
-                if own == XenbusState.Connected and self._up:
+                if own == XenbusState.Connected and self.nic.connected:
                     # A backend that was bound anew under us: it knows nothing of our rings.
-                    self._disconnect()
+                    self.nic.disconnect()
                     device.switch_state(XenbusState.Initialising)
                     own = device.state
                 if own == XenbusState.Initialising:
@@ -159,39 +154,29 @@ class NetFront(Interface):
             case XenbusState.Connected:
                 if own == XenbusState.Initialising:  # InitWait was missed
                     self._publish(device)
-                self._rise()
+                self.nic.connect()
             case XenbusState.Closing | XenbusState.Closed:
                 if own != XenbusState.Closed:
-                    self._disconnect()
+                    self.nic.disconnect()
                     device.switch_state(XenbusState.Closed)
             case _:
                 pass
 
     def backend_moved(self) -> None:
         """The device has another backend: the old rings are of no use."""
-        self._disconnect()
+        self.nic.disconnect()
 
     def close(self) -> None:
         """Begin an orderly close and return."""
-        device = self._device
-        if self._dead is None:
-            self._dead = f"vif {self.index} was closed"
-        if device is not None and device.state == XenbusState.Connected:
-            device.switch_state(XenbusState.Closing)
+        self.nic.close()
 
     def removed(self) -> None:
         """The device is gone: nothing of it stays granted, bound or open."""
-        self._dead = self._dead or f"vif {self.index} was removed"
         try:
-            self._disconnect()
+            self.nic.end(f"vif {self.nic.index} was removed")
         finally:
-            if self._interfaces.found.get(self.index) is self:
-                del self._interfaces.found[self.index]
-            port, self.port = self.port, None
-            if port is not None:
-                port.close()
-            if self._tap is not None:
-                self._tap.close()
+            if self._interfaces.found.get(self.nic.index) is self.nic:
+                del self._interfaces.found[self.nic.index]
 
     @property
     def _the_device(self) -> FrontendDevice:
@@ -202,106 +187,45 @@ class NetFront(Interface):
 
     def _publish(self, device: FrontendDevice) -> None:
         """Rings, ports and features for the backend; Connected."""
-        self._disconnect()
-        split, most, persistent, sg, tso4, tso6 = device.read_otherend_many(
-            [
-                "feature-split-event-channels",
-                "multi-queue-max-queues",
-                "feature-persistent",
-                "feature-sg",
-                "feature-gso-tcpv4",
-                "feature-gso-tcpv6",
-            ]
-        )
+        nic = self.nic
+        nic.disconnect()
+        offered = BackFeatures.of(device.read_otherend_many(BACK_KEYS))
         wanted = number(str(self._options.get("queues", 1)), 1)
-        count = max(1, min(wanted, number(most, 1)))
-        self._connection = connection = Connection(
+        count = max(1, min(wanted, offered.max_queues or 1))
+        connection = FrontConnection(
             self._dom,
-            self._leftovers,
+            self.deferred,
             device.otherend_id,
             count,
-            number(split) != 0,
-            lambda index: lambda: self._tx_event(index),
-            lambda index: lambda: self._rx_event(index),
+            offered.split,
+            lambda index: lambda: nic.tx_event(index),
+            lambda index: lambda: nic.rx_event(index),
         )
-        for index, queue in enumerate(connection.queues):
-            queue.rx.post()
-            self._expect(index, queue)
+        nic.publish(connection)
         device.write("xdp-headroom", 0)
         keys: dict[str, str | int] = {}
-        if most is not None:
+        if offered.max_queues is not None:
             keys["multi-queue-num-queues"] = count
         for index, queue in enumerate(connection.queues):
-            keys |= queue.keys("" if count == 1 else f"queue-{index}/", connection.split)
-        keys |= {
-            "request-rx-copy": 1,
-            "feature-rx-notify": 1,
-            "feature-sg": 1,
-            "feature-gso-tcpv4": 1,
-            "feature-gso-tcpv6": 1,
-            "feature-ipv6-csum-offload": 1,
-        }
-        if number(persistent):
+            prefix = "" if count == 1 else f"queue-{index}/"
+            keys |= queue.keys.published(prefix, connection.split)
+        keys |= FRONT_OFFERS
+        if offered.persistent:
             keys["feature-persistent"] = 1
         device.write_many(keys, "publish the rings")
-        if self.port is not None and hasattr(self.port, "set_offloads"):
-            chained = number(sg) != 0
-            self.port.set_offloads(
-                checksum=True,
-                tso4=chained and number(tso4) != 0,
-                tso6=chained and number(tso6) != 0,
-            )
+        offloads(nic.link, checksum=True, tso4=offered.gso_tcpv4, tso6=offered.gso_tcpv6)
         device.switch_state(XenbusState.Connected)
 
-    def _rise(self) -> None:
-        """The backend is Connected, too."""
-        if self._up or self._connection is None:
-            return
-        self._up = True
-        self._carrier(True)
-        self._listen()
-        for queue in self._connection.queues:
-            if queue.rx.post():
-                self._dom.events.notify(queue.rx_port)
-        if self.port is not None:
-            self._announce()
-
-    def _announce(self) -> None:
-        """Tell the link who we are, as Linux' netfront does whenever it has connected
-        (netdev_notify_peers): who asked before we were there is answered."""
-        queue = self._queues[0]
-        for data in getattr(self.port, "announcements", ()):
-            if queue.tx.room:
-                queue.tx.send(data[VNET.size :], data[: VNET.size], self._tap)
-        self._push(queue)
-
-    def _disconnect(self) -> None:
-        self._stop_listening()
-        if self._up:
-            self._up = False
-            self._carrier(False)
-        for patience in self._patience.values():
-            patience.close()
-        self._patience.clear()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            queues = connection.queues
-            self._last = figures(
-                [queue.tx.statistics for queue in queues],
-                [queue.rx.statistics for queue in queues],
-            )
-            connection.close()
-
-    def _carrier(self, on: bool) -> None:
-        setter = getattr(self.port, "set_carrier", None)
-        if setter is not None:
-            setter(on)
+    def _begin_close(self) -> None:
+        device = self._device
+        if device is not None and device.state == XenbusState.Connected:
+            device.switch_state(XenbusState.Closing)
 
     def _break(self, why: str) -> None:
         """The backend broke the protocol: it is not talked to again."""
-        self._dead = f"vif {self.index}: {why}"
-        self._disconnect()
-        self._the_device.fatal(22, f"the backend broke the protocol: {why}")
+        self.nic.dead = f"vif {self.nic.index}: {why}"
+        self.nic.disconnect()
+        self._the_device.fatal(errno.EINVAL, f"the backend broke the protocol: {why}")
 
 
 _INTERFACES: Final[WeakKeyDictionary[Domain, _Interfaces]] = WeakKeyDictionary()

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.drivers.net import rate
-from hvsim.drivers.net.features import number
 from hvsim.drivers.net.protocol import ETH_HLEN, VifInfo
+from hvsim.drivers.split.numbers import number
 
 if TYPE_CHECKING:
     from hvsim.domain.xenbus.device import BackendDevice
@@ -47,13 +47,13 @@ def usual(info: VifInfo) -> bool:
     return info.script in ("", VIF_SCRIPT)
 
 
-def online(device: BackendDevice, port: Any, info: VifInfo) -> None:
+def online(device: BackendDevice, link: Any, info: VifInfo) -> None:
     """The whole of vif-bridge's ``online``, for a domain that runs its own scripts.
 
     Raises: OSError, ValueError, StoreError.
     """
-    plug(port)
-    mtu = info.mtu or getattr(port, "mtu", 0)
+    plug(link)
+    mtu = info.mtu or getattr(link, "mtu", 0)
     if mtu:
         device.store.write(device.otherend_path("mtu"), str(mtu))
     device.write("hotplug-status", CONNECTED)
@@ -65,17 +65,17 @@ def failed(device: BackendDevice, text: str) -> None:
     device.write("hotplug-status", "error")
 
 
-def plug(port: Any) -> None:
+def plug(link: Any) -> None:
     """Put the link on its bridge and switch it on, where it can be and nobody has.
 
     Raises: OSError, ValueError.
     """
-    plugging = getattr(port, "plug", None)
+    plugging = getattr(link, "plug", None)
     if plugging is not None:
         plugging()
 
 
-def longest_frame(port: Any) -> int:
-    """Bytes of the longest frame that a port's link takes, a VLAN's tag included."""
-    mtu = getattr(port, "mtu", 0)
+def longest_frame(link: Any) -> int:
+    """Bytes of the longest frame that a link takes, a VLAN's tag included."""
+    mtu = getattr(link, "mtu", 0)
     return mtu + ETH_HLEN + _VLAN_TAG if mtu else _ANY_LENGTH

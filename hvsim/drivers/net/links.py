@@ -103,7 +103,7 @@ Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 @dataclass(frozen=True)
-class Link:
+class LinkState:
     """One link as it stands.
 
     Attributes:
@@ -136,7 +136,7 @@ class Links:
 
     # -- looking -----------------------------------------------------------------------------
 
-    def find(self, name: str) -> Link | None:
+    def find(self, name: str) -> LinkState | None:
         """The link of that name, None when there is none."""
         check_name(name)
         try:
@@ -149,7 +149,7 @@ class Links:
             raise
         return _link(found[0])
 
-    def get(self, name: str) -> Link:
+    def get(self, name: str) -> LinkState:
         """The link of that name.  Raises OSError(ENODEV) when there is none."""
         link = self.find(name)
         if link is None:
@@ -161,7 +161,7 @@ class Links:
         found = self._netlink.get(RTM_GETLINK, _info(index), what=f"link {index}")
         return _link(found[0]).name
 
-    def all(self) -> list[Link]:
+    def all(self) -> list[LinkState]:
         """Every link, in the order of their numbers."""
         return [_link(body) for body in self._netlink.get(RTM_GETLINK, _info(), NLM_F_DUMP)]
 
@@ -253,7 +253,7 @@ class Links:
             RTM_NEWLINK, _info(flags=flags, change=change) + pack(attributes), what=f"{name}: set"
         )
 
-    def rename(self, link: Link, name: str) -> None:
+    def rename(self, link: LinkState, name: str) -> None:
         """Call a link, which is switched off, by another name."""
         check_name(name)
         body = _info(link.index) + pack([(_IFLA_IFNAME, text(name))])
@@ -366,14 +366,14 @@ def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return _INFO.pack(socket.AF_UNSPEC, 0, index, flags, change)
 
 
-def _link(body: bytes) -> Link:
+def _link(body: bytes) -> LinkState:
     _, _, index, flags, _ = _INFO.unpack_from(body)
     found = unpack(body[_INFO.size :])
     counted = struct.Struct(f"={len(_STATISTICS)}Q")
     numbers = counted.unpack(
         found.get(_IFLA_STATS64, b"")[: counted.size].ljust(counted.size, b"\0")
     )
-    return Link(
+    return LinkState(
         index=index,
         name=found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
         mac=found.get(_IFLA_ADDRESS, b"").hex(":"),

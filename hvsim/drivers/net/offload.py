@@ -1,6 +1,6 @@
 """Checksums and segmentation that are left to somebody later: from and to ``virtio_net_hdr``.
 
-A port says it in 10 bytes before each frame (linux/virtio_net.h), a ring in flags and in a GSO
+A link says it in 10 bytes before each frame (linux/virtio_net.h), a ring in flags and in a GSO
 extra slot (xen/io/netif.h).  A blank checksum has its place by the headers of the frame, which a
 ring does not say: the reader finds it, in a private copy of the first bytes.
 """
@@ -113,7 +113,7 @@ def vnet_header(head: bytes, *, blank: bool, validated: bool, gso: tuple[int, in
 
 
 def ring_terms(vnet: bytes | bytearray | memoryview) -> tuple[bool, bool, bytes | None]:
-    """(checksum is blank, data is validated, GSO extra slot or None) for a frame of a port.
+    """(checksum is blank, data is validated, GSO extra slot or None) for a frame of a link.
 
     Raises: Unfit for a kind of segmentation that the ring has no words for.
     """

@@ -60,7 +60,7 @@ class BadPacket(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VifInfo:
-    """What a port is made for.
+    """What a link is made for.
 
     Attributes:
         domid: the guest.

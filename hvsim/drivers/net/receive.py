@@ -1,7 +1,7 @@
-"""Frames on their way into a guest: from a port into posted pages, and out of these into its own.
+"""Frames on their way into a guest: from a link into posted pages, and out of these into its own.
 
 `FrontReceiver` posts empty pages, puts responses together into frames and writes them into the
-guest's port (or keeps them for its packet interface).  `BackReceiver` reads a frame of its port
+guest's link (or keeps them for its packet interface).  `BackReceiver` reads a frame of its link
 straight into posted pages and answers with the slots it used.
 
 A ring's place decides what belongs together, not what the other half says: answers come in the
@@ -44,7 +44,7 @@ from hvsim.drivers.net.transmit import NO_DATA, write_frame
 if TYPE_CHECKING:
     from hvsim.domain.ring import BackRing, FrontRing
     from hvsim.drivers.capture.tap import Tap
-    from hvsim.drivers.net.attachment import GuestPages
+    from hvsim.drivers.split.pages import PeerPages
 
 SLOTS_NEEDED: Final = MAX_SLOTS + 1
 """Posted pages that a frame of any size may take, with its GSO slot."""
@@ -88,8 +88,7 @@ class FrontReceiver:
         return True
 
     def release(self) -> None:
-        """Let go of ring and pages."""
-        self.ring.release()
+        """Let go of the pages; the ring is the share's."""
         for view in self._pages:
             view.release()
 
@@ -180,7 +179,7 @@ class BackReceiver:
     def __init__(
         self,
         ring: BackRing,
-        pages: GuestPages,
+        pages: PeerPages,
         *,
         sg: bool,
         tap: Tap | None,
@@ -228,9 +227,9 @@ class BackReceiver:
         return True
 
     def read_frame(self, fd: int) -> bool:
-        """Read one frame of a port into posted pages; False when there is none.
+        """Read one frame of a link into posted pages; False when there is none.
 
-        The caller has looked at `room`.  Raises: OSError of the port.
+        The caller has looked at `room`.  Raises: OSError of the link.
         """
         if not self._pages.persistent or not self.sg:
             return self._read_and_copy(fd)
@@ -355,7 +354,7 @@ def slots_of(size: int, vnet: bytes) -> int:
 
 
 def read_whole(fd: int) -> tuple[bytes, bytes] | None:
-    """(virtio_net_hdr, frame) of a port; None when there is none.  Raises OSError."""
+    """(virtio_net_hdr, frame) of a link; None when there is none.  Raises OSError."""
     try:
         data = os.read(fd, VNET.size + _FRAME_MAX)
     except OSError as error:

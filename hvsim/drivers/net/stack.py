@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 from hvsim.drivers.net.announce import announcement
 from hvsim.drivers.net.front import NetFront
+from hvsim.drivers.net.link import VNET_HEADER, Link, NoLink, open_link
 from hvsim.drivers.net.links import Links
-from hvsim.drivers.net.port import VNET_HEADER, NoPort, Port, open_port
 from hvsim.names import address as address_names
 from hvsim.names import mac as mac_names
 
@@ -39,13 +39,13 @@ class Stack:
     """The network stack of one domain."""
 
     def __init__(self, dom: Domain) -> None:
-        """Loopback is up afterwards.  Raises: NoPort."""
+        """Loopback is up afterwards.  Raises: NoLink."""
         self._dom = dom
         try:
             self._links = Links()
             self._links.set("lo", up=True)
         except OSError as error:
-            raise NoPort(
+            raise NoLink(
                 f"a vif needs a network namespace of the domain's own, which this machine does "
                 f"not allow ({error.strerror or error}); `hvsim ps` says which walls are missing"
             ) from None
@@ -54,54 +54,54 @@ class Stack:
             int(entry["index"]): entry for entry in (wanted if isinstance(wanted, list) else [])
         }
 
-    def make_port(self, vif: VifInfo) -> Port | None:
+    def make_link(self, vif: VifInfo) -> Link | None:
         """`eth<n>` for that vif, set up and without carrier; None, and a log line, without one."""
         wanted = self._wanted.get(vif.index, {})
         name = f"eth{vif.index}"
         mac = str(wanted.get("mac") or vif.mac)
         try:
-            port = open_port(
+            link = open_link(
                 self._links,
                 name,
                 mac=mac,
                 mtu=int(wanted.get("mtu") or vif.mtu or DEFAULT_MTU),
                 kinds=("packet", "tap"),
             )
-        except (NoPort, OSError, ValueError) as failure:
+        except (NoLink, OSError, ValueError) as failure:
             self._dom.log(f"{name}: no link: {failure}")
             return None
         try:
             self._links.set(name, up=True)
             self._links.probe_often(name)
-            self._configure(port, mac, wanted)
+            self._configure(link, mac, wanted)
         except (OSError, ValueError) as failure:
             # The link is there; who looks sees what it lacks.
             self._dom.log(f"{name}: {failure}")
-        return port
+        return link
 
-    def _configure(self, port: Port, mac: str, wanted: Mapping[str, Any]) -> None:
+    def _configure(self, link: Link, mac: str, wanted: Mapping[str, Any]) -> None:
         given = wanted.get("address") or []
         addresses = [given] if isinstance(given, str) else [str(one) for one in given]
         for address in addresses:
-            self._links.add_address(port.name, address)
-        port.announcements = tuple(
+            self._links.add_address(link.name, address)
+        link.announcements = tuple(
             bytes(VNET_HEADER)
             + announcement(mac_names.bytes_of(mac), address_names.interface(address).ip)
             for address in addresses
         )
         gateway = wanted.get("gateway")
         if gateway:
-            self._links.add_default_route(port.name, str(gateway))
+            self._links.add_default_route(link.name, str(gateway))
 
 
 def start(dom: Domain) -> None:
     """Bring up the network stack of a domain, once; its vifs get links as the bus finds them.
 
-    Raises: NoPort.
+    Raises: NoLink.
     """
     if dom not in _STACKS:
         stack = _STACKS[dom] = Stack(dom)
-        NetFront.register(dom, stack.make_port)
+        NetFront.register(dom, stack.make_link)
 
 
 _STACKS: Final[WeakKeyDictionary[Domain, Stack]] = WeakKeyDictionary()

@@ -1,7 +1,7 @@
 """Frames of a VLAN on a packet socket: the kernel takes a frame's tag out of its bytes on the way
 in and tells it beside them (packet(7), PACKET_AUXDATA), which a plain read leaves behind.
 
-So a port of that kind has two sockets.  The one that everything is read from takes frames without a
+So a link of that kind has two sockets.  The one that everything is read from takes frames without a
 tag only, at no cost to them; this is the other.  A TAP needs none: it puts the tag back itself.
 
 Sources: linux/if_packet.h (struct tpacket_auxdata), linux/filter.h, linux/virtio_net.h.

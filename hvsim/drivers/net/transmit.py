@@ -1,7 +1,7 @@
-"""Frames on their way out of a guest: from its port into the TX ring, and out of it into a port.
+"""Frames on their way out of a guest: from its link into the TX ring, and out of it into a link.
 
 `FrontTransmitter` puts frames into granted pages and requests; `BackTransmitter` takes them out,
-checks what they claim, and writes them from the guest's pages straight into the port.  Neither
+checks what they claim, and writes them from the guest's pages straight into the link.  Neither
 rings a bell: what says that the peer must be woken is returned.
 
 Headers are copied before they are looked at, and it is the copy that is sent: the guest may change
@@ -46,10 +46,10 @@ from hvsim.errors import BrokenByPeer
 if TYPE_CHECKING:
     from hvsim.domain.ring import BackRing, FrontRing
     from hvsim.drivers.capture.tap import Tap
-    from hvsim.drivers.net.attachment import GuestPages
+    from hvsim.drivers.split.pages import PeerPages
 
 NO_DATA: Final = frozenset({errno.EAGAIN, errno.ENETDOWN, errno.EIO, errno.EBADFD})
-"""What a read of a port says when there is nothing to be had now."""
+"""What a read of a link says when there is nothing to be had now."""
 _FRAME_PAGES: Final = MAX_SLOTS - 1
 """Pages that a frame of 64 KiB fits into."""
 _SLOTS_NEEDED: Final = MAX_SLOTS + 1
@@ -78,7 +78,7 @@ class FrontTransmitter:
         return self.ring.free >= _SLOTS_NEEDED and len(self._free) >= _FRAME_PAGES
 
     def read_frame(self, fd: int) -> tuple[int, list[int]] | None:
-        """Read one frame of a port into free pages: (its bytes, the pages, not yet taken).
+        """Read one frame of a link into free pages: (its bytes, the pages, not yet taken).
 
         The caller has looked at `room`.  None when there is none.  Raises OSError.
         """
@@ -138,8 +138,7 @@ class FrontTransmitter:
                 self.statistics.drop("backend_dropped")
 
     def release(self) -> None:
-        """Let go of ring and pages."""
-        self.ring.release()
+        """Let go of the pages; the ring is the share's."""
         for view in self._pages:
             view.release()
 
@@ -194,7 +193,7 @@ class BackTransmitter:
     """The backend's half of a TX ring.
 
     Args:
-        fd: of the port; -1 without one.
+        fd: of the link; -1 without one.
         multicast: what is done with an address that the guest wants to hear, or no longer:
             (add, address) -> whether it is known now.
         credit: asked for the bytes of each frame; see `rate.py`.
@@ -204,7 +203,7 @@ class BackTransmitter:
     def __init__(
         self,
         ring: BackRing,
-        pages: GuestPages,
+        pages: PeerPages,
         fd: int,
         multicast: Callable[[bool, bytes], bool],
         tap: Tap | None,
@@ -304,7 +303,7 @@ class BackTransmitter:
 def write_frame(
     fd: int, vnet: bytes, parts: list[bytes | memoryview], size: int, statistics: Direction
 ) -> int:
-    """Write a frame into a port; NETIF_RSP_OKAY, or _DROPPED and a drop counted."""
+    """Write a frame into a link; NETIF_RSP_OKAY, or _DROPPED and a drop counted."""
     if fd < 0:
         statistics.drop("no_link")
         return NETIF_RSP_DROPPED
@@ -324,4 +323,4 @@ _WHY: Final = {
     errno.ENETDOWN: "link_down",
     errno.EIO: "link_down",
 }
-"""How a failed write of a port is counted."""
+"""How a failed write of a link is counted."""

@@ -1,4 +1,4 @@
-"""Asking the halves of devices for their figures (`hvsim.drivers.counters`)."""
+"""Asking the halves of devices for their figures (`hvsim.drivers.split.statistics`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from hvsim.drivers.counters import ANSWER_KEY, REQUEST_KEY, parse
+from hvsim.drivers.split.statistics import ANSWER_KEY, REQUEST_KEY, parse
 from hvsim.toolstack.host.store import Store
 from hvsim.xs import requests
 from hvsim.xs.requests import Request

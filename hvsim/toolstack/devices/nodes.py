@@ -7,7 +7,7 @@ for `move` and `made_here`, which are this host's own.
 
 from collections.abc import Sequence
 
-from hvsim.drivers import devd
+from hvsim.drivers.split import devd
 from hvsim.toolstack.host.device import Device, Half
 from hvsim.toolstack.host.nodes import directory, domain_path, write
 from hvsim.xs import requests
@@ -33,7 +33,7 @@ def device_model_path(domid: int) -> str:
 
 
 def made_here(device: Device) -> list[Request]:
-    """Say to a driver domain that this toolstack has made the device: `hvsim.drivers.devd`."""
+    """Say to a driver domain that this toolstack made the device (`hvsim.drivers.split.devd`)."""
     key, ours = devd.MAKER
     return write(f"{device.backend}/{key}", ours) if device.backend_domid else []
 

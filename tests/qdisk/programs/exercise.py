@@ -19,6 +19,7 @@ from hvsim.abi.blkif import (
     unpack_response,
 )
 from hvsim.domain import Domain
+from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.request import FLUSH, READ, WRITE
 
@@ -48,7 +49,7 @@ def tell(dom: Domain, name: str, value: object) -> None:
     dom.log(f"answer {name}: {value}")
 
 
-def polite(dom: Domain, disk: BlockFront, when: str = "") -> None:
+def polite(dom: Domain, disk: Disk, when: str = "") -> None:
     """What a guest of good manners does: pieces of all sizes, flush, discard."""
     tell(dom, f"{when}sectors", disk.sectors)
     tell(dom, f"{when}most segments", max(11, disk.features.max_indirect_segments))
@@ -79,8 +80,8 @@ def pattern(pages: int) -> bytes:
 class Raw:
     """Requests as they are."""
 
-    def __init__(self, dom: Domain, disk: BlockFront) -> None:
-        connection = disk._connection
+    def __init__(self, dom: Domain, disk: Disk) -> None:
+        connection = disk.connection
         assert connection is not None, "it was opened"
         self._dom = dom
         self._disk = disk

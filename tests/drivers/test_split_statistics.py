@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvsim.drivers.counters import ANSWER_MAX, answer, parse
+from hvsim.drivers.split.statistics import ANSWER_MAX, answer, parse
 
 names = st.from_regex(r"[a-z0-9_-]{1,40}", fullmatch=True)
 

@@ -1,4 +1,4 @@
-"""When it pays to look at the ring for a moment before going to sleep.
+"""Halt polling: when it pays to look at the ring for a moment before going to sleep.
 
 A look that finds what it looked for spares a bell and a wake-up.  One in vain makes the next ones
 rarer, twice as rare each time, so that a slow peer, or a machine with more domains than
@@ -7,21 +7,13 @@ processors, does not pay for it, and an idle one does not look at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 _RAREST: Final = 10
 """At worst one in 2**10 occasions is used."""
 
 
-def wanted(args: Mapping[str, Any]) -> bool:
-    """Whether the disks of a domain with these *args* look at all: not with
-    ``vbd = { spin = false }``, which always sleeps, as a real guest does."""
-    options = args.get("vbd")
-    return not isinstance(options, Mapping) or bool(options.get("spin", True))
-
-
-class Looks:
+class HaltPoll:
     """Counts occasions; decides which of them are used: none unless *used*."""
 
     __slots__ = ("_misses", "_pause", "_used")

@@ -1,8 +1,8 @@
-"""The backend's side of grants: which pages of the frontend are mapped here, and for how long.
+"""Pages of a peer that a backend has mapped, and for how long.
 
-With persistent grants (xen/io/blkif.h, feature-persistent) a page stays mapped after its first
-use; the table is bounded, and the page that was not used for longest goes first.  Without, pages
-are mapped for one request and unmapped before it is answered.
+With persistent grants (``feature-persistent``: xen/io/blkif.h, and our netif as blkif) a page stays
+mapped after its first use; the table is bounded.  Without, pages are mapped for one request and
+unmapped before it is answered.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hvsim import native
-from hvsim.drivers.block.protocol import MAX_PERSISTENT_GRANTS
 
 if TYPE_CHECKING:
     from hvsim._native import GrantCache
     from hvsim.domain.mapper import GrantMapper, Mapping
 
 
-class FrontendPages:
+class PeerPages:
     """Pages of frontend `domid`.
+
+    Args:
+        capacity: persistent pages that stay mapped.
+        by_use: the page that was not used for longest makes room first; else the one that was
+            mapped first does, which costs a use nothing.
 
     Attributes:
         persistent: whether the frontend said feature-persistent.
-        cache: the same table for the compiled batch service; None without it.
+        cache: the same table for a compiled batch service; None without it.
         mapped_once: pages that were mapped for one request, ever.
         evicted: persistent pages that had to make room.
     """
@@ -35,7 +39,8 @@ class FrontendPages:
         domid: int,
         *,
         persistent: bool,
-        capacity: int = MAX_PERSISTENT_GRANTS,
+        capacity: int,
+        by_use: bool = False,
     ) -> None:
         self.persistent = persistent
         self.mapped_once = 0
@@ -43,10 +48,12 @@ class FrontendPages:
         self._mapper = mapper
         self._domid = domid
         self._capacity = capacity
+        self._by_use = by_use
         self._pages: dict[int, Mapping] = {}
+        self._views: dict[int, memoryview] = {}
         self.cache: GrantCache | None = None
         module = native.load()
-        if persistent and module is not None:
+        if persistent and by_use and module is not None:
             self.cache = module.GrantCache()
 
     def __len__(self) -> int:
@@ -56,11 +63,11 @@ class FrontendPages:
     def use(self, refs: Sequence[int], *, write: bool) -> Iterator[list[memoryview]]:
         """The bytes of the pages behind `refs`, in order, while the block runs.
 
-        `write` says that they are written to (a read of the disk).
+        `write` says that they are written to.
         Raises: GrantError when one of them cannot be mapped; none of the new ones is kept then.
         """
         if self.persistent:
-            yield self._persistent(refs)
+            yield self._known(refs)
             return
         unique = list(dict.fromkeys(refs))
         mappings = self._mapper.map_many(self._domid, unique, not write)
@@ -71,22 +78,34 @@ class FrontendPages:
         finally:
             self._mapper.unmap_many(mappings)
 
-    def _persistent(self, refs: Sequence[int]) -> list[memoryview]:
-        pages = self._pages
-        missing = [ref for ref in dict.fromkeys(refs) if ref not in pages]
-        if missing:
-            self._make_room(len(missing), set(refs))
-            mappings = self._mapper.map_many(self._domid, missing, False)
-            for ref, page in zip(missing, mappings, strict=True):
-                pages[ref] = page
-                if self.cache is not None:
-                    self.cache.add(ref, page.address, True)
+    def _known(self, refs: Sequence[int]) -> list[memoryview]:
+        known = self._views
+        try:
+            found = [known[ref] for ref in refs]
+        except KeyError:
+            self._map(refs)
+            found = [known[ref] for ref in refs]
+        if self._by_use:
+            self._used(refs)
+        return found
+
+    def _used(self, refs: Sequence[int]) -> None:
+        pages, cache = self._pages, self.cache
         for ref in refs:
-            if self.cache is not None:
-                self.cache.touch(ref)
+            if cache is not None:
+                cache.touch(ref)
             else:
                 pages[ref] = pages.pop(ref)  # the dictionary's order is the order of use
-        return [pages[ref].view for ref in refs]
+
+    def _map(self, refs: Sequence[int]) -> None:
+        missing = [ref for ref in dict.fromkeys(refs) if ref not in self._pages]
+        self._make_room(len(missing), set(refs))
+        mappings = self._mapper.map_many(self._domid, missing, False)
+        for ref, page in zip(missing, mappings, strict=True):
+            self._pages[ref] = page
+            self._views[ref] = page.view
+            if self.cache is not None:
+                self.cache.add(ref, page.address, True)
 
     def _make_room(self, count: int, needed: set[int]) -> None:
         surplus = len(self._pages) + count - self._capacity
@@ -103,6 +122,7 @@ class FrontendPages:
         for ref in refs:
             if self.cache is not None:
                 self.cache.drop(ref)
+            del self._views[ref]
             mappings.append(self._pages.pop(ref))
         if mappings:
             self._mapper.unmap_many(mappings)

@@ -1,10 +1,10 @@
-"""A port: one descriptor on which whole Ethernet frames pass between us and a Linux network stack.
+"""A link: one descriptor on which whole Ethernet frames pass between us and a Linux network stack.
 
 One ``read(2)`` is one frame behind its 10 bytes of ``struct virtio_net_hdr``, one ``write(2)`` the
 same.  Frames may be as large as GSO makes them (64 KiB and headers), and their checksums partial;
 the header says so.  The stack sees an ordinary link: ``eth0`` in a guest, ``vif3.0`` on a bridge.
 
-There are two kinds, and who uses a port need not know which it has:
+There are two kinds, and who uses a link need not know which it has:
 
     tap      /dev/net/tun, where this process may open it
     packet   a pair of veth links; the stack has one, and an AF_PACKET socket with PACKET_VNET_HDR
@@ -30,7 +30,7 @@ import fcntl
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hvsim.domain.start import ProgramError
 from hvsim.drivers.net.links import IFNAMSIZ, Links, check_name
@@ -71,15 +71,15 @@ _SOCKET_BUFFER: Final = 4 << 20
 """What is asked for; the machine's limit is what is had."""
 
 
-class NoPort(ProgramError, OSError):
-    """This machine lets us have no port; the text says why and what to do.
+class NoLink(ProgramError, OSError):
+    """This machine lets us have no link; the text says why and what to do.
 
     A domain that cannot do without ends with this text as its last words.
     """
 
 
-class Port:
-    """See the module.  Made by :func:`open_port`.
+class Link:
+    """See the module.  Made by :func:`open_link`.
 
     Attributes:
         fd: the descriptor; non-blocking.
@@ -103,7 +103,7 @@ class Port:
         self._far = far  # the socket's link, for kind "packet"
 
     def __repr__(self) -> str:
-        return f"<Port link {self._index} {self.kind} {self.fd}>"
+        return f"<Link link {self._index} {self.kind} {self.fd}>"
 
     @property
     def name(self) -> str:
@@ -150,7 +150,7 @@ class Port:
         self.mtu = mtu
 
     def set_offloads(self, *, checksum: bool, tso4: bool, tso6: bool) -> None:
-        """What the stack may leave to whoever reads the port: checksums, segmentation.
+        """What the stack may leave to whoever reads the link: checksums, segmentation.
 
         What is written may be large and without checksum whatever is set here.  Raises OSError.
         """
@@ -169,29 +169,46 @@ class Port:
         return dict(self._links.get(self.name).statistics)
 
 
-def open_port(
+def carrier(link: Any, on: bool) -> None:
+    """Tell a link, where there is one that wants to hear it, whether somebody is at the other end.
+
+    Raises OSError.
+    """
+    setter = getattr(link, "set_carrier", None)
+    if setter is not None:
+        setter(on)
+
+
+def offloads(link: Any, *, checksum: bool, tso4: bool, tso6: bool) -> None:
+    """As `Link.set_offloads`, of a link where there is one that wants to hear it."""
+    setter = getattr(link, "set_offloads", None)
+    if setter is not None:
+        setter(checksum=checksum, tso4=tso4, tso6=tso6)
+
+
+def open_link(
     links: Links,
     name: str,
     *,
     mac: str | None = None,
     mtu: int = 1500,
     kinds: Sequence[Kind] = ("tap", "packet"),
-) -> Port:
-    """Make a link of that name, switched off and without carrier, and the port behind it.
+) -> Link:
+    """Make a link of that name, switched off and without carrier, and its descriptor.
 
     Args:
-        links: of the namespace; must stay open as long as the port.
+        links: of the namespace; must stay open as long as the link.
         mac: its address; the kernel's choice without one.
         kinds: which to try, in this order.
 
-    Raises: NoPort when none of the kinds is to be had; OSError, ValueError for a name, MAC or MTU
+    Raises: NoLink when none of the kinds is to be had; OSError, ValueError for a name, MAC or MTU
     that the kernel does not take.
     """
     check_name(name)
     refusals = []
     for kind in kinds:
         try:
-            port = (_open_tap if kind == "tap" else _open_packet)(links, name)
+            link = (_open_tap if kind == "tap" else _open_packet)(links, name)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.EBUSY):
                 raise OSError(error.errno, f"{name}: there is such a link") from None
@@ -199,21 +216,21 @@ def open_port(
             continue
         try:
             links.set(name, mac=mac, queue=QUEUE, gso_max_size=GSO_MAX)
-            port.set_mtu(mtu)
-            port.set_offloads(checksum=True, tso4=True, tso6=True)
-            port.set_carrier(False)
+            link.set_mtu(mtu)
+            link.set_offloads(checksum=True, tso4=True, tso6=True)
+            link.set_carrier(False)
         except BaseException:
-            port.close()
+            link.close()
             raise
-        return port
-    raise NoPort(
+        return link
+    raise NoLink(
         f"{name}: this machine allows no network link in a namespace of our own "
         f"({'; '.join(refusals)}). A vif needs user namespaces with network namespaces "
         "(sysctl user.max_user_namespaces, user.max_net_namespaces), or root."
     )
 
 
-def _open_tap(links: Links, name: str) -> Port:
+def _open_tap(links: Links, name: str) -> Link:
     fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
@@ -223,10 +240,10 @@ def _open_tap(links: Links, name: str) -> Port:
     except BaseException:
         os.close(fd)
         raise
-    return Port(links, name, "tap", fd)
+    return Link(links, name, "tap", fd)
 
 
-def _open_packet(links: Links, name: str) -> Port:
+def _open_packet(links: Links, name: str) -> Link:
     far = f"{name[: IFNAMSIZ - 4]}-p"
     links.add_veth(far, name)  # the second is made first, and is the first in every list
     try:
@@ -237,9 +254,9 @@ def _open_packet(links: Links, name: str) -> Port:
         with _packet_socket(index, tagged=True) as other, _packet_socket(index) as sock:
             for one in (other, sock):  # both listen from now on
                 one.bind((far, _ETH_P_ALL))
-            port = Port(links, name, "packet", sock.detach(), far)
-            port.tagged = TaggedFrames(socket.socket(fileno=other.detach()))
-            return port
+            link = Link(links, name, "packet", sock.detach(), far)
+            link.tagged = TaggedFrames(socket.socket(fileno=other.detach()))
+            return link
     except BaseException:
         links.delete(far)
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvsim.drivers import devd
+from hvsim.drivers.split import devd
 from hvsim.xs.client import StoreClient
 from tests.support.hv import Hypervisor, turn
 from tests.support.ministore import MiniStore

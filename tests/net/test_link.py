@@ -1,11 +1,11 @@
-"""A port: whole frames, checksums and segmentation left out, on a TAP and on a packet socket."""
+"""A link: whole frames, checksums and segmentation left out, on a TAP and on a packet socket."""
 
 from typing import Any
 
 import pytest
 
+from hvsim.drivers.net.link import TUN_DEVICE
 from hvsim.drivers.net.offload import F_NEEDS_CSUM, GSO_TCPV4, VNET
-from hvsim.drivers.net.port import TUN_DEVICE
 from hvsim.drivers.net.tagged import put_back
 from tests.net.inside import inside
 from tests.support import optional
@@ -15,7 +15,7 @@ KINDS = [pytest.param("tap", marks=pytest.mark.interop), "packet"]
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of port that this machine allows."""
+    """Each kind of link that this machine allows."""
     if request.param == "tap":
         optional.device(TUN_DEVICE)
     return str(request.param)
@@ -53,7 +53,7 @@ def test_what_the_header_says_moves_with_the_tag() -> None:
 
 
 def test_tcp_crosses_in_frames_larger_than_the_mtu(kind: str) -> None:
-    """Red with set_offloads(tso4=False) in open_port: no frame is large then."""
+    """Red with set_offloads(tso4=False) in open_link: no frame is large then."""
     found = case("bulk", kind=kind)
     assert found["status"] == 0
     # 16 MiB in frames of 1514 bytes would be eleven thousand; most go whole.
@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused_by_name(kind: str) -> None:
 
 
 def test_a_machine_that_allows_none_is_told_in_a_sentence() -> None:
-    said = case("no_port")
+    said = case("no_link")
     assert said.startswith("eth0: this machine allows no network link in a namespace of our own")
     assert "sysctl user.max_user_namespaces" in said
 

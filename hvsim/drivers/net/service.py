@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hvsim.drivers.net.attachment import Attachment, QueueKeys
-from hvsim.drivers.net.patience import Patience
 from hvsim.drivers.net.receive import BackReceiver
+from hvsim.drivers.net.ring import BackQueue, QueueKeys
 from hvsim.drivers.net.transmit import BackTransmitter
+from hvsim.drivers.split.late_eoi import LateEoi
 from hvsim.errors import BrokenByPeer
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ TURN: Final = 64
 """Frames of one queue before the others have their turn."""
 
 
-class BackQueue:
+class QueueService:
     """Transmitter and receiver of one queue of a frontend.
 
     Args:
-        fd: of the port; -1 without one.
+        fd: of the link; -1 without one.
         multicast: see BackTransmitter.
         posted: called when the guest has posted pages.
         broken: called with why the device has to be given up.
@@ -59,21 +59,15 @@ class BackQueue:
         self._closed = False
         self._started = False
         self._again = False
-        self._attachment = Attachment(
+        self._queue = BackQueue(
             dom, domid, keys, features.persistent, self._tx_event, self._rx_event
         )
-        tx_port, rx_port = self._attachment.tx_port, self._attachment.rx_port
-        self._rx_patience = Patience(dom, rx_port, self.start)
-        self._tx_patience = (
-            self._rx_patience if tx_port == rx_port else Patience(dom, tx_port, self.start)
-        )
-        pages = self._attachment.pages
-        self.tx = BackTransmitter(
-            self._attachment.tx_ring, pages, fd, multicast, tap, number, longest
-        )
-        self.rx = BackReceiver(
-            self._attachment.rx_ring, pages, sg=features.sg, tap=tap, number=number
-        )
+        tx_port, rx_port = self._queue.tx_port, self._queue.rx_port
+        self._rx_eoi = LateEoi(dom, rx_port, self.start)
+        self._tx_eoi = self._rx_eoi if tx_port == rx_port else LateEoi(dom, tx_port, self.start)
+        pages = self._queue.pages
+        self.tx = BackTransmitter(self._queue.tx_ring, pages, fd, multicast, tap, number, longest)
+        self.rx = BackReceiver(self._queue.rx_ring, pages, sg=features.sg, tap=tap, number=number)
 
     def start(self) -> None:
         """Begin, with what was published before; no frame passes until both are Connected."""
@@ -84,18 +78,18 @@ class BackQueue:
     def close(self) -> None:
         """Unbind and unmap everything."""
         self._closed = True
-        self._tx_patience.close()
-        self._rx_patience.close()
-        self._attachment.close()
+        self._tx_eoi.close()
+        self._rx_eoi.close()
+        self._queue.close()
 
     def closed(self) -> bool:
         """Whether it is: what is done for a guest may close its device."""
         return self._closed
 
-    def answer_rx(self) -> None:
-        """Publish the frames that were put into the RX ring, and wake the guest if it asked."""
-        if self.rx.push():
-            self._dom.events.notify(self._attachment.rx_port)
+    @property
+    def rx_port(self) -> int:
+        """Of the guest's RX ring: it is to be notified when `rx.push` says so."""
+        return self._queue.rx_port
 
     def ready(self) -> bool:
         """Whether another frame may be read for this queue: none is waiting for pages.
@@ -109,7 +103,7 @@ class BackQueue:
         if rx.flush():
             return True
         # Before more pages are waited for, the guest must know that we wait.
-        if self._attachment.rx_ring.final_check():
+        if self._queue.rx_ring.final_check():
             rx.take_requests()
         return rx.flush()
 
@@ -119,38 +113,38 @@ class BackQueue:
         """Pages were posted (or, with one port for both, something was sent)."""
         if self._closed or not self._started:
             return
-        attachment = self._attachment
-        worked = attachment.rx_port == attachment.tx_port and self._transmit()
+        queue = self._queue
+        worked = queue.rx_port == queue.tx_port and self._transmit()
         if self.closed():
             return
-        before = attachment.rx_ring.req_cons
+        before = queue.rx_ring.req_cons
         try:
             self.rx.take_requests()
         except BrokenByPeer as broken:
             self._broken(str(broken))
             return
-        worked = worked or attachment.rx_ring.req_cons != before
+        worked = worked or queue.rx_ring.req_cons != before
         self._posted()
         if not self.closed():
-            self._rx_patience.heard(worked)
+            self._rx_eoi.end(worked)
 
     def _tx_event(self) -> None:
         if self._started and not self._closed:
             worked = self._transmit()
             if not self.closed():
-                self._tx_patience.heard(worked)
+                self._tx_eoi.end(worked)
 
     def _transmit(self) -> bool:
         """Send what the guest has put on its TX ring, as much as one turn allows; whether there
         was anything."""
-        ring = self._attachment.tx_ring
+        ring = self._queue.tx_ring
         before = ring.req_cons
         now = self._dom.vcpu.now
         credit = self._credit
         try:
             more = self.tx.run(TURN, lambda: credit.allowed(now()), credit.spend)
             if ring.req_cons != before and self.tx.push():
-                self._dom.events.notify(self._attachment.tx_port)
+                self._dom.events.notify(self._queue.tx_port)
             if not more and credit.allowed(now()):
                 more = ring.final_check()
         except BrokenByPeer as abuse:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from hvsim import shortage
@@ -40,9 +39,10 @@ from hvsim.abi.blkif import (
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing
 from hvsim.drivers.block.image import Medium
-from hvsim.drivers.block.looks import Looks
-from hvsim.drivers.block.mapped import FrontendPages
 from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, op_name, pack_response
+from hvsim.drivers.block.statistics import BackStatistics
+from hvsim.drivers.split.halt_poll import HaltPoll
+from hvsim.drivers.split.pages import PeerPages
 
 BATCH: Final = 16
 """Requests done between two looks at whether the frontend must be told of their answers."""
@@ -57,21 +57,6 @@ reads one block after the other asks for the next within a few microseconds."""
 _WRITES: Final = frozenset({BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_OP_FLUSH_DISKCACHE})
 
 
-@dataclass(slots=True)
-class EngineStatistics:
-    """What was done since the device was connected."""
-
-    requests: int = 0
-    reads: int = 0
-    writes: int = 0
-    sectors_read: int = 0
-    sectors_written: int = 0
-    flushes: int = 0
-    discards: int = 0
-    errors: int = 0
-    unsupported: int = 0
-
-
 class _Refused(Exception):
     """The request is answered with `status`."""
 
@@ -80,13 +65,13 @@ class _Refused(Exception):
         self.status = status
 
 
-class Engine:
+class Service:
     """Serves one ring from one image."""
 
     def __init__(
         self,
         ring: BackRing,
-        pages: FrontendPages,
+        pages: PeerPages,
         image: Medium,
         log: Callable[[str], None],
         *,
@@ -96,18 +81,18 @@ class Engine:
         self._pages = pages
         self._image = image
         self._log = log
-        self._counted = EngineStatistics()
-        self._looks = Looks(spins)
+        self._counted = BackStatistics()
+        self._looks = HaltPoll(spins)
         self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
         self._serve = None
         if pages.cache is not None and image.direct:
             self._serve = getattr(ring, "serve", None)
 
-    def statistics(self) -> EngineStatistics:
+    def statistics(self) -> BackStatistics:
         """A copy of the counters."""
         counted = self._counted
         reads, writes, sectors_read, sectors_written = getattr(self._ring, "counters", (0, 0, 0, 0))
-        return EngineStatistics(
+        return BackStatistics(
             requests=counted.requests,
             reads=counted.reads + reads,
             writes=counted.writes + writes,
@@ -119,26 +104,18 @@ class Engine:
             unsupported=counted.unsupported,
         )
 
-    def run(self, notify: Callable[[], None], limit: int) -> bool:
-        """Do up to about `limit` requests; call `notify` when the frontend must be woken.
+    def batch(self) -> tuple[int, bool]:
+        """Do a few requests and publish their answers: (how many, whether the frontend must be
+        notified, which the caller does before anything else)."""
+        count = self._batch()
+        return count, count > 0 and self._ring.push()
 
-        Returns whether work may be left: the caller comes back after other devices had their
-        turn.  When it returns False the frontend rings for its next request.
-        Raises: BrokenByPeer.
-        """
-        ring = self._ring
-        done = 0
-        while done < limit:
-            count = self._batch()
-            if count:
-                done += count
-                if ring.push():
-                    notify()
-                if count >= BATCH or (count <= SHALLOW and self._found_more()):
-                    continue  # no need to ask to be woken for what is there
-            if not ring.final_check():
-                return False
-        return True
+    def goes_on(self, count: int) -> bool:
+        """Whether there is more after a batch of *count*.  When it returns False the frontend rings
+        for its next request.  Raises: BrokenByPeer."""
+        if count and (count >= BATCH or (count <= SHALLOW and self._found_more())):
+            return True  # no need to ask to be woken for what is there
+        return self._ring.final_check()
 
     def _found_more(self) -> bool:
         """Whether the frontend's next request came while we looked for it."""

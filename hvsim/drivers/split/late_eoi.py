@@ -1,8 +1,9 @@
-"""A peer that rings without work is listened to less and less often (XSA-332, XSA-391).
+"""Late EOI: a peer that rings without work is listened to less and less often (XSA-332, XSA-391).
 
 An event that finds nothing on the rings costs its receiver a turn of its loop. Some are honest: the
 work was done already when the bell was heard. Many in a row are not, and each time the port is
-masked for longer, at most a second, as in Linux; what was rung meanwhile is looked at afterwards.
+masked for longer, at most a second, as Linux does it (``xen_irq_lateeoi`` with
+``XEN_EOI_FLAG_SPURIOUS``); what was rung meanwhile is looked at afterwards.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ SPURIOUS_DELAYS: Final = (0.004, 0.016, 0.064, 0.25, 1.0)
 """Seconds it is held back, each time longer."""
 
 
-class Patience:
-    """With the peer behind one port.
+class LateEoi:
+    """Of one port.
 
     Args:
         look: called when the port is listened to again.
@@ -37,7 +38,7 @@ class Patience:
         self._spurious = 0
         self._closed = False
 
-    def heard(self, worked: bool) -> None:
+    def end(self, worked: bool) -> None:
         """An event was handled; `worked` says whether there was something to do."""
         if worked:
             self._spurious = self.held = 0
