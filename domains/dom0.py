@@ -50,7 +50,8 @@ class LazyBridges:
 def main(dom: Domain) -> None:
     """Serve block and network devices, and look after dom0's daemons, until dom0 ends.
 
-    Args: ``daemons``, ``followers``, ``xenstored``, ``mourned`` and ``run_dir`` are those of Init.
+    Args: ``daemons``, ``followers``, ``xenstored``, ``mourned``, ``run_dir``, ``later``:
+    those of Init.
     """
     folder = dom.args.get("run_dir")
     Init(
@@ -60,6 +61,7 @@ def main(dom: Domain) -> None:
         str(dom.args.get("xenstored") or ""),
         str(dom.args.get("mourned") or ""),
         Path(str(folder)) if folder else None,
+        dom.args.get("later") or (),
     ).start()
     BlockBack.register(dom)
     NetBack.register(dom, LazyBridges(dom).make_link)

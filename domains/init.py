@@ -7,6 +7,7 @@ the others, and nobody needs to look after it.
     xenstored     comes back with its journal
     xenconsoled   comes back and finds every console in the store; Xen's own starts after the
                   store, and anew after the store's death
+    zmq-edge      is started when the others are, and comes back
     toolstack     comes back and finds its domains in the hypervisor, the store and its notes
 
 A death is seen on a pidfd.  A daemon is spawned anew as soon as the hypervisor has released what
@@ -52,7 +53,7 @@ _STEP: Final = 0.001
 """Seconds between two looks whether a dead one was released, or a new one made."""
 _STORE_STEP: Final = 0.01
 """Seconds between two looks whether the store serves."""
-STORELESS: Final = ("toolstack",)
+STORELESS: Final = ("toolstack", "zmq-edge")
 """Daemons that are of use without a store."""
 DAEMONS: Final = "daemons"
 """The file's name, in the run directory."""
@@ -99,6 +100,7 @@ class Init:
         mourned: the store's process, when nobody can bring that back; what needs a store is not
             started again after it.
         folder: where the file goes; None for nowhere.
+        later: of those that nobody of the lab needs: they are started when it stands.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Init:
         store: str = "",
         mourned: str = "",
         folder: Path | None = None,
+        later: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self._dom = dom
         self._store = store
@@ -116,6 +119,7 @@ class Init:
         self._file = folder / DAEMONS if folder is not None else None
         self._daemons = [Daemon(spec) for spec in daemons]
         self._daemons += [Daemon(spec, follows=True) for spec in followers]
+        self._later_ones = [Daemon(spec) for spec in later]
 
     def start(self) -> None:
         """Begin; what happens later happens in the domain's handlers."""
@@ -124,6 +128,9 @@ class Init:
                 self._await_store(daemon)
             else:
                 self._adopt(daemon)
+        for daemon in self._later_ones:
+            self._daemons.append(daemon)
+            self._spawn(daemon)
 
     # -- a life ----------------------------------------------------------------------------------
 

@@ -102,6 +102,7 @@ HVSIM_GNTTAB_in_use: Final = 0x100
 HVSIM_SYSCTL_ledger: Final = 0x100
 HVSIM_SYSCTL_processes: Final = 0x101
 HVSIM_SYSCTL_holdings: Final = 0x102
+HVSIM_SYSCTL_ledger_news: Final = 0x103
 
 # ---- ours: domctl ----
 

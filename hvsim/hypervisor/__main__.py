@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import zmq
-
 from hvsim import shortage
 from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
@@ -71,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, server.stop)
     try:
         notice = server.boot()
-    except (OSError, XenError, zmq.ZMQError) as error:
+    except (OSError, XenError) as error:
         why = shortage.words(error) if type(error) is OSError else str(error)
         notice = {"error": why}
         server.halt(1, why)

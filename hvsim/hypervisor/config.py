@@ -20,7 +20,6 @@ class BootConfig:
         seed: of every die that is thrown.
         mediated: whether events pass through the hypervisor from the start.
         ledger_size: records kept.
-        events_endpoint: where the ledger is published (ZeroMQ), None for nowhere.
         log_dir: where the spawner's output goes, None for where ours goes.
         door: the socket of the owner's door, None for none.
         obituary: the file that says why the machine has ended, None for none.
@@ -38,7 +37,6 @@ class BootConfig:
     seed: int = 0
     mediated: bool = False
     ledger_size: int = DEFAULT_SIZE
-    events_endpoint: str | None = None
     log_dir: str | None = None
     door: str | None = None
     obituary: str | None = None
@@ -80,7 +78,6 @@ class BootConfig:
             seed=_number(raw, "seed", 0, None),
             mediated=mode == "mediated",
             ledger_size=_number(raw, "ledger_size", DEFAULT_SIZE, 1),
-            events_endpoint=_optional(raw, "events_endpoint"),
             log_dir=_optional(raw, "log_dir"),
             door=_optional(raw, "door"),
             obituary=_optional(raw, "obituary"),

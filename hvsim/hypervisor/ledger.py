@@ -13,6 +13,8 @@ from hvsim.hypervisor.ratelimit import RateLimit
 
 DEFAULT_SIZE: Final = 4096
 """Records kept."""
+MAX_WAITING: Final = 64
+"""Readers that wait for a record at a time."""
 REFUSALS_BURST: Final = 32
 REFUSALS_PER_SECOND: Final = 8.0
 
@@ -44,8 +46,10 @@ class Ledger:
         """Number of the newest record."""
         self.counters: Counter[str] = Counter()
         """kind -> how often, the suppressed included."""
-        self.on_record: Callable[[Record], None] | None = None
-        """Called with every new record."""
+        self.on_news: Callable[[], None] = self.tell
+        """Called when there is a record that somebody waits for; has `tell` called, once, soon."""
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._telling = False
 
     def record(self, kind: str, domid: int, text: str, **more: Any) -> None:
         """Enter one decision."""
@@ -74,6 +78,25 @@ class Ledger:
         last = min(first + limit, self.seq)
         return [self._records[number % self._size] for number in range(first, last)]
 
+    def wait(self, seq: int, tell: Callable[[], None]) -> None:
+        """Call *tell* once there is a record with a number above *seq*.
+
+        When more than MAX_WAITING wait, the one that has waited longest is told now.
+        """
+        self._waiting.append((seq, tell))
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.pop(0)[1]()
+
+    def tell(self) -> None:
+        """Tell those whose record has come."""
+        self._telling = False
+        waiting, self._waiting = self._waiting, []
+        for seq, tell in waiting:
+            if self.seq > seq:
+                tell()
+            else:
+                self._waiting.append((seq, tell))
+
     def _enter(self, kind: str, domid: int, text: str, more: dict[str, Any]) -> None:
         self.seq += 1
         mono = self._clock()
@@ -90,5 +113,6 @@ class Ledger:
             self._records.append(record)
         else:
             self._records[(self.seq - 1) % self._size] = record
-        if self.on_record is not None:
-            self.on_record(record)
+        if self._waiting and not self._telling:
+            self._telling = True
+            self.on_news()

@@ -30,7 +30,6 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.processes import Signals, is_running, run_on
 from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
 from hvsim.hypervisor.spawning import Spawning, pair
-from hvsim.hypervisor.stream import Stream
 from hvsim.hypervisor.work import Job
 from hvsim.speak import note
 from hvsim.wire import doorbell
@@ -63,6 +62,8 @@ class Server:
         self._fallen: Process | None = None
         self._asked = False
         self.ledger = Ledger(clock.now, config.ledger_size, clock.boot_wall_clock())
+        # In the next round, as whoever has made a record is still at work.
+        self.ledger.on_news = lambda: self.loop.call_later(0, self.ledger.tell)
         self.machine = Machine(
             self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
         )
@@ -70,7 +71,6 @@ class Server:
             self.loop, self.machine, lambda token: self.signal(token, SIGKILL)
         )
         self._signals = Signals(self.machine.work, self.loop.call_later)
-        self._stream: Stream | None = None
         self._cgroups = Cgroups(config.cgroups) if config.cgroups else None
         self._spawning: Spawning | None = None
         self._stop_bell = Bell()
@@ -82,12 +82,9 @@ class Server:
     def boot(self) -> dict[str, Any]:
         """Start the spawner, dom0 and its processes; returns the notice for who started us.
 
-        Raises: OSError, zmq.ZMQError, XenError.
+        Raises: OSError, XenError.
         """
         config = self._config
-        if config.events_endpoint:
-            self._stream = Stream(self.loop, config.events_endpoint)
-            self.ledger.on_record = self._stream.publish
         log = Path(config.log_dir) / "spawner.log" if config.log_dir else None
         self._spawning = Spawning(self.loop, self, config.spawner, config.preload, log)
         processes = config.processes
@@ -126,8 +123,6 @@ class Server:
         work = self.machine.work
         self.loop.round(0.0 if work.waiting else timeout)
         work.turn()
-        if self._stream is not None:
-            self._stream.flush()
 
     def stop(self, signum: int = signal.SIGTERM, _frame: object = None) -> None:
         """Signal handler: end in order."""
@@ -151,8 +146,6 @@ class Server:
             self._spawning.close()
         self._connections.close()
         self._write_obituary()
-        if self._stream is not None:
-            self._stream.close()
         self.loop.close()
         self._stop_bell.close()
 

@@ -82,6 +82,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
                 "defaults": _defaults(lab, run),
             },
         ),
+        ("zmq-edge", "domains.edge:main", {}),
     ]
     specs: list[dict[str, Any]] = [
         {
@@ -98,7 +99,8 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         }
         for process, program, args in programs
     ]
-    xenstored, kernel, xenconsoled, toolstack = specs
+    xenstored, kernel, xenconsoled, toolstack, edge = specs
+    specs.remove(edge)  # nobody of the lab needs it: the kernel starts it when the lab stands
     # The kernel is dom0's init as well. A store of ours finds its journal and goes on; a real one
     # has lost everything. A real xenconsoled ends when there is no store yet, and cannot find one
     # again.
@@ -115,7 +117,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         daemons.remove(xenconsoled)
         specs.remove(xenconsoled)
         followers.append(xenconsoled)
-    kernel["args"] |= {"daemons": daemons, "followers": followers}
+    kernel["args"] |= {"daemons": daemons, "followers": followers, "later": [edge]}
     return specs
 
 
@@ -146,7 +148,6 @@ def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:
         "cpus": lab.cpus,
         "event_mode": lab.event_mode,
         "seed": lab.seed,
-        "events_endpoint": f"ipc://{run.events}",
         "log_dir": str(run.log),
         "door": str(run.door),
         "obituary": str(run.obituary),

@@ -58,7 +58,7 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
             _reclaim(run)
         try:
             run.path.mkdir(mode=0o700)
-            for part in (run.xenstored.parent, run.console, run.log, run.images):
+            for part in (run.xenstored.parent, run.zmq, run.console, run.log, run.images):
                 part.mkdir(mode=0o700)
             furnish(run.place, run.xenstored.parent)
             _reserve(run.obituary)

@@ -18,6 +18,7 @@ from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault,
     HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
+    HVSIM_SYSCTL_ledger_news,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_domctl,
     HYPERVISOR_sysctl,
@@ -128,6 +129,18 @@ class Door:
     def ledger(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What was decided and why, from record *after* on."""
         return list(self.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit))
+
+    def news(self, after: int) -> bool:
+        """Wait until there is a record after number *after*, however long; False when the
+        hypervisor has gone."""
+        try:
+            self._socket.send(pack([HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger_news, after]))
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            poll.poll()
+            return bool(self._socket.recv(MESSAGE_MAX))
+        except OSError:
+            return False
 
     def fault(self, domid: int, process: str, action: str) -> int:
         """Kill, stall or resume a process ("" is the main one); returns its pid."""

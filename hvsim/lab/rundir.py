@@ -7,8 +7,9 @@
       <lab>/daemons             what dom0's init says of its daemons
       <lab>/libxl/              what the toolstack must not forget of its domains
       <lab>/hypervisor.lock     held by the hypervisor as long as it lives
-      <lab>/control             toolstack (ZeroMQ ROUTER)
-      <lab>/events              hypervisor's ledger (ZeroMQ PUB)
+      <lab>/control             toolstack
+      <lab>/zmq/control         the same for ZeroMQ (ROUTER), by dom0's edge (domains.edge)
+      <lab>/zmq/events          hypervisor's ledger (ZeroMQ PUB), by the same
       <lab>/xenstored/socket    the store, for xenstore tools
       <lab>/console/<name>.log  what each domain said (guest-<name>.log from a real xenconsoled)
       <lab>/log/*.log           what each process said
@@ -86,9 +87,9 @@ class RunDir:
         return self.path / "ended"
 
     @property
-    def events(self) -> Path:
-        """Socket of the hypervisor's stream of ledger records."""
-        return self.path / "events"
+    def zmq(self) -> Path:
+        """Directory of the sockets that speak ZeroMQ: ``control`` and ``events``."""
+        return self.path / "zmq"
 
     @property
     def xenstored(self) -> Path:

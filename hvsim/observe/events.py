@@ -7,15 +7,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import zmq
-
 from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
-from hvsim.wire.endpoints import endpoint
-from hvsim.wire.packing import unpack
 
 BATCH = 1000
 """Records asked for at once."""
+PATIENCE = 2.0
+"""Seconds that a hypervisor has to answer one who follows it."""
 
 
 def snapshot(run: RunDir, after: int = 0) -> Iterator[dict[str, Any]]:
@@ -31,44 +29,17 @@ def snapshot(run: RunDir, after: int = 0) -> Iterator[dict[str, Any]]:
 def follow(run: RunDir) -> Iterator[dict[str, Any]]:
     """The snapshot, then every further record until the lab ends.
 
-    Subscribes first and asks for the snapshot afterwards, so nothing falls between; should the
-    stream skip numbers (a reader that is too slow), the gap is filled from the ledger.
+    The hypervisor says when there is news, and the news is asked for: who reads slowly keeps nobody
+    waiting, and has what the hypervisor still has.  Raises DoorError when it does not answer.
     """
-    context = zmq.Context()
-    socket = context.socket(zmq.SUB)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, 0)
-    socket.subscribe(b"")
-    socket.connect(endpoint(f"ipc://{run.events}"))
-    last = 0
-    settled = False
-    try:
-        for record in snapshot(run):
-            last = record["seq"]
-            yield record
+    after = 0
+    with Door(run.door, PATIENCE) as door:
         while True:
-            if not socket.poll(500):
-                if not run.running:
-                    return
-                if not settled:
-                    # The subscription may have become effective after the snapshot was taken.
-                    settled = True
-                    for record in snapshot(run, last):
-                        last = record["seq"]
-                        yield record
-                continue
-            record = unpack(socket.recv_multipart()[-1])
-            if record["seq"] <= last:
-                continue
-            if record["seq"] > last + 1:
-                for missed in snapshot(run, last):
-                    if missed["seq"] < record["seq"]:
-                        yield missed
-            last = record["seq"]
-            yield record
-    finally:
-        socket.close()
-        context.term()
+            while records := door.ledger(after, BATCH):
+                yield from records
+                after = records[-1]["seq"]
+            if not door.news(after):
+                return
 
 
 def line(record: dict[str, Any]) -> str:

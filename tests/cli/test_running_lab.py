@@ -29,7 +29,8 @@ def domain(found: dict[str, Any], name: str) -> dict[str, Any]:
 def test_ps_lists_everything_with_a_pid_of_its_own(lab: Commands) -> None:
     found = lab.json("ps")
     processes = {row["name"]: row["pid"] for row in found["processes"]}
-    assert list(processes) == ["hypervisor", "xenstored", "kernel", "xenconsoled", "toolstack"]
+    dom0 = ["xenstored", "kernel", "xenconsoled", "toolstack", "zmq-edge"]
+    assert list(processes) == ["hypervisor", *dom0]
     rows = [row for row in found["domains"] if row["domid"]]
     assert [(row["domid"], row["name"], row["role"]) for row in rows] == [
         (1, "storage", "driver"),
@@ -37,7 +38,7 @@ def test_ps_lists_everything_with_a_pid_of_its_own(lab: Commands) -> None:
         (3, "web-frontend", "guest"),
     ]
     pids = [*processes.values(), *(row["pid"] for row in rows)]
-    assert len(set(pids)) == 8
+    assert len(set(pids)) == 9
     assert all(proc.stat(pid) is not None for pid in pids)
     [device] = domain(found, "db-primary")["devices"]
     assert (device["backend"], device["frontend_state"], device["backend_state"]) == (

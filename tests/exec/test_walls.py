@@ -83,7 +83,8 @@ def test_a_program_reaches_its_own_domain_and_no_other(lab: Commands, tmp_path: 
         "dom0's store": env["XENSTORED_PATH"],
         "the victim's store": str(run / "xenstored" / "d1"),
         "the toolstack": str(run / "control"),
-        "the ledger": str(run / "events"),
+        "the toolstack, for people": str(run / "zmq" / "control"),
+        "the ledger": str(run / "zmq" / "events"),
     }
     assert all(os.path.exists(path) for path in sockets.values())
     name = f"hvsim-test-{os.getpid()}"
@@ -158,7 +159,7 @@ with socket.socket(socket.AF_UNIX) as control:
         said.append(control.recv(9) != b"")
     except OSError:
         said.append(False)
-for kind, path in ((zmq.SUB, sys.argv[2]),):
+for kind, path in ((zmq.DEALER, sys.argv[2]), (zmq.SUB, sys.argv[3])):
     socket = zmq.Context.instance().socket(kind)
     monitor = socket.get_monitor_socket(
         zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
@@ -172,17 +173,18 @@ print(said)
 
 
 def test_control_and_events_let_nobody_in_from_another_namespace(lab: Commands) -> None:
-    """One of a domain's processes that has got hold of the paths.  Red without ``keep`` of the gate
-    in the hypervisor, or ``is_trusted`` in ``clients``."""
+    """One of a domain's processes that has got hold of the paths.  Red without ``keep`` in the
+    edge, or ``is_trusted`` in ``clients``."""
     if subprocess.run(["unshare", "-U", "true"], check=False).returncode:
         pytest.skip("this machine makes no user namespaces")
     run = Path(json.loads(lab.ok("env", "--json"))["HVSIM_LAB_DIR"])
-    words = [sys.executable, "-c", GREET, str(run / "control"), str(run / "events")]
+    paths = [str(run / name) for name in ("control", "zmq/control", "zmq/events")]
+    words = [sys.executable, "-c", GREET, *paths]
     for prefix, welcome in (([], True), (["unshare", "-U", "-r"], False), ([], True)):
         done = subprocess.run(
             [*prefix, *words], capture_output=True, text=True, timeout=60, check=False
         )
-        assert done.stdout.strip() == str([welcome, welcome]), done.stderr
+        assert done.stdout.strip() == str([welcome] * 3), done.stderr
 
 
 def test_it_acts_in_the_store_as_its_domain(lab: Commands) -> None:

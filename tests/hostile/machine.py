@@ -62,7 +62,6 @@ def _config(directory: Path, logs: Path, args: dict[str, Any]) -> dict[str, Any]
         "cpus": 1,
         "event_mode": "direct",
         "seed": 1,
-        "events_endpoint": None,
         "log_dir": str(logs),
         "dom0": dom0,
         "spawner": {"argv": list(SPAWNER), "preload": ["hvsim.domain"]},

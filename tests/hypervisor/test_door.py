@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.hypervisor.door import MAX_VISITORS
+from hvsim.lab.rundir import RunDir
+from hvsim.observe.events import follow
 from tests.hypervisor.client import PATIENCE, Lab
 from tests.support.waits import wait
 
@@ -81,6 +84,35 @@ def test_a_fault_reaches_any_process_and_is_remembered(lab: Lab, place: Path) ->
     assert (row()["struck"], row()["status"]) == (True, int(signal.SIGKILL))
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, 99, "", "kill") == [-ESRCH]
     lab.destroy(guest.domid)
+
+
+def test_who_follows_the_ledger_misses_nothing_and_keeps_nobody_waiting(
+    lab: Lab, place: Path
+) -> None:
+    """Red when ``on_news`` is not set: nobody is told."""
+    found: list[dict[str, Any]] = []
+    end = threading.Event()
+
+    def listen() -> None:
+        for record in follow(RunDir(place.parent)):
+            found.append(record)
+            if record["kind"] == "test.last":
+                end.set()
+                return
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    for number in range(50):
+        lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "test.some", 0, str(number))
+    wait(lambda: found and found[-1]["text"] == "49", "the records so far")
+    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_note, "test.last", 0, "")
+    assert end.wait(PATIENCE)
+    listener.join()
+    numbers = [record["seq"] for record in found]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert [record["text"] for record in found if record["kind"] == "test.some"] == [
+        str(number) for number in range(50)
+    ]
 
 
 @pytest.mark.parametrize(

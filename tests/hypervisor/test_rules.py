@@ -105,15 +105,6 @@ def test_rate_limit_counts() -> None:
     assert limit.take_suppressed() == 2
 
 
-def test_ledger_is_bounded_and_numbered() -> None:
-    ledger = Ledger(lambda: 0, size=5)
-    for number in range(12):
-        ledger.record("x", -1, str(number))
-    assert [record["seq"] for record in ledger.after(0, 99)] == [8, 9, 10, 11, 12]
-    assert [record["seq"] for record in ledger.after(9, 2)] == [10, 11]
-    assert ledger.after(12, 9) == []
-
-
 def test_console_is_bounded() -> None:
     ring = ConsoleRing(100)
     for number in range(50):

@@ -164,6 +164,7 @@ class Worst:
         self.of(call, domctl.XEN_SYSCTL_physinfo, self.dom0())
         self.of(call, domctl.XEN_SYSCTL_readconsole, self.dom0(False), self.dom0(True))
         self.of(call, abi.HVSIM_SYSCTL_ledger, self.dom0(0, 1 << 40))
+        self.of(call, abi.HVSIM_SYSCTL_ledger_news, self.dom0(0))
         self.of(call, abi.HVSIM_SYSCTL_processes, self.dom0())
         self.of(call, abi.HVSIM_SYSCTL_holdings, *map(self.dom0, list(self.crowd.machine.domains)))
         call = abi.HYPERVISOR_hvsim_op

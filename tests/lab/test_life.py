@@ -86,7 +86,7 @@ def test_a_killed_up_is_cleared_away_by_down(hvsim_: Commands) -> None:
 def test_with_the_hypervisor_goes_everything_and_up_works_again(hvsim_: Commands) -> None:
     hvsim_.ok("up", "--quiet", str(TWO_TIER))
     started = members(hvsim_)
-    assert len(started) == 10  # hypervisor, spawner, warden, four of dom0, three domains
+    assert len(started) == 11  # hypervisor, spawner, warden, five of dom0, three domains
     os.kill(started[0].pid, signal.SIGKILL)
     assert all_gone(started)
     assert hvsim_.json("labs")[0]["state"] == "dead"

@@ -12,6 +12,7 @@ from hvsim.abi.errno import EBUSY, EINVAL, EOPNOTSUPP
 from hvsim.abi.hypercall import (
     MESSAGE_MAX,
     HVSIM_SYSCTL_ledger,
+    HVSIM_SYSCTL_ledger_news,
     HVSIM_SYSCTL_processes,
     HYPERVISOR_sysctl,
 )
@@ -123,6 +124,18 @@ def ledger(machine: Machine, caller: Process, after: int, count: int) -> Steps:
                 return (chosen,)
             chosen.append(record)
     return (chosen,)
+
+
+@hypercall(_OP, HVSIM_SYSCTL_ledger_news, int)
+def ledger_news(machine: Machine, caller: Process, after: int) -> Result:
+    """(after seq): answered when there is a later record, for who follows the ledger: he is told
+    once, and reads as fast as he likes"""
+    machine.privileged(caller)
+    if machine.ledger.seq > after:
+        return ()
+    address = caller.address
+    machine.ledger.wait(after, lambda: machine.host.reply(address, [0]))
+    return DEFERRED
 
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)

@@ -4,7 +4,7 @@ from typing import Final
 
 HYPERVISOR: Final = "hypervisor"
 DOM0: Final = "Domain-0"
-DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack")
+DAEMONS: Final = ("xenstored", "kernel", "xenconsoled", "toolstack", "zmq-edge")
 """What dom0 consists of, but for what belongs to guests."""
 PROGRAM: Final = "exec-"
 """What the names of programs that people run in a domain begin with: nobody waits for those."""
