@@ -36,7 +36,7 @@ memory = 24
 program = "domains.guests.idle:main"
 """
 TIMEOUT = 60.0
-SIZE = 64 << 20
+SIZE = 16 << 20
 _numbers = itertools.count()
 
 
@@ -118,7 +118,7 @@ def feed(stream: IO[bytes], block: bytes, count: int) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_vchan_carries_64_mib_each_way(proxies: Proxies) -> None:
+def test_vchan_carries_16_mib_each_way(proxies: Proxies) -> None:
     """Byte for byte, both ways at once.
 
     Red when a written port is not heard again (``EvtchnFile.written``): then it stands still.

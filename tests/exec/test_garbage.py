@@ -308,12 +308,14 @@ def test_a_stranger_is_not_taken_for_the_process(lab: Commands) -> None:
 
     thread = threading.Thread(target=knock)
     thread.start()
+    lab.ok("fault", "stall", "one")  # the command's socket waits for it
     try:
-        deadline = time.monotonic() + LIMIT
-        while not got:
-            assert time.monotonic() < deadline, "the stranger was never heard"
-            assert lab.ok("exec", "one", "--", "echo", "well") == "well\n"
+        with lab.start("exec", "one", "--", "echo", "well") as command:
+            wait(lambda: got, "the stranger to be heard")
+            lab.ok("fault", "resume", "one")
+            assert command.communicate(timeout=LIMIT)[0] == "well\n"
     finally:
+        lab.run("fault", "resume", "one")
         stop.set()
         thread.join()
     assert not [fds for fds in got if fds]

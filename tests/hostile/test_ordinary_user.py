@@ -12,33 +12,28 @@ import pytest
 from tests.hostile.ordinary_user import CANNOT, NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
+MODULES = {
+    "hostile": ("test_walls.py", "test_hostile_guest.py", "test_programs.py", "test_resources.py"),
+    "domain": ("test_sandbox_granted.py", "test_spawner.py"),
+    "net": ("test_port.py", "test_walls.py", "test_lab.py"),
+}
+"""By folder: a start of pytest is a second of CPU."""
+LIMIT = 300.0
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="the whole suite runs as an ordinary user already")
-@pytest.mark.parametrize(
-    "module",
-    [
-        "hostile/test_walls.py",
-        "hostile/test_hostile_guest.py",
-        "hostile/test_programs.py",
-        "hostile/test_resources.py",
-        "domain/test_sandbox_granted.py",
-        "domain/test_spawner.py",
-        "net/test_port.py",
-        "net/test_walls.py",
-        "net/test_lab.py",
-    ],
-)
-def test_the_same_as_an_ordinary_user(module: str) -> None:
+@pytest.mark.timeout(LIMIT + 20.0)
+@pytest.mark.parametrize("folder", MODULES)
+def test_the_same_as_an_ordinary_user(folder: str) -> None:
     directory = tempfile.mkdtemp(prefix="hvsim-nobody-")
     os.chown(directory, NOBODY, NOBODY)
+    modules = [str(ROOT / "tests" / folder / module) for module in MODULES[folder]]
     try:
         reachable = [str(ROOT), sys.prefix, sys.base_prefix]
         become = [sys.executable, "-m", "tests.hostile.ordinary_user", *reachable, "--"]
         pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*become, *pytest_run, "--basetemp", f"{directory}/tmp", str(ROOT / "tests" / module)],
+            [*become, *pytest_run, "--basetemp", f"{directory}/tmp", *modules],
             cwd=ROOT,
             env={
                 "PATH": os.environ.get("PATH", ""),
@@ -49,7 +44,7 @@ def test_the_same_as_an_ordinary_user(module: str) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=100,
+            timeout=LIMIT,
             check=False,
         )
         if done.returncode == CANNOT:
