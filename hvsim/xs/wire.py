@@ -18,6 +18,8 @@ from hvsim.xs.requests import Request
 
 _HEADER: Final = xs_wire.XSD_SOCKMSG.struct
 _SIZE: Final = _HEADER.size
+_unpack: Final = _HEADER.unpack_from
+_pack: Final = _HEADER.pack
 _PAYLOAD_MAX: Final = xs_wire.XENSTORE_PAYLOAD_MAX
 _ID_MASK: Final = 0x7FFFFFFF
 _TX_MASK: Final = 0xFFFFFFFF
@@ -43,41 +45,45 @@ class TooLong(ValueError):
 
 def pack(type: int, req_id: int, tx_id: int, payload: bytes) -> bytes:
     """A message as it goes over the wire."""
-    return _HEADER.pack(type, req_id, tx_id, len(payload)) + payload
+    return _pack(type, req_id, tx_id, len(payload)) + payload
 
 
 class Inbox:
-    """Bytes that came, in whatever pieces; whole messages are taken out one by one."""
+    """Bytes that came, in whatever pieces; whole messages are taken out one by one.
 
-    __slots__ = ("_data", "_position")
+    Attributes:
+        more: there is something left, if only a part of a message.
+    """
+
+    __slots__ = ("_data", "_position", "more")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data = b""
         self._position = 0
+        self.more = False
 
-    def add(self, data: bytes | bytearray | memoryview) -> None:
+    def add(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._position:
-            del self._data[: self._position]
-            self._position = 0
-        self._data += data
+        # Most often all of them are one message, and nothing is to be copied together.
+        self._data = self._data[self._position :] + data if self.more else data
+        self._position = 0
+        self.more = True
 
     def take(self) -> Message | None:
         """The next message; None when it is not whole yet.  Raises TooLong."""
         data, position = self._data, self._position
         start = position + _SIZE
-        if len(data) >= start:
-            type, req_id, tx_id, length = _HEADER.unpack_from(data, position)
-            if length > _PAYLOAD_MAX:
-                raise TooLong(length)
-            stop = start + length
-            if len(data) >= stop:
-                self._position = stop
-                return type, req_id, tx_id, bytes(data[start:stop])
-        if position:
-            del data[:position]
-            self._position = 0
-        return None
+        if len(data) < start:
+            return None
+        type, req_id, tx_id, length = _unpack(data, position)
+        if length > _PAYLOAD_MAX:
+            raise TooLong(length)
+        stop = start + length
+        if len(data) < stop:
+            return None
+        self._position = stop
+        self.more = stop < len(data)
+        return type, req_id, tx_id, data[start:stop]
 
     @property
     def whole(self) -> bool:
@@ -85,18 +91,19 @@ class Inbox:
         position = self._position
         if len(self._data) < position + _SIZE:
             return False
-        length: int = _HEADER.unpack_from(self._data, position)[3]
+        length: int = _unpack(self._data, position)[3]
         return length > _PAYLOAD_MAX or len(self._data) >= position + _SIZE + length
 
     @property
     def rest(self) -> bytes:
         """What was not taken."""
-        return bytes(self._data[self._position :])
+        return self._data[self._position :] if self.more else b""
 
     def clear(self) -> None:
         """Forget it."""
-        self._data.clear()
+        self._data = b""
         self._position = 0
+        self.more = False
 
 
 class Exchange:
@@ -151,7 +158,7 @@ class Conversation:
             self.out += pack(request.op, number, request.tx & _TX_MASK, request.payload)
         return exchange
 
-    def hear(self, data: bytes | bytearray | memoryview) -> list[bytes]:
+    def hear(self, data: bytes) -> list[bytes]:
         """The store has said *data*; returns the payloads of the watch events in it.
 
         Raises: TooLong for what no store says.

@@ -68,7 +68,7 @@ def test_answers_find_their_requests() -> None:
     first = said.ask([requests.read("/a"), requests.read("/b")], lambda: done.append("first"))
     second = said.ask([requests.rm("/a")], lambda: done.append("second"))
     asked = Inbox()
-    asked.add(said.out)
+    asked.add(bytes(said.out))
     ids = [message[1] for message in iter(asked.take, None)]
     assert len(set(ids)) == 3
     event = pack(EVENT, 0, 0, b"/a\0t\0")

@@ -63,6 +63,8 @@ class Connection:
             *stream* is put whenever bytes came or go.
     """
 
+    stream: Stream
+
     def __init__(
         self,
         session: Session,
@@ -79,15 +81,12 @@ class Connection:
         self.waiting = False
         self.quiet = False
         self.moved: dict[Stream, None] | None = None
-        self.stream: Stream | None = None
         self._budget = TURN
         """What is left of the turn, in requests answered and nodes changed."""
         self._limited = session.domid != PRIVILEGED_DOMID
         self._queued: deque[int] = deque()
         """Lengths of the messages in ``out``; not kept for dom0."""
         self.inbox = Inbox()
-        self._left = False
-        """Requests may be there that wait for the peer to take answers."""
         self._unread: dict[bytes, None] = {}
         session.outlet = self
         if tracer is not None:
@@ -111,9 +110,9 @@ class Connection:
             return True
         return self._limited and len(self._queued) >= self.store.limits.outstanding
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
+    def feed(self, data: bytes) -> None:
         """Take bytes from the peer and answer every request that is complete."""
-        if self.moved is not None and self.stream is not None:
+        if self.moved is not None:
             self.moved[self.stream] = None
         if not self.broken:
             self.inbox.add(data)
@@ -144,8 +143,7 @@ class Connection:
             return
         tree.actor = self.session.domid
         try:
-            self._left = True
-            while len(self.out) < OUTPUT_HIGH:
+            while inbox.more and len(self.out) < OUTPUT_HIGH:
                 if limited:
                     if len(self._queued) >= self.store.limits.outstanding:
                         return
@@ -154,13 +152,14 @@ class Connection:
                         return
                 message = inbox.take()
                 if message is None:
-                    self._left = False
                     return
-                spent = tree.generation
+                if limited:
+                    self._budget -= 1 - tree.generation
                 self._handle(*message)
                 if self.broken:
                     return
-                self._budget -= 1 + tree.generation - spent
+                if limited:
+                    self._budget -= tree.generation
         except TooLong as error:
             self.fail(str(error))
 
@@ -207,7 +206,7 @@ class Connection:
     # -- what goes -------------------------------------------------------------------------------
 
     def _send(self, message: bytes) -> None:
-        if self.moved is not None and self.stream is not None:
+        if self.moved is not None:
             self.moved[self.stream] = None
         out = self.out
         empty = not out
@@ -252,7 +251,7 @@ class Connection:
             queued[0] -= count
         if not self.out:
             self._unread.clear()
-        if self._left and not self.broken and not self.stalled:
+        if self.inbox.more and not self.broken and not self.stalled:
             self._work()
 
     def unread(self) -> None:
@@ -298,7 +297,9 @@ class Connection:
     def closed(self) -> None:
         """The session has ended."""
         self.on_output = None  # no circle: what has gone is freed at once
-        self.moved = self.stream = None
+        if self.moved is not None:
+            self.moved = None
+            del self.stream
         if self.tracer is not None:
             self.tracer.note(self.session, "closed")
         self.broken = self.broken or "closed"

@@ -31,7 +31,9 @@ def read(session: Session, payload: bytes, tx: Transaction | None) -> bytes:
 
 
 def names(session: Session, path: bytes, tx: Transaction | None) -> tuple[bytes, int]:
-    node = existing(session, path, perm.READ, tx)
+    node = session.find(path, perm.READ, tx)
+    if node is None:
+        raise Refused(ENOENT)
     if tx is None:
         return node.children.listing(), node.children.generation
     names = tx.names(path)
