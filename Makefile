@@ -5,6 +5,7 @@
 # make test-bare   the same on this machine without its optional programs, headers and devices
 # make lint    ruff, mypy --strict, import contracts
 # make bench   the tables of speeds            (BENCH="block --only 'depth 32'" narrows it)
+# make docs    the site, into build/docs       (warnings are errors, no network)
 # make dist    sdist and wheel, into dist      (.ci/wheel PYTHON... tries them)
 # make soak    the long runs
 # make clean   what the above made, the environment included
@@ -23,7 +24,7 @@ STAMP  := $(VENV)/.ready
 NATIVE := $(wildcard hvsim/native/*.c hvsim/native/*.h hvsim/devnodes/library/*.c hvsim/devnodes/library/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-bare bench dist soak lint clean
+.PHONY: help setup demo test test-bare bench docs dist soak lint clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -56,6 +57,10 @@ test-bare: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+docs: setup
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 dist: setup
 	$(BIN)/python -m build --outdir $(DIST)

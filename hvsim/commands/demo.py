@@ -99,7 +99,10 @@ def run(options: argparse.Namespace) -> int:
     network = tell_network(teller, seed) if _with_network(options) else None
     ok = result.ok and (network is None or network.ok)
     if options.json:
-        print_json(result.as_json() | ({} if network is None else {"network": network.as_json()}))
+        row = result.as_json()
+        if network is not None:
+            row["network"] = network.as_json()
+        print_json(row)
         return 0 if ok else 1
     tell("")
     for complaint in [*result.complaints(), *(network.complaints() if network else [])]:

@@ -1,10 +1,14 @@
 """hvsim down [N]"""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, lab_option, print_json, seconds, tell, warn
 from hvsim.errors import HvsimError
 from hvsim.lab.rundir import RunDir
+
+if TYPE_CHECKING:
+    from hvsim.commands.rows import DownRow
 
 HELP = """End a lab and remove its run directory. Needs no lab file.
 
@@ -71,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
         say=lambda line: None if options.json else tell(line),
     )
     if options.json:
-        print_json({"name": asked, "leftovers": left})
+        row: DownRow = {"name": asked, "leftovers": left}
+        print_json(row)
     elif left:
         tell(f"lab {asked} is down; what could not be removed: {', '.join(left)}")
     else:

@@ -2,9 +2,13 @@
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, lab_option, needs_our_store, print_json, warn
 from hvsim.speak import say_exactly
+
+if TYPE_CHECKING:
+    from hvsim.commands.rows import EnvRow
 
 HELP = """Print export lines that point other programs at a running lab.
 
@@ -50,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         except NoSuchDomain as error:
             warn(f"hvsim env: {error} in lab {lab.name}")
             return 1
-    values = {
+    values: EnvRow = {
         "HVSIM_LAB": lab.name,
         "XENSTORED_PATH": str(socket),
         "XENSTORED_RUNDIR": str(lab.xenstored.parent),
@@ -61,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for key, value in values.items():
         if options.shell == "fish":
-            say_exactly(f"set -gx {key} {shlex.quote(value)};")
+            say_exactly(f"set -gx {key} {shlex.quote(str(value))};")
         else:
-            say_exactly(f"export {key}={shlex.quote(value)}")
+            say_exactly(f"export {key}={shlex.quote(str(value))}")
     return 0

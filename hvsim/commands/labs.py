@@ -3,9 +3,12 @@
 import argparse
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hvsim.commands.common import json_option, print_json, say, table, warn
+
+if TYPE_CHECKING:
+    from hvsim.commands.rows import LabRow
 
 HELP = """List the labs of this user: name, state, hypervisor pid, age and lab file.
 
@@ -23,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0, also when there is none."""
     from hvsim.lab.rundir import base_dir, survey
 
-    rows: list[dict[str, Any]] = []
+    rows: list[LabRow] = []
     labs, strange = survey()
     for why in strange.values():
         warn(f"hvsim: {why}")

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, lab_option, positive, print_json, say, table
 from hvsim.errors import HvsimError
@@ -13,6 +13,7 @@ from hvsim.surroundings import write_all
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hvsim.commands.rows import ConsoleRow
     from hvsim.lab.rundir import RunDir
 
 HELP = """Show what a domain wrote on its console, and why it has crashed if it has; also after it
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(file: "Path", lines: list[str]) -> dict[str, Any]:
+def _row(file: "Path", lines: list[str]) -> "ConsoleRow":
     name = file.name.removesuffix(".log").removeprefix("guest-")
     return {"name": name, "path": str(file), "bytes": file.stat().st_size, "lines": lines}
 

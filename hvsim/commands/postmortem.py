@@ -2,12 +2,13 @@
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, print_json, say, table, warn
 from hvsim.printable import quoted
 
 if TYPE_CHECKING:
+    from hvsim.commands.rows import PostmortemRow
     from hvsim.lab.postmortem import Postmortem
 
 HELP = """Show what is known of a lab that failed: why, who waited for whom, what drivers reported,
@@ -71,7 +72,7 @@ def _when(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
-def _row(one: "Postmortem") -> dict[str, Any]:
+def _row(one: "Postmortem") -> "PostmortemRow":
     return {
         "number": one.number,
         "lab": one.lab,

@@ -9,6 +9,7 @@ from hvsim.commands.common import daemon_options, json_option, print_json, secon
 from hvsim.surroundings import OutputFailed
 
 if TYPE_CHECKING:
+    from hvsim.commands.rows import UpRow
     from hvsim.lab.up import Running
 
 HELP = """Bring a lab up, and return when it is ready: every device Connected, and every
@@ -83,15 +84,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(options: argparse.Namespace, name: str, running: "Running") -> None:
     if options.json:
-        print_json(
-            {
-                "name": name,
-                "seconds": round(running.seconds, 3),
-                "run_dir": str(running.run.path),
-                "domids": running.domids,
-                "walls": running.walls,
-            }
-        )
+        row: UpRow = {
+            "name": name,
+            "seconds": round(running.seconds, 3),
+            "run_dir": str(running.run.path),
+            "domids": running.domids,
+            "walls": running.walls,
+        }
+        print_json(row)
     else:
         for name, missing in running.walls.items():
             tell(f"{name} runs without all of its walls: {', '.join(missing)}")

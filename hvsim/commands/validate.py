@@ -1,13 +1,14 @@
 """hvsim validate LAB"""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, print_json, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hvsim.commands.rows import ProblemRow, ValidateRow
     from hvsim.lab.problems import Problem
 
 HELP = """Check a lab file, and the guest configs it names, without starting anything.
@@ -45,11 +46,13 @@ def run(options: argparse.Namespace) -> int:
     except LabFileError as error:
         if not options.json:
             raise
-        print_json({"valid": False, "problems": _rows(error.problems), "warnings": []})
+        refused: ValidateRow = {"valid": False, "problems": _rows(error.problems), "warnings": []}
+        print_json(refused)
         return 1
     if options.json:
         warnings = _rows(lab.warnings)
-        print_json({"valid": True, "name": lab.name, "problems": [], "warnings": warnings})
+        row: ValidateRow = {"valid": True, "name": lab.name, "problems": [], "warnings": warnings}
+        print_json(row)
     else:
         for warning in lab.warnings:
             tell(f"warning: {warning}")
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(problems: "Sequence[Problem]") -> list[dict[str, Any]]:
+def _rows(problems: "Sequence[Problem]") -> "list[ProblemRow]":
     return [
         {
             "file": one.file,

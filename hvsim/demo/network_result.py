@@ -1,7 +1,8 @@
 """What the demo's network part found out, and whether that is good. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from hvsim.demo.rows import NetworkRow
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class NetworkResult:
         """Nothing lost, no connection broken, nothing left, every death survived?"""
         return not self.complaints()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> NetworkRow:
         """The object "network" of `hvsim demo --json`."""
         return {
             "ok": self.ok,

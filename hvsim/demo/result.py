@@ -2,7 +2,8 @@
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
+
+from hvsim.demo.rows import DemoRow
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Result:
         """Nothing lost, nothing left, and every kill survived?"""
         return not self.complaints()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DemoRow:
         """The one object of `hvsim demo --json`."""
         recoveries = self.recoveries()
         gaps = [kill.commit_gap_ms for kill in self.kills if kill.commit_gap_ms is not None]

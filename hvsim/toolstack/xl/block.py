@@ -1,7 +1,5 @@
 """xl block-list, block-attach, block-detach: the disks of a running domain."""
 
-from typing import Any
-
 from hvsim.toolstack.config import parse_disk
 from hvsim.toolstack.config.device_keys import disk_tree
 from hvsim.toolstack.config.libxl_json import render
@@ -14,6 +12,7 @@ from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.store import Reader
 from hvsim.toolstack.xl import devices
 from hvsim.toolstack.xl.command import Call, Command, find_domain
+from hvsim.toolstack.xl.rows import XlDiskRow
 
 HEADER = (
     f"{'Vdev':<5} {'BE':<3} {'handle':<6} {'state':<5} {'evt-ch':<6} {'ring-ref':<8} "
@@ -24,7 +23,7 @@ HEADER = (
 async def block_list(call: Call) -> int:
     """xl block-list domain...: an unknown domain is said so, and the exit code is 0."""
     words = LIST.parse(call)
-    rows: list[dict[str, Any]] = []
+    rows: list[XlDiskRow] = []
     async with glance(call.toolstack, call.reply) as store:
         for text in words.rest:
             domid = await call.toolstack.find(store, text)
@@ -45,10 +44,10 @@ async def block_list(call: Call) -> int:
     return 0
 
 
-async def disks(store: Reader, domid: int) -> list[dict[str, Any]]:
+async def disks(store: Reader, domid: int) -> list[XlDiskRow]:
     """The disks of a domain, as xl finds them: libxl's list, and the frontend's own words."""
     root = DISKS.root(domid)
-    rows = []
+    rows: list[XlDiskRow] = []
     for name in filter(str.isdecimal, await store.children(root)):
         front = Device(domid, DISKS.kind, int(name), 0).frontend
         keys = ("state", "event-channel", "ring-ref")

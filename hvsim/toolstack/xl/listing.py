@@ -1,7 +1,6 @@
 """xl list: which domains there are."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from hvsim.toolstack.config.libxl_json import render
 from hvsim.toolstack.host.errors import ToolstackError, libxl
@@ -9,6 +8,7 @@ from hvsim.toolstack.host.glance import glance
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.configuration import PAGE_KIB, running
+from hvsim.toolstack.xl.rows import XlDomainRow
 
 HEADER = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
 VERBOSE_HEADER = "   UUID                            Reason-Code\tSecurity Label"
@@ -32,7 +32,7 @@ def row(name: str | None, info: DomainInfo, *, verbose: bool = False) -> str:
     return text
 
 
-def entry(name: str | None, info: DomainInfo) -> dict[str, Any]:
+def entry(name: str | None, info: DomainInfo) -> XlDomainRow:
     """The same as data."""
     return {
         "name": name,

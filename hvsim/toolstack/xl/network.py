@@ -1,7 +1,5 @@
 """xl network-list, network-attach, network-detach: the interfaces of a running domain."""
 
-from typing import Any
-
 from hvsim.toolstack.config import parse_vif, words_of
 from hvsim.toolstack.config.device_keys import vif_tree
 from hvsim.toolstack.config.libxl_json import render
@@ -14,6 +12,7 @@ from hvsim.toolstack.host.glance import glance
 from hvsim.toolstack.host.store import Reader, Store
 from hvsim.toolstack.xl import devices
 from hvsim.toolstack.xl.command import Call, Command, find_domain
+from hvsim.toolstack.xl.rows import XlInterfaceRow
 
 HEADER = (
     f"{'Idx':<3} {'BE':<2} {'Mac Addr.':<17} {'handle':<6} {'state':<5} {'evt-ch':<6} "
@@ -27,7 +26,7 @@ async def network_list(call: Call) -> int:
     Ours besides: --statistics, and the same figures with --json, as each half counts them.
     """
     words = LIST.parse(call)
-    rows: list[dict[str, Any]] = []
+    rows: list[XlInterfaceRow] = []
     code = 0
     async with glance(call.toolstack, call.reply) as store:
         for text in words.rest:
@@ -57,10 +56,10 @@ async def network_list(call: Call) -> int:
     return code
 
 
-async def interfaces(store: Reader, domid: int) -> list[dict[str, Any]]:
+async def interfaces(store: Reader, domid: int) -> list[XlInterfaceRow]:
     """The interfaces of a domain, as xl finds them: libxl's list, and the frontend's own words."""
     root = INTERFACES.root(domid)
-    rows = []
+    rows: list[XlInterfaceRow] = []
     for name in filter(str.isdecimal, await store.children(root)):
         front = Device(domid, INTERFACES.kind, int(name), 0).frontend
         keys = ("state", "event-channel", "tx-ring-ref", "rx-ring-ref")
@@ -89,7 +88,7 @@ async def interfaces(store: Reader, domid: int) -> list[dict[str, Any]]:
     return rows
 
 
-async def _count(store: Store, rows: list[dict[str, Any]]) -> None:
+async def _count(store: Store, rows: list[XlInterfaceRow]) -> None:
     """Ask both halves of every interface for their figures; None where one does not answer."""
     halves = [half for row in rows for half in (row["frontend_path"], row["backend"])]
     found = iter(await counters.ask(store, halves))

@@ -1,7 +1,7 @@
 """xl vcpu-list, vcpu-set, vcpu-pin: the virtual CPUs of domains."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.cpumask import ranges
 from hvsim.domain import machine_facts
@@ -14,11 +14,12 @@ from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.host.nodes import domain_path, write
 from hvsim.toolstack.xl.command import Call, Command, find_domain
 from hvsim.toolstack.xl.listing import NO_NAME
+from hvsim.toolstack.xl.rows import XlVcpuRow
 
 HEADER = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)"
 
 
-def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[dict[str, Any]]:
+def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[XlVcpuRow]:
     """The vCPUs of a domain as data.  All its work is on the first; the others wait."""
     cpus = int(toolstack.hypervisor.machine()["nr_cpus"])
     affinity = [toolstack.hypervisor.affinity(info.domid, number) for number in range(info.vcpus)]
@@ -52,7 +53,7 @@ def _bitmap(cpus: list[int], count: int) -> str:
     return ranges(sum(1 << cpu for cpu in cpus)) or "none"
 
 
-def row(vcpu: dict[str, Any]) -> str:
+def row(vcpu: XlVcpuRow) -> str:
     """One line of the list, in xl's columns."""
     return (
         f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {vcpu['cpu']:4d}   "
