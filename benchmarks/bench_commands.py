@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
@@ -24,20 +24,26 @@ COMPARES = f"""\
 Wall time of a whole command, from fork to exit.  `ps` and `xl list` ask a lab with two quiet
 guests; `up two-tier` ends when the lab is ready (hypervisor, dom0, a storage domain, two guests
 with their disks and health checks), and has no reference; the others are compared with
-`{PYTHON}` of the same interpreter, which no command in Python can go below.  First ping: when `up`
+`{PYTHON}` of the same interpreter, which no command in Python can go below.  (Where no bytecode may
+be written, PYTHONDONTWRITEBYTECODE, each command compiles its modules anew.)  First ping: when `up`
 of a lab with two guests on a bridge has returned, a program is started at once in the network
 namespace of one, which pings the other every 10 ms; the figure is the time from the return of `up`
 to the first answer, the start of that program included.  Nothing is pinned."""
 
 
-def _command(name: str) -> Plan:
-    return Plan(name, PYTHON, MILLISECONDS)
+QUICK = 0.4
+"""A listing takes 2.5 times what its interpreter takes for nothing, at most."""
 
 
-HELP, PS, XL = (_command(f"hvsim {words}") for words in ("--help", "ps", "xl list"))
+def _command(words: str, floor: float | None = None) -> Plan:
+    return Plan(f"hvsim {words}", PYTHON, MILLISECONDS, floor=floor)
+
+
+HELP, PS, XL = _command("--help", QUICK), _command("ps", QUICK), _command("xl list", QUICK)
+VALIDATE = _command("validate two-tier")
 UP = Plan("hvsim up two-tier, to ready", unit=MILLISECONDS)
 FIRST_PING = Plan("first ping after up", unit=MILLISECONDS)
-PLANS = (HELP, PS, XL, UP, FIRST_PING)
+PLANS = (HELP, PS, XL, VALIDATE, UP, FIRST_PING)
 
 
 def measure(plans: Sequence[Plan]) -> Sequence[Row]:
@@ -46,8 +52,9 @@ def measure(plans: Sequence[Plan]) -> Sequence[Row]:
         name = running.run.name
         runs: dict[Plan, Callable[[], Sample]] = {
             HELP: lambda: _hvsim("--help"),
-            PS: lambda: _hvsim("--lab", name, "ps"),
-            XL: lambda: _hvsim("--lab", name, "xl", "list"),
+            PS: lambda: _hvsim("ps", lab=name),
+            XL: lambda: _hvsim("xl", "list", lab=name),
+            VALIDATE: lambda: _hvsim("validate", str(TWO_TIER)),
             UP: _two_tier,
             FIRST_PING: _first_ping,
         }
@@ -59,11 +66,13 @@ def measure(plans: Sequence[Plan]) -> Sequence[Row]:
         return in_turn(plans, pair, rounds=ROUNDS)
 
 
-def _timed(words: Sequence[str]) -> Sample:
+def _timed(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Sample:
     """Run a command.  Raises RuntimeError when it fails."""
     usage = getrusage(RUSAGE_CHILDREN)
     start = time.perf_counter()
-    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environment
+    )
     took = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
@@ -72,8 +81,9 @@ def _timed(words: Sequence[str]) -> Sample:
     return Sample(took, cpu=spent)
 
 
-def _hvsim(*words: str) -> Sample:
-    return _timed([sys.executable, "-m", "hvsim.cli", *words])
+def _hvsim(*words: str, lab: str | None = None) -> Sample:
+    environment = None if lab is None else {**os.environ, "HVSIM_LAB": lab}
+    return _timed([sys.executable, "-m", "hvsim.cli", *words], environment)
 
 
 def _two_tier() -> Sample:

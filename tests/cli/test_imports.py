@@ -11,7 +11,7 @@ import pytest
 
 from hvsim.commands import ps
 from hvsim.commands.verbs import parser_of
-from tests.support.labs import Commands, commands
+from tests.support.labs import TWO_TIER, Commands, commands
 
 LAB = """
 [lab]
@@ -81,6 +81,15 @@ def test_what_is_imported(lab: Commands, words: tuple[str, ...]) -> None:
             break
     assert {name for name in found if name.partition(".")[0] == "hvsim"} == OURS[words]
     assert not found & BIG
+
+
+def test_a_lab_file_is_checked_without_the_toolstack_s_daemon(lab: Commands) -> None:
+    """Red with an import of ``toolstack.daemon`` in ``lab.check``, as ``device_model`` had one."""
+    *_, last = lab.script(ASK, "validate", str(TWO_TIER)).splitlines()
+    code, names = json.loads(last)
+    assert code == 0
+    rooms = ("hvsim.toolstack.daemon", "hvsim.toolstack.xl", "hvsim.xenstore", "hvsim.hypervisor")
+    assert [name for name in names if name.startswith((*rooms, "zmq"))] == []
 
 
 def test_who_types_no_words_needs_no_parser() -> None:
