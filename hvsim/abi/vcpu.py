@@ -22,6 +22,9 @@ RUNSTATE_runnable: Final = 1
 RUNSTATE_blocked: Final = 2
 RUNSTATE_offline: Final = 3
 
+XEN_RUNSTATE_UPDATE: Final = 1 << 63
+"""Of ``state_entry_time`` while the record is being written: who sees it reads again."""
+
 VCPU_RUNSTATE_INFO: Final = Layout(
     "struct vcpu_runstate_info", [("state", "i"), ("state_entry_time", "Q"), ("time", "4Q")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from hvsim.abi.hypercall import (
@@ -12,17 +13,21 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_hvsim_op,
 )
 from hvsim.domain import control
+from hvsim.domain import dice as dices
+from hvsim.domain.clock import TimePage
 from hvsim.domain.console import Console
 from hvsim.domain.events import EventChannels
 from hvsim.domain.grants import GrantTable
 from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
+from hvsim.domain.shm import SharedPages
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.backends import BackendBus
 from hvsim.domain.xenbus.frontends import FrontendBus
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
+from hvsim.wire import rights
 from hvsim.xs.client import StoreClient
 
 _CONSOLEIO_MAX: Final = 1024
@@ -68,6 +73,7 @@ class Domain:
         self.grants: Final = GrantTable(hypercall, _grant_slot(self.spec))
         self.mapper: Final = GrantMapper(hypercall)
         self.shutdown_requested: str | None = None
+        self._pages: tuple[TimePage | SharedPages, ...] = ()
         self._on_shutdown: list[Callable[[], None]] = []
         self._store: StoreClient | None = None
         self._console: Console | None = None
@@ -94,10 +100,17 @@ class Domain:
         Raises: HypercallError, StoreError; WaitTimeout when xenstored does not answer.
         """
         hypercall = Hypercalls(conn_fd)
-        vcpu = VCPU()
+        results, fds = hypercall.call_fds(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
+        start_info = results[0]
+        try:
+            shared = SharedPages([(fds[0], 0, 1)], writable=False), SharedPages([(fds[1], 0, 1)])
+        finally:
+            rights.close(fds)
+        page = TimePage(shared[0].view)
+        vcpu = VCPU(page.now, page.wall, shared[1].view)
         vcpu.add_hangup(conn_fd, lambda: hypercall.on_gone())
-        start_info = hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)[0]
         domain = cls(spec, start_info, hypercall, vcpu, EventChannels(hypercall, vcpu, upcall_fd))
+        domain._pages = (page, *shared)
         if console:
             domain.connect_console()
         if store:
@@ -111,6 +124,8 @@ class Domain:
         self.memory.close()
         self.events.close_all()
         self.vcpu.close()
+        for page in self._pages:
+            page.close()
         self.hypercall.close()
 
     # -- parts that not every process has --------------------------------------------------
@@ -156,6 +171,11 @@ class Domain:
             bus.start()
             self._backends = bus
         return self._backends
+
+    @cached_property
+    def dice(self) -> dices.Dice:
+        """What every random choice of the program is drawn from; seeded by the lab."""
+        return dices.seeded(int(self.start_info["seed"]))
 
     # -- talking -----------------------------------------------------------------------------
 

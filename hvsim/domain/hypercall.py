@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
+from hvsim.domain.vcpu import wait_for
 from hvsim.errors import Refused
 from hvsim.wire import rights
 from hvsim.wire.packing import packer, unpack
@@ -179,9 +180,7 @@ class Hypercalls:
             try:
                 return do()
             except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._socket.fileno(), events)
-                poll.poll()
+                wait_for(self._socket.fileno(), events)
 
     def _results(self, size: int, call: int, cmd: int) -> list[Any]:
         reply: list[Any] = unpack(self._view[:size], strict_map_key=False)

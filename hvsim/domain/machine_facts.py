@@ -1,16 +1,12 @@
-"""What the hypervisor does not say of the machine, and ``xl info`` and ``xl vcpu-list`` show.
+"""What the hypervisor does not say of the machine, and ``xl info`` shows.
 
 Our own xl and the real one, which asks through /dev/xen/privcmd, answer from here.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
 from typing import Final
-
-from hvsim.linux import proc
 
 CAPABILITIES: Final = "xen-3.0-x86_64 "
 """XENVER_capabilities: the guests that run here are built as 64-bit PV ones; the blank is Xen's."""
@@ -51,17 +47,3 @@ def hw_cap() -> list[int]:
         return cpuid.featureset()[:8]
     except cpuid.NoCpuid:
         return [0] * 8
-
-
-def processor(pids: Iterable[int], cpus: int) -> int:
-    """The CPU, of *cpus* of the lab, that the first of these processes was last on (proc(5)); 0
-    where none says so.
-
-    Those of the machine that we may use are counted through; see ``hypervisor/affinity.py``.
-    """
-    ours = sorted(os.sched_getaffinity(0))
-    for pid in pids:
-        stat = proc.stat(pid)
-        if stat is not None and stat.processor in ours:
-            return ours.index(stat.processor) % cpus
-    return 0

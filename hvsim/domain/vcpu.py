@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import heapq
 import select
-import time
 from collections.abc import Callable
 from typing import Final
 
+from hvsim.abi.vcpu_page import BLOCKED_UNTIL_OFFSET, NEVER, RUNNING
+from hvsim.domain import clock as clocks
 from hvsim.errors import TimedOut
 from hvsim.wire.doorbell import LISTEN
 
@@ -27,6 +28,14 @@ Handler = Callable[[], None]
 
 _MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
+
+
+def wait_for(fd: int, events: int) -> None:
+    """Wait until a descriptor that should wait by itself, and does not, is ready: the hypercall
+    connection of who shares its open file.  No event is heard meanwhile."""
+    poll = select.poll()
+    poll.register(fd, events)
+    poll.poll()
 
 
 class Timer:
@@ -80,13 +89,24 @@ class VCPU:
     """The one wait of a domain.  Not thread-safe.
 
     Args:
-        clock: monotonic seconds; the lab's virtual clock in lockstep, the machine's otherwise.
+        clock: system time in seconds, as the time page says (``domain.clock``).
+        wall: the time of day, in nanoseconds of Unix time.
+        own: the page in which it says until when it is blocked (``abi.vcpu_page``).
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = clocks.machine,
+        wall: Callable[[], int] = clocks.machine_wall,
+        own: memoryview | None = None,
+    ) -> None:
         self._epoll = _prepared.pop() if _prepared else select.epoll()
         self._poll = self._epoll.poll
         self._clock = clock
+        self.wall = wall
+        """The time of day, in nanoseconds of Unix time."""
+        page = memoryview(bytearray(8)) if own is None else own
+        self._blocked_until = page[BLOCKED_UNTIL_OFFSET : BLOCKED_UNTIL_OFFSET + 8].cast("Q")
         self._sources: dict[int, _Source] = {}
         self._ports: dict[int, _Source] = {}
         self._pending: list[_Source] = []
@@ -97,6 +117,7 @@ class VCPU:
     def close(self) -> None:
         """Close the epoll descriptor.  The sources' descriptors belong to their owners."""
         self._epoll.close()
+        self._blocked_until.release()
         self._sources.clear()
         self._ports.clear()
         self._pending.clear()
@@ -105,7 +126,7 @@ class VCPU:
     # -- time ------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Monotonic seconds; only differences mean anything."""
+        """System time in seconds."""
         return self._clock()
 
     def call_later(self, delay: float, fn: Handler) -> Timer:
@@ -134,19 +155,29 @@ class VCPU:
         """
         if port is not None:
             return self._block_port(self._ports[port], timeout)
+        return self._wait(None if timeout is None else self._clock() + timeout, timeout)
+
+    def _wait(self, until: float | None, timeout: float | None) -> bool:
+        """What :meth:`block` does; *until* and *timeout* say the same, if they do."""
         pending = self._pending
         wait = -1.0 if timeout is None else timeout
-        timers = self._timers
         if pending:
             wait = 0.0  # still look: a source that is always pending must not hide the others
-        elif timers:
+        elif self._timers:
             due = self._next_deadline()
-            if due is not None:
-                due = max(0.0, due - self._clock())
-                if wait < 0.0 or due < wait:
-                    wait = due
+            if due is not None and (until is None or due < until):
+                wait, until = max(0.0, due - self._clock()), due
+        if wait:
+            word = self._blocked_until
+            word[0] = NEVER if until is None else int(until * 1e9)
+            try:
+                ready = self._poll(wait, _MAX_EVENTS)
+            finally:
+                word[0] = RUNNING
+        else:
+            ready = self._poll(0.0, _MAX_EVENTS)
         sources = self._sources
-        for fd, _ in self._poll(wait, _MAX_EVENTS):
+        for fd, _ in ready:
             source = sources.get(fd)
             if source is None:
                 continue
@@ -166,12 +197,18 @@ class VCPU:
     def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
         deadline = None if timeout is None else self._clock() + timeout
         wait = -1.0 if timeout is None else timeout
+        word, until = self._blocked_until, NEVER if deadline is None else int(deadline * 1e9)
         while True:
             if wanted.pending:
                 # Its entry in the list stays; dispatch() skips what is no longer pending.
                 wanted.pending = False
                 return True
-            for fd, _ in self._poll(wait, _MAX_EVENTS):
+            word[0] = until
+            try:
+                ready = self._poll(wait, _MAX_EVENTS)
+            finally:
+                word[0] = RUNNING
+            for fd, _ in ready:
                 source = self._sources.get(fd)
                 if source is None:
                     continue
@@ -230,14 +267,14 @@ class VCPU:
             return
         if timeout is None:
             while not pred():
-                self.block()
+                self._wait(None, None)
                 self.dispatch()
             return
         clock = self._clock
         deadline = clock() + timeout
         remaining = timeout
         while remaining > 0.0:
-            self.block(remaining)
+            self._wait(deadline, remaining)
             self.dispatch()
             if pred():
                 return

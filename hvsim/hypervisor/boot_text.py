@@ -8,7 +8,7 @@ from typing import Final
 
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.console import RING_BYTES
-from hvsim.hypervisor.ops.misc import XEN_EXTRAVERSION, XEN_VERSION
+from hvsim.hypervisor.ops.version import XEN_EXTRAVERSION, XEN_VERSION
 
 _PAGE_KIB: Final = 4
 _SCHEDULER: Final = "SMP Credit Scheduler rev2 (credit2)"

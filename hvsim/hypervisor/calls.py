@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Held
-from hvsim.hypervisor.lifecycle import Deferred
+from hvsim.hypervisor.late import Deferred
 from hvsim.hypervisor.machine import Machine
 
 

@@ -12,9 +12,9 @@ def now() -> int:
     return time.monotonic_ns()
 
 
-def boot_wall_clock() -> float:
-    """Unix time, in seconds, at which :func:`now` read 0."""
-    return time.time() - time.monotonic()
+def wall_clock() -> int:
+    """Unix time, in nanoseconds, at which :func:`now` read 0."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def cpu_time(pid: int) -> int | None:
@@ -26,6 +26,6 @@ def cpu_time(pid: int) -> int | None:
         return None
 
 
-def dice(seed: int) -> random.Random:
-    """The dice of a lab."""
+def dice(seed: int | str) -> random.Random:
+    """The dice of a lab, or of one who has a name in it."""
     return random.Random(seed)

@@ -13,6 +13,7 @@ from hvsim.hypervisor.door import Door, Visits
 from hvsim.hypervisor.host import Address, Doorbell, Held
 from hvsim.hypervisor.loop import Loop
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.vcpu import VCpu
 
 
 class Connections:
@@ -96,7 +97,8 @@ class Connections:
     def _let_in(self, upcall: Doorbell, visitor: socket.socket) -> None:
         token, fd = self._next_visitor, visitor.fileno()
         self._next_visitor -= 1
-        process = Process(token, self._machine.domains[0], "visitor", False, upcall)
+        nobody = VCpu(self._machine.host.now())
+        process = Process(token, self._machine.domains[0], "visitor", False, upcall, nobody)
         self._serve(process, visitor, self._visits, partial(self._visitor_left, token, fd))
 
     def _visitor_left(self, token: int, fd: int) -> None:

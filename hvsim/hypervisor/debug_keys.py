@@ -7,9 +7,9 @@ Source: common/keyhandler.c, common/event_channel.c, common/grant_table.c, commo
 the recordings of a real host (32, 78, 91) have the form.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from hvsim.abi.cpumask import ranges
 from hvsim.abi.event_channel import (
@@ -19,11 +19,11 @@ from hvsim.abi.event_channel import (
     EVTCHNSTAT_virq,
 )
 from hvsim.abi.grant_table import MAX_FRAMES
+from hvsim.hypervisor.console import ConsoleRing
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.grants import MAX_HANDLES
-
-if TYPE_CHECKING:
-    from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.heap import Heap
+from hvsim.hypervisor.host import Host
 
 PIECE: Final = 16
 """Lines of one piece: some 100 us."""
@@ -44,7 +44,34 @@ NOTHING: Final = ""
 """A line that is none: as much was done as for one."""
 
 
-def _domains(machine: "Machine") -> Iterator[Domain]:
+class Sight(Protocol):
+    """The machine, as far as it is dumped."""
+
+    @property
+    def host(self) -> Host:
+        """The world outside."""
+
+    @property
+    def console(self) -> ConsoleRing:
+        """Where the lines go."""
+
+    @property
+    def heap(self) -> Heap:
+        """Its frames."""
+
+    @property
+    def cpus(self) -> int:
+        """How many it has."""
+
+    @property
+    def domains(self) -> Mapping[int, Domain]:
+        """Those that there are."""
+
+    def raise_virq(self, virq: int) -> None:
+        """Ring a global virtual interrupt of dom0."""
+
+
+def _domains(machine: Sight) -> Iterator[Domain]:
     for domid in sorted(machine.domains):
         domain = machine.domains.get(domid)
         if domain is not None:
@@ -56,7 +83,7 @@ def _handle(domain: Domain) -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def event_channels(machine: "Machine") -> Lines:
+def event_channels(machine: Sight) -> Lines:
     """Key e."""
     yield "'e' pressed -> dumping event-channel info"
     for domain in _domains(machine):
@@ -79,7 +106,7 @@ def event_channels(machine: "Machine") -> Lines:
                 yield f"{text} d={port.remote}"
 
 
-def grant_tables(machine: "Machine") -> Lines:
+def grant_tables(machine: Sight) -> Lines:
     """Key g."""
     yield "gnttab_usage_print_all [ key 'g' pressed"
     most = -(-MAX_HANDLES // MAPTRACK_PER_PAGE)
@@ -110,7 +137,7 @@ def grant_tables(machine: "Machine") -> Lines:
     yield "gnttab_usage_print_all ] done"
 
 
-def domain_info(machine: "Machine") -> Lines:
+def domain_info(machine: Sight) -> Lines:
     """Key q."""
     yield f"'q' pressed -> dumping domain info (now = {machine.host.now()})"
     for domain in _domains(machine):
@@ -132,7 +159,7 @@ def domain_info(machine: "Machine") -> Lines:
         yield from _vcpus(machine, domain)
 
 
-def _runs(machine: "Machine", domain: Domain) -> Generator[str, None, bool]:
+def _runs(machine: Sight, domain: Domain) -> Generator[str, None, bool]:
     """Whether a process of it runs: each look is a file of /proc."""
     for token in list(domain.processes):
         if machine.host.running(token):
@@ -141,7 +168,7 @@ def _runs(machine: "Machine", domain: Domain) -> Generator[str, None, bool]:
     return False
 
 
-def _vcpus(machine: "Machine", domain: Domain) -> Lines:
+def _vcpus(machine: Sight, domain: Domain) -> Lines:
     running = yield from _runs(machine, domain)
     for vcpu in range(domain.max_vcpus):
         hard, soft = domain.affinity.get(vcpu)
@@ -156,7 +183,7 @@ def _vcpus(machine: "Machine", domain: Domain) -> Lines:
         yield "No periodic timer"
 
 
-def run_queues(machine: "Machine") -> Lines:
+def run_queues(machine: Sight) -> Lines:
     """Key r.  The queues themselves are Linux'."""
     cpus = ranges((1 << machine.cpus) - 1)
     yield "sched_smt_power_savings: disabled"
@@ -177,7 +204,7 @@ def run_queues(machine: "Machine") -> Lines:
             yield f"\t{number:3d}: [{domain.domid}.{vcpu}] flags={flags:x} cpu=0 [w=256]"
 
 
-def memory(machine: "Machine") -> Lines:
+def memory(machine: Sight) -> Lines:
     """Key m."""
     yield "Physical memory information:"
     yield "    Xen heap: 0kB free"
@@ -186,14 +213,14 @@ def memory(machine: "Machine") -> Lines:
     yield f"    Dom heap: {machine.heap.free * 4}kB free"
 
 
-def handlers(machine: "Machine") -> Lines:
+def handlers(machine: Sight) -> Lines:
     """Key h."""
     yield "'h' pressed -> showing installed handlers"
     for key in sorted(KEYS):
         yield f" key '{key}' (ascii '{ord(key):02x}') => {KEYS[key][0]}"
 
 
-KEYS: Final[dict[str, tuple[str, Callable[["Machine"], Lines]]]] = {
+KEYS: Final[dict[str, tuple[str, Callable[[Sight], Lines]]]] = {
     "e": ("dump evtchn info", event_channels),
     "g": ("print grant table usage", grant_tables),
     "h": ("show this message", handlers),
@@ -206,7 +233,7 @@ KEYS: Final[dict[str, tuple[str, Callable[["Machine"], Lines]]]] = {
 class Dumps:
     """Prints dumps piece by piece, one after the other."""
 
-    def __init__(self, machine: "Machine") -> None:
+    def __init__(self, machine: Sight) -> None:
         self._machine = machine
         self._waiting: list[tuple[Lines, Callable[[], None]]] = []
 

@@ -17,7 +17,7 @@ from hvsim.hypervisor.calls import TABLE, Answer, Result, Steps
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Address, Held
-from hvsim.hypervisor.lifecycle import DEFERRED
+from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.ops import load_all
 from hvsim.hypervisor.work import Job

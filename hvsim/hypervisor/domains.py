@@ -13,6 +13,8 @@ from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.host import Address, Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
+from hvsim.hypervisor.vcpu import VCpu
+from hvsim.hypervisor.vcpu_page import VCpuPage
 
 MAX_DOMAINS: Final = 1024
 MAX_LOOKS: Final = 1024
@@ -31,6 +33,9 @@ class Process:
 
     Attributes:
         token: its name between core and host; never used again.
+        page: what it shares with the hypervisor as a vCPU; None for who is none (a visitor).
+        vcpu: its run states.
+        seed: of its dice.
         main: its end is the domain's end.
         pid: 0 until it was spawned.
         missing: walls of its sandbox that this machine does not allow.
@@ -51,6 +56,9 @@ class Process:
     name: str
     main: bool
     upcall: Doorbell
+    vcpu: VCpu
+    page: VCpuPage | None = None
+    seed: int = 0
     pid: int = 0
     missing: list[str] = field(default_factory=list)
     failure: str = ""
@@ -87,7 +95,10 @@ class Domain:
         shut_down: it has stopped: no process is left.
         dying: ALIVE, DYING or DEAD.
         spec: how its main process is made, once loaded.
-        cpu_time: nanoseconds used by processes that are gone.
+        cpu_time, queued_time: nanoseconds that processes which are gone have spent on CPUs, and
+            waiting for one.
+        vcpus: run states of its vCPUs; the first does all its work.
+        time_offset: nanoseconds that its system time is ahead of the host's.
         online_vcpus: how many of its vCPUs it has brought up.
         affinity: where they may run.
         closing: what it held is being released.
@@ -106,6 +117,7 @@ class Domain:
     events: EventTable
     affinity: Affinity
     online_vcpus: int
+    vcpus: list[VCpu]
     privileged: bool = False
     target: int | None = None
     pause_count: int = 1
@@ -117,6 +129,8 @@ class Domain:
     processes: dict[int, Process] = field(default_factory=dict)
     start_info: dict[str, Any] = field(default_factory=dict)
     cpu_time: int = 0
+    queued_time: int = 0
+    time_offset: int = 0
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
     lent: dict[tuple[str, bool], File] = field(default_factory=dict)

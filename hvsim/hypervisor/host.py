@@ -82,8 +82,14 @@ class Host(Protocol):
     def now(self) -> int:
         """Nanoseconds of a clock that never goes back."""
 
+    def wall_clock(self) -> int:
+        """Nanoseconds of Unix time at which :meth:`now` read 0."""
+
     def random(self) -> float:
         """A number in [0, 1) from the lab's seeded dice."""
+
+    def seed(self, name: str) -> int:
+        """64 bits for the dice of whoever has that name: the same in each lab with this seed."""
 
     def call_later(self, delay: int, call: Callable[[], None]) -> None:
         """Call back after *delay* nanoseconds."""
@@ -117,6 +123,12 @@ class Host(Protocol):
 
     def cpu_time(self, token: int) -> int | None:
         """Nanoseconds of CPU time that a process has used; None when it cannot be told."""
+
+    def queued_time(self, token: int) -> int | None:
+        """Nanoseconds that a process has waited for a CPU; None when it cannot be told."""
+
+    def processor(self, token: int, count: int) -> int:
+        """Which of the lab's *count* CPUs a process was last on; 0 when it cannot be told."""
 
     def place(self, token: int, cpus: list[int], count: int) -> Job:
         """Let a process, and what it has started, run on *cpus* of the lab's *count* only. A job

@@ -1,7 +1,8 @@
 """The machine: every domain, frame and wire there is, and the rules that tie them together.
 
 No I/O here: what must happen outside is asked of the :class:`~hvsim.hypervisor.host.Host`, and
-what happened to processes is told to its :class:`~hvsim.hypervisor.lifecycle.Lifecycle`.
+what happened to processes is told to its :class:`~hvsim.hypervisor.births.Births` and
+:class:`~hvsim.hypervisor.ends.Ends`.
 """
 
 from collections.abc import Callable, Generator
@@ -12,21 +13,24 @@ from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
 from hvsim.abi.sched import SHUTDOWN_watchdog
 from hvsim.hypervisor.affinity import Affinity
+from hvsim.hypervisor.births import Births
 from hvsim.hypervisor.console import ConsoleRing
 from hvsim.hypervisor.debug_keys import Dumps
 from hvsim.hypervisor.domains import ALIVE, MAX_DOMAINS, Domain, DomainIds, Process
+from hvsim.hypervisor.ends import Ends
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import MAX_PORTS, MAX_PORTS_DOM0, EventTable, Port
 from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import Lifecycle
 from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
 from hvsim.hypervisor.names import Names
+from hvsim.hypervisor.pauses import Pauses
 from hvsim.hypervisor.reclaim import Reclaim
 from hvsim.hypervisor.transfer import Transfers
+from hvsim.hypervisor.vcpu import VCpu
 from hvsim.hypervisor.watchdogs import Watchdogs
 from hvsim.hypervisor.wires import Wires
 from hvsim.hypervisor.work import SMALL, Work, pieces
@@ -41,7 +45,7 @@ class Machine:
         mediated: whether every notify passes through the hypervisor from the start.
 
     Attributes:
-        life: the start, stop and end of domains and their processes.
+        births, pauses, ends: of domains and their processes.
         fallen: the main process of dom0, once its end has ended the machine.
         shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
@@ -68,11 +72,13 @@ class Machine:
         self.processes: dict[int, Process] = {}
         self.wires = Wires(host, ledger, mediated)
         self.work = Work(self._job_failed)
-        self.life = Lifecycle(self)
-        self.reclaim = Reclaim(host, self.work, self.life.swept)
+        self.ends = Ends(self)
+        self.pauses = Pauses(self)
+        self.births = Births(self, self.pauses, self.ends)
+        self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
-        self.transfers = Transfers(self.domains, ledger, self.life.extent_released)
+        self.transfers = Transfers(self.domains, ledger, self.ends.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)
         self._low_memory = LowMemory(self.heap.total)
@@ -155,6 +161,7 @@ class Machine:
             EventTable(domid, self.host.make_doorbell, self._names, ports),
             Affinity(vcpus, self.cpus),
             vcpus,
+            [VCpu(self.host.now()) for _ in range(vcpus)],
             privileged,
         )
         self.domains[domid] = domain
@@ -173,6 +180,10 @@ class Machine:
             f"d{domain.domid} has rights over d{other.domid}",
             target=other.domid,
         )
+
+    def fell(self, process: Process) -> None:
+        """The main process of dom0 has ended, and the machine with it."""
+        self.fallen = process
 
     def forget(self, domain: Domain) -> None:
         """The final release of a domain that has nothing left."""
@@ -348,7 +359,7 @@ class Machine:
         if domain is None or domain.dying != ALIVE or domain.shutdown_code is not None:
             return
         self.say(f"Watchdog timer fired for domain {domid}")
-        self.life.shutdown(domain, SHUTDOWN_watchdog, False)
+        self.ends.shutdown(domain, SHUTDOWN_watchdog, False)
 
     def _job_failed(self, error: Exception) -> None:
         """A bug of ours: a piece of work was left undone."""

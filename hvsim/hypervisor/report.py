@@ -5,15 +5,13 @@ import json
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hvsim.abi.sched import SHUTDOWN_crash
 from hvsim.hypervisor.domains import ALIVE, Domain, Process
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.runstates import LOOKS
 from hvsim.hypervisor.work import pieces
-
-LOOKS: Final = 8
-"""Processes that are looked at in one piece of work: each look reads /proc."""
 
 
 def usage(machine: Machine, domain: Domain) -> Generator[None, None, tuple[int, bool]]:

@@ -21,16 +21,18 @@ from hvsim.hypervisor.cgroups import Cgroups
 from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connections import Connections
 from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.host import Address, Doorbell, Held
 from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import SIGCONT, SIGKILL, SIGSTOP
 from hvsim.hypervisor.loop import Loop
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.processes import Signals, is_running, run_on
 from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
 from hvsim.hypervisor.spawning import Spawning, pair
 from hvsim.hypervisor.work import Job
+from hvsim.linux import proc
 from hvsim.speak import note
 from hvsim.wire import doorbell
 
@@ -61,7 +63,7 @@ class Server:
         self._why = ""
         self._fallen: Process | None = None
         self._asked = False
-        self.ledger = Ledger(clock.now, config.ledger_size, clock.boot_wall_clock())
+        self.ledger = Ledger(clock.now, config.ledger_size, clock.wall_clock() / 1e9)
         # In the next round, as whoever has made a record is still at work.
         self.ledger.on_news = lambda: self.loop.call_later(0, self.ledger.tell)
         self.machine = Machine(
@@ -100,7 +102,7 @@ class Server:
             self._connections.open_door(config.door, self._stop_bell)
         dom0 = self.machine.create_dom0(config.dom0_pages, config.dom0_vcpus, str(main))
         for spec in processes:
-            self.machine.life.spawn(dom0, spec, spec.get("process") == main)
+            self.machine.births.spawn(dom0, spec, spec.get("process") == main)
         deadline = self.now() + BOOT_TIMEOUT
         while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
             if self.now() > deadline:
@@ -155,9 +157,17 @@ class Server:
         """Monotonic nanoseconds."""
         return clock.now()
 
+    def wall_clock(self) -> int:
+        """As the machine's clocks are now."""
+        return clock.wall_clock()
+
     def random(self) -> float:
         """The lab's dice."""
         return self._dice.random()
+
+    def seed(self, name: str) -> int:
+        """From the lab's seed and the name."""
+        return clock.dice(f"{self._config.seed}/{name}").getrandbits(64)
 
     def call_later(self, delay: int, call: Callable[[], None]) -> None:
         """A timer."""
@@ -234,6 +244,20 @@ class Server:
         process = self.machine.processes.get(token)
         return clock.cpu_time(process.pid) if process is not None and process.pid else None
 
+    def queued_time(self, token: int) -> int | None:
+        """From /proc, for its first thread: a domain has no other."""
+        process = self.machine.processes.get(token)
+        times = proc.schedstat(process.pid) if process is not None and process.pid else None
+        return None if times is None else times.queued
+
+    def processor(self, token: int, count: int) -> int:
+        """From /proc; a CPU that we may use stands for one of the lab."""
+        process = self.machine.processes.get(token)
+        stat = proc.stat(process.pid) if process is not None and process.pid else None
+        if stat is None or stat.processor not in self._cpus:
+            return 0
+        return self._cpus.index(stat.processor) % count
+
     def place(self, token: int, cpus: list[int], count: int) -> Job:
         """sched_setaffinity(2) of each thread; a CPU of the lab is one that we may use."""
         process = self.machine.processes.get(token)
@@ -283,7 +307,7 @@ class Server:
     def spawned(self, token: int, pid: int, missing: list[str], pidfd: int) -> None:
         """A process runs."""
         self._pidfds[token] = pidfd
-        self.machine.life.process_spawned(token, pid, missing)
+        self.machine.births.process_spawned(token, pid, missing)
         self.loop.watch(pidfd, select.EPOLLIN, partial(self._gone, token))
         if self._connections.is_closed(token):
             self.signal(token, SIGKILL)
@@ -291,13 +315,13 @@ class Server:
     def spawn_failed(self, token: int, text: str) -> None:
         """A process could not be made."""
         self._connections.drop(token)
-        self.machine.life.process_failed(token, text)
+        self.machine.births.process_failed(token, text)
 
     def exited(self, pid: int, status: int) -> None:
         """How a process has ended."""
         text = how_it_ended(status)
         self.ledger.record("process.exited", -1, f"pid {pid}: {text}", pid=pid, status=status)
-        self.machine.life.process_exited(pid, status)
+        self.machine.ends.process_exited(pid, status)
 
     def spawner_odd(self, text: str) -> None:
         """A bug of ours."""
@@ -310,7 +334,7 @@ class Server:
     def _gone(self, token: int, _events: int) -> None:
         """A pidfd is readable: the process is really gone."""
         self._signals.forget(token)
-        self.machine.life.process_gone(token, None)
+        self.machine.ends.process_gone(token, None)
         pidfd = self._pidfds.pop(token)
         self.loop.unwatch(pidfd)
         os.close(pidfd)

@@ -50,6 +50,25 @@ def state(pid: int, thread: int | None = None) -> str:
         return ""
 
 
+class Times(NamedTuple):
+    """How a thread has spent its life, in nanoseconds; it slept for what is missing."""
+
+    running: int
+    queued: int
+    """Ready to run, on the queue of a CPU."""
+
+
+def schedstat(pid: int) -> Times | None:
+    """The times of a process's first thread; None for who is gone, and where the kernel does not
+    tell (CONFIG_SCHED_INFO)."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            running, queued, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return None
+    return Times(running, queued)
+
+
 def threads(pid: int) -> list[int]:
     """The threads of a process."""
     try:

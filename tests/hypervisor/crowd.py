@@ -205,13 +205,15 @@ class Crowd:
                 extent.memory.close()
             for process in domain.processes.values():
                 process.upcall.close()
+                if process.page is not None:
+                    process.page.close()
         self.host.close()
 
     # building
 
     def process(self, domain: Domain, name: str, main: bool) -> Process:
-        process = self.machine.life.spawn(domain, {"process": name}, main)
-        self.machine.life.process_spawned(process.token, os.getpid(), [])
+        process = self.machine.births.spawn(domain, {"process": name}, main)
+        self.machine.births.process_spawned(process.token, os.getpid(), [])
         return process
 
     def domain(self, pages: int) -> Process:

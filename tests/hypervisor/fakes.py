@@ -88,6 +88,12 @@ class FakeHost:
     def now(self) -> int:
         return self.time
 
+    def wall_clock(self) -> int:
+        return 1_700_000_000_000_000_000
+
+    def seed(self, name: str) -> int:
+        return len(name)
+
     def random(self) -> float:
         return self.rolls.pop(0)
 
@@ -136,6 +142,12 @@ class FakeHost:
 
     def cpu_time(self, token: int) -> int | None:
         return 5
+
+    def queued_time(self, token: int) -> int | None:
+        return 3
+
+    def processor(self, token: int, count: int) -> int:
+        return 1 % count
 
     def place(self, token: int, cpus: list[int], count: int) -> Job:
         self.placed.append((token, cpus, count))

@@ -86,11 +86,11 @@ def test_a_full_machine_leaves_nothing_to_a_collector(crowd: Crowd) -> None:
             crowd.grant(giant, 8, peer, crowd.extent(giant, 2).base_gfn)
             crowd.map(peer, giant, 8)
             crowd.port(giant, peer.domid)
-            machine.life.pause(giant.domain, crowd.root)
-            machine.life.unpause(giant.domain)
+            machine.pauses.pause(giant.domain, crowd.root)
+            machine.births.unpause(giant.domain)
             for process in (peer, giant):
                 crowd.ask(process, 12, 99)
-                machine.life.process_gone(process.token, 9)
+                machine.ends.process_gone(process.token, 9)
                 crowd.ask(crowd.root, 36, domctl.XEN_DOMCTL_destroydomain, process.domid)
         crowd.host.advance(10_000_000_000)
         for _ in crowd.rest():

@@ -22,8 +22,8 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_grant_table_op,
 )
 from hvsim.hypervisor.dispatch import Dispatcher
+from hvsim.hypervisor.ends import DESTROY_TIMEOUT
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import DESTROY_TIMEOUT
 from hvsim.hypervisor.machine import Machine
 from tests.hypervisor.client import Dom, Lab
 from tests.hypervisor.fakes import FakeHost
@@ -81,10 +81,10 @@ def test_open_calls_are_bounded() -> None:
     host = FakeHost()
     machine = Machine(host, Ledger(host.now), 256)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.processes[machine.life.spawn(dom0, {"process": "kernel"}, True).token]
+    root = machine.processes[machine.births.spawn(dom0, {"process": "kernel"}, True).token]
     domain = machine.create_domain(bytes(16), 1, 24, 0)
-    machine.life.load(domain, {"process": "main"})
-    machine.life.unpause(domain)
+    machine.births.load(domain, {"process": "main"})
+    machine.births.unpause(domain)
     serve = Dispatcher(machine).serve
 
     def ask(tag: int) -> Any:
@@ -108,9 +108,9 @@ def test_a_long_call_is_answered_with_its_tag() -> None:
     host = FakeHost()
     machine = Machine(host, Ledger(host.now), 1 << 12)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.processes[machine.life.spawn(dom0, {"process": "kernel"}, True).token]
+    root = machine.processes[machine.births.spawn(dom0, {"process": "kernel"}, True).token]
     for number in range(20):
-        machine.life.spawn(dom0, {"process": f"p{number}"}, False)
+        machine.births.spawn(dom0, {"process": f"p{number}"}, False)
     serve = Dispatcher(machine).serve
     call = [[5], HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, 0]
     answer = serve(root, msgpack.packb(call))

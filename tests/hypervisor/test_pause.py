@@ -11,9 +11,10 @@ import pytest
 from hvsim.abi.domctl import XEN_DOMCTL_pausedomain, XEN_DOMCTL_unpausedomain
 from hvsim.abi.errno import EAGAIN, EINVAL
 from hvsim.abi.hypercall import DOMID_SELF, HVSIM_DOMCTL_fault
+from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import DEFERRED, SIGCONT, SIGSTOP, STOP_TIMEOUT
 from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP, STOP_TIMEOUT
 from tests.hypervisor.client import PATIENCE, Dom, Lab
 from tests.hypervisor.fakes import FakeHost
 from tests.hypervisor.stopped import is_stopped
@@ -134,12 +135,12 @@ def _world(host: FakeHost) -> tuple[Machine, int, int]:
     """A machine with dom0 and one running domain: (machine, dom0's token, the domain's)."""
     machine = Machine(host, Ledger(host.now), 256)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.life.spawn(dom0, {"process": "kernel"}, True)
+    root = machine.births.spawn(dom0, {"process": "kernel"}, True)
     domain = machine.create_domain(bytes(16), 1, 24, 0)
-    machine.life.load(domain, {"process": "main"})
-    machine.life.unpause(domain)
+    machine.births.load(domain, {"process": "main"})
+    machine.births.unpause(domain)
     for token in (root.token, root.token + 1):
-        machine.life.process_spawned(token, 1000 + token, [])
+        machine.births.process_spawned(token, 1000 + token, [])
     return machine, root.token, root.token + 1
 
 
@@ -147,14 +148,14 @@ def test_the_answer_waits_for_the_process(host: FakeHost) -> None:
     machine, root, token = _world(host)
     host.moving = {token}
     domain = machine.processes[token].domain
-    assert machine.life.pause(domain, machine.processes[root]) is DEFERRED
+    assert machine.pauses.pause(domain, machine.processes[root]) is DEFERRED
     host.advance(STOP_TIMEOUT // 2)
     assert host.replies == []
     host.moving.clear()
     host.advance(STOP_TIMEOUT // 4)
     assert host.replies == [((root, 0), [0])]
     assert not host.timers
-    assert machine.life.pause(domain, machine.processes[root]) is None, "it stands already"
+    assert machine.pauses.pause(domain, machine.processes[root]) is None, "it stands already"
 
 
 def test_a_process_that_does_not_stop_is_not_waited_for_for_ever(host: FakeHost) -> None:
@@ -162,7 +163,7 @@ def test_a_process_that_does_not_stop_is_not_waited_for_for_ever(host: FakeHost)
     machine, root, token = _world(host)
     host.moving = {token}
     domain = machine.processes[token].domain
-    machine.life.pause(domain, machine.processes[root])
+    machine.pauses.pause(domain, machine.processes[root])
     for _ in range(10):
         host.advance(STOP_TIMEOUT // 5)
     assert host.replies == [((root, 0), [-EAGAIN])]
@@ -176,12 +177,12 @@ def test_what_overtakes_a_pause_answers_it(host: FakeHost, how: str) -> None:
     machine, root, token = _world(host)
     host.moving = {token}
     domain = machine.processes[token].domain
-    machine.life.pause(domain, machine.processes[root])
+    machine.pauses.pause(domain, machine.processes[root])
     if how == "unpaused":
-        machine.life.unpause(domain)
+        machine.births.unpause(domain)
     elif how == "destroyed":
-        machine.life.destroy(domain, machine.processes[root])
+        machine.ends.destroy(domain, machine.processes[root])
     else:
-        machine.life.process_gone(token, 9)
+        machine.ends.process_gone(token, 9)
     host.advance(STOP_TIMEOUT // 5)
     assert host.replies[0] == ((root, 0), [0])

@@ -13,11 +13,12 @@ from hvsim.abi.event_channel import EVTCHNSTAT_interdomain, EVTCHNSTAT_unbound
 from hvsim.abi.grant_table import GNTMAP_host_map, GNTMAP_readonly, GNTST_okay
 from hvsim.hypervisor.console import ConsoleRing
 from hvsim.hypervisor.domains import Domain, DomainIds, Process
+from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.heap import Heap, Runs
+from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import DEFERRED, SIGKILL
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.memory import Extent
@@ -144,8 +145,8 @@ class World(RuleBasedStateMachine):
         self.handles: dict[int, tuple[Process, bool]] = {}
 
     def start(self, domain: Domain) -> Process:
-        process = self.machine.life.spawn(domain, {"process": "main"}, True)
-        self.machine.life.process_spawned(process.token, 1000 + process.token, [])
+        process = self.machine.births.spawn(domain, {"process": "main"}, True)
+        self.machine.births.process_spawned(process.token, 1000 + process.token, [])
         return process
 
     def settle(self) -> None:
@@ -283,7 +284,7 @@ class World(RuleBasedStateMachine):
     def die(self, who: int) -> None:
         process = self.pick(who)
         if process is not None:
-            self.machine.life.process_gone(process.token, 9)
+            self.machine.ends.process_gone(process.token, 9)
 
     @rule(who=st.integers(0, 9), number=st.integers(0, 9))
     def free(self, who: int, number: int) -> None:
@@ -316,11 +317,11 @@ class World(RuleBasedStateMachine):
         domains = [d for d in self.machine.domains.values() if d.domid]
         if domains:
             domain = domains[number % len(domains)]
-            result = self.machine.life.destroy(domain, self.root)
+            result = self.machine.ends.destroy(domain, self.root)
             for process in list(domain.processes.values()):
                 assert result is DEFERRED
                 assert (process.token, SIGKILL) in self.host.signals
-                self.machine.life.process_gone(process.token, 9)
+                self.machine.ends.process_gone(process.token, 9)
             self.settle()
             if result is DEFERRED:
                 assert self.host.replies.pop() == ((self.root.token, 0), [0])
@@ -378,9 +379,9 @@ class World(RuleBasedStateMachine):
             return
         for domain in [d for d in self.machine.domains.values() if d.domid]:
             if domain.domid in self.machine.domains:
-                self.machine.life.destroy(domain, self.root)
+                self.machine.ends.destroy(domain, self.root)
                 for process in list(domain.processes.values()):
-                    self.machine.life.process_gone(process.token, 9)
+                    self.machine.ends.process_gone(process.token, 9)
                 self.settle()
         for memory in self.host.memories:
             memory.holders = 0
@@ -389,7 +390,7 @@ class World(RuleBasedStateMachine):
         assert set(self.machine.domains) == {0}, "all that dies is released in the end"
         assert self.machine.heap.free == 256 - 32
         kept = [memory for memory in self.host.memories if not memory.closed]
-        assert len(kept) == 2, "dom0's store page and grant table"
+        assert len(kept) == 4, "dom0's store page and grant table, and the two of its vCPU"
 
 
 TestWorld = World.TestCase

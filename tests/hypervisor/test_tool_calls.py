@@ -42,9 +42,9 @@ from hvsim.hypervisor.affinity import Affinity, of_the_host
 from hvsim.hypervisor.debug_keys import KEYS, MAX_LINES, MAX_WAITING, PIECE
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Domain
+from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.lifecycle import SIGKILL
 from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.watchdogs import LOOK
@@ -61,13 +61,13 @@ class World:
         self.machine = Machine(self.host, Ledger(self.host.now), 1 << 16, cpus=4)
         self.dispatcher = Dispatcher(self.machine)
         dom0 = self.machine.create_dom0(32, 1, "kernel")
-        self.root = self.machine.life.spawn(dom0, {"process": "kernel"}, True).token
+        self.root = self.machine.births.spawn(dom0, {"process": "kernel"}, True).token
         self.domain: Domain = self.machine.create_domain(bytes(range(16)), 2, 24, 0)
-        self.machine.life.load(self.domain, {"process": "main"})
-        self.machine.life.unpause(self.domain)
+        self.machine.births.load(self.domain, {"process": "main"})
+        self.machine.births.unpause(self.domain)
         self.guest = self.root + 1
         for token in (self.root, self.guest):
-            self.machine.life.process_spawned(token, 1000 + token, [])
+            self.machine.births.process_spawned(token, 1000 + token, [])
 
     def call(self, token: int, call: int, cmd: int, *args: Any) -> list[Any]:
         """A hypercall of a process: what it answers, whenever it does."""
@@ -160,8 +160,8 @@ def test_watchdogs_that_are_none(world: World, number: int, timeout: int) -> Non
 def test_a_domain_that_is_gone_has_no_watchdog(world: World) -> None:
     """Its number may be another's."""
     watchdog(world, 0, 1)
-    world.machine.life.destroy(world.domain, world.machine.processes[world.root])
-    world.machine.life.process_gone(world.guest, 9)
+    world.machine.ends.destroy(world.domain, world.machine.processes[world.root])
+    world.machine.ends.process_gone(world.guest, 9)
     world.second(3)
     assert world.domain.shutdown_code is None
     assert not [timer for timer in world.host.timers if timer[0] < world.host.time + SECOND]
@@ -200,8 +200,8 @@ def test_hard_affinity_places_the_processes(world: World) -> None:
 def test_a_process_that_comes_later_is_placed_too(world: World) -> None:
     set_affinity(world, 0, XEN_VCPUAFFINITY_HARD, [3], [])
     world.host.placed.clear()
-    process = world.machine.life.spawn(world.domain, {"process": "more"}, False)
-    world.machine.life.process_spawned(process.token, 4242, [])
+    process = world.machine.births.spawn(world.domain, {"process": "more"}, False)
+    world.machine.births.process_spawned(process.token, 4242, [])
     assert world.host.placed == [(process.token, [3], 4)]
 
 
@@ -334,8 +334,8 @@ def test_a_domain_may_end_in_the_middle_of_a_dump(world: World) -> None:
         world.domain.events.alloc_unbound(0, world.guest)
     press(world, "egq")
     world.host.advance(60_000)
-    world.machine.life.destroy(world.domain, world.machine.processes[world.root])
-    world.machine.life.process_gone(world.guest, 9)
+    world.machine.ends.destroy(world.domain, world.machine.processes[world.root])
+    world.machine.ends.process_gone(world.guest, 9)
     for _ in range(50):
         world.machine.work.turn()
         world.host.advance(60_000)

@@ -127,7 +127,7 @@ class Worst:
         self.of(call, domctl.XEN_DOMCTL_unpausedomain, self.dom0(victim.domid))
 
         def destroy() -> Asked:
-            self.crowd.machine.life.process_gone(victim.token, 9)
+            self.crowd.machine.ends.process_gone(victim.token, 9)
             for _ in self.crowd.rest():
                 pass
             return self.root, [victim.domid]
@@ -199,6 +199,8 @@ class Worst:
         self.of(call, sched.SCHEDOP_watchdog, self.guest(0, 0xFFFF_FFFF))
         self.of(call, sched.SCHEDOP_shutdown, self.guest(0))
         self.of(abi.HYPERVISOR_vcpu_op, vcpu.VCPUOP_get_runstate_info, lambda: (self.root, [0]))
+        asked = (self.root, [0, 0])
+        self.of(abi.HYPERVISOR_domctl, domctl.XEN_DOMCTL_getvcpuinfo, lambda: asked)
 
 
 def every_call(crowd: Crowd) -> dict[str, list[int]]:
@@ -221,10 +223,10 @@ def every_end(crowd: Crowd) -> list[int]:
     for extent in giant.domain.memory.extents.values():
         if extent.token is not None:
             extent.token = second.token
-    life = crowd.machine.life
+    ends = crowd.machine.ends
     costs: list[int] = []
     for process in (second, peer, giant):
-        costs += crowd.do(partial(life.process_gone, process.token, 9))
+        costs += crowd.do(partial(ends.process_gone, process.token, 9))
     return costs
 
 

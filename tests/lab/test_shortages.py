@@ -176,7 +176,7 @@ def test_the_hypervisor_says_what_it_ran_out_of(
     ledger = Ledger(host.now)
     machine = Machine(host, ledger, 1 << 16)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    process = machine.life.spawn(dom0, {"process": "kernel"}, True)
+    process = machine.births.spawn(dom0, {"process": "kernel"}, True)
     served = Dispatcher(machine).serve(process, msgpack.packb(call))
     assert served is not None
     assert msgpack.unpackb(served[0]) == [-answer]

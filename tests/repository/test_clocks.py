@@ -19,7 +19,9 @@ ROOMS = (
 )
 #: The places, and the reason of each.
 MAY: dict[str, str] = {
-    "hvsim/domain/vcpu.py": "the place where a domain waits, and its clock",
+    "hvsim/domain/clock.py": "the TSC of this host, which the time page makes a domain's time of",
+    "hvsim/domain/dice.py": "the dice of a domain, from the seed that it was born with",
+    "hvsim/domain/vcpu.py": "the place where a domain waits",
     "hvsim/hypervisor/clock.py": "clock and dice that the hypervisor hands to its rules",
     "hvsim/hypervisor/loop.py": "the hypervisor's one wait",
     "hvsim/xs/waits.py": "of blocking clients: commands, outside of the domains",
@@ -30,7 +32,6 @@ MAY: dict[str, str] = {
 TO_GO = {
     "hvsim/devnodes/node.py",
     "hvsim/devnodes/texts.py",
-    "hvsim/domain/hypercall.py",
     "hvsim/drivers/console/daemon.py",
     "hvsim/drivers/net/netlink.py",
     "hvsim/spawn/child.py",

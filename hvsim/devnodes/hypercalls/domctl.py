@@ -87,19 +87,10 @@ def _getdomaininfo(dom: Domain, caller: Caller, domid: int, where: int) -> None:
 
 
 def _getvcpuinfo(dom: Domain, caller: Caller, domid: int, where: int) -> None:
-    """All work of a domain is on its vCPU 0; the others wait, or were never brought up."""
     vcpu, *_ = abi.GETVCPUINFO.unpack(caller.read(where, abi.GETVCPUINFO.size))
-    info = _info(dom, domid)
-    if vcpu >= info["max_vcpus"]:
-        raise OSError(errno.ESRCH, f"no vCPU {vcpu}")
-    first = vcpu == 0
-    running = first and bool(info["flags"]["running"])
-    online = vcpu < info["nr_online_vcpus"]
-    cpu_time = info["cpu_time"] if first else 0
-    cpus = int(machine(dom)["nr_cpus"])
-    cpu = machine_facts.processor(info["pids"].values(), cpus) if first else 0
-    answer = abi.GETVCPUINFO.pack(vcpu, online, not running, running, cpu_time, cpu)
-    caller.write(where, answer)
+    info = _call(dom, domctl.XEN_DOMCTL_getvcpuinfo, domid, vcpu)[0]
+    names = ("online", "blocked", "running", "cpu_time", "cpu")
+    caller.write(where, abi.GETVCPUINFO.pack(vcpu, *(info[name] for name in names)))
 
 
 def _getvcpuaffinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:

@@ -9,7 +9,11 @@ FAMILIES = (
     "domctl",
     "sysctl",
     "holdings",
-    "misc",
+    "sched",
+    "vcpu",
+    "console",
+    "version",
+    "event_mode",
     "files",
 )
 

@@ -40,8 +40,8 @@ from hvsim.abi.memory import PAGE_SIZE
 from hvsim.abi.sched import NMI_SIGNAL
 from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.domains import Domain
+from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.lifecycle import SIGKILL
 from hvsim.hypervisor.report import domain_info
 from hvsim.wire.packing import pack
 
@@ -84,7 +84,7 @@ def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> R
 @hypercall(_OP, XEN_DOMCTL_destroydomain, int)
 def destroydomain(machine: Machine, caller: Process, dom: int) -> Result:
     """(dom): answered when its processes are gone; -EAGAIN when that takes too long."""
-    return machine.life.destroy(_other(machine, caller, dom), caller) or ()
+    return machine.ends.destroy(_other(machine, caller, dom), caller) or ()
 
 
 @hypercall(_OP, XEN_DOMCTL_pausedomain, int)
@@ -93,7 +93,7 @@ def pausedomain(machine: Machine, caller: Process, dom: int) -> Result:
     domain = machine.governed(dom, caller)
     if domain is caller.domain:
         raise XenError(EINVAL)
-    return machine.life.pause(domain, caller) or ()
+    return machine.pauses.pause(domain, caller) or ()
 
 
 @hypercall(_OP, XEN_DOMCTL_unpausedomain, int)
@@ -102,7 +102,7 @@ def unpausedomain(machine: Machine, caller: Process, dom: int) -> Result:
     domain = machine.governed(dom, caller)
     if domain is caller.domain:
         raise XenError(EINVAL)
-    machine.life.unpause(domain)
+    machine.births.unpause(domain)
     return ()
 
 
@@ -140,7 +140,7 @@ def setvcpuaffinity(
         for flag, cpus in ((XEN_VCPUAFFINITY_HARD, hard), (XEN_VCPUAFFINITY_SOFT, soft))
     ]
     found = domain.affinity.set(vcpu, *wanted)
-    yield from machine.life.place(domain)
+    yield from machine.births.place(domain)
     return tuple(numbers(mask) for mask in found)
 
 
@@ -210,7 +210,7 @@ def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, 
 @hypercall(_OP, HVSIM_DOMCTL_load, int, dict)
 def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
     """(dom, spec): how its main process is made, at the first unpause"""
-    machine.life.load(_other(machine, caller, dom), spec)
+    machine.births.load(_other(machine, caller, dom), spec)
     return ()
 
 
@@ -227,7 +227,7 @@ def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> 
     domain = _other(machine, caller, dom)
     if not domain.started:
         raise XenError(EBUSY, f"d{domain.domid} has not started")
-    machine.life.spawn(domain, spec, False)
+    machine.births.spawn(domain, spec, False)
     return ()
 
 
@@ -248,9 +248,9 @@ def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -
         process.struck = True
         machine.host.signal(process.token, SIGKILL)
     elif action == "stall":
-        done = machine.life.stall(process, caller) or done
+        done = machine.pauses.stall(process, caller) or done
     else:
-        machine.life.resume(process)
+        machine.pauses.resume(process)
     return done
 
 

@@ -19,9 +19,10 @@ from hvsim.abi.hypercall import (
 from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.debug_keys import KEYS
 from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Record
-from hvsim.hypervisor.lifecycle import DEFERRED
-from hvsim.hypervisor.report import LOOKS, domain_info, process_list
+from hvsim.hypervisor.report import domain_info, process_list
+from hvsim.hypervisor.runstates import LOOKS
 from hvsim.hypervisor.work import pieces
 from hvsim.wire.packing import ERRORS, pack
 

@@ -166,6 +166,11 @@ class Hypervisor:
         """Mark it as shut down for *reason* (SHUTDOWN_*) without asking it."""
         self._call(HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, domid, reason)
 
+    def vcpu(self, domid: int, vcpu: int) -> dict[str, Any]:
+        """What a vCPU does and has done (XEN_DOMCTL_getvcpuinfo)."""
+        found: dict[str, Any] = self._domctl(domctl.XEN_DOMCTL_getvcpuinfo, domid, vcpu)[0]
+        return found
+
     def affinity(self, domid: int, vcpu: int) -> tuple[list[int], list[int]]:
         """The CPUs that a vCPU may run on, and those that it would like to."""
         hard, soft = self._domctl(domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)[:2]

@@ -1,10 +1,9 @@
 """xl vcpu-list, vcpu-set, vcpu-pin: the virtual CPUs of domains."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from hvsim.abi.cpumask import ranges
-from hvsim.domain import machine_facts
 from hvsim.domain.hypercall import HypercallError
 from hvsim.names.number import unsigned
 from hvsim.toolstack.host.context import Toolstack
@@ -17,33 +16,38 @@ from hvsim.toolstack.xl.listing import NO_NAME
 from hvsim.toolstack.xl.rows import XlVcpuRow
 
 HEADER = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)"
+OFFLINE: Final = "--p"
+"""The state of a vCPU that the guest has not brought up."""
 
 
 def vcpus(toolstack: Toolstack, name: str | None, info: DomainInfo) -> list[XlVcpuRow]:
-    """The vCPUs of a domain as data.  All its work is on the first; the others wait."""
+    """The vCPUs of a domain as data."""
     cpus = int(toolstack.hypervisor.machine()["nr_cpus"])
-    affinity = [toolstack.hypervisor.affinity(info.domid, number) for number in range(info.vcpus)]
-    return [
-        {
-            "name": name,
-            "domid": info.domid,
-            "vcpu": number,
-            "cpu": machine_facts.processor(info.pids.values(), cpus) if number == 0 else 0,
-            "state": _state(info) if number == 0 else ("---" if info.shutdown else "-b-"),
-            "running": number == 0 and info.running,
-            "time": round(info.cpu_seconds, 1) if number == 0 else 0.0,
-            "hard": _bitmap(affinity[number][0], cpus),
-            "soft": _bitmap(affinity[number][1], cpus),
-        }
-        for number in range(info.vcpus)
-    ]
+    rows: list[XlVcpuRow] = []
+    for number in range(info.vcpus):
+        found = toolstack.hypervisor.vcpu(info.domid, number)
+        hard, soft = toolstack.hypervisor.affinity(info.domid, number)
+        rows.append(
+            {
+                "name": name,
+                "domid": info.domid,
+                "vcpu": number,
+                "cpu": found["cpu"],
+                "state": _state(found),
+                "running": found["running"],
+                "time": round(found["cpu_time"] / 1e9, 1),
+                "hard": _bitmap(hard, cpus),
+                "soft": _bitmap(soft, cpus),
+            }
+        )
+    return rows
 
 
-def _state(info: DomainInfo) -> str:
-    """The three letters of a vCPU: of a domain that has stopped none waits for anything."""
-    if info.running:
-        return "r--"
-    return "---" if info.shutdown or info.dying else "-b-"
+def _state(vcpu: dict[str, Any]) -> str:
+    """The three letters of a vCPU."""
+    if not vcpu["online"]:
+        return OFFLINE
+    return ("r" if vcpu["running"] else "-") + ("b" if vcpu["blocked"] else "-") + "-"
 
 
 def _bitmap(cpus: list[int], count: int) -> str:
@@ -55,8 +59,9 @@ def _bitmap(cpus: list[int], count: int) -> str:
 
 def row(vcpu: XlVcpuRow) -> str:
     """One line of the list, in xl's columns."""
+    cpu = "-" if vcpu["state"] == OFFLINE else vcpu["cpu"]
     return (
-        f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {vcpu['cpu']:4d}   "
+        f"{vcpu['name'] or NO_NAME:<32} {vcpu['domid']:5d} {vcpu['vcpu']:5d} {cpu:>4}   "
         f"{vcpu['state']} {vcpu['time']:9.1f}  {vcpu['hard']} / {vcpu['soft']}"
     )
 
