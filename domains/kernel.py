@@ -11,7 +11,7 @@ import os
 import signal
 
 from hvsim.domain import Domain
-from hvsim.domain.start import ProgramError
+from hvsim.domain.loading import ProgramError
 from hvsim.domain.xenbus.door import StoreDoor
 from hvsim.spawn.executable import CannotRun, Executable
 from hvsim.spawn.program_console import ProgramConsole

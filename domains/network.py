@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from domains.guests.options import option, words
 from hvsim.domain import Domain
-from hvsim.domain.start import ProgramError
+from hvsim.domain.loading import ProgramError
 from hvsim.drivers.net.back import NetBack
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
 from hvsim.drivers.split import devd

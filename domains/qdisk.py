@@ -22,7 +22,7 @@ from typing import Final
 
 from domains.output import Output
 from hvsim.domain import Domain
-from hvsim.domain.start import ProgramError
+from hvsim.domain.loading import ProgramError
 from hvsim.domain.xenbus.backends import SERVES_KEY
 from hvsim.drivers.block import lock
 from hvsim.drivers.split import devd

@@ -26,6 +26,7 @@ COMMANDS = {
     "xenstore": "the store: ls, read, write, list, rm, watch",
     "exec": "run a program of this machine in a domain",
     "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
+    "device": "attach or detach a device of the lab's own kind",
     "fault": "kill, stall or resume a domain",
     "postmortem": "what is known of a lab that failed",
     "demo": "a database that survives its storage domain",

@@ -15,10 +15,8 @@ A process that is not the domain's main one (dom0 consists of several) only ends
 
 from __future__ import annotations
 
-import importlib
-import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from hvsim.abi.hypercall import HYPERVISOR_sched_op
@@ -28,9 +26,10 @@ from hvsim.abi.sched import (
     SHUTDOWN_poweroff,
     SHUTDOWN_reboot,
 )
-from hvsim.domain import nmi
+from hvsim.domain import declared, nmi
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
+from hvsim.domain.loading import Program, ProgramError, load_program
 from hvsim.errors import TimedOut
 from hvsim.speak import note
 from hvsim.xs.client import StoreError
@@ -45,47 +44,6 @@ NETWORK: Final = "hvsim.drivers.net.stack:start"
 above this runtime."""
 
 _REASONS: Final = {"reboot": SHUTDOWN_reboot, "crash": SHUTDOWN_crash}
-
-Program = Callable[[Domain], object]
-
-
-class ProgramError(Exception):
-    """A program that cannot be loaded; the text says what is missing and what to do."""
-
-
-def load_program(reference: str) -> Program:
-    """The function that "module:function" names.
-
-    Raises: ProgramError for a reference that is none, a module that does not exist, a missing
-        function; whatever the module itself raises on import passes through.
-    """
-    module_name, colon, function_name = reference.partition(":")
-    if not (module_name and colon and function_name):
-        raise ProgramError(f"program {reference!r} is not of the form module:function")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the program's own import is missing: its traceback says which
-        raise ProgramError(
-            f"program {reference!r}: there is no module {error.name!r}; "
-            f"looked in {', '.join(sys.path) or 'nothing'}"
-        ) from None
-    program = getattr(module, function_name, None)
-    if program is None:
-        names = [
-            name
-            for name, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", "") == module_name
-        ]
-        raise ProgramError(
-            f"program {reference!r}: module {module_name} has no {function_name!r}; "
-            f"it defines {', '.join(sorted(names)) or 'no function'}"
-        )
-    if not callable(program):
-        raise ProgramError(f"program {reference!r}: {function_name!r} is not a function")
-    result: Program = program
-    return result
 
 
 def is_main(spec: Mapping[str, Any]) -> bool:
@@ -144,6 +102,8 @@ def _prepare(domain: Domain, main: bool) -> Program:
             domain.starting()
     if main and domain.spec.get("net") and domain.domid != 0:
         load_program(NETWORK)(domain)
+    if main and domain.has_store:
+        declared.register(domain, domain.spec.get("drivers") or {})
     return load_program(str(domain.spec.get("program") or ""))
 
 

@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final
 
 from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.devices import declarations
 from hvsim.lab.model import Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
@@ -129,6 +130,7 @@ def _defaults(lab: Lab, run: RunDir) -> dict[str, Any]:
         "path": [str(lab.file.parent)],
         "shared": [str(image.location(run.images)) for image in lab.images if image.shared],
         "walls": lab.walls,
+        "devices": declarations(lab.devices),
     }
 
 

@@ -9,6 +9,8 @@ from hvsim import TREE, textfile
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.lab import Checker
 from hvsim.lab.claim import unfit_name
+from hvsim.lab.devices import LabDevice
+from hvsim.lab.devices import read as read_devices
 from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
@@ -158,10 +160,11 @@ class _Loader:
             self._wrong(("lab", "name"), *unfit)
         if self.problems:
             # What the schema refuses cannot be built; what stands beside it is still checked.
-            self._check(*self._sound_parts())
+            self._check(*self._sound_parts(), self._devices())
             raise LabFileError(self.problems)
         images, domains = self._sound_parts()
-        self._check(images, domains)
+        devices = self._devices()
+        self._check(images, domains, devices)
         if self.problems:
             raise LabFileError(self.problems)
         return Lab(
@@ -175,6 +178,7 @@ class _Loader:
             handshake=table.get("handshake", "record"),
             images=tuple(image for _, image in images),
             domains=tuple(domain for _, domain in domains),
+            devices=tuple(device for _, device in devices),
             store_quota=self.data.get("store", {}).get("quota", {}),
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
@@ -197,6 +201,11 @@ class _Loader:
             if domain is not None:
                 domains.append((index, domain))
         return images, domains
+
+    def _devices(self) -> list[tuple[int, LabDevice]]:
+        bad_lines = {problem.line for problem in self.problems}
+        tables = self._tables("device", bad_lines)
+        return read_devices(tables, self.file.parent, lambda fault: self._wrong(*fault))
 
     def _tables(self, kind: str, bad_lines: set[int]) -> list[tuple[int, dict[str, Any]]]:
         tables = self.data.get(kind)
@@ -346,11 +355,16 @@ class _Loader:
             return str(self.file.parent / path), mode
         return str(self.file.parent / entry), "r"
 
-    def _check(self, images: list[tuple[int, Image]], domains: list[tuple[int, Domain]]) -> None:
+    def _check(
+        self,
+        images: list[tuple[int, Image]],
+        domains: list[tuple[int, Domain]],
+        devices: list[tuple[int, LabDevice]],
+    ) -> None:
         checker = Checker(
             self.file, self.shown, self.data, self.locator, self.run_dir, alone=self.alone
         )
-        self.problems += checker.check(images, domains)
+        self.problems += checker.check(images, domains, devices)
 
     def _wrong(self, path: tuple[str | int, ...], text: str, remedy: str = "") -> None:
         place = "" if self.alone else place_of(path, self.data)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.spawn.sandbox.refusal import WHAT_THERE_IS
@@ -105,6 +106,8 @@ class Lab:
     event_mode: str
     images: tuple[Image, ...]
     domains: tuple[Domain, ...]
+    devices: tuple[LabDevice, ...] = ()
+    """Those of the lab's own kinds."""
     handshake: str = "record"
     """"record": what breaks the rules of a device's handshake is noted; "strict": refused."""
     store_quota: Mapping[str, int] = field(default_factory=dict)

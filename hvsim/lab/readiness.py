@@ -11,6 +11,7 @@ from typing import Any
 from hvsim.errors import HvsimError
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.progress import Device, Progress
+from hvsim.names import device as device_names
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreClient, StoreDisconnected, StoreNotFound
 
@@ -36,8 +37,8 @@ def expect(store: StoreClient, progress: Progress, name: str, domid: int) -> Non
     progress.add_guest(name, domid)
     root = f"/libxl/{domid}/device"
     for kind in _children(store, root):
-        if kind in ("console", "vkbd", "vfb"):
-            continue  # a console has no handshake: xenconsoled watches no state
+        if kind in device_names.SILENT:
+            continue
         for devid in _children(store, f"{root}/{kind}"):
             place = f"{root}/{kind}/{devid}"
             backend = _read(store, f"{place}/backend") or ""

@@ -66,7 +66,10 @@ def _name_of(table: Any) -> str:
         return ""
     overrides = table.get("overrides")
     named = overrides.get("name") if isinstance(overrides, dict) else None
-    for value in (table.get("name"), named, table.get("config"), table.get("path")):
+    for value in (
+        *(table.get("name"), named, table.get("config"), table.get("path")),
+        table.get("type"),
+    ):
         if isinstance(value, str):
             return value
     return ""
@@ -111,6 +114,11 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]
         yield "", "the list is empty", "add at least one entry"
     elif rule == "minLength":
         yield "", "is empty", "give a value"
+    elif rule == "anyOf" and error.path and error.path[-1] == "used_by":
+        yield "", f"{instance!r} does not fit", "name a domain, or a list of domains"
+    elif rule == "anyOf":
+        text = "the key 'type' is missing"
+        yield "", text, 'add type = "NAME", or package = "NAME" of one that declares it'
     elif rule == "oneOf":
         yield "", f"{instance!r} does not fit", _one_of(error)
     else:
@@ -134,6 +142,8 @@ _FORM = {
     "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": (
         "write module:function, as in domains.guests.idle:main"
     ),
+    "^[a-z][a-z0-9_]{0,31}$": "use small letters, digits and '_', at most 32",
+    "^[A-Za-z0-9_-]{1,64}$": "use letters, digits, '_' and '-', at most 64",
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$": "use letters, digits, '.', '_' and '-', at most 32",
     "^[0-9]{1,3}([.][0-9]{1,3}){3}$": "write an IPv4 address, as in 10.0.0.1",
     "^[^/\\s]{1,64}$": "use at most 64 characters, no blank and no '/'",

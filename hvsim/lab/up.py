@@ -15,6 +15,7 @@ from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.burial import Gather
 from hvsim.lab.claim import claim
 from hvsim.lab.control import Control
+from hvsim.lab.devices import of_domain
 from hvsim.lab.images import make_images
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.launch import launch
@@ -160,6 +161,8 @@ def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
         "restart": domain.restart,
         "walls": domain.walls,
         "paused": False,
+        "devices": list(of_domain(lab.devices, domain.name)),
+        "serves": sorted({one.type for one in lab.devices if one.served_by == domain.name}),
     }
 
 

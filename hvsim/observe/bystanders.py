@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hvsim.lab.door import Door
 from hvsim.lab.inquiry import Inquiry
-from hvsim.names import vdev
+from hvsim.names import device as device_names
 from hvsim.toolstack.host.rows import About, domain_row, state_number
 from hvsim.toolstack.host.trouble import Row
 from hvsim.wire.picture import DeviceRow
@@ -83,16 +83,25 @@ def _healths(store: SocketStore, domids: list[int]) -> dict[int, str | None]:
 def _devices(
     store: SocketStore, domids: Iterable[int], names: dict[int, str | None]
 ) -> dict[int, list[DeviceRow]]:
-    """The disks and interfaces of every domain, from libxl's own list."""
+    """The devices of every domain, from libxl's own list."""
     found: dict[int, list[DeviceRow]] = {}
     for domid in domids:
-        for kind in ("vbd", "vif"):
+        for kind in _kinds(store, domid):
             root = f"/libxl/{domid}/device/{kind}"
             for number in _children(store, root):
                 row = _device(store, f"{root}/{number}", domid, kind, number, names)
                 if row is not None:
                     found.setdefault(domid, []).append(row)
     return found
+
+
+def _kinds(store: SocketStore, domid: int) -> list[str]:
+    """The kinds of devices that a domain has and whose halves connect."""
+    try:
+        found = store.directory(f"/libxl/{domid}/device")
+    except StoreError:
+        return []
+    return [kind for kind in found if kind not in device_names.SILENT]
 
 
 def _children(store: SocketStore, path: str) -> list[str]:
@@ -121,7 +130,7 @@ def _device(
     return {
         "class": kind,
         "devid": int(number),
-        "vdev": f"eth{number}" if kind == "vif" else vdev.name(int(number)),
+        "vdev": device_names.label(kind, int(number)),
         "frontend_domid": domid,
         "frontend_state": state_number(front),
         "backend_class": parts[5],

@@ -10,7 +10,7 @@ from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.door import DoorError
 from hvsim.lab.rundir import RunDir
-from hvsim.names import vdev as vdev_names
+from hvsim.names import device as device_names
 from hvsim.observe import model
 from hvsim.observe.events import snapshot
 from hvsim.observe.picture import picture
@@ -41,16 +41,8 @@ def devices(store: SocketStore) -> list[Row]:
 
 def named(row: Row) -> Row:
     """The same row, with what people call the device."""
-    row["vdev"] = _called(row["kind"], row["device"].rsplit("/", 1)[1])
+    row["vdev"] = device_names.label(row["kind"], int(row["device"].rsplit("/", 1)[1]))
     return row
-
-
-def _called(kind: str, number: str) -> str:
-    """What people call a device; the number where they have no name for it."""
-    if kind == "vif":
-        return f"eth{number}"
-    name = vdev_names.name(int(number)) if kind == "vbd" else "?"
-    return number if name == "?" else name
 
 
 def records(store: SocketStore, device: str) -> list[Row]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.domain.start import ProgramError, is_main, load_program
+from hvsim.domain.loading import ProgramError, load_program
+from hvsim.domain.start import is_main
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_loads_module_and_function(programs: Path) -> None:
     (programs / "prog_ok.py").write_text("def main(dom):\n    return 'ran'\n")
     program = load_program("prog_ok:main")
-    assert program(None) == "ran"  # type: ignore[arg-type]
+    assert program(None) == "ran"
 
 
 @pytest.mark.parametrize("reference", ["", "json", ":main", "json:"])

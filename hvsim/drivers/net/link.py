@@ -32,7 +32,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from hvsim.domain.start import ProgramError
+from hvsim.domain.loading import ProgramError
 from hvsim.drivers.net.links import IFNAMSIZ, Links, check_name
 from hvsim.drivers.net.tagged import TaggedFrames, only
 

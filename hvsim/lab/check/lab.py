@@ -11,10 +11,12 @@ from typing import Any
 
 from hvsim.lab.check.backends import backend_faults
 from hvsim.lab.check.daemons import daemon_faults
+from hvsim.lab.check.devices import device_faults
 from hvsim.lab.check.guests import guest_faults
 from hvsim.lab.check.images import Declared, image_faults
 from hvsim.lab.check.network import network_faults
 from hvsim.lab.check.programs import program_faults
+from hvsim.lab.devices import LabDevice
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import DEFAULT_MEMORY, Domain, Image
 from hvsim.lab.problems import Fault, Problem
@@ -24,6 +26,7 @@ from hvsim.names.size import mib_of
 
 Images = Sequence[tuple[int, Image]]
 Domains = Sequence[tuple[int, Domain]]
+Devices = Sequence[tuple[int, LabDevice]]
 
 
 class Checker:
@@ -48,7 +51,7 @@ class Checker:
         self.run_dir = run_dir
         self.alone = alone
 
-    def check(self, images: Images, domains: Domains) -> list[Problem]:
+    def check(self, images: Images, domains: Domains, devices: Devices = ()) -> list[Problem]:
         """Every problem found."""
         declared = Declared(images, self._spelled("image", "path"))
         refused = self._spelled("domain", "name") - {domain.name for _, domain in domains}
@@ -64,6 +67,7 @@ class Checker:
             network_faults(domains),
             self._memory(domains),
             program_faults(domains, self.file.parent),
+            device_faults(devices, domains, refused, self.file.parent),
             daemon_faults(self.data),
             self._store(domains),
         )

@@ -16,7 +16,7 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.daemon import clients, processes
 from hvsim.toolstack.daemon.control import ControlServer
-from hvsim.toolstack.devices import attached, script
+from hvsim.toolstack.devices import attached, by_hand, script
 from hvsim.toolstack.devices.capture import Captures
 from hvsim.toolstack.domain import create, lifecycle
 from hvsim.toolstack.domain.destroy import destroy, end
@@ -56,7 +56,7 @@ class Verbs:
             name: getattr(self, f"verb_{name}")
             for name in (
                 *("create", "started", "xl", "ps", "ready", "stop"),
-                *("exec", "capture", "hotplug"),
+                *("exec", "capture", "hotplug", "device"),
             )
         }
 
@@ -125,6 +125,12 @@ class Verbs:
         """The usual hotplug script of a device, run by a real xl."""
         await self.standing()
         await script.run(self._toolstack, request)
+        return 0
+
+    async def verb_device(self, request: dict[str, Any], reply: Reply) -> int:
+        """Attach or detach a device of a kind that the lab declares."""
+        await self.standing()
+        reply.data = await by_hand.serve(self._toolstack, request)
         return 0
 
     async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.devices.console import Console
+from hvsim.toolstack.devices.declared import Declared
 from hvsim.toolstack.devices.device_type import DeviceType
 from hvsim.toolstack.devices.vbd.type import DISKS
 from hvsim.toolstack.devices.vif.type import INTERFACES
@@ -20,8 +21,8 @@ OF_XEN: Final[tuple[DeviceType, ...]] = (DISKS, CONSOLE, INTERFACES)
 
 
 def known(toolstack: Toolstack) -> tuple[DeviceType, ...]:
-    """Every kind of this lab."""
-    return OF_XEN
+    """Every kind of this lab: behind those of Xen, those that it declares."""
+    return (*OF_XEN, *map(Declared, toolstack.defaults.devices))
 
 
 def connecting(toolstack: Toolstack) -> list[DeviceType]:

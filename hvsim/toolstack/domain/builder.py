@@ -101,6 +101,12 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         args["net"] = guest_network.stack(guest)
     if nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
         extra["net"] = True
+    declared = toolstack.defaults.devices
+    if declared:
+        extra["drivers"] = {
+            "frontends": {one.type: one.frontend for one in declared},
+            "backends": {one.type: one.backend for one in declared if one.type in request.serves},
+        }
     return {
         "name": guest.name,
         "domid": guest.domid,

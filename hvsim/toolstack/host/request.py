@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from hvsim.toolstack.host.declaration import Declaration, DeclaredDevice
 from hvsim.toolstack.host.errors import ToolstackError
 
 
@@ -16,6 +17,7 @@ class Defaults:
         path: where programs are looked for.
         shared: images that several disks may have at a time.
         walls: "all", or "what-there-is".
+        devices: the kinds of devices that the lab declares.
     """
 
     images: dict[str, str] = field(default_factory=dict)
@@ -23,6 +25,7 @@ class Defaults:
     path: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     walls: str = "all"
+    devices: tuple[Declaration, ...] = ()
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -37,6 +40,7 @@ class Defaults:
             path=tuple(str(entry) for entry in path or ()),
             shared=tuple(str(entry) for entry in shared or ()),
             walls=str(raw.get("walls") or "all"),
+            devices=tuple(Declaration.parse(row) for row in raw.get("devices") or ()),
         )
 
 
@@ -56,6 +60,8 @@ class CreateRequest:
         path: where its program is looked for.
         restart: "always" or "never".
         walls: "all": it starts with all of its walls or not at all; "what-there-is".
+        devices: of the kinds that the lab declares, those that it uses.
+        serves: the kinds of these that it serves.
     """
 
     config: str
@@ -71,6 +77,8 @@ class CreateRequest:
     restart: str = "never"
     walls: str = "all"
     paused: bool = False
+    devices: tuple[DeclaredDevice, ...] = ()
+    serves: tuple[str, ...] = ()
 
 
 def parse(raw: dict[str, object], defaults: Defaults) -> CreateRequest:
@@ -108,6 +116,7 @@ def parse(raw: dict[str, object], defaults: Defaults) -> CreateRequest:
     restart = text("restart", "never")
     if restart not in ("never", "always"):
         raise ToolstackError(f"create: restart {restart!r} is neither never nor always")
+    devices = [_device(row) for row in rows("devices")]
     program = raw.get("program")
     return CreateRequest(
         config=text("config"),
@@ -123,4 +132,13 @@ def parse(raw: dict[str, object], defaults: Defaults) -> CreateRequest:
         restart=restart,
         walls=text("walls", defaults.walls),
         paused=bool(raw.get("paused")),
+        devices=tuple(devices),
+        serves=tuple(str(kind) for kind in rows("serves")),
     )
+
+
+def _device(raw: object) -> DeclaredDevice:
+    try:
+        return DeclaredDevice.parse(raw if isinstance(raw, dict) else {})
+    except (KeyError, ValueError) as wrong:
+        raise ToolstackError(f"create: an entry of devices: {wrong} in {raw!r}") from None

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hvsim.toolstack.host.declaration import DeclaredDevice
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.userdata_files import FORMAT, file_name, read_raw
 
@@ -104,7 +105,8 @@ def _parse(raw: dict[str, Any]) -> Record:
     """Raises: KeyError, TypeError, ValueError."""
     parts = {key: value for key, value in raw.items() if key != "format"}
     request = dict(parts.pop("request"))
-    for key in ("overrides", "path"):
-        request[key] = tuple(request[key])
+    for key in ("overrides", "path", "serves"):
+        request[key] = tuple(request.get(key, ()))
+    request["devices"] = tuple(map(DeclaredDevice.parse, request.get("devices", ())))
     request["files"] = tuple((str(path), str(mode)) for path, mode in request["files"])
     return Record(request=CreateRequest(**request), **parts)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim.names import device as names
 from hvsim.toolstack.host.device import Device
 
 SCRIPT: Final = "/etc/xen/scripts/vif-bridge"
@@ -58,7 +59,7 @@ class Vif:
 
     def name(self, devid: int) -> str:
         """How the guest calls it."""
-        return f"eth{devid}"
+        return names.label("vif", devid)
 
     def frontend_nodes(self, device: Device) -> list[tuple[str, str]]:
         """The frontend's half in libxl's order."""

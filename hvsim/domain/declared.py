@@ -1,0 +1,34 @@
+"""Drivers that a lab has given to a domain (``[[device]]``): registered before its program runs.
+
+A class is loaded when the first device of its kind appears, so that a domain which has none pays
+nothing; what goes wrong then is the error of that device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hvsim.domain.loading import load_program
+
+if TYPE_CHECKING:
+    from hvsim.domain.domain import Domain
+
+
+def register(domain: Domain, drivers: Mapping[str, Mapping[str, str]]) -> None:
+    """Give the kinds of *drivers* to their classes.
+
+    Args:
+        drivers: "frontends" and "backends", each kind -> "module:Class".  An instance of the class
+            is made of the domain for each device, and is a driver (`xenbus/driver.py`).
+
+    Raises: StoreError.
+    """
+    for kind, reference in drivers.get("frontends", {}).items():
+        domain.frontends.register(kind, _factory(domain, reference))
+    for kind, reference in drivers.get("backends", {}).items():
+        domain.backends.register(kind, _factory(domain, reference))
+
+
+def _factory(domain: Domain, reference: str) -> Callable[[], Any]:
+    return lambda: load_program(reference)(domain)

@@ -1,0 +1,49 @@
+"""Finding Python modules as a domain would, and what they define.  Looks at files, runs nothing."""
+
+import ast
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+
+SOURCE_MAX = 1 << 22
+"""Bytes of a module that are looked through."""
+
+
+def find_module(module: str, extra: Sequence[Path]) -> ModuleSpec | None:
+    """Where a domain would find `module`; None for nowhere.  Looks at files only and runs
+    nothing."""
+    path: list[str] | None = [*map(str, extra), *sys.path]
+    first, *_ = parts = module.split(".")
+    spec: ModuleSpec | None = None
+    for part in parts:
+        spec = PathFinder.find_spec(part, path)
+        if spec is None and part is first:
+            spec = find_spec(part)  # an editable install has a finder of its own
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec
+
+
+def names_of(spec: ModuleSpec) -> set[str] | None:
+    """What a module's top level binds; None when only running it could tell."""
+    if not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    try:
+        with open(spec.origin, "rb") as file:
+            tree = ast.parse(file.read(SOURCE_MAX))
+    except (OSError, SyntaxError, ValueError):
+        return None
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            if any(alias.name == "*" for alias in node.names):
+                return None
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return None if "__getattr__" in names else names
