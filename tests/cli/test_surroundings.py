@@ -218,9 +218,9 @@ def test_the_unexpected_is_told_whatever_is_in_it(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("hvsim.lab.rundir.survey", broken)
-    assert hvsim.cli.main(["--lab", ODD, "labs"]) == 70
+    assert hvsim.cli.main(["--lab", ODD, "down"]) == 70
     [log] = tmp_path.iterdir()
-    assert "hvsim --lab äd\\udcff labs" in log.read_text(encoding="utf-8")
+    assert "hvsim --lab äd\\udcff down" in log.read_text(encoding="utf-8")
     assert "ZeroDivisionError: äd\\xff; details are in" in capsys.readouterr().err
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     assert hvsim.cli.main(["labs"]) == 70
