@@ -1,8 +1,37 @@
-"""What people call a device: by its kind and its number."""
+"""What people call a device, and what a person must know of its kind.  Data for whoever only tells;
+what the toolstack does with a kind is in ``hvsim.toolstack.devices``."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from hvsim.names import vdev
+
+
+class Words(NamedTuple):
+    """A kind of devices, for people.
+
+    Attributes:
+        thing: what it is.
+        ring: the keys in which a frontend publishes its ring.
+        published: the state that says so.
+        scripted: a hotplug script has to finish before its backend connects.
+        setting: the key of a domain's table that lists such devices; "" for none.
+    """
+
+    thing: str
+    ring: str = "ring-ref"
+    published: str = "Initialised (3)"
+    scripted: bool = False
+    setting: str = ""
+
+
+_WORDS: Final = {
+    "vbd": Words("disk", scripted=True, setting="disk"),
+    "vif": Words(
+        "network card", "tx-ring-ref, rx-ring-ref", "Connected (4)", scripted=True, setting="vif"
+    ),
+    "vkbd": Words("keyboard"),
+    "vfb": Words("screen"),
+}
 
 SILENT: Final = frozenset({"console", "vkbd", "vfb"})
 """Kinds whose halves do not connect through XenbusState: the first console has no handshake, and
@@ -15,6 +44,11 @@ OF_XEN: Final = frozenset(
     }
 )
 """Names that Xen's toolstack, drivers and documents use for kinds of devices."""
+
+
+def words(kind: str) -> Words:
+    """What to say of a kind; of one that is not known what holds for most."""
+    return _WORDS.get(kind) or Words(f"{kind} device")
 
 
 def label(kind: str, number: int) -> str:

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.names import device as device_names
 
 Record = Mapping[str, Any]
-
-THINGS = {"vbd": "disk", "vif": "network card", "vkbd": "keyboard", "vfb": "screen"}
 
 
 def thing(kind: str) -> str:
     """What a person calls a device of this class."""
-    return THINGS.get(kind, f"{kind} device")
+    return device_names.words(kind).thing
 
 
 def step(record: Record, kind: str, other: int, tool: bool) -> str:
@@ -115,7 +114,7 @@ def waiting(
 
 
 def _prepared(kind: str, keys: Mapping[str, str]) -> bool:
-    if kind not in ("vbd", "vif"):
+    if not device_names.words(kind).scripted:
         return True
     return "physical-device" in keys or keys.get("hotplug-status") == "connected"
 
@@ -129,8 +128,8 @@ def _remedy(trouble: str, name: str) -> str:
 
 def _now(states: tuple[int, int], what: str, front: str, back: str, kind: str) -> str:
     f, b = states
-    ring = "tx-ring-ref, rx-ring-ref" if kind == "vif" else "ring-ref"
-    ready = "Connected (4)" if kind == "vif" else "Initialised (3)"
+    known = device_names.words(kind)
+    ring, ready = known.ring, known.published
     if states == (4, 4):
         return f"Nobody waits: the {what} is connected."
     if states == (0, 0):

@@ -94,7 +94,7 @@ def test_the_halves_of_a_kind_are_said_once(tmp_path: Path) -> None:
         ),
         (
             'type = "vrng"\nfrontend = "front:Fromt"\nbackend = "back:Back"\n' + DOMAINS_OF_IT,
-            "the module 'front' has no class 'Fromt'; did you mean 'Front'?",
+            "the module 'front' has no 'Fromt'; did you mean 'Front'?",
         ),
         (
             'type = "vrng"\n' + HALVES + 'used_by = "gest"\nserved_by = "entropy"\n',

@@ -12,6 +12,7 @@ from hvsim.toolstack.host.waiting import (
     Server,
     Several,
     Task,
+    Tasks,
     Work,
     waiting,
     working,
@@ -26,14 +27,14 @@ def waits(task: Task, **more: object) -> list[tuple[str, str | None]]:
 
 @pytest.mark.asyncio
 async def test_waits_are_told_from_the_outermost_and_end() -> None:
-    tasks: set[Task] = set()
+    tasks: Tasks = {}
     with working("xl create", tasks) as task:
-        assert tasks == {task}
+        assert list(tasks) == [task]
         with waiting("the backend", Server("vbd", 2, 1), 10.0), waiting("the store", STORE):
             assert waits(task, still=[11]) == [("the backend", None), ("the store", "xenstored")]
             assert waits(task, still=[21]) == [("the backend", "storage"), ("the store", None)]
         assert waits(task) == []
-    assert tasks == set()
+    assert not tasks
 
 
 def test_what_is_started_within_a_task_waits_for_it() -> None:
@@ -77,7 +78,7 @@ def test_that_a_domain_has_ended_is_no_trouble_for_who_waits_for_its_end() -> No
 
 @pytest.mark.asyncio
 async def test_another_task_s_waits_are_one_s_own() -> None:
-    tasks: set[Task] = set()
+    tasks: Tasks = {}
     with working("destroying domain 1", tasks), waiting("the store", STORE):
         found = Work("destroying domain 1", tasks).trouble(census([11]))
         assert found is not None

@@ -11,8 +11,6 @@ from hvsim.lab.problems import Fault
 from hvsim.names import device as device_names
 from hvsim.names.domain import is_dom0
 
-_OWN_KEYS = {"vbd": "disk", "vif": "vif"}
-
 
 def device_faults(
     devices: Sequence[tuple[int, LabDevice]],
@@ -43,8 +41,9 @@ def device_faults(
 
 def _xens(index: int, kind: str) -> Fault:
     remedy = "call it something that Xen has not"
-    if kind in _OWN_KEYS:
-        remedy = f"{remedy}; such a device of Xen's stands in {_OWN_KEYS[kind]} = [...] of a domain"
+    setting = device_names.words(kind).setting
+    if setting:
+        remedy = f"{remedy}; such a device of Xen's stands in {setting} = [...] of a domain"
     return ("device", index, "type"), f"{kind!r} is the name of a kind that Xen has", remedy
 
 
@@ -79,7 +78,7 @@ def _halves(index: int, device: LabDevice, directory: Path) -> Iterator[Fault]:
         if names is not None and name not in names:
             yield (
                 (*place, half),
-                f"the module {module!r} has no class {name!r}",
+                f"the module {module!r} has no {name!r}",
                 did_you_mean(name, sorted(names)),
             )
 

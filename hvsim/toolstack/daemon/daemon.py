@@ -17,7 +17,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.daemon import clients, processes
 from hvsim.toolstack.daemon.control import ControlServer
 from hvsim.toolstack.devices import attached, by_hand, script
-from hvsim.toolstack.devices.capture import Captures
+from hvsim.toolstack.devices.captures import Captures
 from hvsim.toolstack.domain import create, lifecycle
 from hvsim.toolstack.domain.destroy import destroy, end
 from hvsim.toolstack.domain.takeover import take_over

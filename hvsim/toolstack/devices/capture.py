@@ -10,21 +10,19 @@ What a domain put into its ring is copied once and passed on unread, within the 
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
 
-from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError, Mapping
 from hvsim.drivers.capture.ring import CaptureReader, ring_refs
 from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
 from hvsim.errors import BrokenByPeer
+from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
-from hvsim.toolstack.host.nodes import domain_path, libxl_path
 from hvsim.toolstack.host.store import Store
 from hvsim.toolstack.host.waiting import Dom0Process, Other, Party
 from hvsim.xs import requests
@@ -33,12 +31,8 @@ from hvsim.xs.requests import StoreError
 SIDES: Final = ("front", "back")
 RING_PAGES: Final = 256
 """Data pages of a capture ring: 1 MiB, taken from the memory of the domain that is tapped."""
-MAX_SNAPLEN: Final = 262144
-MAX_SESSIONS: Final = 8
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds that a half has to come up and to answer."""
-IDLE_TIMEOUT: Final = 6.0
-"""Seconds without a read after which a session is ended."""
 READ_TIMEOUT: Final = 0.2
 """Seconds that a read waits for frames."""
 POLL: Final = 0.004
@@ -170,7 +164,7 @@ class Session:
                         await anyio.sleep(FOLLOW)
                     else:
                         await anyio.sleep(POLL)
-            seen, dropped = self._counts()
+            seen, dropped = self.counts()
             return {
                 "records": taken,
                 "epoch": epoch,
@@ -195,7 +189,7 @@ class Session:
 
     async def _half(self, store: Store) -> str:
         """The directory of the half, from libxl's own copy, which no guest can write."""
-        root = f"{libxl_path(self.vif.domid)}/device/vif/{self.vif.devid}"
+        root = f"{INTERFACES.root(self.vif.domid)}/{self.vif.devid}"
         end = "frontend" if self.side == "front" else "backend"
         path = await store.read(f"{root}/{end}")
         if path is None:
@@ -301,7 +295,8 @@ class Session:
             return False
         return True
 
-    def _counts(self) -> tuple[int, int]:
+    def counts(self) -> tuple[int, int]:
+        """Frames that were seen, and those that found no room."""
         if self._attachment is not None:
             reader = self._attachment.reader
             return self._seen + reader.seen, self._dropped + reader.dropped
@@ -313,107 +308,3 @@ class Session:
             self._seen += attachment.reader.seen
             self._dropped += attachment.reader.dropped
             attachment.close()
-
-
-class Captures:
-    """The sessions of a toolstack, by number."""
-
-    def __init__(self, toolstack: Toolstack) -> None:
-        self._toolstack = toolstack
-        self._sessions: dict[int, Session] = {}
-        # No number of a toolstack that was here before is used again.
-        self._first = int(anyio.current_time() * 1e9) if toolstack.dom.args.get("recover") else 1
-        self._numbers = itertools.count(self._first)
-
-    async def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request of the verb "capture".  Raises: ToolstackError."""
-        match request.get("action"):
-            case "start":
-                return await self._start(request)
-            case "read":
-                session = self._session(request)
-                found = await session.read()
-                return found
-            case "stop":
-                number = request.get("session")
-                session = self._session(request)
-                self._sessions.pop(int(str(number)), None)
-                seen, dropped = session._counts()
-                await session.close()
-                return {"seen": seen, "dropped": dropped}
-        raise ToolstackError("capture: action must be start, read or stop", code=2)
-
-    async def reap(self) -> None:
-        """End sessions that nobody reads any more; until cancelled."""
-        while True:
-            await anyio.sleep(IDLE_TIMEOUT / 4)
-            late = anyio.current_time() - IDLE_TIMEOUT
-            for number, session in list(self._sessions.items()):
-                if session.last_read < late:
-                    self._sessions.pop(number, None)
-                    await session.close()
-
-    def _session(self, request: dict[str, Any]) -> Session:
-        number = request.get("session")
-        session = self._sessions.get(number) if isinstance(number, int) else None
-        if session is None and isinstance(number, int) and number < self._first:
-            raise ToolstackError(
-                "capture: it has ended with the toolstack that read the frames, which has died"
-            )
-        if session is None:
-            raise ToolstackError("capture: that capture has ended (nobody read it for a while)")
-        return session
-
-    async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
-        side, snaplen = request.get("side"), request.get("snaplen")
-        if side not in SIDES:
-            raise ToolstackError("capture: side must be front or back", code=2)
-        if not isinstance(snaplen, int) or not 0 < snaplen <= MAX_SNAPLEN:
-            raise ToolstackError(f"capture: snaplen must be from 1 to {MAX_SNAPLEN}", code=2)
-        if len(self._sessions) >= MAX_SESSIONS:
-            raise ToolstackError(f"capture: {MAX_SESSIONS} captures run already; end one first")
-        vif = await self.find(str(request.get("vif") or ""))
-        number = next(self._numbers)
-        token = f"{int(anyio.current_time() * 1e9):x}.{number}"
-        session = Session(self._toolstack, token, vif, side, snaplen)
-        try:
-            await session.attach()
-        except HypercallError as error:
-            raise ToolstackError(f"{vif.name}: {error}") from None
-        self._sessions[number] = session
-        async with self._toolstack.store() as store:
-            root = f"{libxl_path(vif.domid)}/device/vif/{vif.devid}"
-            guest, mac = await store.read_many([f"{domain_path(vif.domid)}/name", f"{root}/mac"])
-        return {
-            "session": number,
-            "vif": vif.name,
-            "guest": guest or f"domain {vif.domid}",
-            "guest_domid": vif.domid,
-            "devid": vif.devid,
-            "mac": mac or "",
-            "domid": session.domid,
-            "tapped": await self._name(session.domid),
-            "side": side,
-        }
-
-    async def _name(self, domid: int) -> str:
-        async with self._toolstack.store() as store:
-            return await store.read(f"{domain_path(domid)}/name") or f"domain {domid}"
-
-    async def find(self, text: str) -> Vif:
-        """The vif that "vif3.0", "GUEST/0" or "GUEST" names.  Raises: ToolstackError."""
-        match = re.fullmatch(r"vif(\d{1,5})\.(\d{1,3})", text)
-        if match is not None:
-            return Vif(int(match[1]), int(match[2]))
-        guest, slash, number = text.rpartition("/")
-        if not slash:
-            guest, number = text, "0"
-        if not guest or not number.isdecimal() or len(number) > 3:
-            raise ToolstackError(
-                f"{text!r} names no interface: say vif3.0 (domain 3, interface 0) or GUEST/0"
-            )
-        async with self._toolstack.store() as store:
-            domid = await self._toolstack.find(store, guest)
-        if domid is None:
-            raise ToolstackError(f"{guest} is an invalid domain identifier")
-        return Vif(domid, int(number))

@@ -7,30 +7,12 @@ transaction for each device: the backend's half in the tree of the new domain, t
 the new backend, and issues them again.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hvsim.toolstack.devices import nodes
-from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Attached
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
-
-Served = tuple[Guest, Attached]
-"""A device with the guest that uses it."""
-
-
-def served_by(toolstack: Toolstack, domid: int) -> Iterator[Served]:
-    """Every device that domain *domid* serves."""
-    for guest in toolstack.guests.values():
-        for attached in guest.devices:
-            if attached.device.backend_domid == domid:
-                yield guest, attached
-
-
-def still_there(toolstack: Toolstack, served: Iterable[Served]) -> Iterator[Served]:
-    """Those whose guests have not gone meanwhile."""
-    return (one for one in served if toolstack.guests.get(one[0].domid) is one[0])
 
 
 async def move(store: Store, owner: Guest, attached: Attached, backend_domid: int) -> None:

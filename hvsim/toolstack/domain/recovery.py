@@ -11,8 +11,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import given_up
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.devices.attached import refresh
-from hvsim.toolstack.devices.hand_over import hand_over
-from hvsim.toolstack.devices.move import served_by
+from hvsim.toolstack.devices.hand_over import hand_over, served_by
 from hvsim.toolstack.domain.create import create
 from hvsim.toolstack.domain.destroy import destroy
 from hvsim.toolstack.host import trouble

@@ -25,8 +25,7 @@ from hvsim.drivers.capture.tap import ANSWER_KEY, REQUEST_KEY
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.devices import attached, device_model, types
 from hvsim.toolstack.devices.detach import Force, detach
-from hvsim.toolstack.devices.hand_over import hand_over
-from hvsim.toolstack.devices.move import served_by
+from hvsim.toolstack.devices.hand_over import hand_over, served_by
 from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.domain import lifecycle, recovery
 from hvsim.toolstack.domain.create import config_of

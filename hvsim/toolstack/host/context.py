@@ -24,7 +24,7 @@ from hvsim.toolstack.host.request import CreateRequest as CreateRequest
 from hvsim.toolstack.host.request import Defaults
 from hvsim.toolstack.host.store import PATIENCE, Reader, Store, open_store
 from hvsim.toolstack.host.userdata_files import FOLDER
-from hvsim.toolstack.host.waiting import STORE, Task, working
+from hvsim.toolstack.host.waiting import STORE, Tasks, working
 
 PAGES_PER_MIB: Final = 256
 MAX_DEPARTED: Final = 64
@@ -67,7 +67,7 @@ class Toolstack:
         self.defaults = Defaults.parse(args.get("defaults"))
         self.stopping = False
         self.lost = ""
-        self.working: Final[set[Task]] = set()
+        self.working: Final[Tasks] = {}
         self.gave_up: Final[dict[str, str]] = {}
         self.dead: Final[dict[int, Guest]] = {}
         self.departed: Final[dict[str, Departed]] = {}

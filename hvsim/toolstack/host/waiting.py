@@ -98,7 +98,7 @@ class Work:
     """Another task, of those in *tasks*, by name: what it waits for is waited for here."""
 
     name: str
-    tasks: set[Task]
+    tasks: Tasks
 
     def trouble(self, census: Census) -> Trouble | None:
         """See Party."""
@@ -155,6 +155,10 @@ class Task:
         }
 
 
+Tasks = dict[Task, None]
+"""Those that are under way, the oldest first: their order is what a person is told."""
+
+
 def as_map(trouble: Trouble | None) -> dict[str, Any] | None:
     """A trouble for the wire."""
     if trouble is None:
@@ -171,19 +175,19 @@ _CURRENT: ContextVar[Task | None] = ContextVar("hvsim_task", default=None)
 
 
 @contextmanager
-def working(name: str, tasks: set[Task] | None = None) -> Iterator[Task]:
+def working(name: str, tasks: Tasks | None = None) -> Iterator[Task]:
     """Within the block, and in what is started in it, a task of that name is under way; it is in
     *tasks* meanwhile."""
     task = Task(name)
     token = _CURRENT.set(task)
     if tasks is not None:
-        tasks.add(task)
+        tasks[task] = None
     try:
         yield task
     finally:
         _CURRENT.reset(token)
         if tasks is not None:
-            tasks.discard(task)
+            tasks.pop(task, None)
 
 
 @contextmanager
