@@ -2,7 +2,7 @@
 
 import argparse
 
-from hvsim.commands.common import json_option, lab_option, say
+from hvsim.commands.common import json_option, lab_option, tell
 from hvsim.errors import HvsimError
 from hvsim.speak import say_json
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             if options.json:
                 say_json(record, indent=None)
             else:
-                say(line(record))
+                tell(line(record))
     except DoorError:
         still = Inquiry(lab).hypervisor()
         if still is None:

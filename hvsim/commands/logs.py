@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, lab_option, positive, print_json, say, table
+from hvsim.commands.common import json_option, lab_option, positive, print_json, say, table, tell
 from hvsim.errors import HvsimError
 from hvsim.speak import is_terminal
 from hvsim.surroundings import write_all
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             print_json(rows)
         else:
             cells = [(row["name"], row["bytes"], *(row["lines"] or ["-"])) for row in rows]
-            say(*table(("CONSOLE", "BYTES", "LAST LINE"), cells))
+            tell(*table(("CONSOLE", "BYTES", "LAST LINE"), cells))
         return 0
     file = _console(lab, options.domain)
     if options.raw:
