@@ -89,6 +89,15 @@ class PostmortemRow(TypedDict):
     files: Annotated[list[str], "what is in it"]
 
 
+class DeviceChangeRow(TypedDict):
+    """`hvsim device attach --json`, `hvsim device detach --json`"""
+
+    device: Annotated[str, "the device, as `hvsim ps` shows it"]
+    devid: NotRequired[Annotated[int, "attached: its number"]]
+    backend: NotRequired[Annotated[str, "attached: directory of the backend's half"]]
+    said: NotRequired[Annotated[list[str], "detached: what was said of it on the way"]]
+
+
 class FaultRow(TypedDict):
     """`hvsim fault --json`"""
 
@@ -217,6 +226,7 @@ JSON: Final[dict[tuple[str, ...], Any]] = {
     ("logs",): list[ConsoleRow],
     ("env",): EnvRow,
     ("events",): LedgerRow,
+    ("device",): DeviceChangeRow,
     ("fault",): FaultRow,
     ("postmortem",): list[PostmortemRow],
     ("demo",): DemoRow,
