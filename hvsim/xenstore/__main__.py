@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from hvsim.domain import clock
 from hvsim.domain.vcpu import VCPU
 from hvsim.speak import note
 from hvsim.surroundings import prepare
@@ -25,7 +26,7 @@ from hvsim.xenstore.rules.store import Store
 
 def serve(path: str, trace_path: str | None, ready_fd: int | None = None) -> int:
     """Serve at *path* until a signal; returns the exit status."""
-    vcpu = VCPU()
+    vcpu = VCPU(clock.machine)  # there is no hypervisor whose time it could be
     trace = open_trace(trace_path, vcpu.now) if trace_path else None
     try:
         server = SocketServer(path, Store(), vcpu, trace)
