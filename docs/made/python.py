@@ -11,6 +11,10 @@ from docs.made.text import block, page
 ROOT: Final = Path(__file__).resolve().parents[2]
 _SECTION: Final = re.compile(r"(Args|Attributes|Raises|Returns|Yields): *(.*)")
 _ITEM: Final = re.compile(r"( {4})([\w, .*]+): +(\S.*)")
+DOMAIN: Final = (
+    *("domain", "vcpu", "events", "grants", "mapper", "memory", "ring", "console", "hypercall"),
+)
+"""What of hvsim.domain a program may rely on."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -20,7 +24,8 @@ def domain() -> str:
         "Python: what a domain stands on",
         "A guest's program is a function `main(dom)`; `dom` is a `Domain`. Names that begin with "
         "an underscore, and modules that are not here, may change without notice.",
-        *_modules(["hvsim/domain"]),
+        *_modules([*(f"hvsim/domain/{name}.py" for name in DOMAIN), "hvsim/domain/xenbus"]),
+        *_modules(["hvsim/errors.py"]),
     )
 
 
@@ -48,7 +53,7 @@ def _modules(places: Iterable[str]) -> Iterator[str]:
     for place in places:
         path = ROOT / place
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-            if not file.stem.startswith("_") and file.exists():
+            if not file.stem.startswith("_"):
                 yield from module(file)
 
 
@@ -137,8 +142,9 @@ def _list(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """No emphasis, no HTML, outside of what is code."""
-    parts = re.split(r"(``.*?``|`[^`\n]*`)", text, flags=re.DOTALL)
+    """No HTML, and no emphasis but that of a *name*, outside of what is code."""
+    text = re.sub(r":\w+:(?=`)", "", text)  # roles of reStructuredText
+    parts = re.split(r"(``.*?``|`[^`\n]*`|(?<!\w)\*[\w ,]+\*(?!\w))", text, flags=re.DOTALL)
     return "".join(
         part if number % 2 else re.sub(r"([*<\[\]#$])", r"\\\1", part)
         for number, part in enumerate(parts)

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 
+import hvsim.domain
 from docs.made.pages import PAGES
 from docs.made.rows import rows_of
 from hvsim.commands.catalogue import catalogue
@@ -65,6 +66,14 @@ def test_every_kind_of_ledger_line_and_its_fields_are_in_it(pages: dict[str, str
     fields = {name for kind in KINDS.values() for name in kind.fields}
     names = {*KINDS, *FIELDS, *COUNTED, *fields}
     assert {name for name in names if f"`{name}`" not in pages["ledger.md"]} == set()
+
+
+def test_what_a_domain_stands_on_is_in_it(pages: dict[str, str]) -> None:
+    assert {
+        name for name in hvsim.domain.__all__ if f"\n### {name}\n" not in pages["python.md"]
+    } == set()
+    assert "\n## hvsim.drivers.split.pool\n" in pages["drivers.md"]
+    assert "\n### BlockFront\n" in pages["drivers.md"]
 
 
 def test_every_field_of_json_is_in_it(pages: dict[str, str]) -> None:
