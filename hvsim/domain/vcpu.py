@@ -26,6 +26,8 @@ from hvsim.wire.doorbell import LISTEN
 
 Handler = Callable[[], None]
 
+_NEVER: Final = NEVER - 2**64
+
 _MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
 
@@ -106,7 +108,8 @@ class VCPU:
         self.wall = wall
         """The time of day, in nanoseconds of Unix time."""
         page = memoryview(bytearray(8)) if own is None else own
-        self._blocked_until = page[BLOCKED_UNTIL_OFFSET : BLOCKED_UNTIL_OFFSET + 8].cast("Q")
+        # Signed, since -1 is written in half the time of 2^64 - 1, and has the same bits.
+        self._blocked_until = page[BLOCKED_UNTIL_OFFSET : BLOCKED_UNTIL_OFFSET + 8].cast("q")
         self._sources: dict[int, _Source] = {}
         self._ports: dict[int, _Source] = {}
         self._pending: list[_Source] = []
@@ -155,21 +158,25 @@ class VCPU:
         """
         if port is not None:
             return self._block_port(self._ports[port], timeout)
-        return self._wait(None if timeout is None else self._clock() + timeout, timeout)
+        if timeout is None:
+            return self._wait(-1.0, _NEVER)
+        return self._wait(timeout, int((self._clock() + timeout) * 1e9))
 
-    def _wait(self, until: float | None, timeout: float | None) -> bool:
-        """What :meth:`block` does; *until* and *timeout* say the same, if they do."""
+    def _wait(self, wait: float, until: int) -> bool:
+        """What :meth:`block` does, for *wait* seconds (below 0: no limit), which end at system time
+        *until*."""
         pending = self._pending
-        wait = -1.0 if timeout is None else timeout
         if pending:
             wait = 0.0  # still look: a source that is always pending must not hide the others
         elif self._timers:
             due = self._next_deadline()
-            if due is not None and (until is None or due < until):
-                wait, until = max(0.0, due - self._clock()), due
+            if due is not None:
+                left = max(0.0, due - self._clock())
+                if wait < 0.0 or left < wait:
+                    wait, until = left, int(due * 1e9)
         if wait:
             word = self._blocked_until
-            word[0] = NEVER if until is None else int(until * 1e9)
+            word[0] = until
             try:
                 ready = self._poll(wait, _MAX_EVENTS)
             finally:
@@ -197,7 +204,7 @@ class VCPU:
     def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
         deadline = None if timeout is None else self._clock() + timeout
         wait = -1.0 if timeout is None else timeout
-        word, until = self._blocked_until, NEVER if deadline is None else int(deadline * 1e9)
+        word, until = self._blocked_until, _NEVER if deadline is None else int(deadline * 1e9)
         while True:
             if wanted.pending:
                 # Its entry in the list stays; dispatch() skips what is no longer pending.
@@ -267,14 +274,14 @@ class VCPU:
             return
         if timeout is None:
             while not pred():
-                self._wait(None, None)
+                self._wait(-1.0, _NEVER)
                 self.dispatch()
             return
         clock = self._clock
         deadline = clock() + timeout
-        remaining = timeout
+        until, remaining = int(deadline * 1e9), timeout
         while remaining > 0.0:
-            self._wait(deadline, remaining)
+            self._wait(remaining, until)
             self.dispatch()
             if pred():
                 return
