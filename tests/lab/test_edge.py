@@ -68,6 +68,13 @@ def pids(lab: Commands) -> dict[str, int]:
     return {row["name"]: row["pid"] for row in rows}
 
 
+def renewed(lab: Commands) -> None:
+    """The edge dies, and another one is there."""
+    before = pids(lab)["zmq-edge"]
+    lab.ok("fault", "kill", "zmq-edge")
+    wait(lambda: pids(lab).get("zmq-edge") not in (None, before), "a new one")
+
+
 def test_nobody_has_zeromq_but_the_edge_and_that_only_for_a_visitor(
     lab: Commands, run: RunDir
 ) -> None:
@@ -75,8 +82,10 @@ def test_nobody_has_zeromq_but_the_edge_and_that_only_for_a_visitor(
 
     def with_it() -> set[str]:
         rows = {**pids(lab), "one": lab.json("ps")["domains"][1]["pid"]}
-        return {n for n, pid in rows.items() if "zmq" in Path(f"/proc/{pid}/maps").read_text()}
+        maps = {name: Path(f"/proc/{pid}/maps").read_text() for name, pid in rows.items()}
+        return {name for name, text in maps.items() if re.search("/zmq/|libzmq", text)}
 
+    renewed(lab)
     assert with_it() == set()
     with dealer(run) as socket:
         assert ask(socket, verb="ready")[-1]["exit"] == 0
@@ -123,6 +132,8 @@ def test_its_death_disturbs_nobody_and_it_comes_back(lab: Commands, run: RunDir)
     assert {**after, "zmq-edge": 0} == {**before, "zmq-edge": 0}
     told = re.compile(r"zmq-edge .* was killed by SIGKILL: it is started again")
     wait(lambda: told.search(lab.ok("events")), "a word of it in the ledger")
+    noted = json.loads((run.path / "daemons").read_text())["daemons"]["zmq-edge"]
+    assert noted["restarts"] >= 1
 
 
 def test_the_toolstack_s_death_is_borne(lab: Commands, run: RunDir) -> None:
@@ -138,8 +149,3 @@ def test_the_toolstack_s_death_is_borne(lab: Commands, run: RunDir) -> None:
         assert ask(socket, verb="status", asked=2)[-1]["status"]["yours"] is None
         assert ask(socket, verb="ready")[-1]["exit"] == 0
     lab.ok("xl", "unpause", "one")
-
-
-def test_it_is_in_the_record_of_what_runs(lab: Commands, run: RunDir) -> None:
-    told = json.loads((run.path / "daemons").read_text())["daemons"]
-    assert told["zmq-edge"]["restarts"] >= 1
