@@ -22,7 +22,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -275,7 +274,8 @@ class Init:
         told = {daemon.name: daemon.record() for daemon in self._daemons}
         temporary = self._file.with_name(f".{DAEMONS}.{os.getpid()}")
         try:
-            temporary.write_text(json.dumps({"time": time.time(), "daemons": told}) + "\n")
+            now = self._dom.vcpu.wall() / 1e9
+            temporary.write_text(json.dumps({"time": now, "daemons": told}) + "\n")
             os.replace(temporary, self._file)
         except OSError as failure:  # it is a note; the daemons matter more
             self._dom.log(f"init: {self._file}: {failure.strerror}")

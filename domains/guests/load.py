@@ -19,7 +19,6 @@ Options, on the command line of the guest:
 from __future__ import annotations
 
 import hashlib
-import random
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -27,6 +26,7 @@ from typing import Final, Protocol
 from domains.guests.options import option, words
 from hvsim.abi.blkif import SECTOR_SIZE
 from hvsim.domain import Domain
+from hvsim.domain.dice import seeded
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.request import FLUSH, READ, WRITE, Request
 
@@ -130,7 +130,7 @@ class Load:
         self.counters: Final = Counters()
         self._disk: Final = disk
         self._sectors: Final = sectors
-        self._dice: Final = random.Random(seed)
+        self._dice: Final = seeded(seed)
         self._pattern: Final = Pattern(seed, sectors)
         self._depth: Final = max(1, depth)
         self._reads: Final = reads / 100

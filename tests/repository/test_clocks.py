@@ -32,14 +32,10 @@ MAY: dict[str, str] = {
 TO_GO = {
     "hvsim/devnodes/node.py",
     "hvsim/devnodes/texts.py",
-    "hvsim/drivers/console/daemon.py",
-    "hvsim/drivers/net/netlink.py",
     "hvsim/spawn/child.py",
     "hvsim/spawn/exec_process.py",
     "hvsim/spawn/server.py",
     "hvsim/spawn/warden.py",
-    "domains/guests/load.py",
-    "domains/init.py",
 }
 
 _CLOCKS = ("monotonic", "time", "perf_counter", "process_time", "thread_time", "clock_gettime")

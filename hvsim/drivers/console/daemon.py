@@ -4,141 +4,27 @@ A domain that appears (@introduceDomain) has its console's directory watched; on
 ``port`` stand there, the page that the domain granted at birth is mapped, a pty opened and its path
 written to ``tty``.  A domain that goes loses it, after its last output was taken.
 
-A guest that floods its console is slowed: output is taken at a bounded rate, and nothing that waits
-grows.  Source: tools/console/daemon/io.c; the order is that of the recordings of a real host.
+Source: tools/console/daemon/io.c; the order is that of the recordings of a real host.
 """
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hvsim.abi.console import OUT_SIZE
 from hvsim.abi.domctl import XEN_SYSCTL_getdomaininfolist
-from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE
 from hvsim.abi.hypercall import HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.vcpu import Timer
+from hvsim.drivers.console.back import ConsoleBack
 from hvsim.drivers.console.log import ConsoleLog, log_name
-from hvsim.drivers.console.ring import ConsoleBackRing
-from hvsim.drivers.console.terminal import Terminal
-from hvsim.errors import BrokenByPeer, TimedOut
+from hvsim.errors import TimedOut
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreDisconnected, StoreError, Watch
 from hvsim.xs.reconnect import LastingStore
 
-PERIOD: Final = 0.2
-ALLOWANCE: Final = 256 * 1024
-"""Bytes of output that are taken from one domain in PERIOD seconds."""
 STORE_TIMEOUT: Final = 20.0
 """Seconds that xenstored has to start."""
-DRAIN_MAX: Final = 2 * OUT_SIZE
-"""Bytes that are taken from a domain that has stopped; no more can be in its ring."""
-
-
-class Connection:
-    """The console of one domain, from its ring to its pty.
-
-    Raises: GrantError, HypercallError, OSError when it cannot be had.
-    """
-
-    def __init__(self, dom: Domain, domid: int, port: int, log: ConsoleLog) -> None:
-        self._dom = dom
-        self.domid = domid
-        self.log = log
-        self.broken = False
-        self._taken = 0
-        self._period_end = 0.0
-        self._pause: Timer | None = None
-        self._mapping = dom.mapper.map(domid, GNTTAB_RESERVED_CONSOLE)
-        self._ring = ConsoleBackRing(self._mapping.view)
-        try:
-            self.terminal = Terminal(dom.vcpu, self._input)
-            try:
-                self._port = dom.events.bind_interdomain(domid, port, self._event)
-            except BaseException:
-                self.terminal.close()
-                raise
-        except BaseException:
-            self._ring.release()
-            self._mapping.unmap()
-            raise
-
-    def close(self) -> None:
-        """Take the last output, then let go of everything."""
-        self._drain()
-        if self._pause is not None:
-            self._pause.cancel()
-        self._dom.events.close(self._port)
-        self.terminal.close()
-        self._ring.release()
-        self._mapping.unmap()
-        self.log.close()
-
-    def _event(self) -> None:
-        self.terminal.listen(True)
-        self._input()
-        self._output()
-
-    def _output(self) -> None:
-        """Take output, so much as the domain may have in this period."""
-        if self.broken or (self._pause is not None and self._pause.active):
-            return
-        now = self._dom.vcpu.now()
-        if now >= self._period_end:
-            self._period_end, self._taken = now + PERIOD, 0
-        moved = False
-        while not self.broken:
-            data = self._take(min(OUT_SIZE, ALLOWANCE - self._taken))
-            if not data:
-                break
-            moved = True
-            self._taken += len(data)
-        if self._taken >= ALLOWANCE:
-            self._pause = self._dom.vcpu.call_later(self._period_end - now, self._output)
-        if moved:
-            self._dom.events.notify(self._port)
-
-    def _take(self, limit: int) -> bytes:
-        try:
-            data = self._ring.take(limit)
-        except BrokenByPeer as wrong:
-            self._broken(wrong)
-            return b""
-        if data:
-            self.log.write(data)
-            self.terminal.write(data)
-        return data
-
-    def _drain(self) -> None:
-        left = DRAIN_MAX
-        while left > 0 and not self.broken:
-            data = self._take(left)
-            if not data:
-                return
-            left -= len(data)
-
-    def _input(self) -> None:
-        if self.broken:
-            return
-        try:
-            room = self._ring.room
-            data = self.terminal.read(room)
-            self._ring.put(data)
-        except BrokenByPeer as wrong:
-            self._broken(wrong)
-            return
-        if not room:
-            self.terminal.listen(False)  # the guest's event, when it has read, listens again
-        if data:
-            self._dom.events.notify(self._port)
-
-    def _broken(self, wrong: BrokenByPeer) -> None:
-        self.broken = True
-        self.terminal.listen(False)
-        self._dom.log(f"console of domain {self.domid}: {wrong}; it is not served any more")
 
 
 class Daemon:
@@ -149,7 +35,7 @@ class Daemon:
         self._store = store
         self._log_dir = log_dir
         self._watches: dict[int, Watch] = {}
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, ConsoleBack] = {}
 
     def start(self) -> None:
         """Watch for domains; those that are there are served at once."""
@@ -221,7 +107,7 @@ class Daemon:
         try:
             log = ConsoleLog(self._log_dir / log_name(name, domid))
             try:
-                connection = Connection(self._dom, domid, port, log)
+                connection = ConsoleBack(self._dom, domid, port, log)
             except BaseException:
                 log.close()
                 raise
@@ -250,12 +136,12 @@ def _open_store(dom: Domain, path: str) -> SocketStore:
     A real store does not come back when it has died, so nobody waits for it then.
     """
     kind = SocketStore if dom.args.get("real_store") else LastingStore
-    deadline = time.monotonic() + STORE_TIMEOUT
+    deadline = dom.vcpu.now() + STORE_TIMEOUT
     while True:
         try:
             return kind(path, "CONS", str(dom.args.get("lab") or "lab"))
         except OSError as failure:
-            if time.monotonic() >= deadline:
+            if dom.vcpu.now() >= deadline:
                 raise TimedOut(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure
         dom.sleep(0.005)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -31,9 +30,6 @@ RTM_NEWADDR: Final = 20
 RTM_NEWROUTE: Final = 24
 RTM_SETNEIGHTBL: Final = 67
 
-ANSWER_TIMEOUT: Final = 10.0
-"""Seconds for the kernel's answer. It is there when the request has been sent; a machine under
-load may take the lock of all links a while to get."""
 _BUFFER: Final = 1 << 16
 
 _HEADER: Final = struct.Struct("=IHHII")
@@ -120,6 +116,8 @@ class Netlink:
                 yield content
 
     def _receive(self, what: str) -> bytes:
-        if not select.select([self._socket], [], [], ANSWER_TIMEOUT)[0]:
-            raise OSError(errno.ETIMEDOUT, f"{what}: no answer of the kernel")
-        return self._socket.recv(_BUFFER)
+        # rtnetlink answers within the send: what is not there now does not come.
+        try:
+            return self._socket.recv(_BUFFER)
+        except BlockingIOError:
+            raise OSError(errno.EPROTO, f"{what}: no answer of the kernel") from None
