@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from hvsim.abi import errno as xen_errno
 from hvsim.xs.client import StoreClient
@@ -142,6 +142,7 @@ class SocketTransport:
 class SocketStore(StoreClient):
     """A :class:`StoreClient` over the tools' socket; a context manager."""
 
+    kind: ClassVar[type[SocketTransport]] = SocketTransport
     transport: SocketTransport
 
     def __init__(
@@ -152,13 +153,12 @@ class SocketStore(StoreClient):
         timeout: float = DEFAULT_TIMEOUT,
         waits: Waits = MACHINE,
     ) -> None:
-        super().__init__(self.open_transport(path, label, lab, timeout, waits))
+        """Connect.  Raises OSError."""
+        super().__init__(self.kind(path, label, lab, timeout, waits))
+        self.connected()
 
-    def open_transport(
-        self, path: str, label: str, lab: str, timeout: float, waits: Waits
-    ) -> SocketTransport:
-        """The connection.  Raises OSError."""
-        return SocketTransport(path, label, lab, timeout, waits)
+    def connected(self) -> None:
+        """There is a connection; for who has more to do with it."""
 
     def __enter__(self) -> Self:
         return self

@@ -13,10 +13,9 @@ from typing import Final
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EAGAIN, EEXIST, ENOENT
 from hvsim.xs import requests
-from hvsim.xs.blocking import DEFAULT_TIMEOUT, SocketStore, SocketTransport
+from hvsim.xs.blocking import SocketStore, SocketTransport
 from hvsim.xs.errors import StoreDisconnected
 from hvsim.xs.requests import Request
-from hvsim.xs.waits import MACHINE, Waits
 from hvsim.xs.wire import Reply
 
 PATIENCE: Final = 10.0
@@ -88,24 +87,12 @@ class LastingTransport(SocketTransport):
 class LastingStore(SocketStore):
     """A :class:`SocketStore` whose watches and requests outlive the store's death."""
 
+    kind = LastingTransport
     transport: LastingTransport
 
-    def __init__(
-        self,
-        path: str,
-        label: str = "",
-        lab: str = "",
-        timeout: float = DEFAULT_TIMEOUT,
-        waits: Waits = MACHINE,
-    ) -> None:
-        super().__init__(path, label, lab, timeout, waits)
+    def connected(self) -> None:
+        """Its watches are to be set anew, should it be lost."""
         self.transport.watches = self._registrations
-
-    def open_transport(
-        self, path: str, label: str, lab: str, timeout: float, waits: Waits
-    ) -> SocketTransport:
-        """A connection that is made again."""
-        return LastingTransport(path, label, lab, timeout, waits)
 
     def _registrations(self) -> list[Request]:
         return [requests.watch(watch.path, watch.token) for watch in self._watches.values()]
