@@ -63,6 +63,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "capture": ("action", "vif", "side", "snaplen", "session"),
     "stop": ("timeout",),
     "hotplug": ("path", "action"),
+    "device": ("action", "domain", "device", "served_by", "force"),
     "started": (),
     "cancel": (),
 }  # fmt: skip
