@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.domain.restarts import Restarts
+from hvsim.toolstack.host.declaration import DeclaredDevice
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.userdata import Record, Userdata, read_all
 
@@ -33,6 +34,8 @@ def record() -> Record:
             path=("/d", "/e"),
             restart="always",
             paused=True,
+            devices=(DeclaredDevice("vrng", 1, "entropy", {"a": "1"}, {"b": "2"}, there=False),),
+            serves=("vtap",),
         ),
         "again",
         replaces=5,
