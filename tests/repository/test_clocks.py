@@ -25,7 +25,6 @@ MAY: dict[str, str] = {
     "hvsim/hypervisor/clock.py": "clock and dice that the hypervisor hands to its rules",
     "hvsim/hypervisor/loop.py": "the hypervisor's one wait",
     "hvsim/xs/waits.py": "of blocking clients: commands, outside of the domains",
-    "hvsim/toolstack/host/clock.py": "the host's wall clock, for what people read",
     "hvsim/domain/loop.py": "an event loop that is made of a vCPU",
 }
 #: Places that are to go: hand the clock or the dice in, or give the reason above.

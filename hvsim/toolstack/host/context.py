@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from hvsim.domain.domain import Domain
 from hvsim.names.domain import number
-from hvsim.toolstack.host import clock, trouble, userdata
+from hvsim.toolstack.host import trouble, userdata
 from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.dice import Dice
 from hvsim.toolstack.host.errors import ToolstackError
@@ -74,7 +74,7 @@ class Toolstack:
         self.ending: Final[dict[int, Job]] = {}
         self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
         self.dice: Final = Dice((self.lab, self.run_dir, args.get("seed"), dom.vcpu.now()))
-        self.wall: Final[Callable[[], float]] = clock.wall
+        self.wall: Final[Callable[[], float]] = lambda: dom.vcpu.wall() / 1e9
         self.our_store: Final = not args.get("mourned")
         self.place: Final = self.run_dir / "dom0"
         self.libxl_files: Final = LibxlFiles(self.place / "var/lib/xen")
