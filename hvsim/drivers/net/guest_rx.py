@@ -89,10 +89,8 @@ class GuestRx:
         for queue in self._queues:
             if queue.rx.push():
                 self._dom.events.notify(queue.rx_port)
-        if full:
-            self._listener.stop()
-        else:
-            self._listener.start()
+        if full == self._listener.on:
+            (self._listener.stop if full else self._listener.start)()
 
     def _one(self) -> bool:
         """One queue: straight from the link into its pages.  Whether it is full."""

@@ -208,6 +208,9 @@ class Interface:
                 )
             self._listener.start()
 
+    def _listening(self) -> bool:
+        return self._listener is not None and self._listener.on
+
     def _stop_listening(self) -> None:
         if self._listener is not None:
             self._listener.stop()
@@ -315,7 +318,7 @@ class Interface:
             self._broken(str(failed))
             return True
         worked = queue.tx.ring.rsp_cons != before
-        if self.connected and self._has_room(queue):
+        if self.connected and not self._listening() and self._has_room(queue):
             self._listen()
         return worked
 
