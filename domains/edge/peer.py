@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hvsim.domain.vcpu import VCPU, Timer
+from hvsim.domain.timers import Timer
+from hvsim.domain.vcpu import VCPU
 from hvsim.wire.endpoints import MESSAGE_MAX
 from hvsim.wire.frames import Frames, framed
 from hvsim.wire.packing import MALFORMED, unpack

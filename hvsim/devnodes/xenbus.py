@@ -21,7 +21,7 @@ from hvsim.devnodes.node import XENBUS, Ioctl, NodeFile, Result, Write
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
-    from hvsim.domain.vcpu import Timer
+    from hvsim.domain.timers import Timer
 
 BACKLOG: Final = 64 * 1024
 """Bytes that wait in one direction before the other is held up."""

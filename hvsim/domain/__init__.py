@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hvsim.domain.hypercall import HypercallError, Hypercalls
     from hvsim.domain.mapper import GrantError, GrantMapper, Mapping
     from hvsim.domain.memory import Extent, Memory
-    from hvsim.domain.vcpu import VCPU, Timer
+    from hvsim.domain.timers import Timer
+    from hvsim.domain.vcpu import VCPU
     from hvsim.errors import TimedOut
 
 __all__ = [
@@ -45,7 +46,8 @@ _HOMES = {
     "hypercall": ("HypercallError", "Hypercalls"),
     "mapper": ("GrantError", "GrantMapper", "Mapping"),
     "memory": ("Extent", "Memory"),
-    "vcpu": ("VCPU", "Timer", "TimedOut"),
+    "timers": ("Timer",),
+    "vcpu": ("VCPU", "TimedOut"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

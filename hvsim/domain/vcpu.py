@@ -14,13 +14,13 @@ check: that is the ring's own barrier (``ring.py``).
 
 from __future__ import annotations
 
-import heapq
 import select
 from collections.abc import Callable
 from typing import Final
 
 from hvsim.abi.vcpu_page import BLOCKED_UNTIL_OFFSET, NEVER, RUNNING
 from hvsim.domain import clock as clocks
+from hvsim.domain.timers import Timer, Timers
 from hvsim.errors import TimedOut
 from hvsim.wire.doorbell import LISTEN
 
@@ -38,29 +38,6 @@ def wait_for(fd: int, events: int) -> None:
     poll = select.poll()
     poll.register(fd, events)
     poll.poll()
-
-
-class Timer:
-    """A call that is due later; made by :meth:`VCPU.call_later`."""
-
-    __slots__ = ("_fn",)
-
-    def __init__(self, fn: Handler) -> None:
-        self._fn: Handler | None = fn
-
-    @property
-    def active(self) -> bool:
-        """False once the call was made or cancelled."""
-        return self._fn is not None
-
-    def cancel(self) -> None:
-        """Drop the call if it has not been made.  Idempotent."""
-        self._fn = None
-
-    def _fire(self) -> None:
-        fn, self._fn = self._fn, None
-        if fn is not None:
-            fn()
 
 
 class _Source:
@@ -113,8 +90,8 @@ class VCPU:
         self._sources: dict[int, _Source] = {}
         self._ports: dict[int, _Source] = {}
         self._pending: list[_Source] = []
-        self._timers: list[tuple[float, int, Timer]] = []
-        self._timer_count = 0
+        self._timers = Timers()
+        self._waiting = self._timers.waiting
         self._dispatching = False
 
     def close(self) -> None:
@@ -124,7 +101,7 @@ class VCPU:
         self._sources.clear()
         self._ports.clear()
         self._pending.clear()
-        self._timers.clear()
+        self._waiting.clear()
 
     # -- time ------------------------------------------------------------------------------
 
@@ -137,10 +114,7 @@ class VCPU:
 
         Resolution is a millisecond; equal deadlines fire in the order they were made.
         """
-        timer = Timer(fn)
-        self._timer_count += 1
-        heapq.heappush(self._timers, (self._clock() + delay, self._timer_count, timer))
-        return timer
+        return self._timers.add(self._clock() + delay, fn)
 
     # -- the wait --------------------------------------------------------------------------
 
@@ -168,8 +142,8 @@ class VCPU:
         pending = self._pending
         if pending:
             wait = 0.0  # still look: a source that is always pending must not hide the others
-        elif self._timers:
-            due = self._next_deadline()
+        elif self._waiting:
+            due = self._timers.deadline()
             if due is not None:
                 left = max(0.0, due - self._clock())
                 if wait < 0.0 or left < wait:
@@ -198,7 +172,7 @@ class VCPU:
                 self._disarm(source)
         if pending:
             return True
-        due = self._next_deadline()
+        due = self._timers.deadline()
         return due is not None and due <= self._clock()
 
     def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
@@ -257,8 +231,8 @@ class VCPU:
                     handler = source.handler
                     if handler is not None:
                         handler()
-            if self._timers:
-                self._run_timers()
+            if self._waiting:
+                self._timers.run(self._clock())
         finally:
             if done < len(batch):
                 self._pending[:0] = batch[done:]
@@ -287,34 +261,6 @@ class VCPU:
                 return
             remaining = deadline - clock()
         raise TimedOut(what, timeout)
-
-    # -- timers ----------------------------------------------------------------------------
-
-    def _next_deadline(self) -> float | None:
-        timers = self._timers
-        while timers:
-            if timers[0][2].active:
-                return timers[0][0]
-            heapq.heappop(timers)
-        return None
-
-    def _run_timers(self) -> None:
-        # One reading of the clock and a count taken before: a timer that makes a new one that is
-        # due at once cannot keep the domain here for ever.
-        now = self._clock()
-        last = self._timer_count
-        timers = self._timers
-        later: list[tuple[float, int, Timer]] = []
-        try:
-            while timers and timers[0][0] <= now:
-                entry = heapq.heappop(timers)
-                if entry[1] > last:
-                    later.append(entry)
-                else:
-                    entry[2]._fire()
-        finally:
-            for entry in later:
-                heapq.heappush(timers, entry)
 
     # -- event channels (used by EventChannels) --------------------------------------------
 

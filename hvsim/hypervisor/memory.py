@@ -1,6 +1,6 @@
-"""A domain's memory: guest frames, machine frames, and the extents that hold the bytes.
+"""A domain's memory: what its guest frames are, and the extents that hold the bytes.
 
-Guest frames ``0 .. nr_pages`` map to machine frames (p2m). A guest frame is in one of three
+Guest frames ``0 .. nr_pages`` map to machine frames (``p2m``). A guest frame is in one of three
 states, and so the host memory a domain can touch never exceeds what it was lent:
 
     plain RAM        accounted, not backed: no byte of it exists yet
@@ -22,6 +22,7 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.heap import Run, Runs
 from hvsim.hypervisor.host import Memory
 from hvsim.hypervisor.names import Names
+from hvsim.hypervisor.p2m import P2M
 from hvsim.hypervisor.work import SMALL
 
 MAX_EXTENTS: Final = 1024
@@ -68,7 +69,7 @@ class Extent:
 
 
 class DomainMemory:
-    """p2m and extents of one domain.
+    """The frames and extents of one domain.
 
     Args:
         names: told which domains extents are shared with.
@@ -80,30 +81,29 @@ class DomainMemory:
 
     def __init__(self, domid: int, names: Names) -> None:
         self.domid = domid
-        self.nr_pages = 0
         self.extents: dict[int, Extent] = {}
         self.leaving: dict[int, Extent] = {}
         self._names = names
         self._views = 0
         self._ram = Runs()
-        self._p2m: list[tuple[int, int, int]] = []  # gfn, mfn, count; ascending
+        self._p2m = P2M()
         self._bases: list[int] = []
         self._by_base: dict[int, Extent] = {}
 
+    @property
+    def nr_pages(self) -> int:
+        """Frames that it was lent."""
+        return self._p2m.total
+
     def populate(self, runs: list[Run]) -> None:
         """Put machine frames under the guest frames that follow those there are."""
-        for mfn, count in runs:
-            self._p2m.append((self.nr_pages, mfn, count))
-            self._ram.add(self.nr_pages, count)
-            self.nr_pages += count
+        gfn = self._p2m.end
+        self._p2m.populate(gfn, runs)
+        self._ram.add(gfn, self._p2m.end - gfn)
 
     def machine_frame(self, gfn: int) -> int | None:
-        """p2m: the machine frame under a guest frame; None when the domain has no such frame."""
-        index = bisect_right(self._p2m, gfn, key=lambda run: run[0]) - 1
-        if index < 0:
-            return None
-        first, mfn, count = self._p2m[index]
-        return mfn + gfn - first if gfn < first + count else None
+        """The machine frame under a guest frame; None when the domain has no such frame."""
+        return self._p2m.frame(gfn)
 
     @property
     def unbacked(self) -> int:
@@ -199,25 +199,17 @@ class DomainMemory:
         What extents hold stays, and is given up by a later call. A job (``work``).
         """
         freed: list[Run] = []
-        before, self._p2m = self._p2m, []
         steps = 0
-        for first, mfn, count in before:
+        for first, count in list(self._ram):  # of a dead domain it only grows meanwhile
             gfn = first
             while gfn < first + count:
                 steps += 1
                 if steps % SMALL == 0:
                     yield
-                run = self._ram.run_of(gfn)
-                if run is None:
-                    held = self._backing(gfn)
-                    assert held is not None, f"guest frame {gfn} is in no state"
-                    part = min(first + count, held.base_gfn + held.nr_pages) - gfn
-                    self._p2m.append((gfn, mfn + gfn - first, part))
-                else:
-                    part = min(first + count, run[0] + run[1]) - gfn
-                    self._ram.remove(gfn, part)
-                    freed.append((mfn + gfn - first, part))
-                    self.nr_pages -= part
+                part = min(self._p2m.consecutive(gfn), first + count - gfn)
+                assert part, f"guest frame {gfn} is in no state"
+                self._ram.remove(gfn, part)
+                freed += self._p2m.decrease(gfn, part)
                 gfn += part
         return freed
 

@@ -17,7 +17,7 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Final
 
-from hvsim.domain.vcpu import Timer
+from hvsim.domain.timers import Timer
 from hvsim.errors import TimedOut
 from hvsim.spawn.exec_terminal import ProgramTerminal
 from hvsim.wire.execution import WINDOW

@@ -9,7 +9,7 @@ from typing import Final
 from hvsim.abi.console import OUT_SIZE
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE
 from hvsim.domain.domain import Domain
-from hvsim.domain.vcpu import Timer
+from hvsim.domain.timers import Timer
 from hvsim.drivers.console.log import ConsoleLog
 from hvsim.drivers.console.ring import ConsoleBackRing
 from hvsim.drivers.console.terminal import Terminal

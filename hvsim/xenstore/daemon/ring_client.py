@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hvsim.domain.domain import Domain
 from hvsim.domain.mapper import Mapping
-from hvsim.domain.vcpu import Timer
+from hvsim.domain.timers import Timer
 from hvsim.xenstore.daemon.connection import Connection, Tracer
 from hvsim.xenstore.daemon.ring import StoreRing
 from hvsim.xenstore.journal.keeper import Keeper
