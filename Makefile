@@ -8,15 +8,22 @@
 # make docs    the site, into build/docs       (warnings are errors, no network)
 # make dist    sdist and wheel, into dist      (.ci/wheel PYTHON... tries them)
 # make soak    the long runs
+# make mutants    faults that are planted on purpose: which tests do not notice
+#              (MUTANTS="journal" narrows it)
+# make coverage   the lines and branches that the tests run in their own process
 # make clean   what the above made, the environment included
 
 PYTHON ?= python3
 PYTEST ?=
 BENCH  ?=
+MUTANTS ?=
 #: The tests wait as much as they compute: three at a time fill two processors. A file of tests stays
 #: in one process, in its order.
 JOBS   ?= 3
 SHARED := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+#: The rules, whose tests are in one process.
+IN_PROCESS := tests/abi tests/names tests/wire tests/xenstore tests/hypervisor tests/domain \
+              tests/drivers tests/config tests/guests tests/benchmarks
 VENV   ?= .venv
 DIST   ?= dist
 BIN    := $(VENV)/bin
@@ -68,6 +75,15 @@ dist: setup
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST)
 
+mutants: setup
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
+#: What runs in domains is not seen: a domain's process is forked and ends by the kernel's hand.
+coverage: setup
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -q -n 0 $(IN_PROCESS) $(PYTEST)
+	@$(BIN)/python -m coverage report
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
@@ -76,5 +92,5 @@ lint: setup
 
 clean:
 	rm -rf .venv .venv-* build dist hvsim.egg-info hvsim/_native*.so hvsim/native/*.so
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
