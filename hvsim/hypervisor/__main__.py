@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvsim import shortage
-from hvsim.hypervisor.config import BootConfig, ConfigError
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
 from hvsim.speak import note
+from hvsim.wire.boot import BootConfig
+from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack
 
 
@@ -32,10 +33,10 @@ def _read_config(fd: int) -> BootConfig:
         data = file.read()
     try:
         return BootConfig.parse(unpack(data))
-    except ConfigError:
+    except WrongMessage:
         raise
     except ValueError as error:
-        raise ConfigError(f"the boot config is no msgpack: {error}") from None
+        raise WrongMessage(f"the boot config is no msgpack: {error}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fcntl.lockf(options.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         config = _read_config(options.config_fd)
-    except ConfigError as error:
+    except WrongMessage as error:
         note(f"hypervisor: {error}")
         _notice(options.notice_fd, {"error": str(error)})
         return 1

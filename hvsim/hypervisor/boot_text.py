@@ -6,9 +6,9 @@ In the words of a Xen 4.17 that boots, those of its lines that are true here.
 from collections.abc import Iterator
 from typing import Final
 
-from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.console import RING_BYTES
 from hvsim.hypervisor.ops.version import XEN_EXTRAVERSION, XEN_VERSION
+from hvsim.wire.boot import BootConfig
 
 _PAGE_KIB: Final = 4
 _SCHEDULER: Final = "SMP Credit Scheduler rev2 (credit2)"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hvsim.hypervisor.ratelimit import RateLimit
+from hvsim.wire.boot import LEDGER_SIZE
 
-DEFAULT_SIZE: Final = 4096
 """Records kept."""
 MAX_WAITING: Final = 64
 """Readers that wait for a record at a time."""
@@ -35,7 +35,7 @@ class Ledger:
     """
 
     def __init__(
-        self, clock: Callable[[], int], size: int = DEFAULT_SIZE, wall_offset: float = 0.0
+        self, clock: Callable[[], int], size: int = LEDGER_SIZE, wall_offset: float = 0.0
     ) -> None:
         self._clock = clock
         self._wall_offset = wall_offset

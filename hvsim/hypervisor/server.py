@@ -18,7 +18,6 @@ from typing import Any, Final
 from hvsim.hypervisor import boot_text, clock
 from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.cgroups import Cgroups
-from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.connections import Connections
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
@@ -35,6 +34,7 @@ from hvsim.hypervisor.work import Job
 from hvsim.linux import proc
 from hvsim.speak import note
 from hvsim.wire import doorbell
+from hvsim.wire.boot import BootConfig
 
 BOOT_TIMEOUT: Final = 60_000_000_000
 """Nanoseconds until dom0's processes are made."""

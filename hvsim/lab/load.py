@@ -27,9 +27,9 @@ from hvsim.lab.rundir import base_dir
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
-from hvsim.spawn.sandbox.refusal import ALL
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.domain.builder import DRIVER_PROGRAM
+from hvsim.wire.walls import ALL
 
 KERNEL_PROGRAM = "domains.kernel:main"
 """What stands for the kernel of a domain whose program is one of this machine."""

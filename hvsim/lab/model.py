@@ -9,8 +9,8 @@ from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
-from hvsim.spawn.sandbox.refusal import WHAT_THERE_IS
 from hvsim.toolstack.config import DomainConfig
+from hvsim.wire.walls import WHAT_THERE_IS
 
 XlValue = str | int | list[str]
 

@@ -14,6 +14,7 @@ from hvsim import shortage
 from hvsim.errors import HvsimError
 from hvsim.lab.model import Lab
 from hvsim.spawn.sandbox import refusal
+from hvsim.wire.walls import ALL
 
 SPACE: Final = 4 * shortage.MIB
 """Bytes for logs, consoles and the store's journal, however small the lab is."""
@@ -79,7 +80,7 @@ def _space(base: Path) -> Iterator[str]:
 
 def _namespaces(lab: Lab) -> Iterator[str]:
     for domain in lab.creation_order:
-        if domain.walls == refusal.ALL:
+        if domain.walls == ALL:
             forbidden = shortage.forbidden_namespace(("user-ns", "pid-ns", "mount-ns"))
             if forbidden is not None:
                 yield f"domain {domain.name}: {refusal.sentence(*forbidden)}"

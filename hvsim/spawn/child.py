@@ -21,10 +21,11 @@ from hvsim.domain import vcpu
 from hvsim.linux import syscalls
 from hvsim.spawn import backstage, exec_process, sandbox
 from hvsim.spawn.sandbox import cgroup, descriptors
-from hvsim.spawn.spec import SpawnSpec, SpecError
 from hvsim.speak import note
 from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
+from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack
+from hvsim.wire.spawn import SpawnSpec
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
 _PACKAGES: Final = ("site-packages", "dist-packages")
@@ -78,7 +79,7 @@ def become_domain(
             spec = SpawnSpec.parse(unpack(packed))
             name = spec.name
             if walled != (not spec.trusted and "namespaces" not in spec.without):
-                raise SpecError("the request looked like one of another profile")
+                raise WrongMessage("the request looked like one of another profile")
             _reset_signals()
             os.setsid()
             syscalls.set_name(spec.title)

@@ -21,7 +21,8 @@ from hvsim.devnodes.library import node_library
 from hvsim.devnodes.server import NodeServer
 from hvsim.linux import syscalls
 from hvsim.spawn.sandbox import capabilities, descriptors, seccomp
-from hvsim.spawn.sandbox.root import PATH, STORE_SOCKET
+from hvsim.spawn.sandbox.root import STORE_SOCKET
+from hvsim.wire.walls import PATH
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain

@@ -21,9 +21,9 @@ from typing import Any, Final, NoReturn
 
 from hvsim import shortage
 from hvsim.spawn.sandbox.namespaces import Cloned, host_pid
-from hvsim.spawn.spec import SpecError
 from hvsim.speak import note
 from hvsim.wire import rights
+from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack, unpacker
 
 MAX_MESSAGE: Final = 1 << 20
@@ -100,7 +100,7 @@ class SpawnServer:
     def make(self, request: Request) -> Cloned:
         """Make a child; returns in it as well, with pid 0.
 
-        Raises: SpecError, OSError: it could not be made, and why.
+        Raises: WrongMessage, OSError: it could not be made, and why.
         """
         raise NotImplementedError
 
@@ -171,7 +171,7 @@ class SpawnServer:
         try:
             token, joined, start = _header(self._request[: min(size, _HEADER_MAX)])
             if len(fds) != 2:
-                raise SpecError(f"a spawn request brings 2 descriptors, this one {len(fds)}")
+                raise WrongMessage(f"a spawn request brings 2 descriptors, this one {len(fds)}")
             if not self.passed_on(whole[:size], fds):
                 self._spawn(Request(token, joined, whole[start:size], (fds[0], fds[1])))
         except Exception as error:

@@ -43,10 +43,11 @@ from hvsim.spawn import compact, warden
 from hvsim.spawn.sandbox import NAMESPACES, landlock, refusal, seccomp
 from hvsim.spawn.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.spawn.server import Request, Run, SpawnServer
-from hvsim.spawn.spec import SpecError
 from hvsim.spawn.warden import Refused, WardenProcess
 from hvsim.speak import note
+from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack
+from hvsim.wire.walls import WHAT_THERE_IS
 
 #: What runs in the child: ``run(conn_fd, upcall_fd, spec)``.
 DEFAULT_ENTRY: Final = "hvsim.domain.start:run"
@@ -63,7 +64,7 @@ COLD: Final = {
 #: the same by chance; the child compares with its spec and refuses to be what it is not.
 _DOM0: Final = pack("profile") + pack("dom0")
 _BARE: Final = pack("namespaces")
-_LENIENT: Final = pack("walls") + pack(refusal.WHAT_THERE_IS)
+_LENIENT: Final = pack("walls") + pack(WHAT_THERE_IS)
 
 
 class Spawner(SpawnServer):
@@ -142,7 +143,7 @@ class Spawner(SpawnServer):
         """A child in the namespaces of one that we made before, but for the mount namespace."""
         host = next((child for child in self.children.values() if child.pid == pid), None)
         if host is None:
-            raise SpecError(f"there is no process {pid} any more whose namespaces to join")
+            raise WrongMessage(f"there is no process {pid} any more whose namespaces to join")
         missing = self._missing.get(pid, tuple(f"{name}: left out" for name in NAMESPACES))
         absent = {entry.partition(":")[0] for entry in missing}
         names = [name for name in NAMESPACES if name not in absent]

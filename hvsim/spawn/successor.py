@@ -10,9 +10,9 @@ import sys
 
 from hvsim.domain import start
 from hvsim.linux import syscalls
-from hvsim.spawn.spec import SpawnSpec
 from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
 from hvsim.wire.packing import unpack
+from hvsim.wire.spawn import SpawnSpec
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from hvsim.spawn.sandbox import landlock, limits
 from hvsim.spawn.sandbox.namespaces import FLAGS, Cloner
-from hvsim.spawn.spec import SpawnSpec, SpecError
+from hvsim.wire.fields import WrongMessage
+from hvsim.wire.spawn import SpawnSpec
 
 GOOD = {"name": "du1", "domid": 1, "process": "main", "program": "m:main", "profile": "guest"}
 
@@ -156,10 +157,10 @@ def test_a_good_spec() -> None:
     ],
 )
 def test_a_bad_spec_says_what_is_wrong(change: dict[str, object], text: str) -> None:
-    with pytest.raises(SpecError, match=text):
+    with pytest.raises(WrongMessage, match=text):
         SpawnSpec.parse({**GOOD, **change})
 
 
 def test_a_spec_that_is_no_map() -> None:
-    with pytest.raises(SpecError, match="map"):
+    with pytest.raises(WrongMessage, match="map"):
         SpawnSpec.parse([1, 2])

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from hvsim.hypervisor.boot_text import dom0_lines, machine_lines
-from hvsim.hypervisor.config import BootConfig
+from hvsim.wire.boot import BootConfig
 from tests.fidelity.recording import commands
 
 OURS: Final = {

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from hvsim.hypervisor.config import BootConfig, ConfigError
+from hvsim.wire.boot import BootConfig
+from hvsim.wire.fields import WrongMessage
 
 
 def told(**more: Any) -> dict[str, Any]:
@@ -20,5 +21,5 @@ def test_the_spawner_s_command_is_handed_in() -> None:
 @pytest.mark.parametrize("spawner", [None, [], {}, {"preload": ["m"]}, {"argv": []}])
 def test_a_machine_without_one_says_so(spawner: Any) -> None:
     """Seen red with a command of the hypervisor's own in that place."""
-    with pytest.raises(ConfigError, match=r"^spawner\.argv: the command that starts the spawner"):
+    with pytest.raises(WrongMessage, match=r"^spawner\.argv: the command that starts the spawner"):
         BootConfig.parse(told(spawner=spawner))

@@ -4,8 +4,8 @@ import os
 import select
 from collections.abc import Generator
 
-from hvsim.hypervisor.config import BootConfig
 from hvsim.hypervisor.server import Server
+from hvsim.wire.boot import BootConfig
 
 
 def test_whoever_asks_is_served_between_two_pieces() -> None:

@@ -18,7 +18,7 @@ class HypervisorProcess:
     """Started with a boot config; who makes one calls :meth:`end`.
 
     Args:
-        config: the boot config (``hvsim.hypervisor.config``).
+        config: the boot config (``hvsim.wire.boot``).
         log: what gets its outputs; those of the tests when there is none.
         session: whether it leads a session of its own.
 

@@ -10,7 +10,7 @@ from hvsim.lab.model import Domain
 from hvsim.lab.modules import find_module, names_of
 from hvsim.lab.near_miss import did_you_mean
 from hvsim.lab.problems import Fault
-from hvsim.spawn.sandbox.root import PATH
+from hvsim.wire.walls import PATH
 
 
 def program_faults(domains: Sequence[tuple[int, Domain]], directory: Path) -> Iterator[Fault]:

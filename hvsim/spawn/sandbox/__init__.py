@@ -45,7 +45,8 @@ from hvsim.spawn.sandbox.place import Executables, Outcome, Place, Where
 from hvsim.spawn.sandbox.refusal import WallError
 from hvsim.spawn.sandbox.seccomp import Profile
 from hvsim.spawn.sandbox.system_files import SYSTEM, TUN
-from hvsim.spawn.sandbox.walls import WALLS, Walls
+from hvsim.spawn.sandbox.walls import Walls
+from hvsim.wire.walls import WALLS
 
 __all__ = [
     "NAMESPACES",

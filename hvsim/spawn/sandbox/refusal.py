@@ -6,10 +6,7 @@ A domain without all of its walls does not start, unless the lab says that it ma
 import os
 from typing import Final
 
-ALL: Final = "all"
-WHAT_THERE_IS: Final = "what-there-is"
-"""The values of ``walls`` in a lab file: nothing starts without its walls, or with what the
-machine allows."""
+from hvsim.wire.walls import WHAT_THERE_IS
 
 _NAMESPACES: Final = (
     "allow them (sysctl user.max_user_namespaces; on Ubuntu also "

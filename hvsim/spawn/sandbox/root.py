@@ -23,8 +23,6 @@ from hvsim.spawn.sandbox.granted import Mode
 from hvsim.spawn.sandbox.namespaces import FLAGS
 from hvsim.spawn.sandbox.skeleton import FRESH, Skeleton
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs are looked for (environ(7))."""
 WRITABLE: Final = (*FRESH, "/dev", "/proc")
 """Where a program may do what the modes allow."""
 STORE_SOCKET: Final = "/run/xenstored/socket"

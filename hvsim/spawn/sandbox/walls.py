@@ -1,22 +1,9 @@
 """Which walls of one process stand, and what happens when one does not."""
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 from hvsim.spawn.sandbox.refusal import WallError, reason
-
-#: What a test may leave out, to see that its test notices.
-WALLS: Final = (
-    "namespaces",
-    "root",
-    "own-uid",
-    "programs",
-    "dumpable",
-    "limits",
-    "capabilities",
-    "landlock",
-    "seccomp",
-)
+from hvsim.wire.walls import WALLS
 
 
 class Walls:
