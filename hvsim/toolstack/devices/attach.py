@@ -84,7 +84,7 @@ async def _make(toolstack: Toolstack, store: Store, kind: DeviceType, attached: 
     if not kind.waited_for(device):
         return
     try:
-        await backends.init_wait(toolstack, store, device)
+        await backends.init_wait(toolstack, store, device, held=kind.script is not None)
     except backends.NotServed as failed:
         error = ToolstackError
         if failed.stranger:

@@ -30,6 +30,8 @@ from hvsim.xs.requests import Request, StoreError
 INIT_TIMEOUT: Final = 10.0
 """Seconds that a new backend has to reach InitWait (LIBXL_INIT_TIMEOUT)."""
 INIT_WAIT: Final = "2"
+PAST_IT: Final = ("3", "4")
+"""Where a backend may be by the time that it is looked at, when no script holds it in InitWait."""
 _HOPELESS: Final = ("crashed", "shutdown", "given-up")
 _LOOK: Final = 0.25
 """Seconds between two looks whether the wait is in vain."""
@@ -73,12 +75,18 @@ async def make_nodes(
         raise ToolstackError(libxl(f"{where} is gone", "info")) from None
 
 
-async def init_wait(toolstack: Toolstack, store: Store, device: Device) -> None:
+async def init_wait(
+    toolstack: Toolstack, store: Store, device: Device, *, held: bool = True
+) -> None:
     """Wait for the backend of a new device to be in InitWait.
+
+    Args:
+        held: it stays there until a hotplug script has run; else it may be past that already.
 
     Raises: NotServed as soon as that is in vain, or after INIT_TIMEOUT; StoreSilent.
     """
     what = f"the backend of {_label(device)} in {_where(toolstack, device)} to reach InitWait"
+    wanted = (INIT_WAIT,) if held else (INIT_WAIT, *PAST_IT)
     where = _where(toolstack, device)
     in_vain: NotServed | None = None
 
@@ -94,7 +102,7 @@ async def init_wait(toolstack: Toolstack, store: Store, device: Device) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look_out)
-            await wait_state(store, device, (INIT_WAIT,), INIT_TIMEOUT, what, party(device))
+            await wait_state(store, device, wanted, INIT_TIMEOUT, what, party(device))
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as several:
         failure = several.exceptions[0]
