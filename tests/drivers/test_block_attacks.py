@@ -175,7 +175,9 @@ def test_a_read_only_disk_is_not_written_whatever_its_descriptor_could(
 
 @pytest.mark.parametrize("inner", [2, 3, 4, 5, 6, 7, 255])
 def test_an_indirect_request_of_another_kind(link: Loopback, inner: int) -> None:
-    ref = _page(link)
+    data, ref = _page(link), _page(link, 1)
+    packed = pack_segments([Segment(data, 0, 0)])  # all else is as it should be
+    link.pools[0].pages[1][: len(packed)] = packed
     assert _raw(link, pack_request_indirect(inner, 0, 4, 0, 1, [ref])) == [(4, inner, -1)]
 
 
@@ -207,6 +209,7 @@ def test_discard_beyond_the_end(link: Loopback, sector: int, count: int) -> None
     if not link.image.discard_granularity:
         pytest.skip("this file system cannot punch holes")
     assert _raw(link, pack_request_discard(0, 2, sector, count)) == [(2, 5, -1)]
+    assert _raw(link, pack_request_discard(0, 2, 0, 1, flag=1)) == [(2, 5, -2)], "secure"
 
 
 def test_the_sector_number_of_an_empty_flush_means_nothing(link: Loopback) -> None:

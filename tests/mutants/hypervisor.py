@@ -13,7 +13,12 @@ _SHARING = (
     f"{_TESTS}/test_sharing.py",
     f"{_TESTS}/test_rules.py",
 )
-_EVENTS = (f"{_TESTS}/test_events.py", f"{_TESTS}/test_calls.py", f"{_TESTS}/test_rules.py")
+_EVENTS = (
+    f"{_TESTS}/test_ports.py",
+    f"{_TESTS}/test_events.py",
+    f"{_TESTS}/test_calls.py",
+    f"{_TESTS}/test_rules.py",
+)
 _RULES = (f"{_TESTS}/test_calls.py", f"{_TESTS}/test_rules.py")
 
 FAULTS: Final[list[Fault]] = [

@@ -7,7 +7,7 @@ from typing import Final
 from tests.mutants.fault import Fault, faults
 
 _DOMAIN = "hvsim/domain"
-_RING = ("tests/domain/test_ring.py",)
+_RING = ("tests/domain/test_ring.py", "tests/domain/test_ring_hammer.py")
 _STATE = ("tests/domain/test_xenbus_state.py", "tests/xenstore/test_handshake.py")
 _RESTARTS = ("tests/domain/test_restarts.py",)
 

@@ -33,10 +33,12 @@ _RIGHTS = (
     f"{_TESTS}/test_model.py",
 )
 
+_EDGES = f"{_TESTS}/test_edges.py"
+
 FAULTS: Final[list[Fault]] = [
     *faults(
         f"{_ROOM}/rules/permissions.py",
-        _RIGHTS,
+        (_EDGES, *_RIGHTS),
         (
             "an owner that has gone has its rights",
             "if not owner.ignored and (owner.domid",
@@ -76,7 +78,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/quota.py",
-        _QUOTA,
+        (_EDGES, *_QUOTA),
         (
             "one node more than the limit",
             "account.nodes + nodes > limits.nodes:",
@@ -94,7 +96,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/transaction.py",
-        _TX,
+        (_EDGES, *_TX),
         ("a node that changed is no conflict", "if nodes.get(path) is not seen:", "if False:"),
         (
             "a list that changed is no conflict",
@@ -135,7 +137,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/tree.py",
-        _TX,
+        (_EDGES, *_TX),
         (
             "a removed node is still charged",
             "self._charge(self.nodes.pop(below), below, -1)",
@@ -167,7 +169,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/fairness.py",
-        (f"{_TESTS}/test_advisories_resources.py",),
+        (_EDGES, f"{_TESTS}/test_advisories_resources.py"),
         ("nobody is ever held", "return -left / self._rate", "return 0.0"),
         ("credit does not come back", "return credit + (now - then) * self._rate", "return credit"),
         (
@@ -178,7 +180,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/paths.py",
-        _PROTOCOL,
+        (_EDGES, *_PROTOCOL),
         (
             "a path may be of any length",
             "if local is None or len(path) > limit + local.end():",
@@ -192,7 +194,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/rules/session.py",
-        _PROTOCOL,
+        (_EDGES, *_PROTOCOL),
         (
             "who may not look learns what exists",
             "if above is None or not perm.access(above.perms, domid, self.target) & needed:",
@@ -203,15 +205,10 @@ FAULTS: Final[list[Fault]] = [
             "self.target) & needed != needed:",
             "self.target) & needed == 0:",
         ),
-        (
-            "a transaction has the number 0",
-            "if self._next_tx and self._next_tx not in self.transactions:",
-            "if self._next_tx not in self.transactions:",
-        ),
     ),
     *faults(
         f"{_ROOM}/operations/change.py",
-        _PROTOCOL,
+        (_EDGES, *_PROTOCOL),
         (
             "an owner gives a node away",
             "if unprivileged and perms[0].domid != node.perms[0].domid:",
@@ -236,7 +233,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/operations/transactions.py",
-        _TX,
+        (_EDGES, *_TX),
         (
             "transactions are not bounded",
             "if account.transactions >= limits.transactions:",
