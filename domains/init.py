@@ -39,6 +39,8 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import changed, read, write
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -69,9 +71,9 @@ class Daemon:
         given_up: why it is not started any more; "" while it is.
     """
 
-    def __init__(self, spec: Mapping[str, Any], *, follows: bool = False) -> None:
+    def __init__(self, spec: Spawn, *, follows: bool = False) -> None:
         self.spec: Final = spec
-        self.name: Final = str(spec["process"])
+        self.name: Final = spec.process
         self.follows: Final = follows
         self.restarts = Restarts(FIRST_DELAY, MAX_DELAY)
         self.following = False
@@ -116,9 +118,9 @@ class Init:
         self._store = store
         self._mourned = mourned
         self._file = folder / DAEMONS if folder is not None else None
-        self._daemons = [Daemon(spec) for spec in daemons]
-        self._daemons += [Daemon(spec, follows=True) for spec in followers]
-        self._later_ones = [Daemon(spec) for spec in later]
+        self._daemons = [Daemon(read(Spawn, raw)) for raw in daemons]
+        self._daemons += [Daemon(read(Spawn, raw), follows=True) for raw in followers]
+        self._later_ones = [Daemon(read(Spawn, raw)) for raw in later]
 
     def start(self) -> None:
         """Begin; what happens later happens in the domain's handlers."""
@@ -192,7 +194,7 @@ class Init:
         self._write()
 
     def _spawn(self, daemon: Daemon) -> None:
-        spec = {**daemon.spec, "args": {**daemon.spec.get("args", {}), "recover": True}}
+        spec = write(changed(daemon.spec, args={**daemon.spec.args, "recover": True}))
         try:
             self._dom.hypercall.call(HYPERVISOR_domctl, HVSIM_DOMCTL_spawn, 0, spec)
         except HypercallError as failure:

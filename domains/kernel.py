@@ -74,7 +74,7 @@ def _store_door(dom: Domain) -> dict[str, str]:
 
     Returns what tells the program of it.
     """
-    if not dom.has_store or dom.spec.get("store_socket"):
+    if not dom.has_store or dom.spec.store_socket:
         return {}
     try:
         folder = f"/tmp/xenstored-{os.getpid()}"  # not tempfile: it would stay with the spawner

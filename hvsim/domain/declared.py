@@ -6,27 +6,28 @@ nothing; what goes wrong then is the error of that device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hvsim.domain.loading import load_program
+from hvsim.wire.spawn import Drivers
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
 
 
-def register(domain: Domain, drivers: Mapping[str, Mapping[str, str]]) -> None:
+def register(domain: Domain, drivers: Drivers) -> None:
     """Give the kinds of *drivers* to their classes.
 
     Args:
-        drivers: "frontends" and "backends", each kind -> "module:Class".  An instance of the class
-            is made of the domain for each device, and is a driver (`xenbus/driver.py`).
+        drivers: which class serves which kind.  An instance of it is made of the domain for each
+            device, and is a driver (`xenbus/driver.py`).
 
     Raises: StoreError.
     """
-    for kind, reference in drivers.get("frontends", {}).items():
+    for kind, reference in drivers.frontends.items():
         domain.frontends.register(kind, _factory(domain, reference))
-    for kind, reference in drivers.get("backends", {}).items():
+    for kind, reference in drivers.backends.items():
         domain.backends.register(kind, _factory(domain, reference))
 
 

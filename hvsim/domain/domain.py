@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
@@ -28,19 +28,19 @@ from hvsim.domain.xenbus.frontends import FrontendBus
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
 from hvsim.wire import rights
+from hvsim.wire.spawn import Spawn
 from hvsim.xs.client import StoreClient
 
 _CONSOLEIO_MAX: Final = 1024
 
 
-def _grant_slot(spec: Mapping[str, Any]) -> int | None:
+def _grant_slot(spec: Spawn) -> int | None:
     """Which window of the domain's references this process has: that of its number, when it was
     started beside the main one (``hvsim exec``)."""
-    slot = spec.get("grant_slot")
-    if slot is None:
-        kind, _, number = str(spec.get("process") or "").partition("-")
-        slot = int(number) if kind == "exec" and number.isdecimal() else None
-    return slot
+    kind, _, number = spec.process.partition("-")
+    if spec.grant_slot is None and kind == "exec" and number.isdecimal():
+        return int(number)
+    return spec.grant_slot
 
 
 class Domain:
@@ -49,28 +49,28 @@ class Domain:
     Attributes:
         domid: the domain's number.
         start_info: what the hypervisor and the toolstack told it at birth.
-        args: the program's arguments (``args`` of the spawn specification).
+        args: the program's arguments (``hvsim.wire.spawn``).
         hypercall, vcpu, events, memory, grants, mapper: the parts, see their modules.
         shutdown_requested: None, or what ``control/shutdown`` asked for ("poweroff", "reboot").
     """
 
     def __init__(
         self,
-        spec: Mapping[str, Any],
+        spec: Spawn,
         start_info: dict[str, Any],
         hypercall: Hypercalls,
         vcpu: VCPU,
         events: EventChannels,
     ) -> None:
-        self.spec: Final = dict(spec)
-        self.args: Final[dict[str, Any]] = dict(spec.get("args") or {})
+        self.spec: Final = spec
+        self.args: Final[dict[str, Any]] = dict(spec.args)
         self.start_info: Final = start_info
         self.domid: Final = int(start_info["domid"])
         self.hypercall: Final = hypercall
         self.vcpu: Final = vcpu
         self.events: Final = events
         self.memory: Final = Memory(hypercall)
-        self.grants: Final = GrantTable(hypercall, _grant_slot(self.spec))
+        self.grants: Final = GrantTable(hypercall, _grant_slot(spec))
         self.mapper: Final = GrantMapper(hypercall)
         self.shutdown_requested: str | None = None
         self._pages: tuple[TimePage | SharedPages, ...] = ()
@@ -85,7 +85,7 @@ class Domain:
         cls,
         conn_fd: int,
         upcall_fd: int,
-        spec: Mapping[str, Any],
+        spec: Spawn,
         *,
         store: bool = True,
         console: bool = True,

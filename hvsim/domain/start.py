@@ -16,8 +16,7 @@ A process that is not the domain's main one (dom0 consists of several) only ends
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from hvsim.abi.hypercall import HYPERVISOR_sched_op
 from hvsim.abi.sched import (
@@ -32,6 +31,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.loading import Program, ProgramError, load_program
 from hvsim.errors import TimedOut
 from hvsim.speak import note
+from hvsim.wire.spawn import Spawn
 from hvsim.xs.client import StoreError
 
 CONSOLE_DRAIN_STEP: Final = 1.0
@@ -39,39 +39,30 @@ CONSOLE_DRAIN_TIMEOUT: Final = 10.0
 """Seconds that an ending domain waits for a console daemon to take something of its last words, and
 for one that takes them slowly."""
 
-NETWORK: Final = "hvsim.drivers.net.stack:start"
-"""What brings up the network stack of a domain that has one, loaded as programs are: drivers stand
-above this runtime."""
-
 _REASONS: Final = {"reboot": SHUTDOWN_reboot, "crash": SHUTDOWN_crash}
 
 
-def is_main(spec: Mapping[str, Any]) -> bool:
+def is_main(spec: Spawn) -> bool:
     """Whether a process speaks for its domain: its end is the domain's end.
 
-    ``main`` of the spawn specification decides; without it, every process but the further ones
-    of dom0 does.
+    ``main`` of the message decides; without it, every process but the further ones of dom0 does.
     """
-    if "main" in spec:
-        return bool(spec["main"])
-    return spec.get("profile") != "dom0" or spec.get("process") in (None, "", "main", "kernel")
+    if spec.main is not None:
+        return spec.main
+    return not spec.trusted or spec.process in ("", "main", "kernel")
 
 
-def run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> NoReturn:
+def run(conn_fd: int, upcall_fd: int, spec: Spawn) -> NoReturn:
     """Run the program of *spec* as (a process of) a domain.
 
     Raises: SystemExit with the exit status of the process, always.
-
-    *spec* is the spawn specification: ``program``, ``args``, ``profile``, ``process``, and
-    optionally ``main``, ``store`` and ``console``, whether this process speaks for its domain
-    and which parts it gets.  The last two are the same as the first unless given.
     """
     raise SystemExit(_run(conn_fd, upcall_fd, spec))
 
 
-def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
+def _run(conn_fd: int, upcall_fd: int, spec: Spawn) -> int:
     main = is_main(spec)
-    console = bool(spec.get("console", main and spec.get("profile") != "dom0"))
+    console = spec.console if spec.console is not None else main and not spec.trusted
     try:
         domain = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=console)
     except Exception:  # nothing to report it with but the process's own output
@@ -94,17 +85,17 @@ def _run(conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> int:
 
 def _prepare(domain: Domain, main: bool) -> Program:
     """What a kernel does before its first program: store, buses, health "starting"."""
-    if domain.spec.get("store", main):
+    if main if domain.spec.store is None else domain.spec.store:
         domain.connect_store()
     if main and domain.has_store:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:
             domain.starting()
-    if main and domain.spec.get("net") and domain.domid != 0:
-        load_program(NETWORK)(domain)
-    if main and domain.has_store:
-        declared.register(domain, domain.spec.get("drivers") or {})
-    return load_program(str(domain.spec.get("program") or ""))
+    if main and domain.spec.net and domain.domid != 0:
+        load_program(domain.spec.net)(domain)
+    if main and domain.has_store and domain.spec.drivers is not None:
+        declared.register(domain, domain.spec.drivers)
+    return load_program(domain.spec.program)
 
 
 def _finish(domain: Domain, main: bool) -> int:
@@ -128,7 +119,7 @@ def _crash(domain: Domain, main: bool, text: str) -> int:
     domain.log(text.rstrip())
     if main:
         last = text.rstrip().rsplit("\n", 1)[-1]
-        domain.dmesg(f"{domain.spec.get('program')}: {last}")
+        domain.dmesg(f"{domain.spec.program}: {last}")
         _drain_console(domain)
         _shutdown(domain, SHUTDOWN_crash)
     return 1

@@ -15,9 +15,9 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
 from hvsim.speak import note
-from hvsim.wire.boot import BootConfig
-from hvsim.wire.fields import WrongMessage
+from hvsim.wire.boot import Boot
 from hvsim.wire.packing import pack, unpack
+from hvsim.wire.typed import BadMessage, read
 
 
 def _notice(fd: int | None, notice: dict[str, Any]) -> None:
@@ -28,15 +28,15 @@ def _notice(fd: int | None, notice: dict[str, Any]) -> None:
         os.close(fd)
 
 
-def _read_config(fd: int) -> BootConfig:
+def _read_config(fd: int) -> Boot:
     with open(fd, "rb") as file:
         data = file.read()
     try:
-        return BootConfig.parse(unpack(data))
-    except WrongMessage:
+        return read(Boot, unpack(data))
+    except BadMessage:
         raise
     except ValueError as error:
-        raise WrongMessage(f"the boot config is no msgpack: {error}") from None
+        raise BadMessage(f"the boot config is no msgpack: {error}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fcntl.lockf(options.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         config = _read_config(options.config_fd)
-    except WrongMessage as error:
+    except BadMessage as error:
         note(f"hypervisor: {error}")
         _notice(options.notice_fd, {"error": str(error)})
         return 1

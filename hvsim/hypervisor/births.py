@@ -1,6 +1,6 @@
 """How a domain gets its processes: the main one at its first unpause, others when dom0 asks."""
 
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.cpumask import numbers
 from hvsim.abi.errno import EBUSY, EEXIST, EINVAL, ENOMEM
@@ -14,6 +14,8 @@ from hvsim.hypervisor.port import Port
 from hvsim.hypervisor.vcpu import VCpu
 from hvsim.hypervisor.vcpu_page import VCpuPage
 from hvsim.hypervisor.work import Job, pieces
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import changed
 
 MAX_PROCESSES: Final = 64
 """Processes of one domain."""
@@ -30,32 +32,31 @@ class Births:
         self._ends = ends
         self._next_token = 1
 
-    def load(self, domain: Domain, spec: dict[str, Any]) -> None:
+    def load(self, domain: Domain, spec: Spawn) -> None:
         """Say how the main process of a domain is made. Raises XenError(EBUSY)."""
         if domain.started or domain.dying != ALIVE:
             raise XenError(EBUSY)
-        domain.spec = {**spec, "domid": domain.domid}
+        domain.spec = changed(spec, domid=domain.domid)
 
-    def spawn(self, domain: Domain, spec: dict[str, Any], main: bool) -> Process:
+    def spawn(self, domain: Domain, spec: Spawn, main: bool) -> Process:
         """Make a process in a domain.
 
         Raises: XenError: EBUSY the domain is ending, EEXIST the name is taken, ENOMEM too many;
             OSError.
         """
-        name = spec.get("process")
-        if not isinstance(name, str) or not name:
-            name = "main"
+        name = spec.process or "main"
         if domain.dying != ALIVE or domain.shutdown_code is not None:
             raise XenError(EBUSY)
         if domain.process(name) is not None:
             raise XenError(EEXIST, f"d{domain.domid} has a process {name!r}")
         if len(domain.processes) >= MAX_PROCESSES:
             raise XenError(ENOMEM, f"{MAX_PROCESSES} processes of one domain is the limit")
-        if spec.get("exec") and not domain.privileged:
+        join = None
+        if spec.exec and not domain.privileged:
             first = domain.main
             if first is None or not first.pid:
                 raise XenError(EBUSY, f"d{domain.domid} has no main process yet")
-            spec = {**spec, "join": first.pid}
+            join = first.pid
         host = self._port.host
         upcall: Doorbell = host.make_doorbell()
         try:
@@ -68,7 +69,7 @@ class Births:
         vcpu, seed = VCpu(host.now()), host.seed(f"d{domain.domid}/{name}")
         process = Process(token, domain, name, main, upcall, vcpu, page, seed)
         try:
-            host.spawn(token, {**spec, "domid": domain.domid, "process": name}, upcall)
+            host.spawn(token, changed(spec, domid=domain.domid, process=name), join, upcall)
         except OSError:
             upcall.close()
             page.close()

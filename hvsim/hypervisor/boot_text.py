@@ -8,14 +8,14 @@ from typing import Final
 
 from hvsim.hypervisor.console import RING_BYTES
 from hvsim.hypervisor.ops.version import XEN_EXTRAVERSION, XEN_VERSION
-from hvsim.wire.boot import BootConfig
+from hvsim.wire.boot import Boot, Dom0
 
 _PAGE_KIB: Final = 4
 _SCHEDULER: Final = "SMP Credit Scheduler rev2 (credit2)"
 """Linux's own scheduler runs the vCPUs; this is what ``xl info`` calls it."""
 
 
-def machine_lines(config: BootConfig, compiler: str) -> Iterator[str]:
+def machine_lines(config: Boot, compiler: str) -> Iterator[str]:
     """Until the machine is there and dom0 is not.
 
     Args:
@@ -38,10 +38,10 @@ def machine_lines(config: BootConfig, compiler: str) -> Iterator[str]:
     yield "Scheduling granularity: cpu, 1 CPU per sched-resource"
 
 
-def dom0_lines(config: BootConfig) -> Iterator[str]:
+def dom0_lines(dom0: Dom0) -> Iterator[str]:
     """While dom0 is made."""
     yield "*** Building a PV Dom0 ***"
-    yield f" Dom0 alloc.:   {config.dom0_pages} pages to be allocated"
-    yield f"Dom0 has maximum {config.dom0_vcpus} VCPUs"
+    yield f" Dom0 alloc.:   {dom0.memory_pages} pages to be allocated"
+    yield f"Dom0 has maximum {dom0.max_vcpus} VCPUs"
     yield "Std. Loglevel: All"
     yield "Guest Loglevel: All"

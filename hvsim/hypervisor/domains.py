@@ -15,6 +15,7 @@ from hvsim.hypervisor.host import Address, Doorbell, File
 from hvsim.hypervisor.memory import DomainMemory
 from hvsim.hypervisor.vcpu import VCpu
 from hvsim.hypervisor.vcpu_page import VCpuPage
+from hvsim.wire.spawn import Spawn
 
 MAX_DOMAINS: Final = 1024
 MAX_LOOKS: Final = 1024
@@ -124,7 +125,7 @@ class Domain:
     shutdown_code: int | None = None
     shut_down: bool = False
     dying: int = ALIVE
-    spec: dict[str, Any] | None = None
+    spec: Spawn | None = None
     started: bool = False
     processes: dict[int, Process] = field(default_factory=dict)
     start_info: dict[str, Any] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hvsim.hypervisor.work import Job
+from hvsim.wire.spawn import Spawn
 
 Address = tuple[int, int]
 """Who gets a late answer: a process's token, and the tag of its call (0: it had none)."""
@@ -110,7 +111,7 @@ class Host(Protocol):
     def unlisten(self, bell: Doorbell) -> None:
         """End :meth:`listen`."""
 
-    def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
+    def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
         """Make a process. ``Machine.process_spawned`` or ``process_failed`` follows, and in the
         end ``process_gone``, only when the process is really gone."""
 

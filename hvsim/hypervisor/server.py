@@ -34,7 +34,9 @@ from hvsim.hypervisor.work import Job
 from hvsim.linux import proc
 from hvsim.speak import note
 from hvsim.wire import doorbell
-from hvsim.wire.boot import BootConfig
+from hvsim.wire.boot import Boot
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import changed
 
 BOOT_TIMEOUT: Final = 60_000_000_000
 """Nanoseconds until dom0's processes are made."""
@@ -53,7 +55,7 @@ class Server:
         loop: its wait.
     """
 
-    def __init__(self, config: BootConfig) -> None:
+    def __init__(self, config: Boot) -> None:
         self._config = config
         self._dice = clock.dice(config.seed)
         self._cpus = sorted(os.sched_getaffinity(0))
@@ -66,8 +68,9 @@ class Server:
         self.ledger = Ledger(clock.now, config.ledger_size, clock.wall_clock() / 1e9)
         # In the next round, as whoever has made a record is still at work.
         self.ledger.on_news = lambda: self.loop.call_later(0, self.ledger.tell)
+        mediated = config.event_mode == "mediated"
         self.machine = Machine(
-            self, self.ledger, config.memory_pages, config.nodes, config.cpus, config.mediated
+            self, self.ledger, config.memory_pages, config.nodes, config.cpus, mediated
         )
         self._connections = Connections(
             self.loop, self.machine, lambda token: self.signal(token, SIGKILL)
@@ -88,21 +91,21 @@ class Server:
         """
         config = self._config
         log = Path(config.log_dir) / "spawner.log" if config.log_dir else None
-        self._spawning = Spawning(self.loop, self, config.spawner, config.preload, log)
-        processes = config.processes
-        names = [spec.get("process") for spec in processes]
+        self._spawning = Spawning(self.loop, self, config.spawner.argv, config.spawner.preload, log)
+        processes = config.dom0.processes
+        names = [spec.process for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""
         compiler = f"{sys.implementation.name} {sys.version.split()[0]}"
         for line in (
             *boot_text.machine_lines(config, compiler),
-            *boot_text.dom0_lines(config),
+            *boot_text.dom0_lines(config.dom0),
         ):
             self.machine.say(line)
         if config.door:
             self._connections.open_door(config.door, self._stop_bell)
-        dom0 = self.machine.create_dom0(config.dom0_pages, config.dom0_vcpus, str(main))
+        dom0 = self.machine.create_dom0(config.dom0.memory_pages, config.dom0.max_vcpus, main)
         for spec in processes:
-            self.machine.births.spawn(dom0, spec, spec.get("process") == main)
+            self.machine.births.spawn(dom0, spec, spec.process == main)
         deadline = self.now() + BOOT_TIMEOUT
         while self._exit_status is None and any(not p.pid for p in dom0.processes.values()):
             if self.now() > deadline:
@@ -193,14 +196,14 @@ class Server:
         """End that."""
         self.loop.unwatch(bell.fd)
 
-    def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
+    def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
         """Ask the spawner for a process; its connection is served from the first moment."""
         assert self._spawning is not None
         spawning = self._spawning
         ours, theirs = pair()
-        if spec.get("profile") != "dom0":
-            self._bound(spec)
-        spawning.ask(token, spec, theirs, upcall)
+        if not spec.trusted:
+            spec = self._bound(spec)
+        spawning.ask(token, spec, join, theirs, upcall)
 
         def connect() -> None:
             self._connections.connect(self.machine.processes[token], ours)
@@ -209,15 +212,15 @@ class Server:
         # The core enters the process when this returns; the connection is looked at after that.
         self.loop.call_later(0, connect)
 
-    def _bound(self, spec: dict[str, Any]) -> None:
-        """Say how much the process's domain may have, and where that is counted."""
-        domid = spec["domid"]
-        spec["pages"] = self.machine.domains[domid].memory.nr_pages
-        if self._cgroups is not None:
-            programs = spec.get("executables") or spec.get("exec")
-            driver = spec.get("profile") == "driver"
-            kind = "driver" if driver else "program" if programs else "guest"
-            spec["cgroup"] = self._cgroups.make(domid, kind, spec["pages"])
+    def _bound(self, spec: Spawn) -> Spawn:
+        """How much the process's domain may have, and where that is counted, said with the rest."""
+        pages = self.machine.domains[spec.domid].memory.nr_pages
+        if self._cgroups is None:
+            return changed(spec, pages=pages)
+        driver = spec.profile == "driver"
+        kind = "driver" if driver else "program" if spec.runs_programs else "guest"
+        cgroup = tuple(self._cgroups.make(spec.domid, kind, pages))
+        return changed(spec, pages=pages, cgroup=cgroup)
 
     def forget(self, domid: int) -> None:
         """Remove its cgroups; what the kernel still has of them is removed with the lab's."""

@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.loop import Loop
 from hvsim.wire import rights
 from hvsim.wire.packing import pack, unpack
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import write
 
 STOP_TIMEOUT: Final = 5.0
 """Seconds that an orderly end waits for the spawner."""
@@ -87,12 +89,21 @@ class Spawning:
         loop.watch(ours.fileno(), select.EPOLLIN, self._event)
 
     def ask(
-        self, token: int, spec: dict[str, Any], connection: socket.socket, upcall: Doorbell
+        self,
+        token: int,
+        spec: Spawn,
+        join: int | None,
+        connection: socket.socket,
+        upcall: Doorbell,
     ) -> None:
         """Queue the request for a process, which :meth:`send` sends; the far end of its connection
-        is closed here when it has been."""
-        join = spec.pop("join", None)
-        request = ["spawn", token, spec] if join is None else ["join", token, join, spec]
+        is closed here when it has been.
+
+        Args:
+            join: the process whose namespaces it is to live in; None for its own.
+        """
+        told = write(spec)
+        request = ["spawn", token, told] if join is None else ["join", token, join, told]
         self._requests.append((pack(request), (connection, upcall)))
 
     def send(self) -> None:

@@ -7,6 +7,7 @@ and the third may be Xen's own.
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hvsim.lab.builtin import BUILTIN
@@ -15,6 +16,9 @@ from hvsim.lab.model import Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
 from hvsim.names.size import MIB, PAGE_SIZE
+from hvsim.wire.boot import Boot, Dom0, Spawner
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import write
 
 DOM0_MEMORY = 512
 """MiB of dom0; sparse, as all memory of a lab."""
@@ -43,8 +47,8 @@ STORE_SUCCESSOR: Final = ("-m", "hvsim.spawn.successor")
 """What the interpreter is told when the store is updated live."""
 
 
-def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
-    """The specs (see the spawner's wire) of dom0's processes, in the order of their start."""
+def dom0_processes(lab: Lab, run: RunDir) -> list[Spawn]:
+    """Dom0's processes, in the order of their start."""
     common = {"lab": run.name, "run_dir": str(run.path), "seed": lab.seed}
     trace = str(run.log / "xenstored.trace") if lab.trace else None
     store = str(run.xenstored)
@@ -85,19 +89,16 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
         ),
         ("zmq-edge", "domains.edge:main", {}),
     ]
-    specs: list[dict[str, Any]] = [
-        {
-            "name": "Domain-0",
-            "domid": 0,
-            "process": process,
-            "program": program if isinstance(program, str) else "domains.daemon:main",
-            "profile": "dom0",
-            "path": [],
-            "files": [],
-            "args": {**common, **args, **_executable(program)},
-            "place": str(run.place),
-            "stdout": str(run.log / f"{process}.log"),
-        }
+    specs = [
+        Spawn(
+            name="Domain-0",
+            process=process,
+            program=program if isinstance(program, str) else "domains.daemon:main",
+            profile="dom0",
+            args={**common, **args, **_executable(program)},
+            place=str(run.place),
+            stdout=str(run.log / f"{process}.log"),
+        )
         for process, program, args in programs
     ]
     xenstored, kernel, xenconsoled, toolstack, edge = specs
@@ -109,16 +110,18 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[dict[str, Any]]:
     followers = []
     if lab.store != BUILTIN:
         daemons.remove(xenstored)
-        kernel["args"]["mourned"] = "xenstored"
-        toolstack["args"]["mourned"] = {
+        kernel.args["mourned"] = "xenstored"
+        toolstack.args["mourned"] = {
             "process": "xenstored",
-            "program": xenstored["args"]["exec"][0],
+            "program": xenstored.args["exec"][0],
         }
     if lab.console != BUILTIN:
         daemons.remove(xenconsoled)
         specs.remove(xenconsoled)
         followers.append(xenconsoled)
-    kernel["args"] |= {"daemons": daemons, "followers": followers, "later": [edge]}
+    kernel.args["daemons"] = list(map(write, daemons))
+    kernel.args["followers"] = list(map(write, followers))
+    kernel.args["later"] = [write(edge)]
     return specs
 
 
@@ -141,23 +144,26 @@ def _executable(program: str | Command) -> dict[str, Any]:
     return {"exec": list(program.argv), "env": dict(program.env)}
 
 
-def boot_config(lab: Lab, run: RunDir) -> dict[str, Any]:
-    """The map that the hypervisor reads before it does anything else."""
-    return {
-        "lab": run.name,
-        "run_dir": str(run.path),
-        "memory_pages": (lab.memory + DOM0_MEMORY) * MIB // PAGE_SIZE,
-        "cpus": lab.cpus,
-        "event_mode": lab.event_mode,
-        "seed": lab.seed,
-        "log_dir": str(run.log),
-        "door": str(run.door),
-        "obituary": str(run.obituary),
-        "dom0": {
-            "name": "Domain-0",
-            "memory_pages": DOM0_MEMORY * MIB // PAGE_SIZE,
-            "max_vcpus": min(lab.cpus, os.cpu_count() or 1),
-            "processes": dom0_processes(lab, run),
-        },
-        "spawner": {"argv": list(SPAWNER), "preload": list(PRELOAD)},
-    }
+def boot_config(lab: Lab, run: RunDir, cgroups: Mapping[str, str] | None = None) -> Boot:
+    """What the hypervisor reads before it does anything else.
+
+    Args:
+        cgroups: the directories in which cgroups of domains are made.
+    """
+    return Boot(
+        lab=run.name,
+        memory_pages=(lab.memory + DOM0_MEMORY) * MIB // PAGE_SIZE,
+        cpus=lab.cpus,
+        event_mode=lab.event_mode,
+        seed=lab.seed,
+        log_dir=str(run.log),
+        door=str(run.door),
+        obituary=str(run.obituary),
+        cgroups=dict(cgroups or {}),
+        dom0=Dom0(
+            memory_pages=DOM0_MEMORY * MIB // PAGE_SIZE,
+            max_vcpus=min(lab.cpus, os.cpu_count() or 1),
+            processes=tuple(dom0_processes(lab, run)),
+        ),
+        spawner=Spawner(argv=SPAWNER, preload=PRELOAD),
+    )

@@ -19,7 +19,9 @@ from hvsim.lab import logs, proof
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
+from hvsim.wire.boot import Boot
 from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire.typed import write
 
 LOOK = 0.3
 LOOKS = 3
@@ -32,12 +34,12 @@ UTF8: Final = ("-X", "utf8")
 """Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed."""
 
 
-def launch(run: RunDir, config: dict[str, Any]) -> "subprocess.Popen[bytes]":
+def launch(run: RunDir, config: Boot) -> "subprocess.Popen[bytes]":
     """Start the hypervisor of `run` with `config`; returns when it says that it is ready.
 
     Raises HvsimError when it ends or stays silent; it is dead then.
     """
-    packed = pack(config)
+    packed = pack(write(config))
     config_read, config_write = os.pipe()
     notice_read, notice_write = os.pipe()
     lock = proof.lock(run.lock)

@@ -10,6 +10,7 @@ from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.toolstack.config import DomainConfig
+from hvsim.wire.boot import EventMode
 from hvsim.wire.walls import WHAT_THERE_IS
 
 XlValue = str | int | list[str]
@@ -103,7 +104,7 @@ class Lab:
     cpus: int
     trace: bool
     seed: int
-    event_mode: str
+    event_mode: EventMode
     images: tuple[Image, ...]
     domains: tuple[Domain, ...]
     devices: tuple[LabDevice, ...] = ()

@@ -96,7 +96,7 @@ def bring_up(
         make_images(lab, run)
         prepare(lab, run)
         groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
-        process = launch(run, {**boot_config(lab, run), "cgroups": groups})
+        process = launch(run, boot_config(lab, run, groups))
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()

@@ -15,29 +15,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hvsim.linux import syscalls
 from hvsim.spawn.sandbox import mounts, namespaces, skeleton
 from hvsim.spawn.sandbox.namespaces import FLAGS
+from hvsim.wire.spawn import Room
 
 _QUIET: Final = mounts.MS_NOSUID | mounts.MS_NODEV
 
 
-def enter(room: Mapping[str, Any]) -> None:
+def enter(room: Room) -> None:
     """Go there.
 
     Args:
-        room: ``network``: the process whose links are meant, 0 for those of the machine;
-            ``places``: path -> directory of the lab that is to be seen there; ``mount``: an empty
-            directory of the lab.
+        room: which links are meant, and which directories of the lab are to be seen where.
 
     Raises: OSError: the machine allows no mount namespace.
     """
     ids = (os.geteuid(), os.getegid())
-    host = int(room.get("network") or 0)
+    host = room.network
     joined = _join(host) if host else False
     if joined or ids[0] == 0:
         syscalls.syscall("unshare", FLAGS["mount-ns"])
@@ -48,8 +46,8 @@ def enter(room: Mapping[str, Any]) -> None:
         _map_to_root(*ids)
     syscalls.set_death_signal(signal.SIGKILL)
     mounts.follow_only()
-    for path, source in dict(room.get("places") or {}).items():
-        _cover(Path(path), str(source), Path(str(room["mount"])))
+    for path, source in room.places.items():
+        _cover(Path(path), source, Path(room.mount))
     if host:
         # /sys shows the links of whoever mounted it.
         with contextlib.suppress(OSError):

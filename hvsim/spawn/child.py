@@ -15,17 +15,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from hvsim.domain import vcpu
 from hvsim.linux import syscalls
 from hvsim.spawn import backstage, exec_process, sandbox
 from hvsim.spawn.sandbox import cgroup, descriptors
+from hvsim.spawn.spec import parse
 from hvsim.speak import note
 from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
-from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack
-from hvsim.wire.spawn import SpawnSpec
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import BadMessage, changed
 
 _OUR_PACKAGES: Final = ("hvsim", "domains", "msgpack")
 _PACKAGES: Final = ("site-packages", "dist-packages")
@@ -55,7 +56,7 @@ def become_domain(
     parent_pidfd: int,
     readable: Sequence[str],
     landlock_abi: int,
-    run: Callable[[int, int, dict[str, Any]], object],
+    run: Callable[[int, int, Spawn], object],
     missing: tuple[str, ...] = (),
     place: sandbox.Place | None = None,
     joined: tuple[int, int] | None = None,
@@ -76,10 +77,10 @@ def become_domain(
             syscalls.set_death_signal(signal.SIGKILL)
             if select.select([parent_pidfd], [], [], 0)[0]:
                 os._exit(1)  # it died before we asked to die with it
-            spec = SpawnSpec.parse(unpack(packed))
+            spec = parse(unpack(packed))
             name = spec.name
             if walled != (not spec.trusted and "namespaces" not in spec.without):
-                raise WrongMessage("the request looked like one of another profile")
+                raise BadMessage("the request looked like one of another profile")
             _reset_signals()
             os.setsid()
             syscalls.set_name(spec.title)
@@ -88,7 +89,7 @@ def become_domain(
             kept = [report_fd]
             if place is not None:
                 kept += [place.proc, *(joined or ())]
-            if spec.stdio is not None:
+            if spec.stdio:
                 kept.append(exec_process.connect(spec.stdio))
             report_fd, *others = descriptors.arrange(conn_fd, upcall_fd, stdout, tuple(kept))
             if place is not None:
@@ -103,7 +104,7 @@ def become_domain(
             uncounted = ""
             if not spec.trusted:
                 uncounted = cgroup.enter(spec.cgroup)
-                if not spec.executables:
+                if not spec.runs_programs:
                     vcpu.prepare()
                 outcome = sandbox.enter(
                     _walls(spec),
@@ -116,7 +117,7 @@ def become_domain(
                     without=spec.without,
                     lenient=spec.lenient,
                     executables=_executables(spec),
-                    network=spec.network,
+                    network=bool(spec.net),
                     pages=spec.pages,
                     uncounted=uncounted,
                 )
@@ -125,7 +126,7 @@ def become_domain(
                     note(f"no {text}")
             else:
                 syscalls.set_death_signal(signal.SIGKILL)
-                if spec.room:
+                if spec.room is not None:
                     backstage.enter(spec.room)
         except Exception as error:
             _report(report_fd, False, f"{name}: {_describe(error)}")
@@ -139,16 +140,16 @@ def become_domain(
     os._exit(status)
 
 
-def _walls(spec: SpawnSpec) -> sandbox.Profile:
-    if spec.executables:
+def _walls(spec: Spawn) -> sandbox.Profile:
+    if spec.runs_programs:
         return "program"
     return "driver" if spec.profile == "driver" else "guest"
 
 
-def _executables(spec: SpawnSpec) -> sandbox.Executables | None:
-    if not spec.executables:
+def _executables(spec: Spawn) -> sandbox.Executables | None:
+    if not spec.runs_programs:
         return None
-    return sandbox.Executables(store=spec.store, hosts=spec.hosts)
+    return sandbox.Executables(store=spec.store_socket or None, hosts=spec.hosts)
 
 
 def readable_paths() -> list[str]:
@@ -233,10 +234,10 @@ def _use_streams() -> None:
             reconfigure(line_buffering=True, errors="backslashreplace")
 
 
-def _run(spec: SpawnSpec, run: Callable[[int, int, dict[str, Any]], object], counted: bool) -> int:
+def _run(spec: Spawn, run: Callable[[int, int, Spawn], object], counted: bool) -> int:
     gc.enable()
     try:
-        told = {**spec.raw, "counted": counted}
+        told = changed(spec, counted=counted)
         run(CONN_FD, UPCALL_FD, told)
         status = 0
     except SystemExit as error:

@@ -20,7 +20,6 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -32,6 +31,7 @@ from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX, TERMINAL, WINDOW
 from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire.spawn import Spawn
 
 CONNECT_TIMEOUT: Final = 10
 """Seconds for the command's socket to take us, and for its descriptors to come."""
@@ -58,7 +58,7 @@ def connect(path: str) -> int:
         return sock.detach()
 
 
-def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Mapping[str, Any]) -> NoReturn:
+def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Spawn) -> NoReturn:
     """Run the program of *spec* (``exec``) and see it to its end.
 
     Raises: SystemExit, always.
@@ -157,12 +157,12 @@ class _Session:
         fds = [next(given) if kind == GIVEN else slave for kind in begin.streams]
         return Executable(
             self._dom,
-            [str(word) for word in spec["exec"]],
+            list(spec.exec),
             (fds[0], fds[1], fds[2]),
             self._ended,
-            env={str(key): str(value) for key, value in (spec.get("env") or {}).items()},
+            env=spec.env,
             terminal=begin.streams.index(TERMINAL) if TERMINAL in begin.streams else None,
-            directory=str(spec.get("directory") or "/"),
+            directory=spec.directory,
             linger=self._linger,
         )
 

@@ -15,13 +15,14 @@ import signal
 import socket
 import termios
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from hvsim.devnodes.library import node_library
 from hvsim.devnodes.server import NodeServer
 from hvsim.linux import syscalls
 from hvsim.spawn.sandbox import capabilities, descriptors, seccomp
 from hvsim.spawn.sandbox.root import STORE_SOCKET
+from hvsim.wire.spawn import Spawn
 from hvsim.wire.walls import PATH
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ class Executable:
             door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _DOOR)
         variables = environment(dom, door, env or {})
         try:
-            walled = dom.spec.get("profile") != "dom0"
-            counted = not walled or bool(dom.spec.get("counted"))
+            walled = not dom.spec.trusted
+            counted = not walled or dom.spec.counted
             self.pid = start(argv, variables, stdio, (door,), terminal, directory, walled, counted)
         except BaseException:
             ours.close()
@@ -135,11 +136,11 @@ def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, st
         "PATH": PATH,
         "HOME": "/root",
         "LANG": "C.UTF-8",
-        "HOSTNAME": str(dom.spec.get("name") or ""),
+        "HOSTNAME": dom.spec.name,
         "XEN_DOMID": str(dom.domid),
         "HVSIM_DOOR": str(door),
     }
-    if dom.spec.get("profile") == "dom0":
+    if dom.spec.trusted:
         # A trusted program of the machine's owner: what he has, but for what is ours.
         values = {**os.environ, **values}
         values.pop("LD_PRELOAD", None)
@@ -148,20 +149,19 @@ def environment(dom: Domain, door: int, more: Mapping[str, str]) -> dict[str, st
     if store is not None:
         values["XENSTORED_PATH"] = store
         values["XENSTORED_RUNDIR"] = os.path.dirname(store)
-    if dom.spec.get("place"):
-        values["HVSIM_DOM0"] = str(dom.spec["place"])
+    if dom.spec.place:
+        values["HVSIM_DOM0"] = dom.spec.place
     library = node_library()
     if library is not None:
         values["LD_PRELOAD"] = str(library)
     return {**values, **more}
 
 
-def store_socket(spec: Mapping[str, Any]) -> str | None:
+def store_socket(spec: Spawn) -> str | None:
     """Where a program of this process finds its domain's xenstored."""
-    path = spec.get("store_socket")
-    if not path:
+    if not spec.store_socket:
         return None
-    return str(path) if spec.get("profile") == "dom0" else STORE_SOCKET
+    return spec.store_socket if spec.trusted else STORE_SOCKET
 
 
 def start(

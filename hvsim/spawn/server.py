@@ -23,8 +23,9 @@ from hvsim import shortage
 from hvsim.spawn.sandbox.namespaces import Cloned, host_pid
 from hvsim.speak import note
 from hvsim.wire import rights
-from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack, unpacker
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import BadMessage
 
 MAX_MESSAGE: Final = 1 << 20
 #: How long a child may take to build its walls, in seconds. It takes milliseconds; more
@@ -34,7 +35,7 @@ _MAX_FDS: Final = 8
 #: Verb and token are within so many bytes.
 _HEADER_MAX: Final = 32
 
-Run = Callable[[int, int, dict[str, Any]], object]
+Run = Callable[[int, int, Spawn], object]
 """What runs in a child when its walls stand: ``run(conn_fd, upcall_fd, spec)``."""
 
 
@@ -100,7 +101,7 @@ class SpawnServer:
     def make(self, request: Request) -> Cloned:
         """Make a child; returns in it as well, with pid 0.
 
-        Raises: WrongMessage, OSError: it could not be made, and why.
+        Raises: BadMessage, OSError: it could not be made, and why.
         """
         raise NotImplementedError
 
@@ -171,7 +172,7 @@ class SpawnServer:
         try:
             token, joined, start = _header(self._request[: min(size, _HEADER_MAX)])
             if len(fds) != 2:
-                raise WrongMessage(f"a spawn request brings 2 descriptors, this one {len(fds)}")
+                raise BadMessage(f"a spawn request brings 2 descriptors, this one {len(fds)}")
             if not self.passed_on(whole[:size], fds):
                 self._spawn(Request(token, joined, whole[start:size], (fds[0], fds[1])))
         except Exception as error:

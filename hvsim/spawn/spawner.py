@@ -45,8 +45,8 @@ from hvsim.spawn.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.spawn.server import Request, Run, SpawnServer
 from hvsim.spawn.warden import Refused, WardenProcess
 from hvsim.speak import note
-from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack
+from hvsim.wire.typed import BadMessage
 from hvsim.wire.walls import WHAT_THERE_IS
 
 #: What runs in the child: ``run(conn_fd, upcall_fd, spec)``.
@@ -143,7 +143,7 @@ class Spawner(SpawnServer):
         """A child in the namespaces of one that we made before, but for the mount namespace."""
         host = next((child for child in self.children.values() if child.pid == pid), None)
         if host is None:
-            raise WrongMessage(f"there is no process {pid} any more whose namespaces to join")
+            raise BadMessage(f"there is no process {pid} any more whose namespaces to join")
         missing = self._missing.get(pid, tuple(f"{name}: left out" for name in NAMESPACES))
         absent = {entry.partition(":")[0] for entry in missing}
         names = [name for name in NAMESPACES if name not in absent]

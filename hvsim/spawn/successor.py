@@ -12,7 +12,8 @@ from hvsim.domain import start
 from hvsim.linux import syscalls
 from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
 from hvsim.wire.packing import unpack
-from hvsim.wire.spawn import SpawnSpec
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import changed, read
 
 
 def main() -> None:
@@ -22,10 +23,10 @@ def main() -> None:
         os.set_inheritable(kept, False)
     with open(fd, "rb") as state_file:
         state = unpack(state_file.read())
-    spec = state["spec"]
-    syscalls.set_name(SpawnSpec.parse(spec).title)
-    spec["args"] = {**spec.get("args", {}), "recover": True, "servers": state["servers"]}
-    start.run(CONN_FD, UPCALL_FD, spec)
+    spec = read(Spawn, state["spec"])
+    syscalls.set_name(spec.title)
+    more = {"recover": True, "servers": state["servers"]}
+    start.run(CONN_FD, UPCALL_FD, changed(spec, args={**spec.args, **more}))
 
 
 if __name__ == "__main__":

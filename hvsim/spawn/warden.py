@@ -31,9 +31,9 @@ from hvsim.spawn.sandbox.system_files import TUN
 from hvsim.spawn.server import Child, Request, Run, SpawnServer
 from hvsim.speak import note
 from hvsim.wire import rights
-from hvsim.wire.fields import WrongMessage
 from hvsim.wire.packing import pack, unpack
 from hvsim.wire.peer import DOMAINS
+from hvsim.wire.typed import BadMessage
 
 PASS_TIMEOUT: Final = 5.0
 """Seconds that a request may wait for the warden to take it."""
@@ -57,11 +57,11 @@ class WardenProcess:
     channel: socket.socket
 
     def pass_on(self, message: memoryview, fds: Sequence[int]) -> None:
-        """Give it a request.  Raises: WrongMessage: it takes none."""
+        """Give it a request.  Raises: BadMessage: it takes none."""
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLOUT)
         if not poll.poll(PASS_TIMEOUT * 1000):
-            raise WrongMessage(f"the warden has taken no request for {PASS_TIMEOUT:g} s")
+            raise BadMessage(f"the warden has taken no request for {PASS_TIMEOUT:g} s")
         # The very bytes of the buffer: a copy would stay in this process's memory.
         rights.send(self.channel, [message], fds)
 
@@ -255,7 +255,7 @@ class Warden(SpawnServer):
         for child in self.children.values():
             if child.pid == pid:
                 return child
-        raise WrongMessage(f"there is no process {pid} any more whose namespaces to join")
+        raise BadMessage(f"there is no process {pid} any more whose namespaces to join")
 
     def _programs_of(self, host: Child) -> None:
         """See to it that the domain has a process namespace for its programs, below its own."""

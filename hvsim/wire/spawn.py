@@ -1,109 +1,123 @@
-"""The description of a process that the hypervisor hands to the spawner, checked."""
+"""How a process of a domain is to be made: from the toolstack or the lab, through the hypervisor,
+to the spawner, the child, and the domain's program."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from hvsim.wire.fields import Fields, WrongMessage
-from hvsim.wire.walls import ALL, WALLS, WHAT_THERE_IS
+from msgspec import Meta, field
+
+from hvsim.wire.typed import Message
+from hvsim.wire.walls import WHAT_THERE_IS
+
+Count = Annotated[int, Meta(ge=0)]
 
 
-@dataclass(frozen=True)
-class SpawnSpec:
-    """One domain process to be.
+class Room(Message, frozen=True):
+    """Where a hotplug script of dom0 stands (``hvsim.spawn.backstage``).
 
-    ``raw`` is the whole map as it came, for the domain runtime.  ``without`` names walls of
-    the sandbox to leave out; only tests of the tests use it, and who may write a spec may
-    as well ask for profile "dom0", which has no walls.
-
-    ``executables``: the process may start programs of the machine, and is root in its own user
-    namespace; ``store``: the socket of the domain's own door to xenstored; ``hosts``:
-    names of the lab's guests -> addresses.  ``exec`` makes it a program of the machine in a domain
-    that runs already, with its standard descriptors over the socket ``stdio``.  ``network`` (key
-    ``net``): it administers a network stack of its own.  ``room``: where a hotplug script of dom0
-    stands (`hvsim.spawn.backstage`).  ``pages``: the domain's RAM; ``cgroup``: the files through
-    which the process enters the cgroups that count what it takes.
+    Attributes:
+        network: the process whose links are meant; 0 for those of the machine.
+        places: path -> directory of the lab that is to be seen there.
+        mount: an empty directory of the lab.
     """
 
-    name: str
-    process: str
-    profile: Literal["guest", "driver", "dom0"]
-    path: tuple[str, ...]
-    files: tuple[tuple[str, Literal["r", "rw"]], ...]
-    stdout: str | None
+    network: Count = 0
+    places: dict[str, str] = field(default_factory=dict)
+    mount: str = ""
+
+
+class Drivers(Message, frozen=True):
+    """Drivers of classes of devices that the lab declares: type -> "module:Class"."""
+
+    frontends: dict[str, str] = field(default_factory=dict)
+    backends: dict[str, str] = field(default_factory=dict)
+
+
+class Spawn(Message, frozen=True):
+    """One process of a domain.
+
+    Attributes:
+        name: of its domain.
+        process: its own name, of which a domain has each once; "main" speaks for a guest.
+        program: "module:function", what runs in it; not for one with ``exec``.
+        profile: which walls stand around it; dom0 is trusted and has none.
+        path: directories in which the program's modules are found.
+        files: what it may open: path, and whether to read or to write as well.
+        stdout: its log; None for nowhere.
+        args: of the program, which alone knows what they mean.
+        walls: whether it starts where a wall cannot be raised.
+        without: walls that are left out; only tests of the tests use it, and who may write this
+            may as well ask for the profile "dom0".
+        lab: its name.
+        exec: it becomes this program of the machine, in a domain that runs already, with its
+            standard descriptors over the socket ``stdio``, in ``directory``, with ``env``.
+        executables: it may start programs of the machine.
+        store_socket: the domain's own door to xenstored, for those programs; "" for none.
+        hosts: names of the lab's guests, and their addresses, for those programs.
+        net: "module:function" that brings up a network stack of its own, which it administers; ""
+            for none.
+        drivers: of device classes that the lab declares; None for no such.
+        room: where it stands, as a hotplug script of dom0.
+        place: what is /var/lib/xen and the like to programs of dom0.
+        main, store, console: whether it speaks for its domain, has its own connection to the store,
+            and a console; decided by profile and process unless given.
+        grant_slot: which part of the grant table is its own.
+
+    Said by the hypervisor:
+        domid: of its domain.
+        pages: the domain's RAM.
+        cgroup: the files through which it enters the cgroups that count what it takes.
+
+    Said by the child:
+        counted: whether it is in those.
+    """
+
+    name: str = ""
+    process: str = ""
+    program: str = ""
+    profile: Literal["guest", "driver", "dom0"] = "guest"
+    path: tuple[str, ...] = ()
+    files: tuple[tuple[str, Literal["r", "rw"]], ...] = ()
+    stdout: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    walls: Literal["all", "what-there-is"] = "all"
     without: tuple[str, ...] = ()
-    executables: bool = False
-    store: str | None = None
-    hosts: Mapping[str, str] = field(default_factory=dict)
+    lab: str = ""
     exec: tuple[str, ...] = ()
-    stdio: str | None = None
-    network: bool = False
-    pages: int = 0
+    stdio: str = ""
+    directory: str = "/"
+    env: dict[str, str] = field(default_factory=dict)
+    executables: bool = False
+    store_socket: str = ""
+    hosts: dict[str, str] = field(default_factory=dict)
+    net: str = ""
+    drivers: Drivers | None = None
+    room: Room | None = None
+    place: str = ""
+    main: bool | None = None
+    store: bool | None = None
+    console: bool | None = None
+    grant_slot: int | None = None
+    domid: Count = 0
+    pages: Count = 0
     cgroup: tuple[str, ...] = ()
-    lenient: bool = False
-    room: Mapping[str, Any] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)
+    counted: bool = False
 
     @property
     def trusted(self) -> bool:
-        """dom0's own processes are as trusted as the hypervisor: no sandbox."""
+        """dom0's own processes are as trusted as the hypervisor: no walls."""
         return self.profile == "dom0"
+
+    @property
+    def lenient(self) -> bool:
+        """Whether it starts without a wall that the machine does not allow."""
+        return self.walls == WHAT_THERE_IS
+
+    @property
+    def runs_programs(self) -> bool:
+        """Whether programs of the machine run in it, or below it."""
+        return self.executables or bool(self.exec)
 
     @property
     def title(self) -> str:
         """What ``ps`` shows: the domain, and which of its processes when it has several."""
         return self.process if self.trusted and self.process else self.name
-
-    @classmethod
-    def parse(cls, raw: object) -> "SpawnSpec":
-        """Check a spec map.
-
-        Raises:
-            WrongMessage: a field is missing or of the wrong kind.
-        """
-        fields = Fields(raw, "the spec")
-        profile: Literal["guest", "driver", "dom0"]
-        match fields.text("profile", "guest"):
-            case "guest" | "driver" | "dom0" as profile:
-                pass
-            case other:
-                raise WrongMessage(f"profile: {other!r} is none of guest, driver, dom0")
-        command = fields.texts("exec")
-        stdio = fields.text("stdio", "") or None
-        if command and stdio is None:
-            raise WrongMessage("stdio: a program needs the socket that brings its descriptors")
-        if not command:
-            fields.text("program")
-        files: list[tuple[str, Literal["r", "rw"]]] = []
-        for entry in fields.items("files"):
-            match entry:
-                case [str(path), "r" | "rw" as mode]:
-                    files.append((path, mode))
-                case _:
-                    raise WrongMessage(f'files: [path, "r" or "rw"] is wanted, not {entry!r}')
-        without = fields.texts("without")
-        if unknown := [wall for wall in without if wall not in WALLS]:
-            raise WrongMessage(f"without: {unknown[0]!r} is none of {', '.join(WALLS)}")
-        walls = fields.text("walls", ALL)
-        if walls not in (ALL, WHAT_THERE_IS):
-            raise WrongMessage(f"walls: {walls!r} is neither {ALL} nor {WHAT_THERE_IS}")
-        return cls(
-            name=fields.text("name"),
-            process=fields.text("process", ""),
-            profile=profile,
-            path=fields.texts("path"),
-            files=tuple(files),
-            stdout=fields.optional("stdout"),
-            without=without,
-            executables=bool(fields.raw.get("executables") or command),
-            store=fields.text("store_socket", "") or None,
-            hosts=fields.names("hosts"),
-            exec=command,
-            stdio=stdio,
-            network=bool(fields.raw.get("net")),
-            pages=fields.number("pages", 0, 0),
-            cgroup=fields.texts("cgroup"),
-            lenient=walls == WHAT_THERE_IS,
-            room=fields.table("room"),
-            raw=fields.raw,
-        )

@@ -2,9 +2,10 @@
 
 import sys
 import time
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hvsim.spawn import child as spawn_child
+from hvsim.wire.spawn import Spawn
 
 
 def _hang(*_args: object, **_more: object) -> NoReturn:
@@ -16,6 +17,6 @@ spawn_child.become_domain = _hang
 sys.modules["__main__"].SETUP_TIMEOUT = 0.2  # type: ignore[attr-defined]
 
 
-def run(_conn_fd: int, _upcall_fd: int, _spec: dict[str, Any]) -> None:
+def run(_conn_fd: int, _upcall_fd: int, _spec: Spawn) -> None:
     """Never reached."""
     raise AssertionError

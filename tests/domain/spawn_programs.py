@@ -1,6 +1,6 @@
 """What runs in the children of the spawner under test, in place of a domain's program.
 
-``run`` has the signature of ``hvsim.domain.start.run``; ``spec["program"]`` names one of the
+``run`` has the signature of ``hvsim.domain.start.run``; ``spec.program`` names one of the
 functions below.  Each answers over the hypercall connection with one msgpack packet.
 """
 
@@ -17,11 +17,12 @@ import msgpack
 
 from hvsim.domain.vcpu import VCPU
 from hvsim.linux import syscalls
+from hvsim.wire.spawn import Spawn
 
 
-def run(conn_fd: int, upcall_fd: int, spec: dict[str, Any]) -> None:
+def run(conn_fd: int, upcall_fd: int, spec: Spawn) -> None:
     """Call the function that the spec names and send what it returns."""
-    result = globals()[spec["program"]](conn_fd, upcall_fd, spec.get("args", {}))
+    result = globals()[spec.program](conn_fd, upcall_fd, spec.args)
     if result is not None:
         os.write(conn_fd, msgpack.packb(result))
 

@@ -6,6 +6,8 @@ import pytest
 
 from hvsim.domain.loading import ProgramError, load_program
 from hvsim.domain.start import is_main
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read
 
 
 @pytest.fixture
@@ -64,4 +66,4 @@ def test_a_program_whose_own_import_fails_shows_that_import(programs: Path) -> N
     ],
 )
 def test_who_speaks_for_the_domain(spec: dict[str, object], expected: bool) -> None:
-    assert is_main(spec) is expected
+    assert is_main(read(Spawn, spec)) is expected

@@ -8,8 +8,8 @@ import pytest
 
 from hvsim.spawn.sandbox import landlock, limits
 from hvsim.spawn.sandbox.namespaces import FLAGS, Cloner
-from hvsim.wire.fields import WrongMessage
-from hvsim.wire.spawn import SpawnSpec
+from hvsim.spawn.spec import parse
+from hvsim.wire.typed import BadMessage
 
 GOOD = {"name": "du1", "domid": 1, "process": "main", "program": "m:main", "profile": "guest"}
 
@@ -134,12 +134,12 @@ def test_limits_of_programs_follow_who_counts_them() -> None:
 
 def test_a_good_spec() -> None:
     raw = {**GOOD, "path": ["/p"], "files": [["/f", "rw"]], "stdout": None, "args": {"a": 1}}
-    spec = SpawnSpec.parse(raw)
+    spec = parse(raw)
     assert (spec.name, spec.profile, spec.path) == ("du1", "guest", ("/p",))
     assert spec.files == (("/f", "rw"),)
-    assert spec.raw["args"] == {"a": 1}
+    assert spec.args == {"a": 1}
     assert not spec.trusted
-    assert SpawnSpec.parse({**GOOD, "profile": "dom0", "process": "kernel"}).title == "kernel"
+    assert parse({**GOOD, "profile": "dom0", "process": "kernel"}).title == "kernel"
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_a_good_spec() -> None:
     ],
 )
 def test_a_bad_spec_says_what_is_wrong(change: dict[str, object], text: str) -> None:
-    with pytest.raises(WrongMessage, match=text):
-        SpawnSpec.parse({**GOOD, **change})
+    with pytest.raises(BadMessage, match=text):
+        parse({**GOOD, **change})
 
 
 def test_a_spec_that_is_no_map() -> None:
-    with pytest.raises(WrongMessage, match="map"):
-        SpawnSpec.parse([1, 2])
+    with pytest.raises(BadMessage, match="object"):
+        parse([1, 2])

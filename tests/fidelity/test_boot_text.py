@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from hvsim.hypervisor.boot_text import dom0_lines, machine_lines
-from hvsim.wire.boot import BootConfig
+from hvsim.wire.boot import Boot, Dom0, Spawner
 from tests.fidelity.recording import commands
 
 OURS: Final = {
@@ -25,8 +25,9 @@ def test_the_boot_lines_are_a_real_hypervisors() -> None:
     """In its words and in its order.  Seen red: with the one line that there was before."""
     (dmesg,) = commands("10-xl-dmesg.txt")
     real = [line.removeprefix("(XEN) ") for line in dmesg.output]
-    config = BootConfig("lab", memory_pages=1 << 20, dom0_pages=1 << 16, cpus=2, dom0_vcpus=2)
-    ours = [*machine_lines(config, "a compiler"), *dom0_lines(config)]
+    dom0 = Dom0(memory_pages=1 << 16, max_vcpus=2)
+    config = Boot(memory_pages=1 << 20, cpus=2, dom0=dom0, spawner=Spawner(argv=("spawn",)))
+    ours = [*machine_lines(config, "a compiler"), *dom0_lines(dom0)]
     place = 0
     for line in ours:
         head = next((head for head in OURS if line.startswith(head)), None)

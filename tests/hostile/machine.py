@@ -54,10 +54,9 @@ def _config(directory: Path, logs: Path, args: dict[str, Any]) -> dict[str, Any]
         "store": False,
         "console": False,
     }
-    dom0 = {"name": "Domain-0", "memory_pages": 1024, "max_vcpus": 1, "processes": [builder]}
+    dom0 = {"memory_pages": 1024, "max_vcpus": 1, "processes": [builder]}
     return {
         "lab": "hostile",
-        "run_dir": str(directory),
         "memory_pages": 16384,
         "cpus": 1,
         "event_mode": "direct",

@@ -4,29 +4,29 @@ product does, and passes on what that says."""
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgpack
 
 from hvsim.spawn.executable import start
+from hvsim.wire.spawn import Spawn
 
 _FOLDER = Path(__file__).parent / "programs"
 _SCRIPTS = {name: (_FOLDER / f"{name}.py").read_text() for name in ("escapee", "hoarder")}
 
 
-def run(conn_fd: int, _upcall_fd: int, spec: dict[str, Any]) -> None:
+def run(conn_fd: int, _upcall_fd: int, spec: Spawn) -> None:
     """The signature of ``hvsim.domain.start.run``; ``args`` has the program's words, and which
     ``script`` it is."""
-    if spec["args"]["words"] == ["idle"]:
+    if spec.args["words"] == ["idle"]:
         os.read(conn_fd, 1)
         return
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    script = _SCRIPTS[spec["args"].get("script", "escapee")]
-    words = [sys.executable, "-c", script, *spec["args"]["words"]]
+    script = _SCRIPTS[spec.args.get("script", "escapee")]
+    words = [sys.executable, "-c", script, *spec.args["words"]]
     environment = {"PATH": "/usr/bin:/bin"}
-    rights = "capabilities" not in spec.get("without", ())
-    counted = spec["args"].get("script") != "hoarder"
+    rights = "capabilities" not in spec.without
+    counted = spec.args.get("script") != "hoarder"
     stdio = (null, writer, writer)
     pid = start(words, environment, stdio, (), walled=rights, counted=counted)
     os.close(writer)

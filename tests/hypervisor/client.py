@@ -57,7 +57,7 @@ class Dom:
 
     def __init__(self, lab: "Lab", spec: dict[str, Any], pid: int, fds: list[int]) -> None:
         self.lab = lab
-        self.domid: int = spec["domid"]
+        self.domid: int = spec.get("domid", 0)
         self.name: str = spec["process"]
         self.pid = pid
         self.sock = socket.socket(fileno=fds[0])
@@ -168,7 +168,7 @@ class Lab:
             "lab": "t",
             "memory_pages": 16384,
             "event_mode": "direct",
-            "spawner": argv,
+            "spawner": {"argv": argv},
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
             **config,
         }

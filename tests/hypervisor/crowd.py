@@ -31,6 +31,7 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.memory import MAX_SEALED_PAGES, Extent
 from hvsim.hypervisor.work import Job
 from hvsim.wire.packing import pack
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeHost
 
 GIANT_PAGES = 32768
@@ -212,7 +213,7 @@ class Crowd:
     # building
 
     def process(self, domain: Domain, name: str, main: bool) -> Process:
-        process = self.machine.births.spawn(domain, {"process": name}, main)
+        process = self.machine.births.spawn(domain, Spawn(process=name), main)
         self.machine.births.process_spawned(process.token, os.getpid(), [])
         return process
 

@@ -7,6 +7,7 @@ from hvsim.abi.memory import PAGE_SIZE
 from hvsim.hypervisor.host import Address, Doorbell, Held
 from hvsim.hypervisor.work import Job
 from hvsim.wire.packing import unpack
+from hvsim.wire.spawn import Spawn
 
 
 class FakeMemory:
@@ -131,7 +132,7 @@ class FakeHost:
                 bell.heard = bell.rings
                 rung()
 
-    def spawn(self, token: int, spec: dict[str, Any], upcall: Doorbell) -> None:
+    def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
         self.spawned.append(token)
 
     def forget(self, domid: int) -> None:

@@ -38,7 +38,7 @@ class Patient:
         boot = {
             "lab": "death",
             "memory_pages": 16384,
-            "spawner": list(SPAWNER),
+            "spawner": {"argv": list(SPAWNER)},
             "dom0": {"memory_pages": 2048, "max_vcpus": 1, "processes": [kernel]},
         }
         self._hypervisor = HypervisorProcess(boot)

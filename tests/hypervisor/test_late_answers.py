@@ -25,6 +25,7 @@ from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.ends import DESTROY_TIMEOUT
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.client import Dom, Lab
 from tests.hypervisor.fakes import FakeHost
 
@@ -81,9 +82,9 @@ def test_open_calls_are_bounded() -> None:
     host = FakeHost()
     machine = Machine(host, Ledger(host.now), 256)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.processes[machine.births.spawn(dom0, {"process": "kernel"}, True).token]
+    root = machine.processes[machine.births.spawn(dom0, Spawn(process="kernel"), True).token]
     domain = machine.create_domain(bytes(16), 1, 24, 0)
-    machine.births.load(domain, {"process": "main"})
+    machine.births.load(domain, Spawn(process="main"))
     machine.births.unpause(domain)
     serve = Dispatcher(machine).serve
 
@@ -108,9 +109,9 @@ def test_a_long_call_is_answered_with_its_tag() -> None:
     host = FakeHost()
     machine = Machine(host, Ledger(host.now), 1 << 12)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.processes[machine.births.spawn(dom0, {"process": "kernel"}, True).token]
+    root = machine.processes[machine.births.spawn(dom0, Spawn(process="kernel"), True).token]
     for number in range(20):
-        machine.births.spawn(dom0, {"process": f"p{number}"}, False)
+        machine.births.spawn(dom0, Spawn(process=f"p{number}"), False)
     serve = Dispatcher(machine).serve
     call = [[5], HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, 0]
     answer = serve(root, msgpack.packb(call))

@@ -15,6 +15,7 @@ from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP, STOP_TIMEOUT
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.client import PATIENCE, Dom, Lab
 from tests.hypervisor.fakes import FakeHost
 from tests.hypervisor.stopped import is_stopped
@@ -135,9 +136,9 @@ def _world(host: FakeHost) -> tuple[Machine, int, int]:
     """A machine with dom0 and one running domain: (machine, dom0's token, the domain's)."""
     machine = Machine(host, Ledger(host.now), 256)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    root = machine.births.spawn(dom0, {"process": "kernel"}, True)
+    root = machine.births.spawn(dom0, Spawn(process="kernel"), True)
     domain = machine.create_domain(bytes(16), 1, 24, 0)
-    machine.births.load(domain, {"process": "main"})
+    machine.births.load(domain, Spawn(process="main"))
     machine.births.unpause(domain)
     for token in (root.token, root.token + 1):
         machine.births.process_spawned(token, 1000 + token, [])

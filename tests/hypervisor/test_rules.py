@@ -24,6 +24,7 @@ from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.memory import Extent
 from hvsim.hypervisor.ratelimit import RateLimit
 from hvsim.hypervisor.reclaim import MOST
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeBell, FakeHost
 
 
@@ -145,7 +146,7 @@ class World(RuleBasedStateMachine):
         self.handles: dict[int, tuple[Process, bool]] = {}
 
     def start(self, domain: Domain) -> Process:
-        process = self.machine.births.spawn(domain, {"process": "main"}, True)
+        process = self.machine.births.spawn(domain, Spawn(process="main"), True)
         self.machine.births.process_spawned(process.token, 1000 + process.token, [])
         return process
 

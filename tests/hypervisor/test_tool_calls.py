@@ -42,6 +42,7 @@ from hvsim.hypervisor.debug_keys import KEYS, MAX_LINES, MAX_WAITING, PIECE
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.low_memory import LowMemory
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeBell
 from tests.hypervisor.world import SECOND, World
 
@@ -160,7 +161,7 @@ def test_hard_affinity_places_the_processes(world: World) -> None:
 def test_a_process_that_comes_later_is_placed_too(world: World) -> None:
     set_affinity(world, 0, XEN_VCPUAFFINITY_HARD, [3], [])
     world.host.placed.clear()
-    process = world.machine.births.spawn(world.domain, {"process": "more"}, False)
+    process = world.machine.births.spawn(world.domain, Spawn(process="more"), False)
     world.machine.births.process_spawned(process.token, 4242, [])
     assert world.host.placed == [(process.token, [3], 4)]
 

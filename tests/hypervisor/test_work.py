@@ -5,12 +5,14 @@ import select
 from collections.abc import Generator
 
 from hvsim.hypervisor.server import Server
-from hvsim.wire.boot import BootConfig
+from hvsim.wire.boot import Boot, Dom0, Spawner
+
+BOOT = Boot(memory_pages=64, dom0=Dom0(memory_pages=16), spawner=Spawner(argv=("spawn",)))
 
 
 def test_whoever_asks_is_served_between_two_pieces() -> None:
     """Seen red with all pieces of a job done in one round."""
-    server = Server(BootConfig("lab", 64, 16))
+    server = Server(BOOT)
     done, heard = [0], []
 
     def job() -> Generator[None, None, None]:
@@ -34,7 +36,7 @@ def test_whoever_asks_is_served_between_two_pieces() -> None:
 
 def test_jobs_take_turns() -> None:
     """A short job need not wait for the end of a long one."""
-    server = Server(BootConfig("lab", 64, 16))
+    server = Server(BOOT)
     ended: list[str] = []
 
     def job(name: str, pieces: int) -> Generator[None, None, None]:

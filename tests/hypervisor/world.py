@@ -9,6 +9,7 @@ from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.watchdogs import LOOK
+from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeHost
 
 SECOND = 1_000_000_000
@@ -22,9 +23,9 @@ class World:
         self.machine = Machine(self.host, Ledger(self.host.now), 1 << 16, cpus=4)
         self.dispatcher = Dispatcher(self.machine)
         dom0 = self.machine.create_dom0(32, 1, "kernel")
-        self.root = self.machine.births.spawn(dom0, {"process": "kernel"}, True).token
+        self.root = self.machine.births.spawn(dom0, Spawn(process="kernel"), True).token
         self.domain: Domain = self.machine.create_domain(bytes(range(16)), 2, 24, 0)
-        self.machine.births.load(self.domain, {"process": "main"})
+        self.machine.births.load(self.domain, Spawn(process="main"))
         self.machine.births.unpause(self.domain)
         self.guest = self.root + 1
         for token in (self.root, self.guest):

@@ -27,6 +27,7 @@ from hvsim.lab.load import load
 from hvsim.lab.model import Lab
 from hvsim.toolstack.host.errors import reason
 from hvsim.toolstack.host.store import StoreSilent
+from hvsim.wire.spawn import Spawn
 from hvsim.xs.requests import store_error
 from tests.hypervisor.fakes import FakeHost
 from tests.support.labs import ROOT, Commands, commands
@@ -176,7 +177,7 @@ def test_the_hypervisor_says_what_it_ran_out_of(
     ledger = Ledger(host.now)
     machine = Machine(host, ledger, 1 << 16)
     dom0 = machine.create_dom0(32, 1, "kernel")
-    process = machine.births.spawn(dom0, {"process": "kernel"}, True)
+    process = machine.births.spawn(dom0, Spawn(process="kernel"), True)
     served = Dispatcher(machine).serve(process, msgpack.packb(call))
     assert served is not None
     assert msgpack.unpackb(served[0]) == [-answer]

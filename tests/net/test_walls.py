@@ -29,7 +29,7 @@ def outcomes(spawner: Harness, **more: Any) -> dict[str, str]:
 @pytest.mark.parametrize("profile", ["guest", "driver"])
 def test_a_domain_with_a_vif_has_a_network_and_nothing_else(spawner: Harness, profile: str) -> None:
     """Red with FIONBIO-using sockets, or without capabilities.NETWORK in sandbox.enter."""
-    found = outcomes(spawner, profile=profile, net=True)
+    found = outcomes(spawner, profile=profile, net="a stack")
     assert {name: found[name] for name in ITS_OWN} == dict.fromkeys(ITS_OWN, "ok")
     assert found["links"] == "lo"  # none of the machine's
     rest = found.keys() - {*ITS_OWN, "links", "tap"}
@@ -41,17 +41,17 @@ def test_a_domain_with_a_vif_has_a_network_and_nothing_else(spawner: Harness, pr
 @pytest.mark.parametrize("profile", ["guest", "driver"])
 def test_a_domain_with_a_vif_has_a_tap_where_there_are_any(spawner: Harness, profile: str) -> None:
     optional.device(TUN_DEVICE)
-    assert outcomes(spawner, profile=profile, net=True)["tap"] == "ok"
+    assert outcomes(spawner, profile=profile, net="a stack")["tap"] == "ok"
 
 
 @pytest.mark.parametrize("profile", ["guest", "driver"])
 def test_nothing_changes_for_a_domain_without(spawner: Harness, profile: str) -> None:
-    """Red with `net=True` in spawn_child whatever the spec says."""
+    """Red with `network=True` in spawn.child whatever the spec says."""
     found = outcomes(spawner, profile=profile)
     assert set(found.values()) == {"EPERM", "ENOENT"}, found
 
 
 def test_without_a_network_namespace_the_machine_s_links_are_safe(spawner: Harness) -> None:
     """Red when sandbox.enter keeps the capabilities without looking for the namespace."""
-    found = outcomes(spawner, net=True, without=["namespaces"])
+    found = outcomes(spawner, net="a stack", without=["namespaces"])
     assert set(found.values()) == {"EPERM", "EACCES"}, found

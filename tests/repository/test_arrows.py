@@ -18,9 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: "module", "module:function", and what stands behind -m.
 _PROGRAM = re.compile(r"(?:hvsim|domains)(?:\.\w+)+(?::\w+)?")
 #: Strings that name a room above, and why they may.
-MAY = {
-    ("hvsim.domain.start", "hvsim.drivers.net.stack"): "to go",
-}
+MAY: dict[tuple[str, str], str] = {}
 
 
 def layers() -> list[list[str]]:

@@ -17,6 +17,8 @@ import msgpack
 
 from hvsim.domain.start import run
 from hvsim.wire import rights
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def main() -> None:
                     return
                 _, token, spec = msgpack.unpackb(data)
                 ours = [channel.fileno(), test.fileno(), *children]
-                runs = ":" in spec["program"]
+                runs = ":" in spec.get("program", "")
                 pidfd, pid = _program(ours, fds, spec) if runs else _child([*ours, *fds])
                 children[pidfd] = pid
                 poll.register(pidfd, select.POLLIN)
@@ -79,7 +81,7 @@ def _program(ours: list[int], fds: list[int], spec: dict[str, Any]) -> tuple[int
         try:
             for fd in ours:
                 os.close(fd)
-            run(fds[0], fds[1], spec)
+            run(fds[0], fds[1], read(Spawn, spec))
         except SystemExit as leave:
             status = int(leave.code or 0)
         finally:

@@ -44,6 +44,8 @@ from hvsim.abi.hypercall import (
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.wire import rights
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read
 from tests.support.hypervisor_process import HypervisorProcess
 
 TIMEOUT = 30.0
@@ -218,7 +220,7 @@ class Hypervisor:
 
     def _attach(self) -> Domain:
         data, fds = rights.receive(self._channel, 1 << 16, 4)
-        spec = msgpack.unpackb(data)
+        spec = read(Spawn, msgpack.unpackb(data))
         domain = Domain.attach(fds[0], fds[1], spec, store=False, console=False)
         domain.hypercall.on_gone = _gone
         return domain

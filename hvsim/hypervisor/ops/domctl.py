@@ -44,6 +44,8 @@ from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.report import domain_info
 from hvsim.wire.packing import pack
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import BadMessage, read
 
 _OP: Final = HYPERVISOR_domctl
 MAX_PAGES: Final = 1 << 32
@@ -210,7 +212,7 @@ def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, 
 @hypercall(_OP, HVSIM_DOMCTL_load, int, dict)
 def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
     """(dom, spec): how its main process is made, at the first unpause"""
-    machine.births.load(_other(machine, caller, dom), spec)
+    machine.births.load(_other(machine, caller, dom), _spec(spec))
     return ()
 
 
@@ -227,8 +229,15 @@ def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> 
     domain = _other(machine, caller, dom)
     if not domain.started:
         raise XenError(EBUSY, f"d{domain.domid} has not started")
-    machine.births.spawn(domain, spec, False)
+    machine.births.spawn(domain, _spec(spec), False)
     return ()
+
+
+def _spec(raw: dict[str, Any]) -> Spawn:
+    try:
+        return read(Spawn, raw)
+    except BadMessage as wrong:
+        raise XenError(EINVAL, f"spawn: {wrong}") from None
 
 
 @hypercall(_OP, HVSIM_DOMCTL_fault, int, str, str)

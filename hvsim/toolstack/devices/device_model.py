@@ -22,7 +22,7 @@ import shutil
 import signal
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -40,6 +40,7 @@ from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.store import Store, remove_with_empty_parents
 from hvsim.toolstack.host.trouble import stands_still
 from hvsim.toolstack.host.waiting import NOBODY, Dom0Process, waiting
+from hvsim.wire.spawn import Spawn
 from hvsim.xs import requests
 
 PROGRAMS: Final = ("/usr/libexec/xen-qemu-system-i386", "qemu-system-i386")
@@ -209,19 +210,16 @@ async def _start(toolstack: Toolstack, store: Store, guest: Guest) -> None:
     raise TimeoutError(f"QEMU did not come to run: {why}{_last_words(toolstack, guest)}")
 
 
-def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
+def _spec(toolstack: Toolstack, guest: Guest) -> Spawn:
     """The process that starts QEMU and is the kernel below it."""
-    return {
-        "name": "Domain-0",
-        "domid": 0,
-        "process": process_name(guest.domid),
-        "program": "domains.daemon:main",
-        "profile": "dom0",
-        "path": [],
-        "files": [],
-        "store_socket": str(toolstack.store_path),
-        "place": str(toolstack.place),
-        "args": {
+    return Spawn(
+        name="Domain-0",
+        process=process_name(guest.domid),
+        program="domains.daemon:main",
+        profile="dom0",
+        store_socket=str(toolstack.store_path),
+        place=str(toolstack.place),
+        args={
             "lab": toolstack.lab,
             "run_dir": str(toolstack.run_dir),
             "exec": arguments(guest),
@@ -232,8 +230,8 @@ def _spec(toolstack: Toolstack, guest: Guest) -> dict[str, Any]:
                 if (use := disk.half.image) is not None
             ],
         },
-        "stdout": str(_log(toolstack, guest)),
-    }
+        stdout=str(_log(toolstack, guest)),
+    )
 
 
 def _log(toolstack: Toolstack, guest: Guest) -> Path:

@@ -1,6 +1,5 @@
 """From memory and a program to a domain that only waits for its unpause (libxl_dom.c)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,9 +14,13 @@ from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.execute import outside
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.request import CreateRequest
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read
 
 NETWORK_PROGRAM: Final = "domains.network:main"
 """A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
+NETWORK_STACK: Final = "hvsim.drivers.net.stack:start"
+"""What brings up the network stack of a domain that has one."""
 _NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
 IDLE_PROGRAM: Final = "domains.guests.idle:main"
 """What stands in for a kernel that nothing here can boot."""
@@ -87,7 +90,7 @@ def build(toolstack: Toolstack, guest: Guest) -> Wires:
     return wires
 
 
-def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
+def spawn_spec(toolstack: Toolstack, guest: Guest) -> Spawn:
     """How the spawner is to make the domain's process."""
     request = guest.request
     args = dict(request.args)
@@ -100,14 +103,14 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
     if nics:
         args["net"] = guest_network.stack(guest)
     if nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
-        extra["net"] = True
+        extra["net"] = NETWORK_STACK
     declared = toolstack.defaults.devices
     if declared:
         extra["drivers"] = {
             "frontends": {one.type: one.frontend for one in declared},
             "backends": {one.type: one.backend for one in declared if one.type in request.serves},
         }
-    return {
+    told = {
         "name": guest.name,
         "domid": guest.domid,
         "process": "main",
@@ -119,8 +122,8 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Mapping[str, Any]:
         "args": args,
         "walls": request.walls,
         "lab": toolstack.lab,
-        **extra,
     }
+    return read(Spawn, {**told, **extra})
 
 
 def _rebuild_failed(domid: int) -> str:

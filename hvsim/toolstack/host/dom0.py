@@ -21,6 +21,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.waiting import Dom0Process, waiting
+from hvsim.wire.spawn import Spawn
 
 _STEP: Final = 0.001
 _RELEASE_TIMEOUT: Final = 10.0
@@ -77,7 +78,7 @@ async def end_of(pid: int) -> None:
         os.close(pidfd)
 
 
-async def spawn_process(toolstack: Toolstack, name: str, spec: Mapping[str, Any]) -> None:
+async def spawn_process(toolstack: Toolstack, name: str, spec: Spawn) -> None:
     """Spawn it, and wait until it runs.  Raises: HypercallError; TimeoutError, which says why."""
     with waiting(f"{name} to be made", Dom0Process("spawner"), _RELEASE_TIMEOUT):
         try:
@@ -87,10 +88,10 @@ async def spawn_process(toolstack: Toolstack, name: str, spec: Mapping[str, Any]
             raise TimeoutError(f"{name} was not made within {_RELEASE_TIMEOUT:g} s") from None
 
 
-async def _spawn(toolstack: Toolstack, name: str, spec: Mapping[str, Any]) -> None:
+async def _spawn(toolstack: Toolstack, name: str, spec: Spawn) -> None:
     while True:
         try:
-            toolstack.hypervisor.spawn(0, dict(spec))
+            toolstack.hypervisor.spawn(0, spec)
             break
         except HypercallError as failure:
             if failure.errno != errno.EEXIST:  # else: the dead one is still being cleared away

@@ -12,6 +12,8 @@ from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.starting import wait_for_process
 from hvsim.wire.packing import pack
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read, write
 from hvsim.xs.sockets import door_path
 
 SPEC_MAX: Final = MESSAGE_MAX - 256
@@ -38,7 +40,7 @@ async def execute(
     argv, env, stdio, directory = _wanted(request)
     domid = await _find(toolstack, str(request.get("domain", "")))
     process = f"exec-{_slot(toolstack, domid)}"
-    spec = {
+    told = {
         **_spec(toolstack, domid),
         "exec": argv,
         "stdio": stdio,
@@ -47,9 +49,10 @@ async def execute(
         "directory": directory if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
-    spec |= more or {}
-    spec["files"] = [*spec.get("files", ()), *map(list, files)]
-    size = len(pack(spec))
+    told |= more or {}
+    told["files"] = [*told.get("files", ()), *map(list, files)]
+    spec = read(Spawn, told)
+    size = len(pack(write(spec)))
     if size > SPEC_MAX:
         raise ToolstackError(
             f"exec: command line and environment are {size} bytes, and {SPEC_MAX} fit; "

@@ -34,6 +34,8 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.host.deferred import Deferred
 from hvsim.toolstack.host.rows import state_letters, uuid_text
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import write
 
 _LIST_CHUNK: Final = 128
 
@@ -141,9 +143,9 @@ class Hypervisor:
         """What the domain is told at its birth."""
         self._domctl(HVSIM_DOMCTL_set_start_info, domid, dict(info))
 
-    def load(self, domid: int, spec: Mapping[str, Any]) -> None:
+    def load(self, domid: int, spec: Spawn) -> None:
         """What runs in it from its first unpause on."""
-        self._domctl(HVSIM_DOMCTL_load, domid, dict(spec))
+        self._domctl(HVSIM_DOMCTL_load, domid, write(spec))
 
     def max_mem(self, domid: int, pages: int) -> None:
         """What it may have at most."""
@@ -236,9 +238,9 @@ class Hypervisor:
         """Every process of every domain."""
         return list(self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0])
 
-    def spawn(self, domid: int, spec: dict[str, Any]) -> None:
+    def spawn(self, domid: int, spec: Spawn) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""
-        self._domctl(HVSIM_DOMCTL_spawn, domid, spec)
+        self._domctl(HVSIM_DOMCTL_spawn, domid, write(spec))
 
     def lend(self, domid: int, path: str, mode: str) -> None:
         """A file of the machine for a domain, to read ("r") or also to write ("w"); "": no more."""

@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 import hvsim
 from hvsim.wire import packing
 from hvsim.wire.descriptors import CONN_FD, UPCALL_FD
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import write
 from hvsim.xenstore.daemon.connection import Connection
 
 
@@ -45,9 +47,7 @@ def read_state(connection: Connection, state: Mapping[str, Any]) -> None:
     connection.go_on(state["kept"], state["out"])
 
 
-def execute(
-    spec: Mapping[str, Any], servers: list[dict[str, Any]], successor: Sequence[str]
-) -> NoReturn:
+def execute(spec: Spawn, servers: list[dict[str, Any]], successor: Sequence[str]) -> NoReturn:
     """Become the new program.  Raises OSError.
 
     Args:
@@ -57,12 +57,12 @@ def execute(
     """
     fd = os.memfd_create("xenstored-state", 0)
     with open(fd, "wb", closefd=False) as out:
-        out.write(packing.pack({"spec": dict(spec), "servers": servers}))
+        out.write(packing.pack({"spec": write(spec), "servers": servers}))
     os.lseek(fd, 0, os.SEEK_SET)
     for kept in (CONN_FD, UPCALL_FD, fd):
         os.set_inheritable(kept, True)
     ours = str(Path(hvsim.__file__).resolve().parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ours, *spec.get("path", ())])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ours, *spec.path])}
     sys.stdout.flush()
     sys.stderr.flush()
     argv = [sys.executable, "-X", "utf8", *successor, str(fd)]

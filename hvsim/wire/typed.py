@@ -1,0 +1,48 @@
+"""Typed messages: what two of our processes tell each other at birth, declared once.
+
+A message is a frozen class with a type for each field.  Whoever sends it makes one and calls
+:func:`write`; whoever gets it calls :func:`read`, which checks every field against its type.  What
+is missing, unknown or of the wrong kind is named by its place (``dom0.processes[2].files``).
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+M = TypeVar("M", bound="Message")
+
+
+class BadMessage(ValueError):
+    """A message that cannot be followed; the text names the field and what is wrong with it."""
+
+
+class Message(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The base of all; what has its default is not sent."""
+
+
+def read(kind: type[M], raw: object) -> M:
+    """The message of that kind that *raw*, unpacked, is.  Raises: BadMessage."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as wrong:
+        what, _, place = str(wrong).partition(" - at `$")
+        field = place.rstrip("`").lstrip(".")
+        raise BadMessage(f"{field}: {what}" if field else what) from None
+
+
+def write(message: Message) -> dict[str, Any]:
+    """The message as a map that can be packed."""
+    raw: dict[str, Any] = msgspec.to_builtins(message, builtin_types=(bytes,))
+    return raw
+
+
+def changed(message: M, **fields: Any) -> M:
+    """The same message with some fields changed."""
+    return msgspec.structs.replace(message, **fields)
+
+
+Table = Mapping[str, Any]
+"""A part of a message whose meaning only its last reader knows (a program's arguments)."""
