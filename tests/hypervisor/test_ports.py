@@ -39,3 +39,12 @@ def test_a_closed_interrupt_may_be_bound_again() -> None:
     table.close(table.bind_virq(VIRQ_TIMER, 0, None).number)
     table.close(table.bind_virq(VIRQ_TIMER, 0, None).number)
     assert not table.raise_virq(VIRQ_TIMER)
+
+
+def test_a_closed_port_names_nobody() -> None:
+    names = Names()
+    table = EventTable(1, no_bell, names)
+    number = table.alloc_unbound(7, None).number
+    assert 7 in names
+    table.close(number)
+    assert 7 not in names

@@ -7,11 +7,16 @@ from typing import Final
 from tests.mutants.fault import Fault, faults
 
 _BLOCK = (
+    "tests/drivers/test_block_features.py",
     "tests/drivers/test_block_attacks.py",
     "tests/drivers/test_block_ring.py",
     "tests/drivers/test_block_device.py",
 )
-_NET = ("tests/drivers/test_net_protocol.py", "tests/drivers/test_net_attacks_front_slots.py")
+_NET = (
+    "tests/drivers/test_net_slots.py",
+    "tests/drivers/test_net_protocol.py",
+    "tests/drivers/test_net_attacks_front_slots.py",
+)
 _PAIR = ("tests/drivers/test_net_pair.py", "tests/drivers/test_net_protocol.py")
 
 FAULTS: Final[list[Fault]] = [

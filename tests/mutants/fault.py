@@ -60,8 +60,10 @@ class Fault:
         return text.replace(self.old, self.new)
 
     def line(self, root: Path = ROOT) -> int:
-        """The line on which it begins to differ."""
+        """The line on which it begins to differ; 0 when the text has gone meanwhile."""
         text = (root / self.file).read_text(encoding="utf-8")
+        if self.old not in text:
+            return 0
         pairs = enumerate(zip(self.old, self.new, strict=False))
         same = next((at for at, (old, new) in pairs if old != new), 0)
         return text.count("\n", 0, text.index(self.old) + same) + 1

@@ -277,7 +277,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/handshake/rules.py",
-        _HANDSHAKE,
+        (_EDGES, *_HANDSHAKE),
         ("any domain moves a frontend", "if not own and owner >= 0:", "if False:"),
         ("a frontend takes any step", "if not may_switch(Half.FRONTEND, old, new):", "if False:"),
         ("a backend takes any step", "if not may_switch(Half.BACKEND, old, new):", "if False:"),

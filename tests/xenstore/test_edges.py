@@ -8,6 +8,9 @@ from __future__ import annotations
 import pytest
 
 from hvsim.abi.errno import EACCES, EINVAL
+from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.xenbus.state import Half
+from hvsim.xenstore.handshake.rules import FRONTEND_STEP, Pair, Rule, Writer, judge
 from hvsim.xenstore.rules import paths, quota
 from hvsim.xenstore.rules import permissions as perm
 from hvsim.xenstore.rules.errors import Refused
@@ -97,3 +100,24 @@ def test_what_is_below_nothing_is_not_removed() -> None:
     dom0.ask("WRITE", "/a", "0")
     assert dom0.ask("RM", "/a/none") == "OK"
     assert dom0.ask("RM", "/none/none") == "ENOENT"
+
+
+def test_a_list_is_as_long_as_its_names() -> None:
+    store = Store()
+    for path in (b"/a", b"/a/b", b"/a/long"):
+        store.tree.put(path, b"", perm.DEFAULT)
+    assert store.tree.nodes[b"/a"].children.size == len(b"b\0long\0")
+    store.tree.remove(b"/a/b")
+    assert store.tree.nodes[b"/a"].children.size == len(b"long\0")
+
+
+def test_a_frontend_takes_no_step_that_is_none() -> None:
+    pair, writer = Pair("vif", "vif", 1, 0), Writer("domU1", 1, tool=False)
+
+    def breaches(old: XenbusState, new: XenbusState) -> list[Rule]:
+        found = judge(pair, Half.FRONTEND, writer, old, new, lambda key: True, None)
+        return [breach.rule for breach in found]
+
+    assert breaches(XenbusState.Initialised, XenbusState.Connected) == []
+    assert breaches(XenbusState.Closed, XenbusState.Connected) == [FRONTEND_STEP]
+    assert breaches(XenbusState.Connected, XenbusState.InitWait) == [FRONTEND_STEP]
