@@ -12,7 +12,18 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _SECTION: Final = re.compile(r"(Args|Attributes|Raises|Returns|Yields): *(.*)")
 _ITEM: Final = re.compile(r"( {4})([\w, .*]+): +(\S.*)")
 DOMAIN: Final = (
-    *("domain", "vcpu", "events", "grants", "mapper", "memory", "ring", "console", "hypercall"),
+    *(
+        "domain",
+        "vcpu",
+        "timers",
+        "events",
+        "grants",
+        "mapper",
+        "memory",
+        "ring",
+        "console",
+        "hypercall",
+    ),
 )
 """What of hvsim.domain a program may rely on."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -145,13 +145,22 @@ FAULTS: Final[list[Fault]] = [
         ),
     ),
     *faults(
-        f"{_ROOM}/memory.py",
-        _RULES,
+        f"{_ROOM}/p2m.py",
+        ("tests/hypervisor/test_p2m.py",),
         (
             "a frame beyond its run has a machine frame",
-            "return mfn + gfn - first if gfn < first + count else None",
-            "return mfn + gfn - first",
+            "return run if gfn < run[0] + run[2] else None",
+            "return run",
         ),
+        (
+            "what is behind a hole is forgotten",
+            "kept.append((at, right[1] + at - right[0], right[0] + right[2] - at))",
+            "pass",
+        ),
+    ),
+    *faults(
+        f"{_ROOM}/memory.py",
+        _RULES,
         (
             "an extent that is leaving is shared",
             "return None if extent is None or extent.leaving else extent",
