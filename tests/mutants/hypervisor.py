@@ -160,7 +160,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/memory.py",
-        _RULES,
+        _SHARING,
         (
             "an extent that is leaving is shared",
             "return None if extent is None or extent.leaving else extent",
