@@ -23,7 +23,7 @@ JOBS   ?= 3
 SHARED := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 #: The rules, whose tests are in one process.
 IN_PROCESS := tests/abi tests/names tests/wire tests/xenstore tests/hypervisor tests/domain \
-              tests/drivers tests/config tests/guests tests/benchmarks
+              tests/drivers tests/config
 VENV   ?= .venv
 DIST   ?= dist
 BIN    := $(VENV)/bin
@@ -81,7 +81,7 @@ mutants: setup
 #: What runs in domains is not seen: a domain's process is forked and ends by the kernel's hand.
 coverage: setup
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest -q -n 0 $(IN_PROCESS) $(PYTEST)
+	$(BIN)/python -m coverage run -m pytest -q -n 0 --timeout=600 $(IN_PROCESS) $(PYTEST)
 	@$(BIN)/python -m coverage report
 
 lint: setup

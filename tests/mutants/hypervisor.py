@@ -19,7 +19,7 @@ _EVENTS = (
     f"{_TESTS}/test_calls.py",
     f"{_TESTS}/test_rules.py",
 )
-_RULES = (f"{_TESTS}/test_calls.py", f"{_TESTS}/test_rules.py")
+
 
 FAULTS: Final[list[Fault]] = [
     *faults(
