@@ -44,7 +44,7 @@ def folders() -> dict[str, Path]:
 
 def rows() -> list[Row]:
     """The table of the document."""
-    _, _, text = DOCS.read_text(encoding="utf-8").partition("### Every program")
+    _, _, text = DOCS.read_text(encoding="utf-8").partition("\n## Every program\n")
     found = []
     for line in text.partition("\n## ")[0].splitlines():
         match = ROW.fullmatch(line)

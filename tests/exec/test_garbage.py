@@ -287,35 +287,29 @@ def test_the_process_of_a_program_bears_it(
 def test_a_stranger_is_not_taken_for_the_process(lab: Commands) -> None:
     """Who else connects to the command's socket gets nothing, and the command goes on.
 
-    Red without the look at the peer's credentials: the stranger is handed the descriptors."""
-    stop = threading.Event()
-    got: list[list[int]] = []
-
-    def knock() -> None:
-        base = lab.base / "exec"
-        while not stop.is_set():
-            for folder in base.glob("x*"):
-                with (
-                    socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger,
-                    contextlib.suppress(OSError),
-                ):
-                    stranger.settimeout(0.05)
-                    stranger.connect(str(folder / "s"))
-                    _, fds = rights.receive(stranger, MESSAGE_MAX, 3)
-                    got.append(fds)
-                    rights.close(fds)
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=knock)
-    thread.start()
-    lab.ok("fault", "stall", "one")  # the command's socket waits for it
+    Red without the look at the peer's credentials: the stranger, who came first, is handed the
+    descriptors."""
+    lab.ok(
+        "fault", "stall", "spawner"
+    )  # the program's process is not made before the stranger came
     try:
-        with lab.start("exec", "one", "--", "echo", "well") as command:
-            wait(lambda: got, "the stranger to be heard")
-            lab.ok("fault", "resume", "one")
+        with (
+            lab.start("exec", "one", "--", "echo", "well") as command,
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger,
+        ):
+            wait(lambda: _comes_in(stranger, lab.base / "exec"), "the stranger to come in")
+            lab.ok("fault", "resume", "spawner")
             assert command.communicate(timeout=LIMIT)[0] == "well\n"
+            stranger.settimeout(LIMIT)
+            assert rights.receive(stranger, MESSAGE_MAX, 3) == (b"", [])
     finally:
-        lab.run("fault", "resume", "one")
-        stop.set()
-        thread.join()
-    assert not [fds for fds in got if fds]
+        lab.run("fault", "resume", "spawner")
+
+
+def _comes_in(stranger: socket.socket, base: Path) -> bool:
+    """Whether there is a command's socket, and it took the connection."""
+    for folder in base.glob("x*"):
+        with contextlib.suppress(OSError):
+            stranger.connect(str(folder / "s"))
+            return True
+    return False

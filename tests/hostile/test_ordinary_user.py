@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = {
     "hostile": ("test_walls.py", "test_hostile_guest.py", "test_programs.py", "test_resources.py"),
     "domain": ("test_sandbox_granted.py", "test_spawner.py"),
-    "net": ("test_port.py", "test_walls.py", "test_lab.py"),
+    "net": ("test_link.py", "test_walls.py", "test_lab.py"),
 }
 """By folder: a start of pytest is a second of CPU."""
 LIMIT = 300.0

@@ -40,6 +40,7 @@ def test_a_claim_makes_the_directory_for_its_owner_alone(base: Path) -> None:
         "log",
         "images",
         "dom0",
+        "zmq",
     }
     release(run)
     assert list(base.iterdir()) == []
