@@ -91,6 +91,6 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-* build dist hvsim.egg-info hvsim/_native*.so hvsim/native/*.so
+	rm -rf .venv .venv-* build dist hvsim.egg-info hvsim/_native*.so hvsim/devnodes/*.so
 	rm -rf .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
