@@ -133,10 +133,10 @@ class VCPU:
         if port is not None:
             return self._block_port(self._ports[port], timeout)
         if timeout is None:
-            return self._wait(-1.0, _NEVER)
-        return self._wait(timeout, int((self._clock() + timeout) * 1e9))
+            return self.wait(-1.0, _NEVER)
+        return self.wait(timeout, int((self._clock() + timeout) * 1e9))
 
-    def _wait(self, wait: float, until: int) -> bool:
+    def wait(self, wait: float, until: int) -> bool:
         """What :meth:`block` does, for *wait* seconds (below 0: no limit), which end at system time
         *until*."""
         pending = self._pending
@@ -248,14 +248,14 @@ class VCPU:
             return
         if timeout is None:
             while not pred():
-                self._wait(-1.0, _NEVER)
+                self.wait(-1.0, _NEVER)
                 self.dispatch()
             return
         clock = self._clock
         deadline = clock() + timeout
         until, remaining = int(deadline * 1e9), timeout
         while remaining > 0.0:
-            self._wait(remaining, until)
+            self.wait(remaining, until)
             self.dispatch()
             if pred():
                 return

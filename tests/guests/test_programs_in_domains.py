@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from domains.guests import database, idle, load
 from domains.guests.ledger import acknowledged
 from domains.guests.load import Mismatch
 from domains.guests.verify import verify
-from hvsim.domain import Domain
+from hvsim.domain import VCPU, Domain
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.hotplug import script
 from tests.drivers.test_block_device import Rig
@@ -32,24 +31,34 @@ class Guest:
         self.dom = rig.guest
         self.lines: list[str] = []
         self.each_turn: Turn = lambda: None
-        self._block = self.dom.vcpu.block
-        patch.setattr(type(self.dom.vcpu), "block", self._turn_block())
+        self._patch_waits(patch)
         patch.setattr(Domain, "log", lambda dom, text: self.lines.append(text))
 
-    def _turn_block(self) -> Callable[..., bool]:
-        original = type(self.dom.vcpu).block
+    def _patch_waits(self, patch: pytest.MonkeyPatch) -> None:
+        """Both ways in which the guest waits: for anything, and (in a handler) for one port."""
+        block, wait = VCPU.block, VCPU.wait
 
-        def block(vcpu: Any, timeout: float | None = None, **more: Any) -> bool:
-            if vcpu is not self.dom.vcpu:
-                return original(vcpu, timeout, **more)
+        def others() -> None:
             self.each_turn()
             self.rig.store.settle()
             for dom in self.rig.live:
-                if dom is not self.dom and original(dom.vcpu, 0.0005):
+                if dom is not self.dom and block(dom.vcpu, 0.0005):
                     dom.vcpu.dispatch()
-            return original(vcpu, 0.001 if timeout is None else min(timeout, 0.001), **more)
 
-        return block
+        def for_port(vcpu: VCPU, timeout: float | None = None, *, port: int | None = None) -> bool:
+            if vcpu is not self.dom.vcpu or port is None:
+                return block(vcpu, timeout, port=port)
+            others()
+            return block(vcpu, 0.001 if timeout is None else min(timeout, 0.001), port=port)
+
+        def for_anything(vcpu: VCPU, seconds: float, until: int) -> bool:
+            if vcpu is not self.dom.vcpu:
+                return wait(vcpu, seconds, until)
+            others()
+            return wait(vcpu, 0.001 if seconds < 0.0 else min(seconds, 0.001), until)
+
+        patch.setattr(VCPU, "block", for_port)
+        patch.setattr(VCPU, "wait", for_anything)
 
     def run(self, program: Callable[[Domain], None], options: str) -> None:
         """Run ``program`` to its end in the guest, with these words on its command line."""
