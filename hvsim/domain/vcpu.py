@@ -118,12 +118,17 @@ class VCPU:
 
     # -- the wait --------------------------------------------------------------------------
 
-    def block(self, timeout: float | None = None, *, port: int | None = None) -> bool:
+    def block(
+        self, timeout: float | None = None, until: int | None = None, *, port: int | None = None
+    ) -> bool:
         """Wait until something is to be dispatched, at most *timeout* seconds (None: no limit).
 
         With *port*, wait for that event channel only and take its event: its handler will not
         run for it.  What else becomes ready meanwhile stays pending for the next ``dispatch()``,
         timers too.  This is how the store client waits for an answer inside a handler.
+
+        Who waits in a loop hands in *until*, the system time in nanoseconds at which the whole wait
+        ends, and saves a look at the clock.
 
         Returns True when there is something to dispatch (or *port* rang), False after
         *timeout*.  A return is a hint, not a promise: look, then wait again.
@@ -132,14 +137,8 @@ class VCPU:
         """
         if port is not None:
             return self._block_port(self._ports[port], timeout)
-        if timeout is None:
-            return self.wait(-1.0, _NEVER)
-        return self.wait(timeout, int((self._clock() + timeout) * 1e9))
-
-    def wait(self, wait: float, until: int) -> bool:
-        """What :meth:`block` does, for *wait* seconds (below 0: no limit), which end at system time
-        *until*."""
         pending = self._pending
+        wait = -1.0 if timeout is None else timeout
         if pending:
             wait = 0.0  # still look: a source that is always pending must not hide the others
         elif self._waiting:
@@ -149,6 +148,8 @@ class VCPU:
                 if wait < 0.0 or left < wait:
                     wait, until = left, int(due * 1e9)
         if wait:
+            if until is None:
+                until = _NEVER if timeout is None else int((self._clock() + timeout) * 1e9)
             word = self._blocked_until
             word[0] = until
             try:
@@ -248,14 +249,14 @@ class VCPU:
             return
         if timeout is None:
             while not pred():
-                self.wait(-1.0, _NEVER)
+                self.block()
                 self.dispatch()
             return
         clock = self._clock
         deadline = clock() + timeout
         until, remaining = int(deadline * 1e9), timeout
         while remaining > 0.0:
-            self.wait(remaining, until)
+            self.block(remaining, until)
             self.dispatch()
             if pred():
                 return

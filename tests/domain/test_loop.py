@@ -26,7 +26,9 @@ class Moved(VCPU):
         self.blocked: list[float | None] = []
         super().__init__(lambda: self.at)
 
-    def block(self, timeout: float | None = None, *, port: int | None = None) -> bool:
+    def block(
+        self, timeout: float | None = None, until: int | None = None, *, port: int | None = None
+    ) -> bool:
         self.blocked.append(timeout)
         if super().block(0.0):
             return True

@@ -35,30 +35,26 @@ class Guest:
         patch.setattr(Domain, "log", lambda dom, text: self.lines.append(text))
 
     def _patch_waits(self, patch: pytest.MonkeyPatch) -> None:
-        """Both ways in which the guest waits: for anything, and (in a handler) for one port."""
-        block, wait = VCPU.block, VCPU.wait
+        """Whenever the guest waits, the others have their turn."""
+        original = VCPU.block
 
-        def others() -> None:
+        def block(
+            vcpu: VCPU,
+            timeout: float | None = None,
+            until: int | None = None,
+            *,
+            port: int | None = None,
+        ) -> bool:
+            if vcpu is not self.dom.vcpu:
+                return original(vcpu, timeout, until, port=port)
             self.each_turn()
             self.rig.store.settle()
             for dom in self.rig.live:
-                if dom is not self.dom and block(dom.vcpu, 0.0005):
+                if dom is not self.dom and original(dom.vcpu, 0.0005):
                     dom.vcpu.dispatch()
+            return original(vcpu, 0.001 if timeout is None else min(timeout, 0.001), port=port)
 
-        def for_port(vcpu: VCPU, timeout: float | None = None, *, port: int | None = None) -> bool:
-            if vcpu is not self.dom.vcpu or port is None:
-                return block(vcpu, timeout, port=port)
-            others()
-            return block(vcpu, 0.001 if timeout is None else min(timeout, 0.001), port=port)
-
-        def for_anything(vcpu: VCPU, seconds: float, until: int) -> bool:
-            if vcpu is not self.dom.vcpu:
-                return wait(vcpu, seconds, until)
-            others()
-            return wait(vcpu, 0.001 if seconds < 0.0 else min(seconds, 0.001), until)
-
-        patch.setattr(VCPU, "block", for_port)
-        patch.setattr(VCPU, "wait", for_anything)
+        patch.setattr(VCPU, "block", block)
 
     def run(self, program: Callable[[Domain], None], options: str) -> None:
         """Run ``program`` to its end in the guest, with these words on its command line."""
