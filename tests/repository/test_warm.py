@@ -1,7 +1,7 @@
 """A command from the process that the tests keep is the command that a shell starts.
 
-Seen red: without the change of directory, with the environment of the tests, with the output of
-one command in that of another, and with a status that is always 0."""
+Seen red: without the change of directory, with the environment of the tests, with errors among the
+output, and with a status that is always 0."""
 
 import subprocess
 from pathlib import Path
