@@ -14,61 +14,28 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hvsim import native
 from hvsim.abi.blkif import (
     BLKIF_OP_INDIRECT,
     Segment,
     pack_request,
     pack_request_discard,
     pack_request_indirect,
-    pack_response,
     pack_segments,
     unpack_response,
 )
-from hvsim.domain.ring import PyBackRing, PyFrontRing
 from hvsim.drivers.block.image import Image
-from hvsim.drivers.block.protocol import BlockBroken, BlockError
+from hvsim.drivers.block.protocol import BlockError
 from hvsim.drivers.block.request import READ, WRITE, Request
 from hvsim.errors import BrokenByPeer
+from tests.drivers.blockraw import MARK, TWINS, a_disk_of_two_halves, granted_page, raw
 from tests.drivers.loopback import Loopback
 
-MakeLoopback = Callable[..., Loopback]
-_native = native.load()
-TWINS: list[Any] = [pytest.param((PyFrontRing, PyBackRing), id="python")]
-if _native is not None:
-    TWINS.append(pytest.param((_native.FrontRing, _native.BackRing), id="native"))
-MARK = b"\x5a" * 4096
-
-
-@pytest.fixture(params=TWINS)
-def link(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Loopback]:
-    made = Loopback(tmp_path / "disk.img", rings=request.param)
-    yield made
-    made.close()
-
-
-def _raw(link: Loopback, *requests: bytes) -> list[tuple[int, int, int]]:
-    """Put `requests` on the ring as they are; (id, operation, status) of the answers."""
-    for request in requests:
-        link.front_ring.produce(request)
-    link.front_ring.push()
-    link.back()
-    answers = []
-    while (response := link.front_ring.consume()) is not None:
-        answers.append(tuple(unpack_response(response)))
-    return answers  # type: ignore[return-value]
-
-
-def _page(link: Loopback, page: int = 0, fill: bytes = MARK) -> int:
-    """Grant reference of a data page that holds `fill`."""
-    link.pools[0].pages[page][:] = fill
-    return link.pools[0].ref(page)
+__all__ = ["a_disk_of_two_halves"]
 
 
 # -- (c) shape extremes -------------------------------------------------------------------------
@@ -80,13 +47,13 @@ def _page(link: Loopback, page: int = 0, fill: bytes = MARK) -> int:
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_segment_outside_its_page(link: Loopback, first: int, last: int, warm: bool) -> None:
     """Sectors that would reach the neighbour's page; also when the page is mapped already."""
-    ref = _page(link)
+    ref = granted_page(link)
     if warm:
-        assert _raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, READ, 0)]
-        _page(link)
+        assert raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, READ, 0)]
+        granted_page(link)
     neighbours = [bytes(link.pools[0].pages[n]) for n in (1, 2)]
     for op in (READ, WRITE):
-        assert _raw(link, pack_request(op, 0, 9, 0, [Segment(ref, first, last)])) == [(9, op, -1)]
+        assert raw(link, pack_request(op, 0, 9, 0, [Segment(ref, first, last)])) == [(9, op, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK
     assert [bytes(link.pools[0].pages[n]) for n in (1, 2)] == neighbours
 
@@ -97,32 +64,32 @@ def test_a_segment_outside_its_page(link: Loopback, first: int, last: int, warm:
                (1 << 64) - 1]
 )  # fmt: skip
 def test_sectors_beyond_the_end_and_overflow(link: Loopback, sector: int, warm: bool) -> None:
-    ref = _page(link)
+    ref = granted_page(link)
     if warm:
-        _raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)]))
-        _page(link)
+        raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)]))
+        granted_page(link)
     for op in (READ, WRITE):
-        answer = _raw(link, pack_request(op, 0, 5, sector, [Segment(ref, 0, 7)]))
+        answer = raw(link, pack_request(op, 0, 5, sector, [Segment(ref, 0, 7)]))
         assert answer == [(5, op, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK
     assert Path(link.image.path).stat().st_size == 2048 * 512, "nothing grew"
-    assert _raw(link, pack_request(READ, 0, 6, 2040, [Segment(ref, 0, 7)])) == [(6, READ, 0)]
+    assert raw(link, pack_request(READ, 0, 6, 2040, [Segment(ref, 0, 7)])) == [(6, READ, 0)]
 
 
 @pytest.mark.parametrize("count", [0, 12, 13, 255])
 def test_a_number_of_segments_that_cannot_be(link: Loopback, count: int) -> None:
-    ref = _page(link)
+    ref = granted_page(link)
     request = bytearray(pack_request(READ, 0, 3, 0, [Segment(ref, 0, 7)] * 11))
     request[1] = count
-    assert _raw(link, bytes(request)) == [(3, READ, -1)]
+    assert raw(link, bytes(request)) == [(3, READ, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK
 
 
 @pytest.mark.parametrize("count", [0, 257, 512, 513, 0xFFFF])
 def test_an_indirect_count_that_cannot_be(link: Loopback, count: int) -> None:
-    ref = _page(link)
+    ref = granted_page(link)
     request = pack_request_indirect(READ, 0, 4, 0, count, [ref] * 8)
-    assert _raw(link, request) == [(4, READ, -1)]
+    assert raw(link, request) == [(4, READ, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK
 
 
@@ -131,18 +98,18 @@ def test_one_segment_more_than_was_offered(link: Loopback) -> None:
 
     Seen red with the engine's limit one higher, and with the compiled path's.
     """
-    data = [_page(link, page) for page in range(257)]
+    data = [granted_page(link, page) for page in range(257)]
     packed = pack_segments([Segment(ref, 0, 0) for ref in data])
-    frame = _page(link, 300)
+    frame = granted_page(link, 300)
     link.pools[0].pages[300][: len(packed)] = packed
     # From here on all of them are mapped: the compiled path serves what it takes for good.
-    assert _raw(link, pack_request(READ, 0, 1, 0, [Segment(data[-1], 0, 0)])) == [(1, READ, 0)]
-    assert _raw(link, pack_request_indirect(READ, 0, 2, 0, 256, [frame])) == [(2, READ, 0)]
+    assert raw(link, pack_request(READ, 0, 1, 0, [Segment(data[-1], 0, 0)])) == [(1, READ, 0)]
+    assert raw(link, pack_request_indirect(READ, 0, 2, 0, 256, [frame])) == [(2, READ, 0)]
     for page in range(257):
-        _page(link, page)
-    assert _raw(link, pack_request_indirect(READ, 0, 3, 0, 257, [frame])) == [(3, READ, -1)]
+        granted_page(link, page)
+    assert raw(link, pack_request_indirect(READ, 0, 3, 0, 257, [frame])) == [(3, READ, -1)]
     assert {bytes(link.pools[0].pages[page]) for page in range(257)} == {MARK}
-    assert _raw(link, pack_request_indirect(READ, 0, 4, 0, 256, [frame])) == [(4, READ, 0)]
+    assert raw(link, pack_request_indirect(READ, 0, 4, 0, 256, [frame])) == [(4, READ, 0)]
     read = [bytes(link.pools[0].pages[page][:512]) == bytes(512) for page in range(257)]
     assert read == [True] * 256 + [False]
 
@@ -162,12 +129,12 @@ def test_a_read_only_disk_is_not_written_whatever_its_descriptor_could(
             self.readonly = readonly
 
     link = Loopback(tmp_path / "disk.img", rings=rings, readonly=True, image=Writable)
-    ref = _page(link)
+    ref = granted_page(link)
     read = pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])
-    assert _raw(link, read) == [(1, READ, 0)]  # the page is mapped from here on: the fast path
-    _page(link)
+    assert raw(link, read) == [(1, READ, 0)]  # the page is mapped from here on: the fast path
+    granted_page(link)
     write = pack_request(WRITE, 0, 2, 0, [Segment(ref, 0, 7)])
-    assert _raw(link, write) == [(2, WRITE, -1)]
+    assert raw(link, write) == [(2, WRITE, -1)]
     assert link.image.readonly
     assert (tmp_path / "disk.img").read_bytes()[:4096] == bytes(4096)
     link.close()
@@ -175,23 +142,23 @@ def test_a_read_only_disk_is_not_written_whatever_its_descriptor_could(
 
 @pytest.mark.parametrize("inner", [2, 3, 4, 5, 6, 7, 255])
 def test_an_indirect_request_of_another_kind(link: Loopback, inner: int) -> None:
-    data, ref = _page(link), _page(link, 1)
+    data, ref = granted_page(link), granted_page(link, 1)
     packed = pack_segments([Segment(data, 0, 0)])  # all else is as it should be
     link.pools[0].pages[1][: len(packed)] = packed
-    assert _raw(link, pack_request_indirect(inner, 0, 4, 0, 1, [ref])) == [(4, inner, -1)]
+    assert raw(link, pack_request_indirect(inner, 0, 4, 0, 1, [ref])) == [(4, inner, -1)]
 
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_bad_segments_in_an_indirect_frame(link: Loopback, warm: bool) -> None:
-    data, frame = _page(link, 0), _page(link, 1)
+    data, frame = granted_page(link, 0), granted_page(link, 1)
     if warm:
         for ref in (data, frame):
-            _raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)]))
-        _page(link, 0)
+            raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)]))
+        granted_page(link, 0)
     for segment in (Segment(data, 3, 2), Segment(data, 0, 8), Segment(999, 0, 7)):
         packed = pack_segments([Segment(data, 0, 7), segment])
         link.pools[0].pages[1][: len(packed)] = packed
-        answer = _raw(link, pack_request_indirect(READ, 0, 8, 0, 2, [frame]))
+        answer = raw(link, pack_request_indirect(READ, 0, 8, 0, 2, [frame]))
         assert answer == [(8, READ, -1)]
     assert bytes(link.pools[0].pages[0]) == MARK, "no part of a bad request is done"
 
@@ -199,7 +166,7 @@ def test_bad_segments_in_an_indirect_frame(link: Loopback, warm: bool) -> None:
 @pytest.mark.parametrize("op", [4, 7, 8, 100, 255])
 def test_an_unknown_operation(link: Loopback, op: int) -> None:
     request = bytes([op]).ljust(8, b"\xff") + struct.pack("<Q", 77).ljust(104, b"\xff")
-    assert _raw(link, request) == [(77, op, -2)]
+    assert raw(link, request) == [(77, op, -2)]
 
 
 @pytest.mark.parametrize(
@@ -208,12 +175,12 @@ def test_an_unknown_operation(link: Loopback, op: int) -> None:
 def test_discard_beyond_the_end(link: Loopback, sector: int, count: int) -> None:
     if not link.image.discard_granularity:
         pytest.skip("this file system cannot punch holes")
-    assert _raw(link, pack_request_discard(0, 2, sector, count)) == [(2, 5, -1)]
-    assert _raw(link, pack_request_discard(0, 2, 0, 1, flag=1)) == [(2, 5, -2)], "secure"
+    assert raw(link, pack_request_discard(0, 2, sector, count)) == [(2, 5, -1)]
+    assert raw(link, pack_request_discard(0, 2, 0, 1, flag=1)) == [(2, 5, -2)], "secure"
 
 
 def test_the_sector_number_of_an_empty_flush_means_nothing(link: Loopback) -> None:
-    assert _raw(link, pack_request(3, 0, 1, (1 << 64) - 1)) == [(1, 3, 0)]
+    assert raw(link, pack_request(3, 0, 1, (1 << 64) - 1)) == [(1, 3, 0)]
 
 
 # -- (h), (j) grants ----------------------------------------------------------------------------
@@ -222,8 +189,8 @@ def test_the_sector_number_of_an_empty_flush_means_nothing(link: Loopback) -> No
 @pytest.mark.parametrize("ref", [0, 1, 7, 999, 32767, 32768, 0xFFFFFFFF])
 def test_a_reference_that_is_not_granted(link: Loopback, ref: int) -> None:
     for op in (READ, WRITE):
-        assert _raw(link, pack_request(op, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, op, -1)]
-    assert _raw(link, pack_request_indirect(READ, 0, 2, 0, 1, [ref])) == [(2, READ, -1)]
+        assert raw(link, pack_request(op, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, op, -1)]
+    assert raw(link, pack_request_indirect(READ, 0, 2, 0, 1, [ref])) == [(2, READ, -1)]
     assert sum(link.table.pins.values()) == 0
 
 
@@ -254,10 +221,10 @@ def test_persistent_grants_are_bounded(tmp_path: Path) -> None:
     link.pages._capacity = 16
     refs = [link.pools[0].ref(page) for page in range(64)]
     for ref in refs:
-        assert _raw(link, pack_request(READ, 0, ref, 0, [Segment(ref, 0, 7)])) == [(ref, READ, 0)]
+        assert raw(link, pack_request(READ, 0, ref, 0, [Segment(ref, 0, 7)])) == [(ref, READ, 0)]
         assert len(link.pages) <= 16
         # The first one is used again and again: it must stay.
-        _raw(link, pack_request(READ, 0, 0, 0, [Segment(refs[0], 0, 7)]))
+        raw(link, pack_request(READ, 0, 0, 0, [Segment(refs[0], 0, 7)]))
     assert link.table.pins[refs[0]] == 1
     assert sum(link.table.pins.values()) == 16
     link.close()
@@ -268,9 +235,9 @@ def test_a_read_only_page_is_not_written(tmp_path: Path) -> None:
     link = Loopback(tmp_path / "disk.img", persistent=False)
     ref = link.pools[1].ref(0)
     link.pools[1].pages[0][:] = MARK
-    assert _raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, READ, -1)]
+    assert raw(link, pack_request(READ, 0, 1, 0, [Segment(ref, 0, 7)])) == [(1, READ, -1)]
     assert bytes(link.pools[1].pages[0]) == MARK
-    assert _raw(link, pack_request(WRITE, 0, 2, 0, [Segment(ref, 0, 7)])) == [(2, WRITE, 0)]
+    assert raw(link, pack_request(WRITE, 0, 2, 0, [Segment(ref, 0, 7)])) == [(2, WRITE, 0)]
     link.close()
 
 
@@ -302,7 +269,7 @@ def test_a_page_that_the_backend_holds_on_to_is_not_used_again(tmp_path: Path) -
 def test_flip_after_check(link: Loopback) -> None:
     """XSA-155: a slot that changes between check and use.  The engine has one copy; what the
     page says afterwards, in any interleaving, does not reach it."""
-    ref = _page(link)
+    ref = granted_page(link)
     link.front_ring.produce(pack_request(WRITE, 0, 1, 0, [Segment(ref, 0, 0)]))
     link.front_ring.push()
     link.service._serve = None
@@ -335,7 +302,7 @@ def test_index_warp_reaches_the_owner_as_broken(link: Loopback, ahead: int) -> N
 
 def test_responses_carry_no_old_bytes(link: Loopback) -> None:
     """XSA-216: padding of a response is zero, and only its 16 bytes of the slot are written."""
-    ref = _page(link)
+    ref = granted_page(link)
     link.page.memory[64:] = b"\xee" * (len(link.page.memory) - 64)
     link.front_ring.produce(pack_request(READ, 0, 0x1122334455667788, 0, [Segment(ref, 0, 7)]))
     before = link.page.memory[64 + 16 : 64 + 112]
@@ -349,114 +316,19 @@ def test_responses_carry_no_old_bytes(link: Loopback) -> None:
 def test_random_requests_never_hurt_the_backend(link: Loopback) -> None:
     """Any 112 bytes get an answer of their own id, and the image keeps its size."""
     dice = random.Random(11)
-    refs = [_page(link, page) for page in range(4)]
+    refs = [granted_page(link, page) for page in range(4)]
     for number in range(1500):
-        raw = bytearray(dice.randbytes(112))
-        raw[0] = dice.choice([0, 1, 2, 3, 5, 6, raw[0]])
-        raw[1] = dice.choice([0, 1, 2, 11, raw[1]])
-        struct.pack_into("<Q", raw, 8, number)
+        slot = bytearray(dice.randbytes(112))
+        slot[0] = dice.choice([0, 1, 2, 3, 5, 6, slot[0]])
+        slot[1] = dice.choice([0, 1, 2, 11, slot[1]])
+        struct.pack_into("<Q", slot, 8, number)
         if dice.random() < 0.7:
-            struct.pack_into("<Q", raw, 16, dice.randrange(4096))
-            struct.pack_into("<I", raw, 24, dice.choice(refs))
-            raw[28:30] = bytes([dice.randrange(10), dice.randrange(10)])
-        (answer,) = _raw(link, bytes(raw))
+            struct.pack_into("<Q", slot, 16, dice.randrange(4096))
+            struct.pack_into("<I", slot, 24, dice.choice(refs))
+            slot[28:30] = bytes([dice.randrange(10), dice.randrange(10)])
+        (answer,) = raw(link, bytes(slot))
         assert answer[0] == number
-        assert answer[1] == (raw[1] if raw[0] == BLKIF_OP_INDIRECT else raw[0])
+        assert answer[1] == (slot[1] if slot[0] == BLKIF_OP_INDIRECT else slot[0])
         assert answer[2] in (0, -1, -2)
     assert Path(link.image.path).stat().st_size == 2048 * 512
     assert len(link.log) <= 11, "a frontend cannot fill the log"
-
-
-# -- (d) never consume --------------------------------------------------------------------------
-
-
-def test_a_frontend_that_takes_no_answers(link: Loopback) -> None:
-    """XSA-392: ten rings full of requests over answers nobody took; nothing piles up behind.
-
-    Red when the backend's ring refuses a frontend that is a whole ring ahead of its answers.
-    """
-    ref, size = _page(link), link.back_ring.size
-    for number in range(10 * size):
-        at = 64 + number % size * 112
-        raw = pack_request(READ, 0, number, 0, [Segment(ref, 0, 7)])
-        link.page.memory[at : at + len(raw)] = raw
-        if (number + 1) % size == 0:
-            struct.pack_into("=I", link.page.memory, 0, number + 1)
-            assert not link.back()
-    assert link.service.statistics().requests == 10 * size
-    assert struct.unpack_from("=I", link.page.memory, 8) == (10 * size,)
-    assert sum(link.table.pins.values()) == len(link.pages) == 1
-
-
-def test_a_backend_that_takes_no_requests(link: Loopback) -> None:
-    """A ring full is on its way and no more; the rest waits, and all are done when it wakes.
-
-    Red when the queue does not look for a free slot: the ring refuses, and the guest fails.
-    """
-    size = link.front_ring.size
-    requests = [Request(READ, 8 * (number % 200), 8) for number in range(10 * size)]
-    for request in requests:
-        link.queue.submit(request)
-        assert link.queue.in_flight <= size
-    assert link.queue.in_flight == size
-    assert not any(request.done for request in requests)
-    link.pump()
-    assert all(request.status == 0 for request in requests)
-
-
-# -- hostile backends ---------------------------------------------------------------------------
-
-
-def _answer(link: Loopback, *responses: bytes) -> None:
-    while link.back_ring.consume() is not None:
-        pass
-    for response in responses:
-        link.back_ring.produce(response)
-    link.back_ring.push()
-
-
-@pytest.mark.parametrize(
-    ("response", "text"),
-    [
-        (pack_response(99, READ, 0), "incorrect id"),
-        (pack_response((1 << 64) - 1, READ, 0), "incorrect id"),
-        (pack_response(0, WRITE, 0), "wrong operation"),
-        (pack_response(0, 255, 0), "wrong operation"),
-    ],
-)
-def test_a_response_to_nothing_that_was_asked(link: Loopback, response: bytes, text: str) -> None:
-    request = Request(READ, 0, 8)
-    link.queue.submit(request)
-    _answer(link, response)
-    with pytest.raises(BrokenByPeer, match=text):
-        link.queue.complete()
-    assert not request.done
-    link.queue.fail_all(BlockBroken, "the backend broke the protocol")
-    with pytest.raises(BlockBroken):
-        request.result()
-
-
-def test_the_same_answer_twice(link: Loopback) -> None:
-    for _ in range(2):
-        link.queue.submit(Request(READ, 0, 8))
-    _answer(link, pack_response(0, READ, 0), pack_response(0, READ, 0))
-    with pytest.raises(BrokenByPeer, match="incorrect id"):
-        link.queue.complete()
-
-
-def test_more_answers_than_requests(link: Loopback) -> None:
-    link.queue.submit(Request(READ, 0, 8))
-    struct.pack_into("=I", link.page.memory, 8, 2)
-    with pytest.raises(BrokenByPeer):
-        link.queue.complete()
-
-
-@pytest.mark.parametrize("status", [1, -3, 32767, -32768])
-def test_a_status_that_is_none_is_a_failure(link: Loopback, status: int) -> None:
-    """XSA-316: a number that is not an error number must not pass for success."""
-    request = Request(READ, 0, 8)
-    link.queue.submit(request)
-    _answer(link, pack_response(0, READ, status))
-    link.queue.complete()
-    with pytest.raises(BlockError):
-        request.result()

@@ -17,7 +17,7 @@ from domains.guests.verify import verify
 from hvsim.domain import VCPU, Domain
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.hotplug import script
-from tests.drivers.test_block_device import Rig
+from tests.drivers.blockrig import Rig
 from tests.support.hv import Hypervisor
 
 Turn = Callable[[], None]

@@ -9,6 +9,7 @@ from tests.mutants.fault import Fault, faults
 _BLOCK = (
     "tests/drivers/test_block_features.py",
     "tests/drivers/test_block_attacks.py",
+    "tests/drivers/test_block_attacks_back.py",
     "tests/drivers/test_block_ring.py",
     "tests/drivers/test_block_device.py",
 )

@@ -10,247 +10,21 @@ memory, namespaces.
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from threading import Thread
-from typing import Any
-
-from hvsim.faults.now import inject
-from hvsim.lab.answers import ControlError
-from hvsim.lab.control import Control
-from hvsim.lab.door import Door
-from hvsim.lab.rundir import RunDir
-from hvsim.lab.store import open_store
-from tests.support.waits import wait
-
-LAB = """
-[lab]
-name = "inc"
-memory = 1024
-
-[[image]]
-path = "web.img"
-size = "1M"
-scratch = true
-
-[[domain]]
-name = "storage"
-memory = 32
-role = "driver"
-restart = "always"
-program = "domains.storage:main"
-
-[[domain]]
-name = "network"
-memory = 32
-role = "driver"
-program = "domains.network:main"
-
-[[domain]]
-name = "web"
-memory = 32
-program = "reader:main"
-disk = ["vdev=xvda,access=rw,backend=storage,target=web.img"]
-vif = ["backend=network"]
-
-[[domain]]
-name = "doomed"
-memory = 16
-program = "domains.guests.idle:main"
-on_crash = "preserve"
-"""
-READER = """
-from hvsim.drivers.block.front import BlockFront
-
-def main(dom):
-    BlockFront.register(dom)
-    disk = BlockFront.open(dom, "xvda")
-    dom.ready()
-    while dom.shutdown_requested is None:
-        disk.read(0, 8)
-"""
-"""The program of a guest that uses its disk without rest; beside the lab file."""
-NAMES = (
-    *("hypervisor", "spawner", "xenstored", "kernel", "xenconsoled", "toolstack"),
-    *("storage", "network", "web", "doomed", "broken", "qemu"),
+from tests.observe.incident_kinds import (
+    Incident,
+    attach_disk,
+    attach_served,
+    attach_vif,
+    detach,
+    detach_vif,
+    given_up,
+    in_turn,
+    kill_now,
+    killed,
+    killed_midway,
+    shut_down,
+    stalled,
 )
-"""Who is there, and so might be blamed by mistake."""
-
-
-class Host:
-    """The running lab, as the incidents see it.
-
-    Attributes:
-        image: a file that may be attached.
-        missing: one that is not there.
-    """
-
-    def __init__(self, run: RunDir, folder: Path) -> None:
-        self.run = run
-        self.image = folder / "more.img"
-        self.image.write_bytes(bytes(4096))
-        self.missing = folder / "no-such.img"
-        self.folder = folder
-
-    def fault(self, action: str, who: str) -> int:
-        """As ``hvsim fault``; the pid of whom it hit."""
-        return int(inject(self.run, action, who)["pid"])
-
-    def ask(self, verb: str, **fields: Any) -> str:
-        """A request over the control wire, as the commands make it; what it said, with how it
-        failed."""
-        with Control(self.run.control, alive=lambda: self.run.running) as control:
-            try:
-                answer = control.request(verb, **fields)
-            except ControlError as failure:
-                return f"hvsim: {failure}"
-            return answer.err if answer.exit else f"{answer.err}(it worked)\n{answer.out}"
-
-    def xl(self, *argv: str) -> str:
-        """An xl command."""
-        return self.ask("xl", argv=list(argv), cwd="/")
-
-    def create(self, name: str, **fields: Any) -> str:
-        """A small domain, as a lab file describes one."""
-        return self.ask("create", config=f'name="{name}"\nmemory=8\n', directory="/", **fields)
-
-
-Step = Callable[[Host], object]
-
-
-@dataclass(frozen=True)
-class Incident:
-    """One incident.
-
-    Attributes:
-        who: is to blame; "" when it is nobody's process but a word in a config.
-        strike: what happens.
-        command: what somebody runs then; its words.
-        says: what must be in them, with {pid} for the pid that was struck.
-        heal: what makes it good.
-        ps: what ``ps`` must say; None: that *who* stands still.  Of *who* comes back by itself it
-            may already say nothing.
-        returns: *who* comes back by itself.
-        heals: afterwards nobody is to blame any more.
-    """
-
-    name: str
-    who: str
-    strike: Step
-    command: Callable[[Host], str]
-    says: str
-    heal: Step
-    ps: str | None = None
-    returns: bool = False
-    heals: bool = True
-
-
-def _and(*steps: Step) -> Step:
-    def do(host: Host) -> None:
-        for step in steps:
-            step(host)
-
-    return do
-
-
-def stalled(who: str, command: Callable[[Host], str], undo: Step | None = None) -> Incident:
-    """Somebody stands still, and a command needs him; *undo* what it has left."""
-    return Incident(
-        f"{who} stalled",
-        who,
-        lambda host: host.fault("stall", who),
-        command,
-        rf"{who} \(pid {{pid}}\) stands still \(SIGSTOP\); `hvsim fault resume {who}`",
-        _and(lambda host: host.fault("resume", who), *([undo] if undo is not None else [])),
-    )
-
-
-def _log_of_restart(who: str) -> Callable[[Host], str]:
-    """``xl dmesg``, once init has said its word there (bounded)."""
-
-    def look(host: Host) -> str:
-        deadline = time.monotonic() + 10.0
-        while not re.search(f"{who} .*again", said := host.xl("dmesg")):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-        return said
-
-    return look
-
-
-def killed(who: str) -> Incident:
-    """A daemon is killed and comes back: no command fails for it, and the log has its end."""
-    return Incident(
-        f"{who} killed",
-        who,
-        lambda host: host.fault("kill", who),
-        _log_of_restart(who),
-        rf"{who} \(pid {{pid}}\) was killed by SIGKILL: it is started again",
-        lambda host: None,
-        returns=True,
-    )
-
-
-def _attach_disk(host: Host) -> str:
-    return host.xl("block-attach", "web", f"{host.image},raw,xvdb,w")
-
-
-def _attach_served(host: Host) -> str:
-    return host.xl("block-attach", "web", f"vdev=xvdb,backend=storage,target={host.image}")
-
-
-def _detach(host: Host) -> None:
-    host.xl("block-detach", "web", "xvdb")
-
-
-def _attach_vif(backend: str) -> Callable[[Host], str]:
-    return lambda host: host.xl("network-attach", "web", f"backend={backend}")
-
-
-def _shut_down(host: Host) -> str:
-    """What is given up is taken back: the guest must not find it when it goes on."""
-    said = host.xl("shutdown", "web")
-    with open_store(host.run) as store:
-        node = f"/local/domain/{host.run.record['domains']['web']}/control/shutdown"
-        deadline = time.monotonic() + 30.0
-        while store.read(node) and time.monotonic() < deadline:
-            time.sleep(0.002)
-    return said
-
-
-def _kill(host: Host, who: str) -> int:
-    """And wait until the hypervisor has taken note of it."""
-    pid = host.fault("kill", who)
-    with Door(host.run.door) as door:
-        wait(
-            lambda: not any(row["pid"] == pid and row["alive"] for row in door.processes()),
-            f"the end of {who}",
-        )
-    return pid
-
-
-def _detach_vif(host: Host) -> None:
-    for number in range(1, 4):
-        host.xl("network-detach", "web", str(number))
-
-
-def _killed_midway(host: Host) -> str:
-    """The toolstack dies while it waits for a backend that is paused."""
-    said: list[str] = []
-    asker = Thread(target=lambda: said.append(_attach_served(host)))
-    asker.start()
-    disk = f"/libxl/{host.run.record['domains']['web']}/device/vbd/51728"
-    with open_store(host.run) as store:
-        while asker.is_alive() and not store.exists(disk):
-            time.sleep(0.002)
-    host.fault("kill", "toolstack")
-    asker.join()
-    return said[0]
-
 
 TABLE: tuple[Incident, ...] = (
     # -- who stands still ----------------------------------------------------------------------
@@ -265,12 +39,12 @@ TABLE: tuple[Incident, ...] = (
     ),
     stalled("spawner", lambda host: host.ask("exec", domain="web", argv=["x"], stdio="/x")),
     stalled("xenstored", lambda host: host.xl("pause", "web")),
-    stalled("kernel", _attach_disk, _detach),
+    stalled("kernel", attach_disk, detach),
     stalled("xenconsoled", lambda host: host.create("more", program="domains.guests.idle:main")),
     stalled("toolstack", lambda host: host.xl("pause", "web")),
-    stalled("storage", _attach_served, _detach),
-    stalled("network", _attach_vif("network"), _detach_vif),
-    stalled("web", _shut_down),
+    stalled("storage", attach_served, detach),
+    stalled("network", attach_vif("network"), detach_vif),
+    stalled("web", shut_down),
     # -- who is killed, and comes back ---------------------------------------------------------
     killed("xenstored"),
     killed("xenconsoled"),
@@ -278,16 +52,16 @@ TABLE: tuple[Incident, ...] = (
         "toolstack killed in the middle of a command",
         "toolstack",
         lambda host: host.xl("pause", "storage"),
-        _killed_midway,
+        killed_midway,
         r"the toolstack was killed by SIGKILL meanwhile and was started again",
-        _and(lambda host: host.xl("unpause", "storage"), _detach),
+        in_turn(lambda host: host.xl("unpause", "storage"), detach),
         ps="is paused|web xvda waits for storage: paused|",
         returns=True,
     ),
     Incident(
         "storage killed",
         "storage",
-        lambda host: _kill(host, "storage"),
+        lambda host: kill_now(host, "storage"),
         lambda host: host.xl("dmesg"),
         r"Domain \d+ \(vcpu#0\) crashed",
         lambda host: None,
@@ -297,7 +71,7 @@ TABLE: tuple[Incident, ...] = (
     Incident(
         "doomed killed",
         "doomed",
-        lambda host: _kill(host, "doomed"),
+        lambda host: kill_now(host, "doomed"),
         lambda host: host.xl("shutdown", "doomed"),
         r"doomed \(domain \d+\) has crashed",
         lambda host: host.xl("destroy", "doomed"),
@@ -308,9 +82,9 @@ TABLE: tuple[Incident, ...] = (
         "a vif that names a storage driver",
         "",
         lambda host: None,
-        _attach_vif("storage"),
+        attach_vif("storage"),
         r"storage \(domain \d+\) serves vbd, and no vif: vif \d of domain \d+ needs another",
-        _detach_vif,
+        detach_vif,
         ps="",
     ),
     Incident(
@@ -321,7 +95,7 @@ TABLE: tuple[Incident, ...] = (
             "block-attach", "web", f"vdev=xvdb,backend=network,target={host.image}"
         ),
         r"network \(domain \d+\) serves vif, and no vbd: vbd 51728 of domain \d+ needs another",
-        _detach,
+        detach,
         ps="",
     ),
     Incident(
@@ -330,7 +104,7 @@ TABLE: tuple[Incident, ...] = (
         lambda host: None,
         lambda host: host.xl("block-attach", "web", f"{host.missing},raw,xvdb,w"),
         r"Disk vdev=xvdb failed to stat: .*/no-such.img: No such file or directory",
-        _detach,
+        detach,
         ps="",
     ),
     Incident(
@@ -341,7 +115,7 @@ TABLE: tuple[Incident, ...] = (
         ),
         lambda host: "",
         "",
-        _detach,
+        detach,
         ps=r"web xvdb waits for storage: frontend \w+, backend InitWait; .*/no-such.img does not",
     ),
 )
@@ -349,8 +123,8 @@ LAST: tuple[Incident, ...] = (
     Incident(
         "network killed",
         "network",
-        lambda host: _kill(host, "network"),
-        _attach_vif("network"),
+        lambda host: kill_now(host, "network"),
+        attach_vif("network"),
         r"network \(domain \d+\) (has crashed|is gone)",
         lambda host: None,
         ps=r"web eth0 waits for network: (the backend domain is gone|crashed)",
@@ -358,20 +132,6 @@ LAST: tuple[Incident, ...] = (
     ),
 )
 """What nothing heals: nobody rebuilds a driver domain without ``restart``."""
-
-
-def given_up(name: str, command: Callable[[Host], str], says: str) -> Incident:
-    """What has died again and again is not started any more."""
-    return Incident(
-        f"{name} given up",
-        name,
-        lambda host: None,
-        command,
-        says,
-        lambda host: None,
-        ps=rf"{name} has died 8 times within 60 s and stays dead",
-        heals=False,
-    )
 
 
 BROKEN = given_up(

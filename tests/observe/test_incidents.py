@@ -33,18 +33,8 @@ from hvsim.observe.events import snapshot
 from hvsim.observe.picture import picture
 from hvsim.observe.ps_words import lines as ps_lines
 from hvsim.observe.rows import Picture
-from tests.observe.incident_table import (
-    BROKEN,
-    CONSOLE,
-    LAB,
-    LAST,
-    NAMES,
-    READER,
-    TABLE,
-    Host,
-    Incident,
-    qemu_rows,
-)
+from tests.observe.incident_kinds import LAB, NAMES, READER, Host, Incident
+from tests.observe.incident_table import BROKEN, CONSOLE, LAST, TABLE, qemu_rows
 from tests.support import qdisk_labs
 from tests.support.labs import Commands, commands
 
