@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from domains.guests.tiers import body
 from tests.support import optional
 from tests.support.labs import Commands
@@ -85,9 +87,28 @@ def download(lab: Commands, size: int, *options: str) -> "subprocess.Popen[str]"
     )
 
 
-def finish(process: "subprocess.Popen[str]", size: int, timeout: float) -> None:
+@contextmanager
+def downloading(lab: Commands, size: int, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """The same, ended when what is done meanwhile fails: it may wait for what never comes."""
+    with download(lab, size, *options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def finish(process: "subprocess.Popen[str]", size: int, timeout: float, lab: Commands) -> None:
     """Wait for its end, which must be a good one: one connection, every byte."""
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        links = "\n".join(
+            lab.run("exec", guest, "--", "ip", "-s", "link", "show", "eth0").stdout
+            for guest in ("near", "far")
+        )
+        ps = lab.run("ps", "--full").stdout
+        pytest.fail(f"the download did not end within {timeout:g} s\n{ps}\n{links}")
     assert err.strip() == "curl=0", err
     assert out.split()[0] == checksum(size)
 

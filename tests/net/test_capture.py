@@ -47,7 +47,7 @@ def start(lab: Commands, file: Path, *words: str) -> "subprocess.Popen[str]":
 def test_tshark_sees_the_conversation(lab: Commands, tmp_path: Path, side: str) -> None:
     file = tmp_path / "c.pcapng"
     capture = start(lab, file, "--side", side)
-    finish(download(lab, SIZE), SIZE, 60)
+    finish(download(lab, SIZE), SIZE, 60, lab)
     capture.send_signal(signal.SIGINT)
     said, _ = capture.communicate(timeout=60)
     assert capture.returncode == 0
@@ -78,7 +78,7 @@ def test_tshark_sees_the_conversation(lab: Commands, tmp_path: Path, side: str) 
 
 def test_both_halves_count_what_passed(lab: Commands) -> None:
     """`xl network-list`; red when a half is not asked, or a stalled one is waited for."""
-    finish(download(lab, SIZE), SIZE, 60)
+    finish(download(lab, SIZE), SIZE, 60, lab)
     [row] = lab.json("xl", "network-list", "near")
     assert row["backend_half"]["tx_bytes"] >= SIZE
     assert row["frontend"]["rx_bytes"] >= SIZE
@@ -97,8 +97,11 @@ def test_it_goes_on_with_the_next_network_domain(lab: Commands, tmp_path: Path) 
     capture = start(lab, file, "-s", "100")
     process = download(lab, 12 << 20, "--limit-rate", "4M")
     kill_network(lab)
-    finish(process, 12 << 20, 90)
-    finish(download(lab, SIZE), SIZE, 60)  # on a busy machine the other is over before the kill
+    finish(process, 12 << 20, 90, lab)
+    # On a busy machine the other is over before the kill.
+    finish(
+        download(lab, SIZE), SIZE, 60, lab
+    )  # on a busy machine the other is over before the kill
     capture.send_signal(signal.SIGINT)
     capture.communicate(timeout=60)
     assert capture.returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.tcplab import JUMBO, checksum, download, finish, kill_network, tcp_lab
+from tests.net.tcplab import JUMBO, checksum, download, downloading, finish, kill_network, tcp_lab
 from tests.support import optional
 from tests.support.labs import Commands, commands
 
@@ -132,7 +132,7 @@ def test_a_download_comes_whole_in_large_frames(lab: Commands) -> None:
     optional.program("ip")
     size = 64 * MIB
     before = _received(lab)
-    finish(download(lab, size), size, 60)
+    finish(download(lab, size), size, 60, lab)
     after = _received(lab)
     assert after["bytes"] - before["bytes"] >= size
     assert after["packets"] - before["packets"] < size / 1500 / 2
@@ -147,11 +147,11 @@ def _received(lab: Commands) -> dict[str, int]:
 def test_a_connection_lives_through_the_death_of_the_network_domain(lab: Commands) -> None:
     """Red without the announcements of the guests, or when netfront keeps its old ring."""
     for size in (32 * MIB, 160 * MIB):  # the greater one where a death takes seconds
-        with download(lab, size, "--limit-rate", "6M") as process:
+        with downloading(lab, size, "--limit-rate", "6M") as process:
             kill_network(lab)
             kill_network(lab)
             both = process.poll() is None
-            finish(process, size, 90)
+            finish(process, size, 90, lab)
         if both:
             return
     pytest.fail("the download was over before the second death")

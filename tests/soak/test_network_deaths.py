@@ -21,4 +21,4 @@ def test_a_gibibyte_while_the_network_domain_dies_ten_times(tmp_path: Path) -> N
         for _ in range(DEATHS):
             kill_network(made)
         assert process.poll() is None, "the download was over before the last death"
-        finish(process, SIZE, 500)
+        finish(process, SIZE, 500, made)
