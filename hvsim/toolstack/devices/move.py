@@ -9,10 +9,12 @@ the new backend, and issues them again.
 
 from dataclasses import replace
 
+from hvsim.abi import errno
 from hvsim.toolstack.devices import nodes
 from hvsim.toolstack.host.device import Attached
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
+from hvsim.xs.errors import StoreError, StoreNotFound
 
 
 async def move(store: Store, owner: Guest, attached: Attached, backend_domid: int) -> None:
@@ -25,7 +27,12 @@ async def move(store: Store, owner: Guest, attached: Attached, backend_domid: in
         if not keys:
             return  # the guest's half has gone meanwhile
         batch = nodes.move(old, new, attached.half, keys)
-        await store.apply([request._replace(tx=tx) for request in batch])
+        try:
+            await store.apply([request._replace(tx=tx) for request in batch])
+        except StoreNotFound as gone:
+            # A half removes nodes of its own at any time (what it was asked for its figures, say):
+            # one that was listed has gone meanwhile, which is a conflict like any other.
+            raise StoreError(errno.EAGAIN, gone.op, gone.path) from None
 
     await store.transaction(change, f"moving {old.frontend} of {owner.name}")
     attached.device = new
