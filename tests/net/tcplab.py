@@ -103,12 +103,8 @@ def finish(process: "subprocess.Popen[str]", size: int, timeout: float, lab: Com
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        links = "\n".join(
-            lab.run("exec", guest, "--", "ip", "-s", "link", "show", "eth0").stdout
-            for guest in ("near", "far")
-        )
-        ps = lab.run("ps", "--full").stdout
-        pytest.fail(f"the download did not end within {timeout:g} s\n{ps}\n{links}")
+        ps, said = lab.run("ps", "--full").stdout, lab.run("logs", "toolstack").stdout
+        pytest.fail(f"the download did not end within {timeout:g} s\n{ps}\n{said}")
     assert err.strip() == "curl=0", err
     assert out.split()[0] == checksum(size)
 
