@@ -103,7 +103,7 @@ def finish(process: "subprocess.Popen[str]", size: int, timeout: float, lab: Com
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        ps, said = lab.run("ps", "--full").stdout, lab.run("logs", "toolstack").stdout
+        ps, said = lab.run("ps", "--full").stdout, lab.run("events").stdout[-4000:]
         pytest.fail(f"the download did not end within {timeout:g} s\n{ps}\n{said}")
     assert err.strip() == "curl=0", err
     assert out.split()[0] == checksum(size)
