@@ -144,7 +144,9 @@ def test_an_index_of_the_store_ring_is_written_whole(
 @two_processors
 def test_the_control_shows_a_zero(page: mmap) -> None:
     word = struct.Struct("@I")
-    assert 0 in _rewriting(page, lambda value: word.pack_into(page, 0, value))
+    # By the luck of two cores: on a busy machine one turn may show none.
+    turns = (_rewriting(page, lambda value: word.pack_into(page, 0, value)) for _ in range(20))
+    assert any(0 in seen for seen in turns)
 
 
 class _Page(FakeMemory):
