@@ -295,8 +295,13 @@ class StoreClient:
 
     # -- transactions --------------------------------------------------------------------------
 
-    def transaction(self, fn: Callable[[Transaction], T], what: str) -> T:
+    def transaction(
+        self, fn: Callable[[Transaction], T], what: str, then: Sequence[Request] = ()
+    ) -> T:
         """Run ``fn(tx)`` in a transaction and commit it; returns what *fn* returned.
+
+        *then* is sent with the commit, so that nobody who waits for what is committed is served in
+        between; a refusal of it is no error, and it may come before the commit after a conflict.
 
         On a conflict (EAGAIN) *fn* is run again with a new transaction, so it must have no other
         effects.  An exception out of *fn* aborts the transaction and passes through.  *what*
@@ -309,7 +314,9 @@ class StoreClient:
             with attempt.running(partial(self._abort, tx)):
                 result = fn(tx)
                 attempt.commits()
-                self.call(requests.transaction_end(tx, True))
+                committed, *_ = self.pipeline([requests.transaction_end(tx, True), *then])
+                if isinstance(committed, StoreError):
+                    raise committed
                 return result
         raise too_many(what)
 

@@ -22,6 +22,7 @@ from hvsim.domain.xenbus.state import Half, may_switch, parse_state
 from hvsim.errors import Refused
 from hvsim.names.number import unsigned
 from hvsim.xs.client import StoreClient, StoreError, StoreNotFound, Transaction, Watch
+from hvsim.xs.requests import Request
 
 
 class Owner(Protocol):
@@ -181,11 +182,11 @@ class Device:
 
     # -- state -----------------------------------------------------------------------------
 
-    def switch_state(self, new: XenbusState) -> None:
+    def switch_state(self, new: XenbusState, then: Sequence[Request] = ()) -> None:
         """Write the own state: one transaction {read own state; write new}, as every kernel does.
 
         Nothing is written when *new* is what this half wrote last, nor when the directory has
-        gone (a plain write would create it again).
+        gone (a plain write would create it again).  *then* goes with it (``transaction``).
 
         Raises: ValueError for a move that the state machine does not have; StoreError.
         """
@@ -196,9 +197,9 @@ class Device:
                 f"{self.nodename}: a {self.half.value} may not go from "
                 f"{self.state.name} to {new.name}"
             )
-        self.force_state(new)
+        self.force_state(new, then)
 
-    def force_state(self, new: XenbusState) -> None:
+    def force_state(self, new: XenbusState, then: Sequence[Request] = ()) -> None:
         """As :meth:`switch_state`, also for a move that the state machine does not have: some
         real drivers make one.  Raises StoreError (EPERM in a store that is strict about it)."""
         path = self.path("state")
@@ -211,7 +212,7 @@ class Device:
             tx.write(path, str(int(new)))
             return True
 
-        if self.store.transaction(body, f"{self.nodename}: state {new.name}"):
+        if self.store.transaction(body, f"{self.nodename}: state {new.name}", then):
             self.state = new
 
     def read_state(self) -> XenbusState:

@@ -42,6 +42,7 @@ from hvsim.drivers.net.statistics import Direction, figures
 from hvsim.drivers.split import devd
 from hvsim.drivers.split.handshake import RingRefused, refusal
 from hvsim.drivers.split.statistics import Counters
+from hvsim.xs import requests
 from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
@@ -126,13 +127,9 @@ class NetBack:
                 self._disconnect()
                 device.switch_state(XenbusState.Closing)
             case XenbusState.Closed:
-                online = device.online()
-                self._close(device)
-                if not online:
-                    self._leave(device)
+                self._close(device, leaves=not device.online())
             case XenbusState.Unknown:
-                self._close(device)
-                self._leave(device)
+                self._close(device, leaves=True)
             case XenbusState.InitWait | XenbusState.Initialised:
                 pass
             case _:
@@ -154,22 +151,22 @@ class NetBack:
         assert self._device is not None, "the bus probes first"
         return self._device
 
-    def _close(self, device: BackendDevice) -> None:
+    def _close(self, device: BackendDevice, leaves: bool) -> None:
+        """Closed; *leaves*: for good.
+
+        netback takes ``hotplug-status`` away when it lets go of a device that is there yet, with
+        the last state: the toolstack waits for that one alone, and removes the directory.
+        """
+        unplugged = [requests.rm(device.path("hotplug-status"))] if leaves else []
         self._disconnect()
         if device.state in (XenbusState.Connected, XenbusState.InitWait):
             device.switch_state(XenbusState.Closing)
         if device.state != XenbusState.Closed:
-            device.switch_state(XenbusState.Closed)
-
-    def _leave(self, device: BackendDevice) -> None:
-        """Closed for good.  netback takes ``hotplug-status`` away when it lets go of a device that
-        is there yet; at once, for the toolstack only waits for Closed."""
-        try:
-            device.store.rm(device.path("hotplug-status"))
-        except StoreError as gone:
-            if gone.errno not in (errno.ENOENT, errno.EACCES):
-                raise
-        device.unregister()
+            device.switch_state(XenbusState.Closed, unplugged)
+        elif leaves:
+            device.store.pipeline(unplugged)
+        if leaves:
+            device.unregister()
 
     # -- the link --------------------------------------------------------------------------
 
