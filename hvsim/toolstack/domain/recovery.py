@@ -34,13 +34,23 @@ async def rebuild(toolstack: Toolstack, dead: Guest) -> Guest | None:
         await destroy(toolstack, dead.domid, again=True)
     if toolstack.stopping:
         return None
-    guest = await create(toolstack, dead.request, uuid=dead.uuid, hasty=True, instead_of=dead)
+    guest = _heir(toolstack, dead)
+    if guest is None:
+        guest = await create(toolstack, dead.request, uuid=dead.uuid, hasty=True, instead_of=dead)
     await hand_over(toolstack, served, guest)
     toolstack.notes.drop(dead.domid, dead.uuid)
     guest.replaces = None
     toolstack.keep(guest)
     toolstack.notice()
     return guest
+
+
+def _heir(toolstack: Toolstack, dead: Guest) -> Guest | None:
+    """Its next life, where a former attempt made that and could not give it every frontend."""
+    known = (dead.uuid, dead.name)
+    lives = (one for one in toolstack.guests.values() if one is not dead)
+    built = (one for one in lives if one.stage == "built" and (one.uuid, one.name) == known)
+    return next(built, None)
 
 
 async def rebuild_until_done(toolstack: Toolstack, dead: Guest, delay: float | None) -> None:
