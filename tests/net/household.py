@@ -52,10 +52,13 @@ def _granted(hypervisor: int) -> Counter[str]:
     found: Counter[str] = Counter()
     folder = Path(f"/proc/{hypervisor}/fd")
     for entry in os.listdir(folder):
-        name = os.readlink(folder / entry)
-        if not name.endswith("-grants (deleted)") or name in found:
+        try:
+            name = os.readlink(folder / entry)
+            if not name.endswith("-grants (deleted)") or name in found:
+                continue
+            fd = os.open(folder / entry, os.O_RDONLY)
+        except FileNotFoundError:  # closed meanwhile
             continue
-        fd = os.open(folder / entry, os.O_RDONLY)
         try:
             with mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ) as table:
                 flags = table[:: GRANT_ENTRY_V1.size]  # the low byte; the type is in it
