@@ -81,12 +81,16 @@ class SpawnServer:
         inbound: where requests come from; owned from here on.
         outbound: where answers go; shared with others, one packet is one answer.
         proc: descriptor of the machine's /proc.
+        setup_timeout: seconds that a child has to build its walls.
     """
 
-    def __init__(self, inbound: socket.socket, outbound: socket.socket, proc: int) -> None:
+    def __init__(
+        self, inbound: socket.socket, outbound: socket.socket, proc: int, setup_timeout: float
+    ) -> None:
         self._inbound = inbound
         self._outbound = outbound
         self.proc = proc
+        self._setup_timeout = setup_timeout
         self.children: dict[int, Child] = {}  # by pidfd
         self._reports: dict[int, Child] = {}  # by report descriptor
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
@@ -217,7 +221,7 @@ class SpawnServer:
             raise
         finally:
             os.close(writer)
-        deadline = time.monotonic() + SETUP_TIMEOUT
+        deadline = time.monotonic() + self._setup_timeout
         child = Child(request.token, cloned.pid, pid, pidfd, reader, deadline)
         self.children[pidfd] = self._reports[reader] = child
         self.poll.register(reader, select.POLLIN)
@@ -237,7 +241,8 @@ class SpawnServer:
         if not data:
             text = "the process died while it built its sandbox"
             if child.hung:
-                text = f"the process did not build its sandbox within {SETUP_TIMEOUT:g} s"
+                limit = f"{self._setup_timeout:g} s"
+                text = f"the process did not build its sandbox within {limit}"
             self._send(["failed", child.token, text])
             child.token = -1
             return
@@ -268,7 +273,7 @@ class SpawnServer:
             if child.deadline <= now:
                 # Its report then ends without a word, and "failed" is sent.
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                child.deadline, child.hung = now + SETUP_TIMEOUT, True
+                child.deadline, child.hung = now + self._setup_timeout, True
 
     # answers
 

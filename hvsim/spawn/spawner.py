@@ -42,7 +42,7 @@ from hvsim.spawn import child as spawn_child
 from hvsim.spawn import compact, warden
 from hvsim.spawn.sandbox import NAMESPACES, landlock, refusal, seccomp
 from hvsim.spawn.sandbox.namespaces import Cloned, Cloner, clone_into
-from hvsim.spawn.server import Request, Run, SpawnServer
+from hvsim.spawn.server import SETUP_TIMEOUT, Request, Run, SpawnServer
 from hvsim.spawn.warden import Refused, WardenProcess
 from hvsim.speak import note
 from hvsim.wire.packing import pack
@@ -75,12 +75,18 @@ class Spawner(SpawnServer):
         run: what the child calls when its walls stand.
         made: who makes the others, or why there is nobody.
         proc: descriptor of the machine's /proc.
+        setup_timeout: seconds that a child has to build its walls.
     """
 
     def __init__(
-        self, channel: socket.socket, run: Run, made: WardenProcess | Refused, proc: int
+        self,
+        channel: socket.socket,
+        run: Run,
+        made: WardenProcess | Refused,
+        proc: int,
+        setup_timeout: float,
     ) -> None:
-        super().__init__(channel, channel, proc)
+        super().__init__(channel, channel, proc, setup_timeout)
         self._run = run
         self._warden = made
         self._cloner = Cloner()
@@ -192,6 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--entry", default=DEFAULT_ENTRY, help="module:function that runs in the child"
     )
+    parser.add_argument(
+        "--setup-timeout",
+        type=float,
+        default=SETUP_TIMEOUT,
+        help="seconds that a process has to build its walls",
+    )
     options = parser.parse_args(argv)
     syscalls.set_death_signal(signal.SIGKILL)
     # The hypervisor may have died before that: then the socket has ended, and we with it.
@@ -217,7 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     compact.settle()
     gc.disable()
     gc.freeze()
-    Spawner(channel, run, warden.start(channel, run), proc).serve()
+    limit = options.setup_timeout
+    Spawner(channel, run, warden.start(channel, run, limit), proc, limit).serve()
     return 0
 
 

@@ -66,12 +66,13 @@ class WardenProcess:
         rights.send(self.channel, [message], fds)
 
 
-def start(answers: socket.socket, run: Run) -> WardenProcess | Refused:
+def start(answers: socket.socket, run: Run, setup_timeout: float) -> WardenProcess | Refused:
     """Make the warden.
 
     Args:
         answers: where it sends what becomes of requests.
         run: what a child calls when its walls stand.
+        setup_timeout: seconds that a child has for that.
     """
     if _level_of_user_namespaces() == 0:
         return Refused("user-ns", f"{_LEVELS} is 0")
@@ -90,7 +91,7 @@ def start(answers: socket.socket, run: Run) -> WardenProcess | Refused:
         return Refused(name, shortage.no_namespace(dict.fromkeys(names), error))
     if pid == 0:
         ours.close()
-        _be_warden(theirs, answers, run, parent)
+        _be_warden(theirs, answers, run, parent, setup_timeout)
     theirs.close()
     os.close(parent)
     pidfd = os.pidfd_open(pid)
@@ -133,7 +134,9 @@ def _level_of_user_namespaces() -> int:
         return 1
 
 
-def _be_warden(wire: socket.socket, answers: socket.socket, run: Run, parent: int) -> NoReturn:
+def _be_warden(
+    wire: socket.socket, answers: socket.socket, run: Run, parent: int, setup_timeout: float
+) -> NoReturn:
     """In the child: prepare the workshop, say so, and serve until the spawner goes."""
     try:
         syscalls.set_death_signal(signal.SIGKILL)
@@ -152,7 +155,7 @@ def _be_warden(wire: socket.socket, answers: socket.socket, run: Run, parent: in
             os._exit(1)
         os.close(parent)
         wire.send(pack(None))
-        Warden(wire, answers, run, place).serve()
+        Warden(wire, answers, run, place, setup_timeout).serve()
         os._exit(0)
     except BaseException:
         note(traceback.format_exc())
@@ -208,10 +211,18 @@ class Warden(SpawnServer):
         answers: the hypervisor's socket.
         run: what a child calls when its walls stand.
         place: what it hands to its children.
+        setup_timeout: seconds that they have to build their walls.
     """
 
-    def __init__(self, wire: socket.socket, answers: socket.socket, run: Run, place: Place) -> None:
-        super().__init__(wire, answers, place.proc)
+    def __init__(
+        self,
+        wire: socket.socket,
+        answers: socket.socket,
+        run: Run,
+        place: Place,
+        setup_timeout: float,
+    ) -> None:
+        super().__init__(wire, answers, place.proc, setup_timeout)
         self._run = run
         self._place = place
         self._landlock_abi = landlock.probe_abi()

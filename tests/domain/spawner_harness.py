@@ -57,13 +57,14 @@ class Harness:
         entry: str = "tests.domain.spawn_programs:run",
         warm: tuple[str, ...] = ("msgpack",),
         before: Callable[[], None] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(TIMEOUT)
         fd = theirs.fileno()
         command = [sys.executable, "-m", "hvsim.spawn.spawner", "--fd", str(fd)]
         self.process = subprocess.Popen(
-            [*command, "--entry", entry, "--warm", *warm],
+            [*command, *options, "--entry", entry, "--warm", *warm],
             pass_fds=[fd],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -49,7 +49,7 @@ class Warden:
 
 
 warden.Warden = Warden
-warden._be_warden(wire, wire, None, parent)
+warden._be_warden(wire, wire, None, parent, 10.0)
 """
 
 

@@ -252,8 +252,9 @@ def test_a_guest_that_looks_like_dom0_is_refused(spawner: Harness) -> None:
 
 
 def test_a_child_that_hangs_before_it_runs_is_killed_and_told() -> None:
-    with Harness("tests.domain.spawn_hang:run") as spawner:
-        with pytest.raises(SpawnFailed, match="did not build its sandbox within"):
+    impatient = ("--setup-timeout", "0.2")
+    with Harness("tests.domain.spawn_hang:run", options=impatient) as spawner:
+        with pytest.raises(SpawnFailed, match=r"did not build its sandbox within 0\.2 s"):
             spawner.spawn("idle")
         children = f"/proc/{spawner.warden()}/task/{spawner.warden()}/children"
         deadline = time.monotonic() + 20
