@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from hvsim import shortage
 from hvsim.hypervisor.errors import XenError
@@ -20,7 +19,7 @@ from hvsim.wire.packing import pack, unpack
 from hvsim.wire.typed import BadMessage, read
 
 
-def _notice(fd: int | None, notice: dict[str, Any]) -> None:
+def _notice(fd: int | None, notice: dict[str, object]) -> None:
     """Tell who started us, once; one who is gone does not matter."""
     if fd is not None:
         with contextlib.suppress(OSError):

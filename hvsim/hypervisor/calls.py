@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.host import Held
@@ -14,12 +14,12 @@ from hvsim.hypervisor.machine import Machine
 class Answer:
     """Results that descriptors go with."""
 
-    results: tuple[Any, ...]
+    results: tuple[object, ...]
     objects: list[Held] = field(default_factory=list)
     """Whose descriptors are sent, in this order."""
 
 
-Result = tuple[Any, ...] | Answer | Deferred
+Result = tuple[object, ...] | Answer | Deferred
 Steps = Generator[None, None, Result]
 """A call that may take long, in pieces (``work``): it yields between them, and returns its result.
 One that ends within its first piece is answered at once."""

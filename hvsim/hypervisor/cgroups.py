@@ -12,7 +12,7 @@ Sources: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, cg
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.memory import PAGE_SIZE
 
@@ -73,7 +73,7 @@ class Cgroups:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path)
         self._made[domid] = made
-        settings: dict[str, Any]
+        settings: dict[str, int]
         if len(made) == 1:
             settings = {"memory.max": limit, "memory.swap.max": 0}
         else:

@@ -4,7 +4,6 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from hvsim.hypervisor.connection import Connection
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -51,7 +50,7 @@ class Connections:
             connection.close()
 
     def reply(
-        self, address: Address, message: list[Any] | bytes, objects: Sequence[Held] = ()
+        self, address: Address, message: list[object] | bytes, objects: Sequence[Held] = ()
     ) -> None:
         """As ``Host.reply``."""
         token, tag = address

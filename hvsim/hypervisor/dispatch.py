@@ -8,7 +8,7 @@ may have so many arrays and maps and no more (:data:`MAX_PARTS`), and none of ms
 """
 
 from types import GeneratorType
-from typing import Any, Final
+from typing import Final
 
 from hvsim import shortage
 from hvsim.abi.errno import E2BIG, EBUSY, EFAULT, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, name
@@ -80,7 +80,7 @@ class Dispatcher:
             return self._tagged(process, message[0], message[1:])
         return self._call(process, message)
 
-    def _call(self, process: Process, message: Any) -> tuple[bytes, Objects] | None:
+    def _call(self, process: Process, message: object) -> tuple[bytes, Objects] | None:
         if type(message) is not list or len(message) < 2:
             return self._malformed(process, "no [call, cmd, ...]")
         call, cmd = message[0], message[1]
@@ -186,7 +186,7 @@ class Dispatcher:
         return f"the machine refuses: {self._machine.shortage}"
 
     def _tagged(
-        self, process: Process, tag: list[Any], message: list[Any]
+        self, process: Process, tag: list[object], message: list[object]
     ) -> tuple[bytes, Objects] | None:
         """A call whose answer may come after those of others: at once, or LATER now."""
         if len(tag) != 1 or type(tag[0]) is not int or not 0 < tag[0] <= MAX_TAG:
@@ -223,7 +223,7 @@ class Dispatcher:
         )
         return self._pack((-ENOMEM,)), _NONE
 
-    def pack(self, message: list[Any], tag: int = 0) -> bytes:
+    def pack(self, message: list[object], tag: int = 0) -> bytes:
         """The bytes of an answer that comes late, to a call with that *tag*."""
         packed: bytes = self._pack([[tag], *message] if tag else message)
         return packed

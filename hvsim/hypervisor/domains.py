@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.errno import ENOMEM
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
@@ -128,7 +128,7 @@ class Domain:
     spec: Spawn | None = None
     started: bool = False
     processes: dict[int, Process] = field(default_factory=dict)
-    start_info: dict[str, Any] = field(default_factory=dict)
+    start_info: dict[str, object] = field(default_factory=dict)
     cpu_time: int = 0
     queued_time: int = 0
     time_offset: int = 0

@@ -16,7 +16,7 @@ Source: xen/event_channel.h; checks in the order of Xen's common/event_channel.c
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.errno import EEXIST, EINVAL, ENOSPC
 from hvsim.abi.event_channel import (
@@ -30,6 +30,7 @@ from hvsim.abi.event_channel import (
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.names import Names
+from hvsim.wire.answers import PortStatus
 
 MAX_PORTS: Final = 1023
 """Ports of a guest: xl's default for ``event_channels``."""
@@ -82,7 +83,7 @@ class Port:
         elif self.rx is not None:
             self.rx.ring()
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> PortStatus:
         """The members of ``evtchn_status``."""
         return {
             "status": self.state,
@@ -125,7 +126,7 @@ class EventTable:
             raise XenError(EINVAL)
         return port
 
-    def status(self, number: int) -> dict[str, Any]:
+    def status(self, number: int) -> PortStatus:
         """The members of ``evtchn_status``: of a port that is not open, that it is closed.
 
         Raises: XenError(EINVAL) for one past all that there is room for (``d->valid_evtchns``).
@@ -135,8 +136,13 @@ class EventTable:
             return port.status()
         if not 0 <= number < -(-self._next // PER_BUCKET) * PER_BUCKET:
             raise XenError(EINVAL)
-        closed = {"status": EVTCHNSTAT_closed, "vcpu": 0}
-        return {**closed, "remote_dom": -1, "remote_port": -1, "virq": -1}
+        return {
+            "status": EVTCHNSTAT_closed,
+            "vcpu": 0,
+            "remote_dom": -1,
+            "remote_port": -1,
+            "virq": -1,
+        }
 
     def alloc_unbound(self, remote: int, token: int | None) -> Port:
         """A port that domain *remote* may bind to; it need not exist.
@@ -248,13 +254,23 @@ class EventTable:
         if len(self.ports) >= self._limit:
             raise XenError(ENOSPC, f"{self._limit} event channels is the limit")
 
-    def _open(self, state: int, token: int | None, rx: Doorbell | None, **more: Any) -> Port:
+    def _open(
+        self,
+        state: int,
+        token: int | None,
+        rx: Doorbell | None,
+        tx: Doorbell | None = None,
+        remote: int = -1,
+        peer: Port | None = None,
+        virq: int = -1,
+        vcpu: int = 0,
+    ) -> Port:
         if self._freed:
             number = heapq.heappop(self._freed)
         else:
             number = self._next
             self._next += 1
-        port = Port(self.domid, number, state, token, rx, **more)
+        port = Port(self.domid, number, state, token, rx, tx, remote, peer, virq, vcpu)
         self.ports[number] = port
         self._owned.setdefault(token, {})[number] = port
         if port.remote >= 0:

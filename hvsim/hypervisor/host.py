@@ -4,7 +4,7 @@ The server hands in objects backed by memfds, doorbells and processes; tests han
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from hvsim.hypervisor.work import Job
 from hvsim.wire.spawn import Spawn
@@ -145,7 +145,7 @@ class Host(Protocol):
     def reply(
         self,
         address: Address,
-        message: list[Any] | bytes,
+        message: list[object] | bytes,
         objects: Sequence[Held] = (),
     ) -> None:
         """Answer a call that was left open, with descriptors of *objects* to one without a tag;

@@ -7,7 +7,7 @@ out is counted, and the count is in the next line that got through. Everyday suc
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hvsim.hypervisor.ratelimit import RateLimit
 from hvsim.wire.boot import LEDGER_SIZE
@@ -18,7 +18,7 @@ MAX_WAITING: Final = 64
 REFUSALS_BURST: Final = 32
 REFUSALS_PER_SECOND: Final = 8.0
 
-Record = dict[str, Any]
+Record = dict[str, object]
 
 
 class Ledger:
@@ -51,12 +51,12 @@ class Ledger:
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._telling = False
 
-    def record(self, kind: str, domid: int, text: str, **more: Any) -> None:
+    def record(self, kind: str, domid: int, text: str, **more: object) -> None:
         """Enter one decision."""
         self.counters[kind] += 1
         self._enter(kind, domid, text, more)
 
-    def refuse(self, kind: str, domid: int, text: str, **more: Any) -> None:
+    def refuse(self, kind: str, domid: int, text: str, **more: object) -> None:
         """Enter a refusal that the domain *domid* can provoke at will: limited in rate."""
         self.counters[kind] += 1
         limit = self._limits.get(domid)
@@ -97,10 +97,10 @@ class Ledger:
             else:
                 self._waiting.append((seq, tell))
 
-    def _enter(self, kind: str, domid: int, text: str, more: dict[str, Any]) -> None:
+    def _enter(self, kind: str, domid: int, text: str, more: dict[str, object]) -> None:
         self.seq += 1
         mono = self._clock()
-        record = {
+        record: Record = {
             "seq": self.seq,
             "time": self._wall_offset + mono / 1e9,
             "mono": mono,

@@ -12,7 +12,7 @@ No key means "never". Dice are handed in, so a seed replays every decision.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from hvsim.abi.errno import EINVAL
 from hvsim.hypervisor.errors import XenError
@@ -32,14 +32,18 @@ class Policy:
     delay_us: tuple[int, int] = (1_000, 10_000)
 
     @classmethod
-    def parse(cls, rule: dict[Any, Any]) -> Self:
+    def parse(cls, rule: dict[object, object]) -> Self:
         """Check a rule map. Raises XenError(EINVAL) that names the key."""
         if unknown := [key for key in rule if key not in _KEYS]:
             raise XenError(EINVAL, f"event rule: unknown key {unknown[0]!r}")
         chances = {}
         for key in ("drop", "duplicate", "delay"):
             value = rule.get(key, 0.0)
-            if type(value) not in (int, float) or not 0.0 <= value <= 1.0:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0.0 <= value <= 1.0
+            ):
                 raise XenError(EINVAL, f"event rule: {key} is no probability")
             chances[key] = float(value)
         bounds = rule.get("delay_us", [1_000, 10_000])

@@ -4,7 +4,7 @@ Source of the rules: domain_pause in Xen's common/domain.c.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.errno import EAGAIN, EINVAL
 from hvsim.hypervisor.domains import ALIVE, Domain, Process
@@ -85,7 +85,7 @@ class Pauses:
         self,
         stopped: Callable[[], bool],
         caller: Process,
-        answer: list[Any],
+        answer: list[object],
         take_back: Callable[[], None],
     ) -> Deferred | None:
         """None when something has stopped; else DEFERRED, and *answer* goes to the caller when it

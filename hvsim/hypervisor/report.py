@@ -5,13 +5,13 @@ import json
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from hvsim.abi.sched import SHUTDOWN_crash
 from hvsim.hypervisor.domains import ALIVE, Domain, Process
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.runstates import LOOKS
 from hvsim.hypervisor.work import pieces
+from hvsim.wire.answers import DomainInfo, ProcessInfo
 
 
 def usage(machine: Machine, domain: Domain) -> Generator[None, None, tuple[int, bool]]:
@@ -51,7 +51,7 @@ def leave_evidence(folder: Path, machine: Machine) -> None:
         (folder / "dmesg.log").write_text(machine.console.read(False), "utf-8", "replace")
 
 
-def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[str, Any]]:
+def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, DomainInfo]:
     """What getdomaininfo answers. A job (``work``)."""
     used, running = yield from usage(machine, domain)
     stopped = domain.shut_down or domain.dying != ALIVE or domain.pause_count > 0
@@ -80,10 +80,10 @@ def domain_info(machine: Machine, domain: Domain) -> Generator[None, None, dict[
     }
 
 
-def process_list(machine: Machine) -> Generator[None, None, list[dict[str, Any]]]:
+def process_list(machine: Machine) -> Generator[None, None, list[ProcessInfo]]:
     """Every process of every domain, and the last that are gone of those there are. A job
     (``work``)."""
-    rows: list[dict[str, Any]] = []
+    rows: list[ProcessInfo] = []
     for pause, domains in pieces(list(machine.domains.values()), LOOKS):
         if pause:
             yield
@@ -92,7 +92,7 @@ def process_list(machine: Machine) -> Generator[None, None, list[dict[str, Any]]
     return rows
 
 
-def _process(process: Process) -> dict[str, Any]:
+def _process(process: Process) -> ProcessInfo:
     return {
         "domid": process.domid,
         "process": process.name,

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hvsim.hypervisor import boot_text, clock
 from hvsim.hypervisor.affinity import of_the_host
@@ -84,7 +84,7 @@ class Server:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def boot(self) -> dict[str, Any]:
+    def boot(self) -> dict[str, object]:
         """Start the spawner, dom0 and its processes; returns the notice for who started us.
 
         Raises: OSError, XenError.
@@ -279,7 +279,7 @@ class Server:
     def reply(
         self,
         address: Address,
-        message: list[Any] | bytes,
+        message: list[object] | bytes,
         objects: Sequence[Held] = (),
     ) -> None:
         """Answer a call that was left open."""

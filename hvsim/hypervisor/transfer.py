@@ -5,7 +5,7 @@ descriptor, and in which mode.
 """
 
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.grant_table import (
     GNTMAP_device_map,
@@ -200,7 +200,7 @@ class Transfers:
 
     # -- copy ----------------------------------------------------------------------------
 
-    def copy_one(self, process: Process, op: list[Any]) -> int:
+    def copy_one(self, process: Process, op: list[int]) -> int:
         """One copy operation: its status. *op* is as on the wire, its types checked."""
         src_dom, src_is_ref, src, src_off, dst_dom, dst_is_ref, dst, dst_off, length = op
         try:
@@ -229,7 +229,7 @@ class Transfers:
         return GNTST_okay
 
     def _frame(
-        self, process: Process, domid: int, is_ref: bool, name: int, write: bool
+        self, process: Process, domid: int, is_ref: int, name: int, write: bool
     ) -> tuple[Extent, int]:
         owner = self._owner(process, domid)
         if is_ref:

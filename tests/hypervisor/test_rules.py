@@ -120,7 +120,12 @@ def test_console_is_bounded() -> None:
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.randoms(use_true_random=False))
 def test_policy(drop: float, duplicate: float, delay: float, dice: random.Random) -> None:
-    rule = {"drop": drop, "duplicate": duplicate, "delay": delay, "delay_us": [5, 9]}
+    rule: dict[object, object] = {
+        "drop": drop,
+        "duplicate": duplicate,
+        "delay": delay,
+        "delay_us": [5, 9],
+    }
     policy = Policy.parse(rule)
     times = policy.decide(dice.random)
     assert len(times) <= 2

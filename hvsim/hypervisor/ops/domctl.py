@@ -4,7 +4,7 @@ Only dom0 builds and destroys. A domain that holds rights over one other (``set_
 pause, unpause, look at and peek into that one.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.cpumask import numbers
 from hvsim.abi.domctl import (
@@ -63,7 +63,7 @@ def _other(machine: Machine, caller: Process, dom: int) -> Domain:
 
 
 @hypercall(_OP, XEN_DOMCTL_createdomain, dict)
-def createdomain(machine: Machine, caller: Process, config: dict[str, Any]) -> Result:
+def createdomain(machine: Machine, caller: Process, config: dict[object, object]) -> Result:
     """({handle: 16 bytes, max_vcpus, online_vcpus, max_pages, flags}) -> domid"""
     machine.privileged(caller)
     handle = config.get("handle", bytes(16))
@@ -132,8 +132,8 @@ def setvcpuaffinity(
     dom: int,
     vcpu: int,
     flags: int,
-    hard: list[Any],
-    soft: list[Any],
+    hard: list[object],
+    soft: list[object],
 ) -> Steps:
     """(dom, vcpu, XEN_VCPUAFFINITY_*, CPUs, CPUs) -> CPUs in effect, twice"""
     domain = _other(machine, caller, dom)
@@ -153,11 +153,16 @@ def getvcpuaffinity(machine: Machine, caller: Process, dom: int, vcpu: int) -> R
     return tuple(numbers(mask) for mask in domain.affinity.get(vcpu))
 
 
-def _mask(cpus: list[Any]) -> int:
+def _mask(cpus: list[object]) -> int:
     """Raises: XenError(EINVAL)."""
-    if len(cpus) > MAX_CPUS or any(type(cpu) is not int or not 0 <= cpu < MAX_CPUS for cpu in cpus):
+    mask = 0
+    if len(cpus) > MAX_CPUS:
         raise XenError(EINVAL, "an affinity is a list of CPUs")
-    return sum(1 << cpu for cpu in set(cpus))
+    for cpu in cpus:
+        if type(cpu) is not int or not 0 <= cpu < MAX_CPUS:
+            raise XenError(EINVAL, "an affinity is a list of CPUs")
+        mask |= 1 << cpu
+    return mask
 
 
 @hypercall(_OP, XEN_DOMCTL_sendtrigger, int, int, int)
@@ -197,12 +202,16 @@ def gnttab_seed(
 
 
 @hypercall(_OP, HVSIM_DOMCTL_set_start_info, int, dict)
-def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, Any]) -> Result:
+def set_start_info(
+    machine: Machine, caller: Process, dom: int, info: dict[object, object]
+) -> Result:
     """(dom, map): what the domain is told at birth; keys add up"""
     domain = _other(machine, caller, dom)
-    if any(type(key) is not str for key in info):
-        raise XenError(EINVAL)
-    told = {**domain.start_info, **info}
+    told = dict(domain.start_info)
+    for key, value in info.items():
+        if type(key) is not str:
+            raise XenError(EINVAL)
+        told[key] = value
     if len(told) > START_INFO_KEYS or len(pack(told)) > START_INFO_MAX:
         raise XenError(E2BIG, f"start info over {START_INFO_KEYS} keys or {START_INFO_MAX} bytes")
     domain.start_info = told
@@ -210,7 +219,7 @@ def set_start_info(machine: Machine, caller: Process, dom: int, info: dict[str, 
 
 
 @hypercall(_OP, HVSIM_DOMCTL_load, int, dict)
-def load(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
+def load(machine: Machine, caller: Process, dom: int, spec: dict[object, object]) -> Result:
     """(dom, spec): how its main process is made, at the first unpause"""
     machine.births.load(_other(machine, caller, dom), _spec(spec))
     return ()
@@ -224,7 +233,7 @@ def set_target(machine: Machine, caller: Process, dom: int, target: int) -> Resu
 
 
 @hypercall(_OP, HVSIM_DOMCTL_spawn, int, dict)
-def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> Result:
+def spawn(machine: Machine, caller: Process, dom: int, spec: dict[object, object]) -> Result:
     """(dom, spec): one more process in a domain that runs"""
     domain = _other(machine, caller, dom)
     if not domain.started:
@@ -233,7 +242,7 @@ def spawn(machine: Machine, caller: Process, dom: int, spec: dict[str, Any]) -> 
     return ()
 
 
-def _spec(raw: dict[str, Any]) -> Spawn:
+def _spec(raw: dict[object, object]) -> Spawn:
     try:
         return read(Spawn, raw)
     except BadMessage as wrong:

@@ -1,7 +1,5 @@
 """Who stands in the middle of event channels: the rule of a fault (``mediation``), or nobody."""
 
-from typing import Any
-
 from hvsim.abi.errno import EINVAL
 from hvsim.abi.hypercall import HVSIM_OP_event_mode, HYPERVISOR_hvsim_op
 from hvsim.hypervisor.calls import Machine, Process, Steps, hypercall
@@ -12,7 +10,7 @@ from hvsim.hypervisor.wires import EVERYONE
 
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, int, str, dict)
 def event_mode(
-    machine: Machine, caller: Process, dom: int, mode: str, rule: dict[Any, Any]
+    machine: Machine, caller: Process, dom: int, mode: str, rule: dict[object, object]
 ) -> Steps:
     """(dom or -1 for all, "direct" | "mediated", rule) -> ports swapped
 

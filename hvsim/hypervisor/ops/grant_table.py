@@ -1,6 +1,6 @@
 """grant_table_op (xen/grant_table.h)."""
 
-from typing import Any, Final
+from typing import Final, cast
 
 from hvsim.abi.errno import E2BIG, EINVAL
 from hvsim.abi.grant_table import (
@@ -30,18 +30,21 @@ REFS_PIECE: Final = 256
 _COPY_TYPES: Final = (int, bool, int, int, int, bool, int, int, int)
 
 
-def _rows(batch: list[Any], limit: int, width: int) -> None:
-    """Check the shape of a batch before any of it is done. Raises XenError."""
+def _rows(batch: list[object], limit: int, width: int) -> list[list[object]]:
+    """A batch whose rows have that many values, before any of it is done. Raises XenError."""
     if len(batch) > limit:
         raise XenError(E2BIG, f"a batch of {len(batch)}, {limit} is the limit")
     for row in batch:
         if type(row) is not list or len(row) != width:
             raise XenError(EINVAL, "a row of the batch has a wrong shape")
+    return cast("list[list[object]]", batch)
 
 
-def _numbers(values: list[Any]) -> None:
+def _numbers(values: list[object]) -> list[int]:
+    """Values that are all numbers. Raises XenError."""
     for odd in set(map(type, values)) - {int}:
         raise XenError(EINVAL, f"{odd.__name__} in a batch of numbers")
+    return cast("list[int]", values)
 
 
 @hypercall(_OP, GNTTABOP_setup_table, int)
@@ -63,16 +66,14 @@ def query_size(machine: Machine, caller: Process, dom: int) -> Result:
 
 
 @hypercall(_OP, GNTTABOP_map_grant_ref, list)
-def map_grant_ref(machine: Machine, caller: Process, batch: list[Any]) -> Steps:
+def map_grant_ref(machine: Machine, caller: Process, batch: list[object]) -> Steps:
     """([[flags, ref, dom], ...]) -> [[status, handle, extent, page], ...],
     [[extent, pages, writable], ...], with a descriptor for each of the second list."""
-    _rows(batch, MAX_BATCH, 3)
-    for row in batch:
-        _numbers(row)
+    operations = [_numbers(row) for row in _rows(batch, MAX_BATCH, 3)]
     new: list[Extent] = []
     rows: list[list[int]] = []
     map_one = machine.transfers.map_one
-    for pause, piece in pieces(batch, MAP_PIECE):
+    for pause, piece in pieces(operations, MAP_PIECE):
         if pause:
             yield
         rows += [map_one(caller, flags, ref, dom, new) for flags, ref, dom in piece]
@@ -81,14 +82,14 @@ def map_grant_ref(machine: Machine, caller: Process, batch: list[Any]) -> Steps:
 
 
 @hypercall(_OP, GNTTABOP_unmap_grant_ref, list)
-def unmap_grant_ref(machine: Machine, caller: Process, handles: list[Any]) -> Steps:
+def unmap_grant_ref(machine: Machine, caller: Process, handles: list[object]) -> Steps:
     """([handle, ...]) -> [status, ...]"""
     if len(handles) > MAX_BATCH:
         raise XenError(E2BIG, f"a batch of {len(handles)}, {MAX_BATCH} is the limit")
-    _numbers(handles)
+    numbers = _numbers(handles)
     unmap_one = machine.transfers.unmap_one
     statuses: list[int] = []
-    for pause, piece in pieces(handles):
+    for pause, piece in pieces(numbers):
         if pause:
             yield
         statuses += [unmap_one(caller, handle) for handle in piece]
@@ -96,23 +97,27 @@ def unmap_grant_ref(machine: Machine, caller: Process, handles: list[Any]) -> St
 
 
 @hypercall(_OP, GNTTABOP_copy, list)
-def copy(machine: Machine, caller: Process, batch: list[Any]) -> Steps:
+def copy(machine: Machine, caller: Process, batch: list[object]) -> Steps:
     """([[source dom, is ref, ref or gfn, offset, destination the same four, length], ...])
     -> [status, ...]"""
-    _rows(batch, MAX_BATCH, len(_COPY_TYPES))
-    for row in batch:
-        if tuple(map(type, row)) != _COPY_TYPES and not _almost(row):
-            raise XenError(EINVAL, "a row of the batch has a wrong type")
+    operations = [_copy(row) for row in _rows(batch, MAX_BATCH, len(_COPY_TYPES))]
     copy_one = machine.transfers.copy_one
     statuses: list[int] = []
-    for pause, piece in pieces(batch, MAP_PIECE):
+    for pause, piece in pieces(operations, MAP_PIECE):
         if pause:
             yield
         statuses += [copy_one(caller, row) for row in piece]
     return (statuses,)
 
 
-def _almost(row: list[Any]) -> bool:
+def _copy(row: list[object]) -> list[int]:
+    """One copy, whose values have their types. Raises XenError."""
+    if tuple(map(type, row)) != _COPY_TYPES and not _almost(row):
+        raise XenError(EINVAL, "a row of the batch has a wrong type")
+    return cast("list[int]", row)
+
+
+def _almost(row: list[object]) -> bool:
     """Whether a row of a copy differs in no more than numbers for what is true or false."""
     return all(
         type(value) is wanted or (wanted is bool and value in (0, 1))
@@ -121,18 +126,18 @@ def _almost(row: list[Any]) -> bool:
 
 
 @hypercall(_OP, HVSIM_GNTTAB_in_use, list)
-def in_use(machine: Machine, caller: Process, refs: list[Any]) -> Steps:
+def in_use(machine: Machine, caller: Process, refs: list[object]) -> Steps:
     """([ref, ...]) -> [mappings, ...]: the end of the access to own references.
 
     The owner has cleared the entries; from here on they are cleared for certain.
     """
     if len(refs) > MAX_REFS:
         raise XenError(E2BIG, f"a batch of {len(refs)}, {MAX_REFS} is the limit")
-    _numbers(refs)
+    numbers = _numbers(refs)
     table = caller.domain.grants
     pins: list[int] = []
     try:
-        for pause, piece in pieces(refs, REFS_PIECE):
+        for pause, piece in pieces(numbers, REFS_PIECE):
             if pause:
                 yield
             pins += [table.end_access(ref) for ref in piece]

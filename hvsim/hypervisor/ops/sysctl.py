@@ -1,6 +1,6 @@
 """sysctl (xen/sysctl.h): the machine as a whole, for dom0."""
 
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.domctl import (
     XEN_SYSCTL_debug_keys,
@@ -24,6 +24,7 @@ from hvsim.hypervisor.ledger import Record
 from hvsim.hypervisor.report import domain_info, process_list
 from hvsim.hypervisor.runstates import LOOKS
 from hvsim.hypervisor.work import pieces
+from hvsim.wire.answers import DomainInfo, MachineInfo
 from hvsim.wire.packing import ERRORS, pack
 
 _OP: Final = HYPERVISOR_sysctl
@@ -43,7 +44,7 @@ def getdomaininfolist(machine: Machine, caller: Process, first: int, count: int)
         raise XenError(EINVAL)
     domids = sorted(domid for domid in machine.domains if domid >= first)
     chosen = domids[: min(count, MAX_LIST)]
-    rows: list[dict[str, Any]] = []
+    rows: list[DomainInfo] = []
     for number, domid in enumerate(chosen):
         if number and number % LOOKS == 0:
             yield
@@ -58,23 +59,22 @@ def physinfo(machine: Machine, caller: Process) -> Result:
     """() -> map: the machine's size and what is free, in pages"""
     machine.privileged(caller)
     heap = machine.heap
-    return (
-        {
-            "nr_cpus": machine.cpus,
-            "threads_per_core": 1,
-            "cores_per_socket": machine.cpus,
-            "nr_nodes": heap.nodes,
-            "total_pages": heap.total,
-            "free_pages": heap.free,
-            "scrub_pages": heap.dirty,
-            "outstanding_pages": 0,
-            "node_free_pages": [heap.free_on(node) for node in range(heap.nodes)],
-            "nr_domains": len(machine.domains),
-            "ledger_seq": machine.ledger.seq,
-            "counters": dict(machine.ledger.counters),
-            "pids": machine.host.pids(),
-        },
-    )
+    info: MachineInfo = {
+        "nr_cpus": machine.cpus,
+        "threads_per_core": 1,
+        "cores_per_socket": machine.cpus,
+        "nr_nodes": heap.nodes,
+        "total_pages": heap.total,
+        "free_pages": heap.free,
+        "scrub_pages": heap.dirty,
+        "outstanding_pages": 0,
+        "node_free_pages": [heap.free_on(node) for node in range(heap.nodes)],
+        "nr_domains": len(machine.domains),
+        "ledger_seq": machine.ledger.seq,
+        "counters": dict(machine.ledger.counters),
+        "pids": machine.host.pids(),
+    }
+    return (info,)
 
 
 @hypercall(_OP, XEN_SYSCTL_readconsole, bool)

@@ -12,6 +12,7 @@ from hvsim.abi.vcpu import (
 from hvsim.hypervisor import runstates
 from hvsim.hypervisor.calls import Machine, Process, Steps, hypercall
 from hvsim.hypervisor.errors import XenError
+from hvsim.wire.answers import VcpuInfo
 
 
 @hypercall(HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, int)
@@ -36,15 +37,14 @@ def getvcpuinfo(machine: Machine, caller: Process, dom: int, vcpu: int) -> Steps
         raise XenError(ESRCH)
     info = yield from runstates.of_vcpu(machine.host, domain, vcpu)
     cpu = 0 if vcpu else runstates.processor(machine.host, domain, machine.cpus)
-    return (
-        {
-            "online": vcpu < domain.online_vcpus,
-            "blocked": info.state == RUNSTATE_blocked,
-            "running": info.state == RUNSTATE_running,
-            "cpu_time": info.time[RUNSTATE_running],
-            "cpu": cpu,
-            "state_entry_time": info.state_entry_time,
-            "time": list(info.time),
-            "deadline": domain.vcpus[vcpu].deadline,
-        },
-    )
+    answer: VcpuInfo = {
+        "online": vcpu < domain.online_vcpus,
+        "blocked": info.state == RUNSTATE_blocked,
+        "running": info.state == RUNSTATE_running,
+        "cpu_time": info.time[RUNSTATE_running],
+        "cpu": cpu,
+        "state_entry_time": info.state_entry_time,
+        "time": list(info.time),
+        "deadline": domain.vcpus[vcpu].deadline,
+    }
+    return (answer,)
