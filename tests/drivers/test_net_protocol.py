@@ -22,6 +22,7 @@ from hvsim.abi.netif import (
     NETTXF_more_data,
 )
 from hvsim.drivers.net.offload import (
+    F_NEEDS_CSUM,
     HEADERS,
     PLAIN,
     VNET,
@@ -211,3 +212,16 @@ def test_only_tcp_is_cut() -> None:
 
 def test_nothing_left_to_do_is_said_with_zeros() -> None:
     assert vnet_header(b"", blank=False, validated=False, gso=None) == PLAIN
+
+
+@pytest.mark.parametrize("vlan", [False, True])
+@pytest.mark.parametrize("ethertype", [b"\x08\x00", b"\x86\xdd"])
+def test_a_sum_lies_within_what_was_copied(ethertype: bytes, vlan: bool) -> None:
+    """However short the first bytes are cut.  Red without any of the looks at their length."""
+    head = _tcp(ethertype, vlan)
+    start = 14 + 4 * vlan + (20 if ethertype == b"\x08\x00" else 40)
+    for length in range(start + 18):
+        with pytest.raises(Unfit, match=r"short_header|not_ip"):
+            vnet_header(head[:length], blank=True, validated=True, gso=None)
+    told = vnet_header(head[: start + 18], blank=True, validated=True, gso=None)
+    assert VNET.unpack(told) == (F_NEEDS_CSUM, 0, 0, 0, start, 16)

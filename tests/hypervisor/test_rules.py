@@ -1,11 +1,9 @@
 """The rules by the thousand, without a process: invariants under any sequence of calls."""
 
-import random
 from collections.abc import Iterator
-from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -16,7 +14,6 @@ from hvsim.hypervisor.domains import Domain, DomainIds, Process
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
-from hvsim.hypervisor.heap import Heap, Runs
 from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
@@ -26,63 +23,6 @@ from hvsim.hypervisor.ratelimit import RateLimit
 from hvsim.hypervisor.reclaim import MOST
 from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeBell, FakeHost
-
-
-@given(st.data())
-def test_runs_are_a_set(data: st.DataObject) -> None:
-    runs, model = Runs(), set[int]()
-    for _ in range(30):
-        first = data.draw(st.integers(0, 40))
-        numbers = set(range(first, first + data.draw(st.integers(1, 10))))
-        if data.draw(st.booleans()):
-            if numbers & model:
-                with pytest.raises(ValueError, match="already"):
-                    runs.add(first, len(numbers))
-            else:
-                runs.add(first, len(numbers))
-                model |= numbers
-        elif numbers <= model:
-            runs.remove(first, len(numbers))
-            model -= numbers
-        else:
-            with pytest.raises(ValueError, match="not all"):
-                runs.remove(first, len(numbers))
-        listed = list(runs)
-        assert {n for start, count in listed for n in range(start, start + count)} == model
-        assert runs.total == len(model)
-        ends = [(a[0] + a[1], b[0]) for a, b in pairwise(listed)]
-        assert all(end < start for end, start in ends), "runs are maximal and in order"
-
-
-@given(st.integers(1, 4), st.data())
-def test_heap_conserves_frames(nodes: int, data: st.DataObject) -> None:
-    heap = Heap(64, nodes)
-    lent: list[list[tuple[int, int]]] = []
-    for _ in range(20):
-        back = data.draw(st.booleans())
-        if lent and back:
-            heap.release(lent.pop(data.draw(st.integers(0, len(lent) - 1))))
-        else:
-            count = data.draw(st.integers(1, 40))
-            free = heap.free
-            try:
-                node = data.draw(st.none() | st.integers(0, nodes - 1))
-                lent.append(heap.allocate(count, node))
-            except XenError:
-                assert count > free
-        heap.scrub(data.draw(st.none() | st.integers(0, 20)))
-        frames = [f for runs in lent for first, n in runs for f in range(first, first + n)]
-        assert len(frames) == len(set(frames)), "a frame is lent once"
-        assert len(frames) + heap.free == 64
-        assert heap.dirty <= heap.free
-
-
-def test_heap_refuses_what_was_not_lent() -> None:
-    heap = Heap(8)
-    with pytest.raises(ValueError, match="free already"):
-        heap.release([(0, 1)])
-    with pytest.raises(ValueError, match="do not exist"):
-        heap.release([(7, 2)])
 
 
 def test_domids_wrap_past_what_is_mentioned() -> None:
@@ -116,20 +56,6 @@ def test_console_is_bounded() -> None:
     with pytest.raises(StopIteration) as done:
         next(ring.guest(1, b"x\n" * 100, 0))
     assert done.value.value is False, "it writes too fast"
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.randoms(use_true_random=False))
-def test_policy(drop: float, duplicate: float, delay: float, dice: random.Random) -> None:
-    rule: dict[object, object] = {
-        "drop": drop,
-        "duplicate": duplicate,
-        "delay": delay,
-        "delay_us": [5, 9],
-    }
-    policy = Policy.parse(rule)
-    times = policy.decide(dice.random)
-    assert len(times) <= 2
-    assert all(time == 0 or 5_000 <= time <= 9_000 for time in times)
 
 
 def bell(found: object) -> FakeBell:

@@ -184,7 +184,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/heap.py",
-        (f"{_TESTS}/test_rules.py",),
+        (f"{_TESTS}/test_heap.py",),
         (
             "runs are joined to the wrong one",
             "if before is not None and before + self._lengths[before] == first:",
@@ -210,7 +210,7 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         f"{_ROOM}/mediation.py",
-        (f"{_TESTS}/test_rules.py",),
+        (f"{_TESTS}/test_mediation.py",),
         (
             "what is lost comes",
             "if self.drop and dice() < self.drop:",
@@ -218,6 +218,6 @@ FAULTS: Final[list[Fault]] = [
         ),
         ("nothing comes twice", "times.append(self._delay(dice))", "pass"),
         ("a delay is in milliseconds", "* dice()) * 1000)", "* dice()))"),
-        ("a chance above 1 is taken", "or not 0.0 <= value <= 1.0:", "or not 0.0 <= value:"),
+        ("a chance above 1 is taken", "or not 0.0 <= value <= 1.0\n", "or not 0.0 <= value\n"),
     ),
 ]
