@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hvsim.lab.answers import FIRST_LOOK, Answer, ControlError, RequestLost
 from hvsim.lab.wire import Wire
+from hvsim.wire.closing import Closing
 from hvsim.wire.endpoints import MESSAGE_MAX
 from hvsim.wire.packing import MALFORMED, pack, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from hvsim.lab.silence import Silence
 
@@ -42,7 +42,7 @@ def _ignore(_: str) -> None:
     pass
 
 
-class Control:
+class Control(Closing):
     """One conversation with a toolstack daemon; close it, or use it as a context manager.
 
     `alive` is asked while waiting; when it says False the wait ends at once, as nobody is
@@ -54,17 +54,6 @@ class Control:
         self.alive = alive
         self._asked = 0
         self._wire = Wire(socket_path)
-
-    def __enter__(self) -> Control:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up. The daemon forgets this conversation."""

@@ -9,7 +9,6 @@ import select
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from hvsim.abi import domctl, errno
@@ -24,6 +23,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.errors import HvsimError
+from hvsim.wire.closing import Closing
 from hvsim.wire.packing import pack, unpack
 from hvsim.wire.picture import HoldingsRow
 
@@ -46,7 +46,7 @@ class DoorError(HvsimError):
         self.errno = number
 
 
-class Door:
+class Door(Closing):
     """A visit; a context manager.  Raises: DoorError, here and in every call."""
 
     def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
@@ -59,17 +59,6 @@ class Door:
             self._socket.close()
             reason = os.strerror(failure.errno or 0)
             raise DoorError(f"the hypervisor's door {path}: {reason}") from None
-
-    def __enter__(self) -> "Door":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Leave."""

@@ -16,12 +16,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from hvsim.lab.keys import Keys
 from hvsim.lab.terminal import Port, Raw, by_lines, foreground, window
-from hvsim.wire.execution import CHUNK, MESSAGE_MAX, WINDOW
-from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire import execution
+from hvsim.wire.execution import (
+    CHUNK,
+    MESSAGE_MAX,
+    WINDOW,
+    Exited,
+    Failed,
+    Resized,
+    Shown,
+    Signalled,
+    Took,
+    Typed,
+)
+from hvsim.wire.typed import BadMessage, Word
 
 _Interests = dict[int, tuple[int, Callable[[], object]]]
 """What to wait for, and what is done then."""
@@ -156,7 +168,7 @@ class Session:
             if self._raw is not None:
                 stack.enter_context(self._raw.held())
             if self._screen >= 0:
-                self._send(["size", *window(self._screen)])
+                self._send(Resized(*window(self._screen)))
             while self._outcome is None:
                 self._turn()
             self._last_words()
@@ -226,26 +238,25 @@ class Session:
             self._end(KILLED, f"{self._domain} has ended, and the program with it")
             return
         try:
-            message = unpack(data) if len(data) <= MESSAGE_MAX else None
-        except MALFORMED:
-            message = None
+            message = execution.from_program(data)
+        except BadMessage:
+            self._end(
+                KILLED,
+                f"what came from {self._domain} is no message of hvsim exec: it is cut off",
+            )
+            return
         match message:
-            case ["out", bytes(shown)]:
+            case Shown(data=shown):
                 if self._shown is not None:
                     self._shown.pending += shown
                     self._shown.push()
-            case ["took", int(count)] if 0 < count <= WINDOW:
+            case Took(count=count):
                 if self._in is not None:
                     self._in.credit = min(self._in.credit + count, WINDOW)
-            case ["exit", int(status)] if 0 <= status <= 255:
+            case Exited(status=status):
                 self._end(status)
-            case ["failed", int(status), str(text)] if 0 <= status <= 255:
+            case Failed(status=status, text=text):
                 self._end(status, text)
-            case _:
-                self._end(
-                    KILLED,
-                    f"what came from {self._domain} is no message of hvsim exec: it is cut off",
-                )
 
     def _receive(self) -> bytes | None:
         """A message; b"" when nobody is there any more, None when nothing has come."""
@@ -260,8 +271,8 @@ class Session:
                 break
         return b""
 
-    def _send(self, message: list[Any]) -> None:
-        self._unsent.append(pack(message))
+    def _send(self, message: Word) -> None:
+        self._unsent.append(execution.packed(message))
         self._flush()
 
     def _flush(self) -> None:
@@ -297,7 +308,7 @@ class Session:
             self._pour()
         elif data:
             typed.credit -= len(data)
-            self._send(["in", data])
+            self._send(Typed(data))
 
     def _pour(self) -> None:
         """Into the program's pipe."""
@@ -315,7 +326,7 @@ class Session:
         for number in os.read(self._wake, 64):
             if number == signal.SIGWINCH:
                 if self._screen >= 0:
-                    self._send(["size", *window(self._screen)])
+                    self._send(Resized(*window(self._screen)))
             elif number == signal.SIGTSTP:
                 if self._raw is not None:
                     self._raw.suspend()
@@ -328,12 +339,12 @@ class Session:
         if self._raw is not None:
             self._raw.resume()
         if self._screen >= 0:
-            self._send(["size", *window(self._screen)])
+            self._send(Resized(*window(self._screen)))
         if self._in is not None:
             self._in.look_again = 0.0
 
     def _pass_on(self, number: int) -> None:
-        self._send(["signal", number])
+        self._send(Signalled(number))
         now = time.monotonic()
         if number in ENDING and self._ending is None:
             self._ending = (now + GRACE, number)

@@ -25,9 +25,8 @@ from hvsim.lab.rundir import RunDir
 from hvsim.lab.streams import Kind, Stream, look, plan
 from hvsim.lab.terminal import Port, Raw, window
 from hvsim.surroundings import working_directory
-from hvsim.wire import rights
-from hvsim.wire.execution import GIVEN, TERMINAL
-from hvsim.wire.packing import pack
+from hvsim.wire import execution, rights
+from hvsim.wire.execution import GIVEN, TERMINAL, Begin, Modes, packed
 from hvsim.wire.peer import credentials
 
 ACCEPT_TIMEOUT: Final = 10.0
@@ -79,6 +78,16 @@ def execute(
         hands = _Hands(streams, kinds, stack)
         hands.give(program)
         return Session(program, domain, hands.inflow, hands.outflows, hands.raw, hands.screen).run()
+
+
+def _stands_for(kind: Kind) -> execution.Stream:
+    return TERMINAL if kind is Kind.TERMINAL else GIVEN
+
+
+def _as_modes(raw: Raw) -> Modes:
+    """Those of the person's terminal, as they are sent."""
+    of_input, output, control, local, fast_in, fast_out, keys = raw.modes
+    return of_input, output, control, local, fast_in, fast_out, tuple(keys)
 
 
 def _stream(fd: int, stack: contextlib.ExitStack) -> Stream:
@@ -161,13 +170,14 @@ class _Hands:
 
     def give(self, program: socket.socket) -> None:
         """Send the first message.  Raises: HvsimError."""
-        message = {
-            "streams": [TERMINAL if kind is Kind.TERMINAL else GIVEN for kind in self._kinds],
-            "modes": self.raw.modes if self.raw is not None else None,
-            "size": list(window(self.screen)) if self.screen >= 0 else None,
-        }
+        zero, one, two = map(_stands_for, self._kinds)
+        message = Begin(
+            streams=(zero, one, two),
+            modes=None if self.raw is None else _as_modes(self.raw),
+            size=window(self.screen) if self.screen >= 0 else None,
+        )
         try:
-            rights.send(program, [pack(message)], self._given, socket.MSG_DONTWAIT)
+            rights.send(program, [packed(message)], self._given, socket.MSG_DONTWAIT)
         except OSError as error:
             raise HvsimError(
                 f"the program's descriptors cannot be sent: {error.strerror}"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from hvsim.linux import proc
+from hvsim.wire.closing import Closing
 
 
 class Identity(NamedTuple):
@@ -64,18 +65,12 @@ class Identity(NamedTuple):
         return None
 
 
-class Handle:
+class Handle(Closing):
     """A process held by pidfd. Use as a context manager, or call close()."""
 
     def __init__(self, identity: Identity, fd: int) -> None:
         self.identity = identity
         self.fd = fd
-
-    def __enter__(self) -> Handle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the descriptor back; the process is not touched."""

@@ -14,7 +14,7 @@ import signal
 import termios
 import tty
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 _CAREFUL: Final = 256
 """Bytes that a terminal takes without waiting when it says that it takes any (tty_poll)."""
@@ -100,7 +100,7 @@ class Raw:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._raw = False
-        self.modes: list[Any] = termios.tcgetattr(fd)
+        self.modes = termios.tcgetattr(fd)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -20,18 +20,30 @@ import socket
 import struct
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from hvsim.domain.domain import Domain
 from hvsim.linux import proc, syscalls
 from hvsim.spawn.exec_terminal import ProgramTerminal
 from hvsim.spawn.executable import NOT_EXECUTABLE, CannotRun, Executable
 from hvsim.speak import note
-from hvsim.wire import rights
-from hvsim.wire.execution import GIVEN, MESSAGE_MAX, TERMINAL, WINDOW
-from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire import execution, rights
+from hvsim.wire.execution import (
+    GIVEN,
+    MESSAGE_MAX,
+    TERMINAL,
+    WINDOW,
+    Begin,
+    Exited,
+    Failed,
+    Resized,
+    Shown,
+    Signalled,
+    Took,
+    Typed,
+)
 from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import BadMessage, Word
 
 CONNECT_TIMEOUT: Final = 10
 """Seconds for the command's socket to take us, and for its descriptors to come."""
@@ -65,55 +77,42 @@ def run(stdio_fd: int, conn_fd: int, upcall_fd: int, spec: Spawn) -> NoReturn:
     """
     with socket.socket(fileno=stdio_fd) as command:
         try:
-            begin = Begin.receive(command)
+            begin, fds = receive(command)
         except (OSError, ValueError) as wrong:
             text = f"hvsim exec did not say what the program's descriptors are: {wrong}"
             note(text)
-            _tell(command, ["failed", NOT_EXECUTABLE, text])
+            _tell(command, Failed(NOT_EXECUTABLE, text))
             raise SystemExit(1) from None
         dom = Domain.attach(conn_fd, upcall_fd, spec, store=False, console=False)
         try:
-            session = _Session(dom, command, begin)
+            session = _Session(dom, command, begin, fds)
         except (CannotRun, OSError) as failure:
             status = failure.status if isinstance(failure, CannotRun) else NOT_EXECUTABLE
-            _tell(command, ["failed", status, str(failure)])
+            _tell(command, Failed(status, str(failure)))
             raise SystemExit(0) from None
         finally:
-            rights.close(begin.fds)
+            rights.close(fds)
         dom.wait(lambda: session.over, None, "the end of the program")
         session.linger()
     raise SystemExit(0)
 
 
-@dataclass(frozen=True)
-class Begin:
-    """What the command wants: for each of 0, 1, 2 what it is, and the descriptors of those that
-    are given."""
+def receive(command: socket.socket) -> tuple[Begin, list[int]]:
+    """What the command wants, and the descriptors of those streams that are given.
 
-    streams: tuple[str, str, str]
-    fds: list[int]
-    modes: object
-    size: object
-
-    @classmethod
-    def receive(cls, command: socket.socket) -> Begin:
-        """Raises: ValueError for what is none; OSError, TimeoutError when nothing comes."""
-        command.settimeout(CONNECT_TIMEOUT)
-        data, fds = rights.receive(command, MESSAGE_MAX, 3)
-        command.settimeout(None)
-        try:
-            said = _message(data)
-            streams = said.get("streams") if isinstance(said, dict) else None
-            if not isinstance(streams, list) or len(streams) != 3:
-                raise ValueError("no streams")
-            if any(kind not in (GIVEN, TERMINAL) for kind in streams):
-                raise ValueError("a stream of no known kind")
-            if len(fds) != streams.count(GIVEN):
-                raise ValueError(f"{len(fds)} descriptors for {streams.count(GIVEN)} streams")
-        except BaseException:
-            rights.close(fds)
-            raise
-        return cls((streams[0], streams[1], streams[2]), fds, said.get("modes"), said.get("size"))
+    Raises: ValueError for what is none; OSError, TimeoutError when nothing comes.
+    """
+    command.settimeout(CONNECT_TIMEOUT)
+    data, fds = rights.receive(command, MESSAGE_MAX, 3)
+    command.settimeout(None)
+    try:
+        begin = execution.begin(data)
+        if len(fds) != begin.streams.count(GIVEN):
+            raise BadMessage(f"{len(fds)} descriptors for {begin.streams.count(GIVEN)} streams")
+    except BaseException:
+        rights.close(fds)
+        raise
+    return begin, fds
 
 
 class _Session:
@@ -123,7 +122,7 @@ class _Session:
         over: the program has ended, and the command knows it or has gone.
     """
 
-    def __init__(self, dom: Domain, command: socket.socket, begin: Begin) -> None:
+    def __init__(self, dom: Domain, command: socket.socket, begin: Begin, fds: list[int]) -> None:
         self.over = False
         self._dom = dom
         self._command = command
@@ -148,17 +147,17 @@ class _Session:
                     f"no terminal for the program: {failure.strerror}; "
                     "`hvsim exec -T` does without one",
                 ) from None
-        self._program = self._start(begin)
+        self._program = self._start(begin, fds)
 
-    def _start(self, begin: Begin) -> Executable:
+    def _start(self, begin: Begin, fds: list[int]) -> Executable:
         spec = self._dom.spec
-        given = iter(begin.fds)
+        given = iter(fds)
         slave = -1 if self._terminal is None else self._terminal.slave
-        fds = [next(given) if kind == GIVEN else slave for kind in begin.streams]
+        zero, one, two = [next(given) if kind == GIVEN else slave for kind in begin.streams]
         return Executable(
             self._dom,
             list(spec.exec),
-            (fds[0], fds[1], fds[2]),
+            (zero, one, two),
             self._ended,
             env=spec.env,
             terminal=begin.streams.index(TERMINAL) if TERMINAL in begin.streams else None,
@@ -178,7 +177,7 @@ class _Session:
         while turns and not self._outbox and not self._finished:
             data = self._shown()
             if data:
-                self._send(["out", data])
+                self._send(Shown(data))
                 turns -= self._status is None
             elif self._status is None:
                 return
@@ -198,14 +197,14 @@ class _Session:
             self._terminal.close()
             self._terminal = None
         self._finished = True
-        self._send(["exit", status])
+        self._send(Exited(status))
         self.over = self._gone or not self._outbox
 
     # -- the command ---------------------------------------------------------------------------
 
-    def _send(self, message: list[Any]) -> None:
+    def _send(self, message: Word) -> None:
         if not self._gone:
-            self._outbox.append(pack(message))
+            self._outbox.append(execution.packed(message))
             self._flush()
 
     def _flush(self) -> None:
@@ -262,23 +261,23 @@ class _Session:
             self._hung_up()
             return
         try:
-            message = unpack(data)
-        except MALFORMED:
+            message = execution.from_command(data)
+        except BadMessage:
             self._hung_up()
             return
         match message:
-            case ["in", bytes(data)] if self._terminal is not None:
+            case Signalled(number=number):
+                self._program.signal(number)
+            case Typed(data=data) if self._terminal is not None:
                 if self._terminal.unwritten + len(data) > WINDOW:
                     self._hung_up()
                     return
                 self._terminal.write(data)
-            case ["size", int(rows), int(columns)] if self._terminal is not None:
+            case Resized(rows=rows, columns=columns) if self._terminal is not None:
                 self._terminal.resize(rows, columns)
-            case ["signal", int(number)] if 0 < number < signal.NSIG:
-                self._program.signal(number)
 
     def _took(self, count: int) -> None:
-        self._send(["took", count])
+        self._send(Took(count))
 
     def _hung_up(self) -> None:
         """The command has gone, or makes no sense: the program goes as well."""
@@ -292,14 +291,6 @@ class _Session:
             return
         self._program.signal(signal.SIGHUP)
         self._dom.vcpu.call_later(HANGUP_GRACE, lambda: self._program.signal(signal.SIGKILL))
-
-
-def _message(data: bytes) -> Any:
-    """Raises ValueError for bytes that are no message."""
-    try:
-        return unpack(data)
-    except MALFORMED as wrong:
-        raise ValueError(f"no message ({wrong})") from None
 
 
 def _reap() -> bool:
@@ -323,6 +314,6 @@ def _end_all() -> NoReturn:
     os._exit(1)
 
 
-def _tell(command: socket.socket, message: list[Any]) -> None:
+def _tell(command: socket.socket, message: Word) -> None:
     with contextlib.suppress(OSError):
-        command.send(pack(message), socket.MSG_DONTWAIT)
+        command.send(execution.packed(message), socket.MSG_DONTWAIT)

@@ -14,14 +14,12 @@ import os
 import struct
 import termios
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hvsim.domain.vcpu import VCPU
-from hvsim.wire.execution import CHUNK
+from hvsim.wire.execution import CHUNK, Modes
 
 _SIZE: Final = struct.Struct("4H")
-MODES: Final = 7
-"""Entries of ``termios.tcgetattr``."""
 
 
 class ProgramTerminal:
@@ -31,7 +29,7 @@ class ProgramTerminal:
     Args:
         ready: called when there is something to read.
         took: called with the bytes of :meth:`write` that have found room.
-        modes, size: as the person's terminal has them; what makes no sense is passed over.
+        modes, size: as the person's terminal has them; what cannot be set is passed over.
 
     Attributes:
         slave: the far end, for the program.
@@ -44,8 +42,8 @@ class ProgramTerminal:
         vcpu: VCPU,
         ready: Callable[[], None],
         took: Callable[[int], None],
-        modes: object = None,
-        size: object = None,
+        modes: Modes | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
         self._vcpu = vcpu
         self._ready = ready
@@ -55,11 +53,12 @@ class ProgramTerminal:
         self._master, self.slave = os.openpty()
         try:
             os.set_blocking(self._master, False)
-            with contextlib.suppress(TypeError, ValueError, OverflowError, termios.error):
-                termios.tcsetattr(self.slave, termios.TCSANOW, _modes(modes))
-            match size:
-                case [int(rows), int(columns)]:
-                    self.resize(rows, columns)
+            if modes is not None:
+                given: list[int | list[bytes | int]] = [*modes[:6], list(modes[6])]
+                with contextlib.suppress(TypeError, ValueError, OverflowError, termios.error):
+                    termios.tcsetattr(self.slave, termios.TCSANOW, given)
+            if size is not None:
+                self.resize(*size)
             vcpu.add_fd(self._master, self._event)
         except BaseException:
             os.close(self._master)
@@ -121,10 +120,3 @@ class ProgramTerminal:
 
     def _watch(self) -> None:
         self._vcpu.modify_fd(self._master, write=bool(self._unwritten), read=self._listening)
-
-
-def _modes(modes: object) -> list[Any]:
-    """Raises TypeError for what termios would not take."""
-    if not isinstance(modes, list) or len(modes) != MODES:
-        raise TypeError("no modes")
-    return modes

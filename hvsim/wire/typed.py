@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-M = TypeVar("M", bound="Message")
+M = TypeVar("M")
+S = TypeVar("S", bound="Message")
 
 
 class BadMessage(ValueError):
@@ -23,14 +24,27 @@ class Message(
     """The base of all; what has its default is not sent."""
 
 
+class Word(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The base of the short ones of a conversation: ``[name, value, ...]``, the name is its tag."""
+
+
 def read(kind: type[M], raw: object) -> M:
-    """The message of that kind that *raw*, unpacked, is.  Raises: BadMessage."""
+    """The message of that kind, or of one of those kinds, that *raw*, unpacked, is.
+
+    Raises: BadMessage.
+    """
     try:
-        return msgspec.convert(raw, kind)
+        return msgspec.convert(raw, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as wrong:
         what, _, place = str(wrong).partition(" - at `$")
         field = place.rstrip("`").lstrip(".")
         raise BadMessage(f"{field}: {what}" if field else what) from None
+
+
+def words(message: Word) -> list[object]:
+    """The message as a list that can be packed."""
+    raw: list[object] = msgspec.to_builtins(message, builtin_types=(bytes,))
+    return raw
 
 
 def write(message: Message) -> dict[str, Any]:
@@ -39,7 +53,7 @@ def write(message: Message) -> dict[str, Any]:
     return raw
 
 
-def changed(message: M, **fields: Any) -> M:
+def changed(message: S, **fields: Any) -> S:
     """The same message with some fields changed."""
     return msgspec.structs.replace(message, **fields)
 

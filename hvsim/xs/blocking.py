@@ -11,10 +11,10 @@ Watch callbacks run inside :meth:`SocketStore.poll`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
 from hvsim.abi import errno as xen_errno
+from hvsim.wire.closing import Closing
 from hvsim.xs.client import StoreClient
 from hvsim.xs.errors import StoreDisconnected
 from hvsim.xs.requests import Request
@@ -139,7 +139,7 @@ class SocketTransport:
         return True
 
 
-class SocketStore(StoreClient):
+class SocketStore(StoreClient, Closing):
     """A :class:`StoreClient` over the tools' socket; a context manager."""
 
     kind: ClassVar[type[SocketTransport]] = SocketTransport
@@ -159,17 +159,6 @@ class SocketStore(StoreClient):
 
     def connected(self) -> None:
         """There is a connection; for who has more to do with it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Run the callbacks of events that came, waiting at most *timeout* seconds (None: no
