@@ -1,13 +1,16 @@
 """Is anything of a lab still there? Asked of the kernel, after the lab has gone."""
 
+import contextlib
 import os
 import re
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hvsim.lab.processes import Identity, family
 from hvsim.lab.rundir import RunDir
+from hvsim.lab.up import Running
 from hvsim.linux import proc
 
 OUR_LINKS = re.compile(r"vif\d+\.\d+(-\w+)?|xenbr\d+")
@@ -100,6 +103,29 @@ class Witness:
             if name.startswith(f"{self.run.path}/") or (match and int(match[1]) in ours):
                 found.append(name)
         return found
+
+
+@contextlib.contextmanager
+def witnessed(running: Running, witness: Witness, down: Callable[[], None]) -> Iterator[None]:
+    """Whatever comes within, the lab goes, and all that it had was seen before that.
+
+    Args:
+        down: takes it down in the usual way; what failed takes it down at once, without it.
+    """
+    witness.look()
+    try:
+        yield
+    except BaseException:
+        witness.look()
+        running.down(now=True)
+        raise
+    witness.look()
+    down()
+
+
+def left(leftovers: list[str]) -> str:
+    """What is left, in words."""
+    return "LEFT: " + ", ".join(leftovers) if leftovers else "nothing is left"
 
 
 def _is(path: str, changed: int) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from domains.guests.verify import verify
 from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
-from hvsim.demo.leftovers import Witness
+from hvsim.demo.leftovers import Witness, left, witnessed
 from hvsim.demo.network_result import NetworkResult, Outage
 from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
@@ -74,7 +74,7 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
     teller.block([f"ready after {running.seconds:.2f} s", *walls_missing(running)])
     witness = Witness(running.run)
     with (
-        _taken_down(running, witness, result, teller),
+        witnessed(running, witness, lambda: _down(running, witness, result, teller)),
         _Story.open(teller, result, running, seed) as story,
     ):
         witness.look()
@@ -86,26 +86,14 @@ def tell_network(teller: Teller, seed: int, lab_file: Path = DEFAULT_LAB) -> Net
     return result
 
 
-@contextlib.contextmanager
-def _taken_down(
-    running: Running, witness: Witness, result: NetworkResult, teller: Teller
-) -> Iterator[None]:
-    """Whatever comes, the lab goes; then what is left is looked for."""
-    witness.look()
-    try:
-        yield
-    except BaseException:
-        witness.look()
-        running.down(now=True)
-        raise
-    witness.look()
+def _down(running: Running, witness: Witness, result: NetworkResult, teller: Teller) -> None:
+    """The lab goes; then what is left is looked for."""
     running.down()
     result.leftovers = witness.leftovers()
-    left = "LEFT: " + ", ".join(result.leftovers) if result.leftovers else "nothing is left"
     teller.block(
         [
             f"the lab is down; {len(witness.seen)} processes, {len(witness.namespaces)} network "
-            f"namespaces, links, sockets: {left}"
+            f"namespaces, links, sockets: {left(result.leftovers)}"
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hvsim.demo.result import miscounted
 from hvsim.demo.rows import NetworkRow
 
 
@@ -57,9 +58,7 @@ class NetworkResult:
         if self.integrity != "ok":
             found.append(f"LOSS: integrity_check says: {self.integrity}")
         # A commit may be durable whose answer was still on its way when the client ended.
-        if not self.acknowledged <= self.found <= self.acknowledged + 1:
-            word = "LOSS" if self.found < self.acknowledged else "SURPLUS"
-            found.append(f"{word}: {self.acknowledged} commits acknowledged, {self.found} found")
+        found += miscounted(self.acknowledged, self.found, 1)
         if not self.acknowledged:
             found.append("no commit was acknowledged over the network: nothing was proven")
         if self.connections_lost is None:

@@ -63,9 +63,7 @@ class Result:
         # A commit may be durable whose acknowledgement a dying guest did not get out; a guest
         # that shut itself down acknowledged everything.
         spare = 0 if self.orderly else 1
-        if not self.acknowledged <= self.found <= self.acknowledged + spare:
-            word = "LOSS" if self.found < self.acknowledged else "SURPLUS"
-            found.append(f"{word}: {self.acknowledged} commits acknowledged, {self.found} found")
+        found += miscounted(self.acknowledged, self.found, spare)
         if not self.acknowledged:
             found.append("no commit was acknowledged: nothing was proven")
         if len(self.recoveries()) < self.wanted_kills:
@@ -102,6 +100,15 @@ class Result:
             "orderly_shutdown": self.orderly,
             "complaints": self.complaints(),
         }
+
+
+def miscounted(acknowledged: int, found: int, spare: int) -> list[str]:
+    """What is wrong where more than *spare* commits were found besides those that somebody was
+    told of, or fewer than these."""
+    if acknowledged <= found <= acknowledged + spare:
+        return []
+    word = "LOSS" if found < acknowledged else "SURPLUS"
+    return [f"{word}: {acknowledged} commits acknowledged, {found} found"]
 
 
 def _median(values: list[float]) -> float | None:

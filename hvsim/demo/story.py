@@ -10,7 +10,7 @@ from pathlib import Path
 from domains.guests.verify import Verdict, verify
 from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
-from hvsim.demo.leftovers import Witness
+from hvsim.demo.leftovers import Witness, left, witnessed
 from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
@@ -84,7 +84,7 @@ def tell(options: Options, teller: Teller) -> Result:
         ]
     )
     witness = Witness(running.run)
-    with _taken_down(running, witness, result, teller):
+    with witnessed(running, witness, lambda: _down(running, witness, result, teller)):
         story = _Story(options, teller, result, running, witness, database, storage)
         with story.open():
             story.household()
@@ -122,31 +122,15 @@ def _cast(lab: Lab) -> tuple[Domain, Domain]:
     )
 
 
-@contextlib.contextmanager
-def _taken_down(
-    running: Running, witness: Witness, result: Result, teller: Teller
-) -> Iterator[None]:
-    """Whatever comes, the lab goes; then what is left is looked for."""
-    witness.look()
-    try:
-        yield
-    except BaseException:
-        witness.look()
-        running.down(now=True)
-        raise
+def _down(running: Running, witness: Witness, result: Result, teller: Teller) -> None:
+    """The lab goes, in its own words; then what is left is looked for."""
     teller.chapter("The lab goes down")
-    witness.look()
     running.down(say=lambda line: teller.block([line]))
     result.leftovers = witness.leftovers()
     teller.block(
         [
             f"{len(witness.seen)} processes seen in its life, {len(witness.terminals)} terminals, "
-            "run directory, sockets, shared memory: "
-            + (
-                "nothing is left"
-                if not result.leftovers
-                else "LEFT: " + ", ".join(result.leftovers)
-            )
+            f"run directory, sockets, shared memory: {left(result.leftovers)}"
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hvsim.abi import errno as xen_errno
-from hvsim.errors import Refused
+from hvsim.errors import ClosedByPeer, Refused
 
 
 class StoreError(Refused):
@@ -25,7 +25,7 @@ class StoreNotFound(StoreError):
     """ENOENT: there is no such node (or domain)."""
 
 
-class StoreDisconnected(StoreError):
+class StoreDisconnected(StoreError, ClosedByPeer):
     """EIO: the store has gone, or closed this connection."""
 
 

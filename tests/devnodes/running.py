@@ -34,11 +34,14 @@ HERE = Path(__file__).parent
 
 
 def build(tmp_path: Path, name: str, *arguments: str) -> str:
-    """Compile a program of tests/devnodes/programs; skips the test without compiler."""
+    """Compile a program of tests/devnodes/programs, one file or a folder of them; skips the test
+    without compiler."""
     out = str(tmp_path / name)
-    source = str(HERE / "programs" / f"{name}.c")
-    command = [optional.compiler(), "-O1", "-std=gnu11", "-Wall", "-Wextra", "-o", out, source]
-    subprocess.run([*command, *arguments], check=True, timeout=TIMEOUT)
+    folder = HERE / "programs"
+    sources = sorted((folder / name).glob("*.c")) or [folder / f"{name}.c"]
+    flags = ["-O1", "-std=gnu11", "-Wall", "-Wextra", f"-I{folder}"]
+    command = [optional.compiler(), *flags, "-o", out, *map(str, sources), *arguments]
+    subprocess.run(command, check=True, timeout=TIMEOUT)
     return out
 
 

@@ -278,7 +278,7 @@ def test_who_is_killed_is_told_of(folder: Path) -> None:
     Red when ``GrantArea.page_gone`` does not clear the byte, and when ``GntdevFile._put`` or
     ``GrefPool.put`` does not ring.
     """
-    program = build(folder, "baduse", "-lpthread")
+    program = build(folder, "hold")
     with Hypervisor(folder) as hv, Programs(hv) as programs:
         scene = Scene(hv)
         rung: set[str] = set()
@@ -287,7 +287,7 @@ def test_who_is_killed_is_told_of(folder: Path) -> None:
             unbound(scene.user.domid, lambda: rung.add("of the page that was mapped")),
             unbound(scene.user.domid, lambda: rung.add("of the page that was granted")),
         ]
-        argv = [program, "hold", *map(str, (scene.victim.domid, scene.good, *ports))]
+        argv = [program, *map(str, (scene.victim.domid, scene.good, *ports))]
         running = programs.start(scene.user, argv)
         said = programs.lines(running, 3)
         assert said[:2] == ["hold.notify 0", "hold.notify-own 0"]
@@ -314,7 +314,7 @@ def test_pages_lie_side_by_side_in_the_order_of_their_grants(folder: Path) -> No
     Red when ``areas.c`` takes pages of one extent for a run whatever their numbers are, and when
     it forgets a whole area for a part of it.
     """
-    program = build(folder, "baduse", "-lpthread")
+    program = build(folder, "scatter")
     with Hypervisor(folder) as hv, Programs(hv) as programs:
         victim, user = hv.domain(), hv.domain()
         text = b"abcdefgh"
@@ -326,7 +326,7 @@ def test_pages_lie_side_by_side_in_the_order_of_their_grants(folder: Path) -> No
             for number, byte in enumerate(text)
         }
         wanted = b"ahgbcfdea"
-        argv = [program, "scatter", str(victim.domid), *(str(refs[byte]) for byte in wanted)]
+        argv = [program, str(victim.domid), *(str(refs[byte]) for byte in wanted)]
         running = programs.start(user, argv)
         assert programs.lines(running, 5) == [
             "scatter.map 0",

@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 _FLAG = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
-_TYPED = re.compile(r"^ {4,}(?:\$ )?hvsim (.*)$", re.M)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ operations may be called anywhere, they wait on their own port only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from hvsim.abi.xenbus import XenbusState
@@ -95,10 +94,3 @@ class Front(Protocol):
 
         May come in any state, also after a failed ``probe``; must not raise for what was never
         taken."""
-
-
-BackFactory = Callable[[], Back]
-"""Makes the driver of one new backend device: ``bus.register("vbd", factory)``."""
-
-FrontFactory = Callable[[], Front]
-"""Makes the driver of one new frontend device: ``bus.register("vbd", factory)``."""

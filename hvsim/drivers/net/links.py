@@ -13,7 +13,6 @@ import array
 import errno
 import fcntl
 import ipaddress
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -350,16 +349,6 @@ def check_name(name: str) -> None:
     """Raises OSError(EINVAL) for what cannot be a link's name."""
     if not name or len(name.encode()) >= IFNAMSIZ:
         raise OSError(errno.EINVAL, f"{name!r} is no name for a link: 1 to 15 bytes are")
-
-
-def own_namespace() -> bool:
-    """Whether this process has a network namespace apart from that of pid 1, as far as it sees.
-
-    True where that cannot be told (/proc is hidden from a domain with walls)."""
-    try:
-        return os.stat("/proc/self/ns/net").st_ino != os.stat("/proc/1/ns/net").st_ino
-    except OSError:
-        return True
 
 
 def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:

@@ -4,8 +4,8 @@ Pure: bytes in, values out.  A slot was copied out of the ring once before it co
 
 The checks of a packet on the TX ring are those of Linux' netback (``xenvif_get_extras``,
 ``xenvif_count_requests``, ``xenvif_tx_build_gops``), which the public advisories drew: a packet
-that is only too long or does not add up is answered with an error (`BadPacket`, XSA-432, XSA-448);
-slots that no honest frontend can write cost it its device (`BrokenByPeer`).
+that is only too long or does not add up is answered with an error (`Packet.refused`, XSA-432,
+XSA-448); slots that no honest frontend can write cost it its device (`BrokenByPeer`).
 """
 
 from __future__ import annotations
@@ -52,10 +52,6 @@ unpack_rx_request = RX_REQUEST.struct.unpack
 pack_rx_request = RX_REQUEST.struct.pack
 unpack_rx_response = RX_RESPONSE.struct.unpack
 pack_rx_response = RX_RESPONSE.struct.pack
-
-
-class BadPacket(Exception):
-    """A packet that is dropped and answered with an error; the text is the reason, a word."""
 
 
 @dataclass(frozen=True, slots=True)

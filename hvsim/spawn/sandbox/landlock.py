@@ -35,8 +35,6 @@ _NET_TCP: Final = 0b11  # bind, connect: ABI 4
 _SCOPES: Final = 0b11  # abstract Unix sockets, signals: ABI 6
 _VERSION: Final = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _RULE_PATH_BENEATH: Final = 1
-#: The newest ABI whose rights we name; a newer kernel is asked for these only.
-_NEWEST: Final = 6
 
 _EVERYTHING: Final = (1 << 16) - 1
 _FILE: Final = {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void say(const char *name, long result)
+static inline void say(const char *name, long result)
 {
     if (result == -1 && errno)
         printf("%s %s\n", name, strerrorname_np(errno));
