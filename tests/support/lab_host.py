@@ -25,6 +25,7 @@ from hvsim.xs.blocking import SocketStore, connect
 from tests.support.hypervisor_process import ROOT, HypervisorProcess
 
 TIMEOUT = 30.0
+TOOLSTACK = "hvsim.toolstack.daemon.daemon:main"
 MIB = 256
 """Pages."""
 
@@ -36,6 +37,8 @@ class LabHost:
         tmp_path: its run directory is made there.
         memory: MiB of the machine.
         journal: whether its store outlives its own death.
+        shared: images that several disks may have at a time, as a lab file says it.
+        toolstack: the program of its toolstack.
 
     Attributes:
         run_dir: where its sockets and logs are.
@@ -43,9 +46,14 @@ class LabHost:
     """
 
     def __init__(
-        self, tmp_path: Path, memory: int = 4096, journal: bool = True, shared: Sequence[str] = ()
+        self,
+        tmp_path: Path,
+        memory: int = 4096,
+        journal: bool = True,
+        shared: Sequence[str] = (),
+        toolstack: str = TOOLSTACK,
     ) -> None:
-        """*shared*: images that several disks may have at a time, as a lab file says it."""
+        self._toolstack = toolstack
         self.run_dir = tmp_path / "lab"
         self._journal = journal
         self._shared = list(shared)
@@ -97,11 +105,7 @@ class LabHost:
             ),
             ("kernel", "domains.dom0:main", {}),  # with what it looks after, see below
             ("xenconsoled", "domains.consoled:main", {"console_dir": f"{run}/console"}),
-            (
-                "toolstack",
-                "hvsim.toolstack.daemon.daemon:main",
-                {"defaults": {"shared": self._shared}},
-            ),
+            ("toolstack", self._toolstack, {"defaults": {"shared": self._shared}}),
         ]
         specs: list[dict[str, Any]] = [
             {

@@ -33,9 +33,13 @@ class Half:
             device.switch_state(XenbusState.InitWait)
 
     def otherend_changed(self, state: XenbusState) -> None:
-        """A frontend connects as soon as its backend waits."""
-        if isinstance(self.device, FrontendDevice) and state == XenbusState.InitWait:
-            self.device.switch_state(XenbusState.Connected)
+        """A frontend connects as soon as its backend waits; a backend closes when its frontend has
+        gone."""
+        device = self.device
+        if isinstance(device, FrontendDevice) and state == XenbusState.InitWait:
+            device.switch_state(XenbusState.Connected)
+        if isinstance(device, BackendDevice) and state == XenbusState.Unknown:
+            device.unregister()
 
     def backend_moved(self) -> None:
         """Nothing is shared with a backend."""

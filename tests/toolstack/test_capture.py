@@ -12,27 +12,35 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
+from hvsim.toolstack.devices.captures import IDLE_TIMEOUT
 from tests.support.lab_host import TIMEOUT, LabHost
+from tests.toolstack import hasty
 from tests.toolstack.tappedlab import Lab
 
 
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+    with LabHost(tmp_path_factory.mktemp("host")) as made:
+        yield made
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with LabHost(tmp_path) as host:
-        yield Lab(host)
+def lab(host: LabHost) -> Iterator[Lab]:
+    """With domains that are the test's own."""
+    yield Lab(host)
+    host.end_domains()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """For tests that leave it as they found it."""
-    with LabHost(tmp_path_factory.mktemp("shared")) as host:
+    with LabHost(tmp_path_factory.mktemp("shared"), toolstack=hasty.PROGRAM) as host:
         yield Lab(host)
 
 
@@ -96,6 +104,7 @@ def test_a_session_that_nobody_reads_is_ended(shared: Lab) -> None:
         gone.data("capture", action="start", vif="guest", side="back", snaplen=100)
     with shared.host.store() as store:
         assert store.exists(f"{shared.back_path}/capture")
+        hasty.put_forward(shared.host, IDLE_TIMEOUT)
         shared.host.wait(lambda: not store.exists(f"{shared.back_path}/capture"), "the reaper")
     shared.capture(action="stop", session=shared.start())
 
@@ -129,7 +138,7 @@ def test_it_ends_with_its_interface(lab: Lab, side: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not (ended := lab.capture(action="read", session=session)["ended"]):
         assert time.monotonic() < deadline
-    assert ended == "vif2.0 is gone"
+    assert ended == f"vif{lab.guest}.0 is gone"
     lab.capture(action="stop", session=session)
 
 

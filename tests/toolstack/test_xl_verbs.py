@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,18 +20,13 @@ from tests.support.lab_host import TIMEOUT, LabHost
 IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'
 
 
-class Impatient(LabHost):
-    """A host whose guests have 0.3 s to acknowledge a request."""
-
-    def _config(self) -> dict[str, Any]:
-        config = super()._config()
-        config["dom0"]["processes"][-1]["program"] = "tests.toolstack.impatient:main"
-        return config
+IMPATIENT = "tests.toolstack.impatient:main"
+"""A toolstack whose guests have 0.3 s to acknowledge a request."""
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    with Impatient(tmp_path_factory.mktemp("verbs")) as lab:
+    with LabHost(tmp_path_factory.mktemp("verbs"), toolstack=IMPATIENT) as lab:
         yield lab
 
 

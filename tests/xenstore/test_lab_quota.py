@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support.lab_host import TIMEOUT, LabHost
 from tests.support.labs import commands
+from tests.toolstack import hasty
 
 LAB = """
 [store.quota]
 nodes = {nodes}
 watches = 200
 
-[[image]]
-path = "a.img"
-size = "1M"
-scratch = true
-
-[[image]]
-path = "b.img"
-size = "1M"
-scratch = true
-
-[[image]]
-path = "c.img"
-size = "1M"
-scratch = true
-
-[[domain]]
-name = "storage"
-role = "driver"
-memory = 64
-program = "domains.storage:main"
-
 [[domain]]
 name = "guest"
 memory = 64
 program = "domains.guests.idle:main"
-disk = ["a.img,raw,xvda,w,backend=storage"]
 """
+STORAGE = 'name="storage"\ndriver_domain=1\nmemory=64'
+GUEST = 'name="guest"\nmemory=64\ndisk=["{}"]'
 
 
-def test_a_driver_domain_out_of_nodes_is_named_with_the_remedy(tmp_path: Path) -> None:
-    """Red when the lab's quota does not reach the store, and when ``quota_hint.hint`` returns
-    nothing."""
+def test_the_lab_s_quota_is_that_of_its_store(tmp_path: Path) -> None:
+    """Red when the lab's quota does not reach the store."""
     file = tmp_path / "small.toml"
     file.write_text(LAB.format(nodes=90), encoding="utf-8")
     with commands() as lab:
@@ -52,19 +34,38 @@ def test_a_driver_domain_out_of_nodes_is_named_with_the_remedy(tmp_path: Path) -
             "nodes            :       90 Nodes per domain",
             "watches          :      200 Watches per domain",
         ]
-        used = lab.ok("xenstore", "control", "quota", "1").splitlines()[1].split()[-1]
-        lab.ok("xenstore", "control", "quota", "set", "nodes", used)
-        done = lab.run("xl", "block-attach", "guest", "b.img,raw,xvdb,w,backend=storage")
-        assert done.returncode == 1
-        assert "unable to add device with path /local/domain/1/backend/vbd/2/51728" in done.stderr
-        assert f"of the {used} nodes that it may have in xenstore" in done.stderr
-        assert "nodes = N under [store.quota] in the lab file" in done.stderr
-        assert "d1: store quota 'nodes'" in lab.ok("events")
-
-        lab.ok("xenstore", "control", "quota", "set", "nodes", "200")
-        lab.ok("xl", "block-attach", "guest", "c.img,raw,xvdc,w,backend=storage")
-        assert lab.ok("xenstore", "control", "check") == "OK\n"
         lab.ok("down")
+
+
+def test_a_driver_domain_out_of_nodes_is_named_with_the_remedy(tmp_path: Path) -> None:
+    """Red when ``quota_hint.hint`` returns nothing."""
+    for name in "abc":
+        (tmp_path / f"{name}.img").write_bytes(bytes(1 << 20))
+
+    def disk(name: str, vdev: str) -> str:
+        return f"{tmp_path}/{name}.img,raw,{vdev},w,backend=storage"
+
+    with LabHost(tmp_path, toolstack=hasty.PROGRAM) as host, host.store() as store:
+        storage = host.create(STORAGE, program="domains.storage:main", profile="driver")
+        guest = host.create(GUEST.format(disk("a", "xvda")), program="domains.guests.idle:main")
+        host.wait_node(f"/local/domain/{guest}/device/vbd/51712/state", "4")
+        used = store.control("quota", str(storage)).splitlines()[1].split()[-1]
+        store.control("quota", "set", "nodes", used)
+        with ThreadPoolExecutor() as pool:
+            attach = pool.submit(host.xl, "block-attach", "guest", disk("b", "xvdb"))
+            hasty.wait_out(host, "to reach InitWait", 10.0)
+            answer = attach.result(TIMEOUT)
+        assert answer.exit == 1
+        path = f"/local/domain/{storage}/backend/vbd/{guest}/51728"
+        assert f"unable to add device with path {path}" in answer.err
+        assert f"of the {used} nodes that it may have in xenstore" in answer.err
+        assert "nodes = N under [store.quota] in the lab file" in answer.err
+        assert f"d{storage}: store quota 'nodes'" in host.xl("dmesg").out
+
+        store.control("quota", "set", "nodes", "200")
+        answer = host.xl("block-attach", "guest", disk("c", "xvdc"))
+        assert answer.exit == 0, answer
+        assert store.control("check").strip() == "OK"
 
 
 def test_a_wrong_quota_is_refused_with_its_line(tmp_path: Path) -> None:
