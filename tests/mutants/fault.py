@@ -1,30 +1,13 @@
-"""One planted fault, and what becomes of a tree that has it."""
+"""One fault that is planted on purpose."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-TIMEOUT: Final = 150.0
-"""Seconds after which the tests of one fault are ended; that they hang is noticed as well."""
-_NOT_COPIED: Final = (".git", ".venv*", ".*_cache", ".hypothesis", "build", "dist", "site")
-_PASSED, _FAILED = 0, 1
-
-
-class Verdict(Enum):
-    """What the named tests make of a tree."""
-
-    NOTICED = "noticed"
-    SURVIVED = "survived"
-    BROKEN = "its tests do not run"
 
 
 class Misplaced(Exception):
@@ -67,45 +50,6 @@ class Fault:
         pairs = enumerate(zip(self.old, self.new, strict=False))
         same = next((at for at, (old, new) in pairs if old != new), 0)
         return text.count("\n", 0, text.index(self.old) + same) + 1
-
-
-class Copy:
-    """A copy of the tree that faults are planted in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "tree"
-        ignored = shutil.ignore_patterns(*_NOT_COPIED)
-        shutil.copytree(ROOT, self.root, symlinks=True, ignore=ignored)
-
-    def judge(self, fault: Fault) -> Verdict:
-        """Plant a fault, run its tests, and take it out again.  Raises: Misplaced."""
-        path = self.root / fault.file
-        path.write_text(fault.planted(self.root), encoding="utf-8")
-        try:
-            return self.run(fault.tests)
-        finally:
-            shutil.copy2(ROOT / fault.file, path)  # its compiled form is valid again
-
-    def run(self, tests: Sequence[str]) -> Verdict:
-        """What the tests make of the tree as it is."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        command += ["--hypothesis-seed=0"]  # the same verdict each time
-        with subprocess.Popen(
-            [*command, "--timeout=60", *tests],
-            cwd=self.root,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HVSIM_TEST_SETTLE": "-1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            try:
-                status = process.wait(TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                status = _FAILED
-        if status == _PASSED:
-            return Verdict.SURVIVED
-        return Verdict.NOTICED if status == _FAILED else Verdict.BROKEN
 
 
 def faults(file: str, tests: Sequence[str], *planted: tuple[str, str, str]) -> list[Fault]:

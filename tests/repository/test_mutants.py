@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.__main__ import AT_LEAST, misplaced, verdicts
-from tests.mutants.fault import ROOT, Copy, Fault, Misplaced, Verdict
+from tests.mutants.copy import Copy, Verdict
+from tests.mutants.fault import ROOT, Fault, Misplaced
 from tests.mutants.faults import FAULTS
 
 FRAMES = "hvsim/wire/frames.py"
@@ -14,6 +15,10 @@ TESTS = ("tests/wire/test_frames.py",)
 NOTICED = [fault for fault in FAULTS if fault.file == FRAMES][:2]
 HARMLESS = Fault("a word of a comment", FRAMES, "Pure; used by", "Pure, used by", TESTS)
 """The negative control: no test minds it."""
+BROKEN = Fault("no module", FRAMES, "Pure; used by", '"""(', TESTS)
+ENDLESS = Fault(
+    "an import without end", FRAMES, "import struct\n", "import struct\n\nwhile True: pass\n", TESTS
+)
 
 
 def test_every_fault_has_its_place() -> None:
@@ -33,12 +38,15 @@ def test_every_named_test_is_there() -> None:
 
 
 def test_who_notices_is_told_from_who_does_not(tmp_path: Path) -> None:
-    copy = Copy(tmp_path)
-    assert [copy.judge(fault) for fault in (*NOTICED, HARMLESS)] == [
-        Verdict.NOTICED,
-        Verdict.NOTICED,
-        Verdict.SURVIVED,
-    ]
+    with Copy(tmp_path) as copy:
+        assert [copy.judge(fault) for fault in (*NOTICED, HARMLESS, BROKEN)] == [
+            Verdict.NOTICED,
+            Verdict.NOTICED,
+            Verdict.SURVIVED,
+            Verdict.BROKEN,
+        ]
+        assert copy.judge(ENDLESS, 0.5) is Verdict.HANGS
+        assert copy.run(TESTS) is Verdict.SURVIVED
     assert (copy.root / FRAMES).read_text() == (ROOT / FRAMES).read_text()
 
 
@@ -49,7 +57,19 @@ def test_a_text_that_is_not_there_is_named() -> None:
     assert list(misplaced([gone])) != []
 
 
-def test_the_exit_status_says_whether_enough_were_noticed() -> None:
-    noticed, survived = [(HARMLESS, Verdict.NOTICED)], [(HARMLESS, Verdict.SURVIVED)]
-    assert verdicts(noticed * 19 + survived) == 0
-    assert verdicts(noticed * 18 + survived) == 1
+@pytest.mark.parametrize("verdict", [Verdict.SURVIVED, Verdict.BROKEN])
+def test_the_exit_status_says_whether_enough_were_noticed(
+    verdict: Verdict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noticed, other = [(HARMLESS, Verdict.NOTICED)], [(HARMLESS, verdict)]
+    assert verdicts(noticed * 19 + other) == 0
+    assert f"{verdict.value}: {FRAMES}:3: a word of a comment" in capsys.readouterr().out
+    assert verdicts(noticed * 18 + other) == 1
+    assert capsys.readouterr().out.endswith("18 of 19 planted faults were noticed, 95 % must be\n")
+
+
+def test_tests_that_do_not_end_have_noticed_but_are_told_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert verdicts([(HARMLESS, Verdict.HANGS)]) == 0
+    assert f"{Verdict.HANGS.value}: {FRAMES}:" in capsys.readouterr().out
