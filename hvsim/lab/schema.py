@@ -7,11 +7,10 @@ that `hvsim validate` uses.
 import json
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-import jsonschema
-
+from hvsim.lab.json_schema import Breach, breaches, unknown_keys
 from hvsim.lab.locate import Locator
 from hvsim.lab.near_miss import did_you_mean, nearest
 from hvsim.lab.problems import Problem
@@ -29,7 +28,7 @@ _KIND = {
 @cache
 def schema() -> dict[str, Any]:
     """The schema as a mapping."""
-    text = files("hvsim.lab").joinpath("schema.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -77,56 +76,50 @@ def _name_of(table: Any) -> str:
 
 def schema_problems(data: Any, file: str, locator: Locator) -> Iterator[Problem]:
     """Every breach of the schema in `data`, as problems of `file`."""
-    validator = jsonschema.Draft202012Validator(schema())
-    for error in validator.iter_errors(data):
-        path = tuple(error.absolute_path)
-        for key, text, remedy in _explain(error):
-            at = (*path, key) if key else path
-            yield Problem(file, locator.line(at), place_of(path, data), text, remedy)
+    for breach in breaches(schema(), data):
+        for key, text, remedy in _explain(breach):
+            at = (*breach.path, key) if key else breach.path
+            yield Problem(file, locator.line(at), place_of(breach.path, data), text, remedy)
 
 
-def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[str, str, str]]:
-    rule = error.validator
-    value: Any = error.validator_value
-    instance: Any = error.instance
-    if rule == "additionalProperties" and isinstance(error.schema, dict):
-        known = sorted(error.schema.get("properties", {}))
-        for key in instance:
-            if key not in known:
+def _explain(breach: Breach) -> Iterator[tuple[str, str, str]]:
+    """(the key that it is about, what is wrong, the remedy)."""
+    wanted, found = breach.wanted, breach.found
+    match breach.rule:
+        case "additionalProperties":
+            known = sorted(breach.schema.get("properties", {}))
+            for key in unknown_keys(breach.schema, found):
                 yield key, f"unknown key {key!r}", did_you_mean(key, known)
-    elif rule == "required":
-        for key in value:
-            if key not in instance:
-                yield "", f"the key {key!r} is missing", f"add {key} = ..."
-    elif rule == "type":
-        yield "", f"must be {_KIND.get(str(value), str(value))}, is {instance!r}", ""
-    elif rule == "enum":
-        allowed = [str(item) for item in value]
-        text = f"{instance!r} is not one of {', '.join(allowed)}"
-        near = nearest(str(instance), allowed)
-        yield "", text, f"did you mean {near!r}?" if near is not None else ""
-    elif rule == "pattern":
-        yield "", f"{instance!r} is not of the right form", _FORM.get(str(value), f"form: {value}")
-    elif rule in ("minimum", "maximum"):
-        word = "at least" if rule == "minimum" else "at most"
-        yield "", f"must be {word} {value}, is {instance}", ""
-    elif rule == "minItems":
-        yield "", "the list is empty", "add at least one entry"
-    elif rule == "minLength":
-        yield "", "is empty", "give a value"
-    elif rule == "anyOf" and error.path and error.path[-1] == "used_by":
-        yield "", f"{instance!r} does not fit", "name a domain, or a list of domains"
-    elif rule == "anyOf":
-        text = "the key 'type' is missing"
-        yield "", text, 'add type = "NAME", or package = "NAME" of one that declares it'
-    elif rule == "oneOf":
-        yield "", f"{instance!r} does not fit", _one_of(error)
-    else:
-        yield "", error.message, ""
+        case "required":
+            yield "", f"the key {wanted!r} is missing", f"add {wanted} = ..."
+        case "type":
+            yield "", f"must be {_KIND.get(str(wanted), str(wanted))}, is {found!r}", ""
+        case "enum":
+            allowed = [str(item) for item in wanted]
+            text = f"{found!r} is not one of {', '.join(allowed)}"
+            near = nearest(str(found), allowed)
+            yield "", text, f"did you mean {near!r}?" if near is not None else ""
+        case "pattern":
+            form = _FORM.get(str(wanted), f"form: {wanted}")
+            yield "", f"{found!r} is not of the right form", form
+        case "minimum":
+            yield "", f"must be at least {wanted}, is {found}", ""
+        case "maximum":
+            yield "", f"must be at most {wanted}, is {found}", ""
+        case "minItems":
+            yield "", "the list is empty", "add at least one entry"
+        case "minLength":
+            yield "", "is empty", "give a value"
+        case "anyOf" if breach.path[-1:] == ("used_by",):
+            yield "", f"{found!r} does not fit", "name a domain, or a list of domains"
+        case "anyOf":
+            text = "the key 'type' is missing"
+            yield "", text, 'add type = "NAME", or package = "NAME" of one that declares it'
+        case "oneOf":
+            yield "", f"{found!r} does not fit", _one_of(wanted)
 
 
-def _one_of(error: jsonschema.ValidationError) -> str:
-    options: Any = error.validator_value
+def _one_of(options: list[dict[str, Any]]) -> str:
     kinds = {option.get("type") for option in options}
     if any("$ref" in option for option in options):
         return (
