@@ -39,6 +39,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
+from hvsim.wire.answers import ProcessInfo
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed, read, write
 
@@ -246,16 +247,16 @@ class Init:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _rows(self, name: str) -> list[dict[str, Any]]:
-        call = self._dom.hypercall.call
-        rows = call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0]
+    def _rows(self, name: str) -> list[ProcessInfo]:
+        ask = self._dom.hypercall.ask
+        rows = ask(list[ProcessInfo], HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)
         return [row for row in rows if row["domid"] == 0 and row["process"] == name]
 
-    def _row(self, name: str) -> dict[str, Any] | None:
+    def _row(self, name: str) -> ProcessInfo | None:
         """The process of that name that lives, or is being made."""
         return next((row for row in self._rows(name) if not row["gone"]), None)
 
-    def _last_row(self, name: str) -> dict[str, Any] | None:
+    def _last_row(self, name: str) -> ProcessInfo | None:
         """The last one of that name that is gone."""
         rows = [row for row in self._rows(name) if row["gone"]]
         return rows[-1] if rows else None

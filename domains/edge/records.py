@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
@@ -20,7 +20,9 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_sysctl,
 )
 from hvsim.domain import Domain
+from hvsim.wire.answers import MachineInfo
 from hvsim.wire.packing import pack
+from hvsim.wire.typed import read
 
 BATCH: Final = 1000
 """Records asked for at once."""
@@ -38,13 +40,14 @@ class Records:
 
     def start(self) -> None:
         """Begin with the record that comes next.  Raises: HypercallError."""
-        self._last = int(self._call.call(HYPERVISOR_sysctl, XEN_SYSCTL_physinfo)[0]["ledger_seq"])
+        info = self._call.ask(MachineInfo, HYPERVISOR_sysctl, XEN_SYSCTL_physinfo)
+        self._last = info["ledger_seq"]
         self._call.on_late = self._news
         # A copy, as the vCPU listens at the connection itself for its end.
         self._dom.vcpu.add_fd(os.dup(self._call.fileno()), self._call.take_late)
         self._ask()
 
-    def _news(self, _tag: int, _reply: Sequence[Any]) -> None:
+    def _news(self, _tag: int, _reply: Sequence[object]) -> None:
         # In a handler of its own: this may come in the middle of another call.
         self._dom.vcpu.call_later(0.0, self._ask)
 
@@ -52,11 +55,11 @@ class Records:
         """Publish what there is, until there is no more; then wait for news."""
         while True:
             ask = (HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, self._last, BATCH)
-            while records := self._call.call(*ask)[0]:
+            while records := self._call.ask(list[dict[str, object]], *ask):
                 for record in records:
                     with contextlib.suppress(zmq.Again):
                         self._publisher.send(pack(record), zmq.NOBLOCK)
-                self._last = records[-1]["seq"]
+                self._last = read(int, records[-1]["seq"])
                 ask = (*ask[:2], self._last, BATCH)
             news = (HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger_news, self._last)
             if self._call.begin(_TAG, *news) is None:

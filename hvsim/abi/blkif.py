@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 from hvsim.abi.ring import SRING_RING, ring_size
 
 BLKIF_OP_READ: Final = 0
@@ -52,7 +52,7 @@ SEGMENT: Final = Layout(
 )
 SEGMENTS_PER_INDIRECT_PAGE: Final = 4096 // SEGMENT.size
 
-REQUEST: Final = Layout(
+REQUEST: Final = ByteLayout(
     "blkif_request_t",
     [
         ("operation", "B"),

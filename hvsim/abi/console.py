@@ -6,12 +6,12 @@ are masked with the size of their ring.
 
 from typing import Final
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout
 
 IN_SIZE: Final = 1024
 OUT_SIZE: Final = 2048
 
-XENCONS_INTERFACE: Final = Layout(
+XENCONS_INTERFACE: Final = ByteLayout(
     "struct xencons_interface",
     [
         ("in", f"{IN_SIZE}s"),

@@ -39,7 +39,7 @@ IOCTL_EVTCHN_RESTRICT_DOMID: Final = _ioc("E", 6, EVTCHN_RESTRICT.size)
 GNTDEV_GRANT_REF: Final = Layout("struct ioctl_gntdev_grant_ref", [("domid", "I"), ("ref", "I")])
 GNTDEV_MAP: Final = Layout(
     "struct ioctl_gntdev_map_grant_ref",
-    [("count", "I"), ("pad", "I"), ("index", "Q"), ("refs", "8s")],
+    [("count", "I"), ("pad", "I"), ("index", "Q"), ("refs", "2I")],
 )
 """``refs`` is the first of ``count``."""
 GNTDEV_UNMAP: Final = Layout(

@@ -5,7 +5,7 @@ Only dom0 may use them, and a domain that was given rights over one other (``set
 
 from typing import Final
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout
 
 XEN_DOMCTL_INTERFACE_VERSION: Final = 0x15
 XEN_SYSCTL_INTERFACE_VERSION: Final = 0x15
@@ -82,7 +82,7 @@ XEN_DOMINF_shutdownshift: Final = 16
 
 XEN_INVALID_MAX_VCPU_ID: Final = 0xFFFFFFFF
 
-GETDOMAININFO: Final = Layout(
+GETDOMAININFO: Final = ByteLayout(
     "struct xen_domctl_getdomaininfo",
     [
         ("domain", "H"),

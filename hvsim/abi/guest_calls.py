@@ -7,7 +7,7 @@ Our own wire carries msgpack; these are met where a real Xen program makes a hyp
 
 from typing import Final
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 
 DOMCTL: Final = Layout(
     "head of struct xen_domctl",
@@ -163,7 +163,7 @@ DOMAIN_CPU_POLICY: Final = Layout(
     ],
 )
 
-COMPILE_INFO: Final = Layout(
+COMPILE_INFO: Final = ByteLayout(
     "xen_compile_info_t",
     [
         ("compiler", "64s"),

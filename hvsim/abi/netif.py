@@ -7,7 +7,7 @@ between the first and the second and hold no data.
 
 from typing import Final
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 from hvsim.abi.ring import ring_size
 
 # ---- flags of requests and responses ----
@@ -62,7 +62,7 @@ RX_REQUEST: Final = Layout("netif_rx_request_t", [("id", "H"), ("pad", "H"), ("g
 RX_RESPONSE: Final = Layout(
     "netif_rx_response_t", [("id", "H"), ("offset", "H"), ("flags", "H"), ("status", "h")]
 )
-EXTRA: Final = Layout("netif_extra_info_t", [("type", "B"), ("flags", "B"), ("u", "6s")])
+EXTRA: Final = ByteLayout("netif_extra_info_t", [("type", "B"), ("flags", "B"), ("u", "6s")])
 EXTRA_GSO: Final = Layout(
     "netif_extra_info_t, u.gso",
     [
@@ -74,10 +74,10 @@ EXTRA_GSO: Final = Layout(
         ("u.gso.features", "H"),
     ],
 )
-EXTRA_MCAST: Final = Layout(
+EXTRA_MCAST: Final = ByteLayout(
     "netif_extra_info_t, u.mcast", [("type", "B"), ("flags", "B"), ("u.mcast.addr", "6s")]
 )
-EXTRA_HASH: Final = Layout(
+EXTRA_HASH: Final = ByteLayout(
     "netif_extra_info_t, u.hash",
     [
         ("type", "B"),

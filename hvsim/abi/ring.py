@@ -7,9 +7,9 @@ shared memory.
 
 from typing import Final
 
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 
-SRING: Final = Layout(
+SRING: Final = ByteLayout(
     "struct sring",
     [
         ("req_prod", "I"),

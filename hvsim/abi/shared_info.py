@@ -7,7 +7,7 @@ it even again; a reader that sees an odd version, or another one after than befo
 from typing import Final
 
 from hvsim.abi.hypercall import XEN_LEGACY_MAX_VCPUS
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 
 XEN_PVCLOCK_TSC_STABLE_BIT: Final = 1 << 0
 """The times of all vCPUs agree: who reads the TSC of one may compare it with another's."""
@@ -25,10 +25,10 @@ VCPU_TIME_INFO: Final = Layout(
         ("tsc_to_system_mul", "I"),
         ("tsc_shift", "b"),
         ("flags", "B"),
-        ("pad1", "2s"),
+        ("pad1", "2B"),
     ],
 )
-VCPU_INFO: Final = Layout(
+VCPU_INFO: Final = ByteLayout(
     "vcpu_info_t",
     [
         ("evtchn_upcall_pending", "B"),
@@ -49,7 +49,7 @@ ARCH_SHARED_INFO: Final = Layout(
         ("p2m_generation", "Q"),
     ],
 )
-SHARED_INFO: Final = Layout(
+SHARED_INFO: Final = ByteLayout(
     "shared_info_t",
     [
         ("vcpu_info", f"{XEN_LEGACY_MAX_VCPUS * VCPU_INFO.size}s"),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from hvsim.abi import errno
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 
 XS_CONTROL: Final = 0
 XS_DEBUG: Final = XS_CONTROL
@@ -115,7 +115,7 @@ def unpack_header(data: bytes | bytearray | memoryview, offset: int = 0) -> Head
 
 XENSTORE_RING_SIZE: Final = 1024
 
-XENSTORE_DOMAIN_INTERFACE: Final = Layout(
+XENSTORE_DOMAIN_INTERFACE: Final = ByteLayout(
     "struct xenstore_domain_interface",
     [
         ("req", f"{XENSTORE_RING_SIZE}s"),

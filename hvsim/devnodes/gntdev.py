@@ -103,7 +103,7 @@ class GntdevFile(NodeFile):
             index = one.end
         grants = list(abi.GNTDEV_GRANT_REF.struct.iter_unpack(raw))
         self._maps.insert(position, GrantMap(index, grants))
-        out = abi.GNTDEV_MAP.pack(count, pad, index << PAGE_SHIFT, b"")[:refs]
+        out = abi.GNTDEV_MAP.pack(count, pad, index << PAGE_SHIFT, 0, 0)[:refs]
         return Result(out=out)
 
     def _unmap_grant_ref(self, call: Ioctl) -> Result:

@@ -23,6 +23,7 @@ from hvsim.abi.memory import PAGE_SHIFT, PAGE_SIZE
 from hvsim.devnodes.hypercalls import hypercall
 from hvsim.devnodes.node import PRIVCMD, Area, Ioctl, NodeFile, Result
 from hvsim.domain.hypercall import HypercallError
+from hvsim.wire.typed import read
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -159,7 +160,7 @@ class PrivcmdFile(NodeFile):
             results, fds = self.dom.hypercall.call_fds(HYPERVISOR_memory_op, *arguments)
         except HypercallError as error:
             return Frame(error.errno or errno.EINVAL)
-        first, count = int(results[1]), int(results[2])
+        _, first, count = read(tuple[int, int, int], results)
         fetched.append(Fetched(first, count, fds[0]))
         return Frame(0, fds[0], (gfn - first) * PAGE_SIZE)
 

@@ -58,14 +58,14 @@ def _text(dom: Domain, file: File) -> str:
     if file is File.CAPABILITIES:
         return "control_d\n" if dom.domid == 0 else ""
     if file is File.XSD_PORT:
-        return str(int(dom.start_info["store_port"]))  # no newline, as Linux has none
+        return str(dom.start_info["store_port"])  # no newline, as Linux has none
     if file is File.TYPE:
         return "xen\n"
     if file is File.GUEST_TYPE:
         return "PV\n"
     if file is File.EXTRA:
-        return f"{dom.hypercall.call(HYPERVISOR_xen_version, XENVER_extraversion)[0]}\n"
-    version = int(dom.hypercall.call(HYPERVISOR_xen_version, XENVER_version)[0])
+        return f"{dom.hypercall.ask(str, HYPERVISOR_xen_version, XENVER_extraversion)}\n"
+    version = dom.hypercall.ask(int, HYPERVISOR_xen_version, XENVER_version)
     return f"{version >> 16 if file is File.MAJOR else version & 0xFFFF}\n"
 
 
@@ -81,9 +81,9 @@ def _directory() -> int:
 
 
 def _store_page(dom: Domain) -> int:
-    gfn = int(dom.start_info["store_gfn"])
+    gfn = dom.start_info["store_gfn"]
     results, fds = dom.hypercall.call_fds(HYPERVISOR_memory_op, HVSIM_MEM_get_extent, gfn)
-    if int(results[1]) != gfn:
+    if results[1] != gfn:
         for fd in fds:
             os.close(fd)
         raise OSError(errno.EIO, "the store page is not the first of its extent")

@@ -70,7 +70,7 @@ class TimePage:
                 if words[word] == version:
                     return ticks * rate + base
                 info = self._stable(TIME_OFFSET, VCPU_TIME_INFO.size)
-                version, _, at, system, mul, shift, _, _ = VCPU_TIME_INFO.unpack(info)
+                version, _, at, system, mul, shift, *_ = VCPU_TIME_INFO.unpack(info)
                 rate = mul * 2.0 ** (shift - 32)
                 base = system / _SECOND - at / _SECOND * rate
 
@@ -80,8 +80,8 @@ class TimePage:
         """System time in nanoseconds, exactly."""
         while True:
             info = self._stable(TIME_OFFSET, VCPU_TIME_INFO.size)
-            version, _, at, system, mul, shift, _, _ = VCPU_TIME_INFO.unpack(info)
-            found: int = system + scale(max(0, self._ticks() - at), mul, shift)
+            version, _, at, system, mul, shift, *_ = VCPU_TIME_INFO.unpack(info)
+            found = system + scale(max(0, self._ticks() - at), mul, shift)
             if self._words[TIME_OFFSET // 4] == version:
                 return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.hypercall import (
     CONSOLEIO_write,
@@ -28,7 +28,9 @@ from hvsim.domain.xenbus.frontends import FrontendBus
 from hvsim.domain.xenbus.ring_transport import RingTransport
 from hvsim.speak import note
 from hvsim.wire import rights
+from hvsim.wire.answers import StartInfo
 from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import read
 from hvsim.xs.client import StoreClient
 
 _CONSOLEIO_MAX: Final = 1024
@@ -57,15 +59,15 @@ class Domain:
     def __init__(
         self,
         spec: Spawn,
-        start_info: dict[str, Any],
+        start_info: StartInfo,
         hypercall: Hypercalls,
         vcpu: VCPU,
         events: EventChannels,
     ) -> None:
         self.spec: Final = spec
-        self.args: Final[dict[str, Any]] = dict(spec.args)
+        self.args: Final = dict(spec.args)
         self.start_info: Final = start_info
-        self.domid: Final = int(start_info["domid"])
+        self.domid: Final = start_info["domid"]
         self.hypercall: Final = hypercall
         self.vcpu: Final = vcpu
         self.events: Final = events
@@ -101,7 +103,7 @@ class Domain:
         """
         hypercall = Hypercalls(conn_fd)
         results, fds = hypercall.call_fds(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
-        start_info = results[0]
+        start_info = read(StartInfo, results[0])
         try:
             shared = SharedPages([(fds[0], 0, 1)], writable=False), SharedPages([(fds[1], 0, 1)])
         finally:
@@ -175,7 +177,7 @@ class Domain:
     @cached_property
     def dice(self) -> dices.Dice:
         """What every random choice of the program is drawn from; seeded by the lab."""
-        return dices.seeded(int(self.start_info["seed"]))
+        return dices.seeded(self.start_info["seed"])
 
     # -- talking -----------------------------------------------------------------------------
 
@@ -258,8 +260,8 @@ class Domain:
 
     def connect_console(self) -> None:
         """Use the console ring, if the domain was given one.  Part of ``attach``."""
-        port = int(self.start_info.get("console_port") or 0)
-        gfn = int(self.start_info.get("console_gfn") or 0)
+        port = self.start_info["console_port"]
+        gfn = self.start_info["console_gfn"]
         if port and gfn:
             self._console = Console(self.memory.own_page(gfn), port, self.events)
 
@@ -270,8 +272,8 @@ class Domain:
             when xenstored does not answer.
         """
         transport = RingTransport(
-            self.memory.own_page(int(self.start_info["store_gfn"])),
-            int(self.start_info["store_port"]),
+            self.memory.own_page(self.start_info["store_gfn"]),
+            self.start_info["store_port"],
             self.events,
             self.vcpu,
         )

@@ -19,7 +19,7 @@ Source: xen/event_channel.h.
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi.event_channel import (
@@ -40,6 +40,8 @@ from hvsim.abi.hypercall import (
 from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.vcpu import VCPU, Handler
 from hvsim.wire import doorbell
+from hvsim.wire.answers import PortStatus
+from hvsim.wire.typed import read
 
 _OP: Final = HYPERVISOR_event_channel_op
 _UNBOUND: Final = -1
@@ -94,7 +96,7 @@ class EventChannels:
 
         Raises: HypercallError: EPERM without rights over *domid*, ESRCH when it does not exist.
         """
-        return int(self._hypercalls.call(_OP, EVTCHNOP_alloc_unbound, domid, remote)[0])
+        return self._hypercalls.ask(int, _OP, EVTCHNOP_alloc_unbound, domid, remote)
 
     def bind_interdomain(
         self, remote: int, remote_port: int, handler: Handler | None = None
@@ -115,7 +117,7 @@ class EventChannels:
 
     def _open(self, handler: Handler | None, cmd: int, *args: int) -> int:
         results, fds = self._hypercalls.call_fds(_OP, cmd, *args)
-        port = int(results[0])
+        port = read(int, results[0])
         self._adopt(port, fds, handler)
         return port
 
@@ -155,11 +157,10 @@ class EventChannels:
         self._hypercalls.call(_OP, EVTCHNOP_unmask, port)
         self._vcpu.mask_port(port, False)
 
-    def status(self, port: int, dom: int = DOMID_SELF) -> dict[str, Any]:
+    def status(self, port: int, dom: int = DOMID_SELF) -> PortStatus:
         """What *port* of domain *dom* is: status (EVTCHNSTAT_*), vcpu, remote_dom, remote_port,
         virq.  Raises HypercallError: ESRCH, EPERM for a foreign domain, EINVAL."""
-        result: dict[str, Any] = self._hypercalls.call(_OP, EVTCHNOP_status, dom, port)[0]
-        return result
+        return self._hypercalls.ask(PortStatus, _OP, EVTCHNOP_status, dom, port)
 
     def close(self, port: int) -> None:
         """Close *port*; the other side's port is unbound from then on.
@@ -177,8 +178,8 @@ class EventChannels:
         for it, and ports whose wire was swapped.  Runs by itself when the upcall rings."""
         results, fds = self._hypercalls.call_fds(_OP, HVSIM_EVTCHN_fetch)
         position = 0
-        for port, _status, count in results[0]:
-            self._adopt(int(port), fds[position : position + count], None)
+        for port, _status, count in read(list[tuple[int, int, int]], results[0]):
+            self._adopt(port, fds[position : position + count], None)
             position += count
         for fd in fds[position:]:
             os.close(fd)

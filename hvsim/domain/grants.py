@@ -29,6 +29,7 @@ from hvsim.abi.hypercall import (
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.domain.hypercall import Hypercalls
 from hvsim.domain.shm import SharedPages
+from hvsim.wire.typed import read
 
 _ENTRY_SIZE: Final = GRANT_ENTRY_V1.size
 _SLOTS_FROM: Final = MAX_ENTRIES_V1 // 2
@@ -142,7 +143,7 @@ class GrantTable:
             HYPERVISOR_grant_table_op, GNTTABOP_setup_table, DOMID_SELF
         )
         try:
-            nr_entries = int(results[0])
+            (nr_entries,) = read(tuple[int], results)
             self._pages = SharedPages([(fds[0], 0, nr_entries * _ENTRY_SIZE // PAGE_SIZE)])
         finally:
             for fd in fds:
@@ -186,9 +187,10 @@ class GrantTable:
         # barrier, so a mapping is either counted already or will find flags = 0.
         pins: list[int] = []
         for start in range(0, len(refs), _REFS_PER_CALL):
-            pins += self._hypercalls.call(
-                HYPERVISOR_grant_table_op, HVSIM_GNTTAB_in_use, refs[start : start + _REFS_PER_CALL]
-            )[0]
+            batch = refs[start : start + _REFS_PER_CALL]
+            pins += self._hypercalls.ask(
+                list[int], HYPERVISOR_grant_table_op, HVSIM_GNTTAB_in_use, batch
+            )
         for ref, count in zip(refs, pins, strict=True):
             if not count:
                 self._release(ref)

@@ -13,7 +13,7 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import hypercall as abi
@@ -21,11 +21,13 @@ from hvsim.domain.vcpu import wait_for
 from hvsim.errors import Refused
 from hvsim.wire import rights
 from hvsim.wire.packing import packer, unpack
+from hvsim.wire.typed import read
 
 HYPERVISOR_GONE_STATUS: Final = 69
 """Exit status (EX_UNAVAILABLE) of a process whose hypervisor has gone."""
 
 Taken = TypeVar("Taken")
+Told = TypeVar("Told")
 _TAGGED: Final = 0x91
 """msgpack's first byte of ``[tag]``, which is the second of a late answer: of any other it is the
 first byte of a number."""
@@ -74,9 +76,9 @@ class Hypercalls:
         self._buffer = mmap.mmap(-1, abi.MESSAGE_MAX, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
         self._recv = partial(self._socket.recv_into, self._buffer)
-        self._pack: Final[Callable[[Any], bytes]] = packer()
+        self._pack: Final[Callable[[object], bytes]] = packer()
         self.on_gone = on_gone
-        self.on_late: Callable[[int, Sequence[Any]], object] = _nobody_waits
+        self.on_late: Callable[[int, Sequence[object]], object] = _nobody_waits
 
     def fileno(self) -> int:
         """The connection's descriptor; the vCPU watches it for the hypervisor's death."""
@@ -88,7 +90,7 @@ class Hypercalls:
         self._view.release()
         self._buffer.close()
 
-    def call(self, call: int, cmd: int, *args: Any) -> list[Any]:
+    def call(self, call: int, cmd: int, *args: object) -> list[object]:
         """Make one hypercall that brings no descriptors; returns the results.
 
         Raises: HypercallError with the hypervisor's errno; HypercallError(E2BIG) for a request
@@ -106,7 +108,7 @@ class Hypercalls:
             self.on_gone()
         return self._results(size, call, cmd)
 
-    def begin(self, tag: int, call: int, cmd: int, *args: Any) -> list[Any] | None:
+    def begin(self, tag: int, call: int, cmd: int, *args: object) -> list[object] | None:
         """Make a hypercall that may be answered late, and do not wait for that.
 
         Args:
@@ -139,7 +141,14 @@ class Hypercalls:
                 self.on_gone()
             self._put_late(unpack(self._view[:size], strict_map_key=False))
 
-    def call_fds(self, call: int, cmd: int, *args: Any) -> tuple[list[Any], list[int]]:
+    def ask(self, kind: type[Told], call: int, cmd: int, *args: object) -> Told:
+        """Make one hypercall; returns its first result, which is a *kind*.
+
+        Raises: as :meth:`call`; BadMessage for a result that is none.
+        """
+        return read(kind, self.call(call, cmd, *args)[0])
+
+    def call_fds(self, call: int, cmd: int, *args: object) -> tuple[list[object], list[int]]:
         """Make one hypercall that may bring descriptors; returns (results, descriptors).
 
         The descriptors are the caller's to close; they are close-on-exec.
@@ -182,23 +191,23 @@ class Hypercalls:
             except BlockingIOError:
                 wait_for(self._socket.fileno(), events)
 
-    def _results(self, size: int, call: int, cmd: int) -> list[Any]:
-        reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
+    def _results(self, size: int, call: int, cmd: int) -> list[object]:
+        reply: list[object] = unpack(self._view[:size], strict_map_key=False)
         rc = reply[0]
         if rc:
             if type(rc) is not list:
-                raise HypercallError(-rc, call, cmd)
+                raise _refusal(rc, call, cmd)
             self._put_late(reply)  # to another call, which was made before
             return self._checked(self._receive(), call, cmd)
         del reply[0]
         return reply
 
-    def _checked(self, reply: list[Any], call: int, cmd: int) -> list[Any]:
+    def _checked(self, reply: list[object], call: int, cmd: int) -> list[object]:
         if reply[0]:
-            raise HypercallError(-reply[0], call, cmd)
+            raise _refusal(reply[0], call, cmd)
         return reply[1:]
 
-    def _receive(self) -> list[Any]:
+    def _receive(self) -> list[object]:
         """The answer to the call that was sent, past late ones to others."""
         while True:
             try:
@@ -207,13 +216,14 @@ class Hypercalls:
                 size = 0
             if size == 0:
                 self.on_gone()
-            reply: list[Any] = unpack(self._view[:size], strict_map_key=False)
+            reply: list[object] = unpack(self._view[:size], strict_map_key=False)
             if type(reply[0]) is not list:
                 return reply
             self._put_late(reply)
 
-    def _put_late(self, reply: list[Any]) -> None:
-        self.on_late(reply[0][0], reply[1:])
+    def _put_late(self, reply: list[object]) -> None:
+        (tag,) = read(tuple[int], reply[0])
+        self.on_late(tag, reply[1:])
 
     def _send(self, request: bytes) -> None:
         try:
@@ -222,5 +232,9 @@ class Hypercalls:
             self.on_gone()
 
 
-def _nobody_waits(_tag: int, _reply: Sequence[Any]) -> None:
+def _refusal(rc: object, call: int, cmd: int) -> HypercallError:
+    return HypercallError(-read(int, rc), call, cmd)
+
+
+def _nobody_waits(_tag: int, _reply: Sequence[object]) -> None:
     """Who gave up on a call does not want its answer."""

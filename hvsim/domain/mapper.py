@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from hvsim.abi.grant_table import (
     GNTST_NAMES,
@@ -29,6 +29,7 @@ from hvsim.abi.hypercall import HYPERVISOR_grant_table_op
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.domain.hypercall import Hypercalls
 from hvsim.domain.shm import SharedPages
+from hvsim.wire.typed import read
 
 _OP: Final = HYPERVISOR_grant_table_op
 MAX_BATCH: Final = 512
@@ -52,6 +53,14 @@ class GrantError(Exception):
         self.status = status
         self.where = where
         self.ref = ref
+
+
+class _Mapped(NamedTuple):
+    """The answer to a call that maps: status, handle, extent and page of each reference; number,
+    pages and writable of the extents that are new."""
+
+    rows: list[tuple[int, int, int, int]]
+    extents: list[tuple[int, int, bool]]
 
 
 class _MappedExtent:
@@ -247,7 +256,7 @@ class GrantMapper:
         statuses: list[int] = []
         for start in range(0, len(operations), MAX_BATCH):
             batch = [list(operation) for operation in operations[start : start + MAX_BATCH]]
-            statuses += self._hypercalls.call(_OP, GNTTABOP_copy, batch)[0]
+            statuses += self._hypercalls.ask(list[int], _OP, GNTTABOP_copy, batch)
         return statuses
 
     def close(self) -> None:
@@ -273,12 +282,13 @@ class GrantMapper:
                 batch = refs[start : start + MAX_MAP_BATCH]
                 request = [[flags, ref, domid] for ref in batch]
                 results, fds = self._hypercalls.call_fds(_OP, GNTTABOP_map_grant_ref, request)
+                told, extents = read(_Mapped, results)
                 try:
-                    self._adopt(results[1], fds)
+                    self._adopt(extents, fds)
                 except OSError:
-                    self._abandon(row[1] for row in results[0] if row[0] == GNTST_okay)
+                    self._abandon(row[1] for row in told if row[0] == GNTST_okay)
                     raise
-                for ref, (status, handle, extent_id, page) in zip(batch, results[0], strict=True):
+                for ref, (status, handle, extent_id, page) in zip(batch, told, strict=True):
                     if status == GNTST_okay:
                         extent = self._extents[extent_id]
                         extent.live += 1
@@ -296,7 +306,7 @@ class GrantMapper:
             raise GrantError(failed[0], f"mapping grant {failed[1]} of d{domid}", failed[1])
         return rows
 
-    def _adopt(self, new: Sequence[Sequence[int]], fds: list[int]) -> None:
+    def _adopt(self, new: list[tuple[int, int, bool]], fds: list[int]) -> None:
         """Map the extents whose descriptors have come."""
         position = 0
         try:
@@ -327,7 +337,7 @@ class GrantMapper:
         statuses: list[int] = []
         for start in range(0, len(handles), MAX_BATCH):
             batch = handles[start : start + MAX_BATCH]
-            statuses += self._hypercalls.call(_OP, GNTTABOP_unmap_grant_ref, batch)[0]
+            statuses += self._hypercalls.ask(list[int], _OP, GNTTABOP_unmap_grant_ref, batch)
         for handle, status in zip(handles, statuses, strict=True):
             if status != GNTST_okay:
                 raise GrantError(status, f"unmapping handle {handle}")

@@ -19,6 +19,7 @@ from hvsim.abi.hypercall import (
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.domain.hypercall import Hypercalls
 from hvsim.domain.shm import SharedPages
+from hvsim.wire.typed import read
 
 
 class Extent:
@@ -83,7 +84,7 @@ class Memory:
         results, fds = self._hypercalls.call_fds(
             HYPERVISOR_memory_op, HVSIM_MEM_alloc_extent, nr_pages, 0
         )
-        extent_id, base_gfn = int(results[0]), int(results[1])
+        extent_id, base_gfn = read(tuple[int, int], results)
         extent = self._map(extent_id, base_gfn, nr_pages, fds, keep_fd)
         self._extents[extent_id] = extent
         return extent
@@ -106,7 +107,7 @@ class Memory:
             if extent.base_gfn <= gfn < extent.base_gfn + extent.nr_pages:
                 return extent.page(gfn - extent.base_gfn)
         results, fds = self._hypercalls.call_fds(HYPERVISOR_memory_op, HVSIM_MEM_get_extent, gfn)
-        extent_id, base_gfn, nr_pages = (int(value) for value in results[:3])
+        extent_id, base_gfn, nr_pages = read(tuple[int, int, int], results)
         extent = self._map(extent_id, base_gfn, nr_pages, fds)
         self._born.append(extent)
         return extent.page(gfn - base_gfn)

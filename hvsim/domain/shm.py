@@ -14,7 +14,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi.memory import PAGE_SIZE
 
@@ -86,8 +86,9 @@ class SharedPages:
                 raise
         # A ctypes array is the exporter of the buffer: it lives as long as any slice of the view
         # does, and its weak reference tells when the last one has gone.
-        self._exporter: Any = (ctypes.c_char * self.size).from_address(self.address)
-        view = memoryview(self._exporter).cast("B")
+        exporter = (ctypes.c_char * self.size).from_address(self.address)
+        self._exporter: ctypes.Array[ctypes.c_char] | None = exporter
+        view = memoryview(exporter).cast("B")
         self._view: memoryview | None = view if writable else view.toreadonly()
 
     @property

@@ -56,7 +56,7 @@ class VCpuPage:
     def set_time(self, tsc: int, system: int, mul: int = TSC_MUL, shift: int = TSC_SHIFT) -> None:
         """From now on system time is *system* at TSC *tsc*, and goes on at the TSC's rate; *mul* 0
         lets it stand still."""
-        info = (0, tsc, system, mul, shift, XEN_PVCLOCK_TSC_STABLE_BIT, bytes(2))
+        info = (0, tsc, system, mul, shift, XEN_PVCLOCK_TSC_STABLE_BIT, 0, 0)
         body = VCPU_TIME_INFO.pack(0, *info)[_WORD:]
         self._publish(TIME_OFFSET, body)
 

@@ -91,6 +91,24 @@ class VcpuInfo(TypedDict):
     deadline: int | None
 
 
+class StartInfo(TypedDict):
+    """What a domain is told at birth: ``start_info_t``, and what is ours.
+
+    A frame or port that it was born without is 0; ``seed`` is that of the process that asks.
+    """
+
+    domid: int
+    nr_pages: int
+    max_vcpus: int
+    seed: int
+    flags: int
+    store_gfn: int
+    store_port: int
+    console_gfn: int
+    console_port: int
+    cmd_line: str
+
+
 class PortStatus(TypedDict):
     """A port: ``evtchn_status``; -1 where there is none of a thing."""
 

@@ -26,7 +26,7 @@ from hvsim.abi import (
     xenbus,
     xs_wire,
 )
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import Structure
 
 Value = int | str
 
@@ -54,7 +54,7 @@ LAYOUTS: Final = {
     value.name: value
     for module in MODULES
     for value in vars(module).values()
-    if isinstance(value, Layout)
+    if isinstance(value, Structure)
 }
 
 _RING_OF_PAGES = re.compile(r"BLK_RING_SIZE\((\d+) pages?\)")

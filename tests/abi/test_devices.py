@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.abi import devices, guest_calls, hypfs
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import Structure
 from hvsim.devnodes import node, wire
 from tests.support import optional
 
@@ -45,9 +45,9 @@ def printed(folder: Path, preamble: str, expressions: dict[str, str]) -> dict[st
     return dict(json.loads(line) for line in output.splitlines())
 
 
-def layouts() -> list[Layout]:
+def layouts() -> list[Structure]:
     found = (*vars(devices).values(), *vars(guest_calls).values(), *vars(hypfs).values())
-    return [one for one in found if isinstance(one, Layout)]
+    return [one for one in found if isinstance(one, Structure)]
 
 
 @pytest.mark.interop

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvsim.abi import blkif, errno, grant_table, ring, vcpu, xs_wire
-from hvsim.abi.layout import Layout
+from hvsim.abi.layout import ByteLayout, Layout
 
 CTYPES: dict[str, Any] = {
     "b": ctypes.c_int8, "B": ctypes.c_uint8, "h": ctypes.c_int16, "H": ctypes.c_uint16,
@@ -33,6 +33,16 @@ def test_layouts_agree_with_the_c_compiler_of_this_machine(members: list[tuple[s
 def test_a_bad_layout_is_refused(fields: list[tuple[str, str]]) -> None:
     with pytest.raises(ValueError, match=r"bad code|used twice"):
         Layout("S", fields)
+
+
+def test_bytes_are_told_apart_from_numbers() -> None:
+    """What comes out of a ``Layout`` is a number, which its readers count upon.  Red without the
+    look at the form: the bytes pass for a number."""
+    fields = [("flags", "B"), ("addr", "6s")]
+    with pytest.raises(ValueError, match="bytes in a layout of numbers"):
+        Layout("S", fields)
+    layout = ByteLayout("S", fields)
+    assert layout.unpack(layout.pack(1, b"123456")) == (1, b"123456")
 
 
 @given(U32, st.integers(0, 64), U32)

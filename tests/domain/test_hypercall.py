@@ -14,6 +14,7 @@ import pytest
 from hvsim.abi.errno import E2BIG, EINVAL, EPERM
 from hvsim.abi.hypercall import LATER, HYPERVISOR_domctl, HYPERVISOR_event_channel_op
 from hvsim.domain.hypercall import HypercallError, Hypercalls
+from hvsim.wire.typed import BadMessage
 from tests.support.farend import FarEnd, Gone
 
 
@@ -103,10 +104,19 @@ def test_the_hypervisors_death_ends_the_process() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 69
 
 
+def test_an_answer_is_checked_where_it_is_read(far: FarEnd) -> None:
+    """Red without the conversion in ``Hypercalls.ask``: the text passes for a number."""
+    far.answer([0, [1, 2]])
+    assert far.client.ask(list[int], HYPERVISOR_domctl, 1) == [1, 2]
+    far.answer([0, [1, "two"]])
+    with pytest.raises(BadMessage, match="int"):
+        far.client.ask(list[int], HYPERVISOR_domctl, 1)
+
+
 def test_late_answers_to_other_calls_are_put_aside(far: FarEnd) -> None:
     """Red without the look at the tag in either call: they take another call's answer for theirs,
     and leave their own to the next."""
-    told: list[tuple[int, list[int]]] = []
+    told: list[tuple[int, list[object]]] = []
     far.client.on_late = lambda tag, reply: told.append((tag, list(reply)))
     far.answer([LATER])
     assert far.client.begin(5, HYPERVISOR_domctl, 2, 1) is None

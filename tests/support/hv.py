@@ -17,6 +17,7 @@ import select
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -44,6 +45,7 @@ from hvsim.abi.hypercall import (
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.wire import rights
+from hvsim.wire.answers import DomainInfo
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import read
 from tests.support.hypervisor_process import HypervisorProcess
@@ -148,40 +150,39 @@ class Hypervisor:
         page.unmap()
         return text
 
-    def info(self, domid: int) -> dict[str, Any]:
+    def info(self, domid: int) -> DomainInfo:
         """``getdomaininfo`` of a domain."""
-        found: dict[str, Any] = self.dom0.hypercall.call(
-            HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid
-        )[0]
-        return found
+        ask = self.dom0.hypercall.ask
+        return ask(DomainInfo, HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid)
 
     def ended(self, domid: int) -> tuple[int, str, str]:
         """(shutdown reason, console text, dmesg) of a launched domain, once it has stopped; it
         is destroyed then."""
-        domctl, call = HYPERVISOR_domctl, self.dom0.hypercall.call
+        hypercall = self.dom0.hypercall
         self.dom0.wait(lambda: self._polled_shutdown(domid), TIMEOUT, f"the end of d{domid}")
-        reason = int(self.info(domid)["shutdown_reason"])
+        reason = self.info(domid)["shutdown_reason"]
+        assert reason is not None
         text = self.console(domid)
-        call(domctl, XEN_DOMCTL_destroydomain, domid)
-        return reason, text, call(HYPERVISOR_sysctl, XEN_SYSCTL_readconsole, False)[0]
+        hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, domid)
+        dmesg = hypercall.ask(str, HYPERVISOR_sysctl, XEN_SYSCTL_readconsole, False)
+        return reason, text, dmesg
 
     def _polled_shutdown(self, domid: int) -> bool:
         # The next look is due soon, whatever happens.
         self.dom0.vcpu.call_later(0.005, lambda: None)
-        return bool(self.info(domid)["flags"]["shutdown"])
+        return self.info(domid)["flags"]["shutdown"]
 
     def _build(
         self, pages: int, spec: dict[str, Any], start_info: dict[str, Any] | None = None
     ) -> int:
-        call = self.dom0.hypercall.call
-        domid = int(
-            call(
-                HYPERVISOR_domctl,
-                XEN_DOMCTL_createdomain,
-                {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0},
-            )[0]
+        ask, call = self.dom0.hypercall.ask, self.dom0.hypercall.call
+        domid = ask(
+            int,
+            HYPERVISOR_domctl,
+            XEN_DOMCTL_createdomain,
+            {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0},
         )
-        born = call(HYPERVISOR_domctl, HVSIM_DOMCTL_populate, domid, pages)[0]
+        born = ask(dict[str, int], HYPERVISOR_domctl, HVSIM_DOMCTL_populate, domid, pages)
         gfn, ref = born["console_gfn"], GNTTAB_RESERVED_CONSOLE
         call(HYPERVISOR_domctl, HVSIM_DOMCTL_gnttab_seed, domid, ref, 0, gfn)
         port = self.dom0.events.alloc_unbound_for(domid, 0)
@@ -210,10 +211,10 @@ class Hypervisor:
 
     def ledger(self, kind: str = "") -> list[dict[str, Any]]:
         """The ledger's records, or those of a *kind* ("grant.", say)."""
-        call = self.dom0.hypercall.call
+        call = partial(self.dom0.hypercall.ask, list[dict[str, Any]], HYPERVISOR_sysctl)
         found: list[dict[str, Any]] = []
         after = 0
-        while records := call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, 256)[0]:
+        while records := call(HVSIM_SYSCTL_ledger, after, 256):
             found += records
             after = records[-1]["seq"]
         return [record for record in found if record["kind"].startswith(kind)]

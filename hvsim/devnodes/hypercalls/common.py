@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvsim.abi import domctl
 from hvsim.abi.hypercall import HYPERVISOR_sysctl
 from hvsim.devnodes.caller import Caller
+from hvsim.wire.answers import MachineInfo
 from hvsim.wire.packing import ERRORS
 
 if TYPE_CHECKING:
@@ -18,10 +19,9 @@ Handler = Callable[["Domain", Caller, list[int]], int]
 HypercallError."""
 
 
-def machine(dom: Domain) -> dict[str, Any]:
+def machine(dom: Domain) -> MachineInfo:
     """What physinfo says; and whether the caller may ask at all.  Raises HypercallError."""
-    found: dict[str, Any] = dom.hypercall.call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]
-    return found
+    return dom.hypercall.ask(MachineInfo, HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)
 
 
 def text(value: str, size: int) -> bytes:

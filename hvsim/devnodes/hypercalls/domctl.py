@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from hvsim.abi import domctl
 from hvsim.abi import guest_calls as abi
@@ -16,11 +16,14 @@ from hvsim.devnodes.caller import Caller
 from hvsim.devnodes.hypercalls import policy
 from hvsim.devnodes.hypercalls.common import machine, read_bitmap, write_bitmap
 from hvsim.domain import machine_facts
+from hvsim.wire.answers import DomainInfo, VcpuInfo
+from hvsim.wire.typed import read
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
 
-_FLAGS: Final = {
+_Flag = Literal["dying", "shutdown", "paused", "blocked", "running"]
+_FLAGS: Final[dict[_Flag, int]] = {
     "dying": domctl.XEN_DOMINF_dying,
     "shutdown": domctl.XEN_DOMINF_shutdown,
     "paused": domctl.XEN_DOMINF_paused,
@@ -31,12 +34,13 @@ _MAX_CPUS: Final = 1024
 """CPUs of a mask that are looked at."""
 
 
-def pack_info(info: dict[str, Any]) -> bytes:
+def pack_info(info: DomainInfo) -> bytes:
     """``xen_domctl_getdomaininfo`` of what the hypervisor says of a domain."""
-    flags = sum(bit for word, bit in _FLAGS.items() if info["flags"].get(word))
-    if info["flags"].get("shutdown"):
-        flags |= (info.get("shutdown_reason") or 0) << XEN_DOMINF_shutdownshift
-    values: dict[str, Any] = dict.fromkeys(GETDOMAININFO.offsets, 0)
+    state = info["flags"]
+    flags = sum(bit for word, bit in _FLAGS.items() if state[word])
+    if state["shutdown"]:
+        flags |= (info["shutdown_reason"] or 0) << XEN_DOMINF_shutdownshift
+    values: dict[str, int | bytes] = dict.fromkeys(GETDOMAININFO.offsets, 0)
     values.update(
         domain=info["domid"],
         flags=flags,
@@ -66,19 +70,29 @@ def domctl_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     return 0
 
 
-def _call(dom: Domain, cmd: int, *args: Any) -> list[Any]:
+def _call(dom: Domain, cmd: int, *args: object) -> list[object]:
     return dom.hypercall.call(HYPERVISOR_domctl, cmd, *args)
 
 
-def _info(dom: Domain, domid: int) -> dict[str, Any]:
-    found: dict[str, Any] = _call(dom, domctl.XEN_DOMCTL_getdomaininfo, domid)[0]
-    return found
+def _masks(dom: Domain, cmd: int, *args: object) -> tuple[list[int], list[int]]:
+    """The CPUs of the hard and of the soft affinity, as they are after the call."""
+    return read(tuple[list[int], list[int]], _call(dom, cmd, *args))
+
+
+def _look(dom: Domain, domid: int) -> None:
+    """Whether there is such a domain, and the caller may ask.  Raises HypercallError."""
+    _call(dom, domctl.XEN_DOMCTL_getdomaininfo, domid)
+
+
+def list_domains(dom: Domain, first: int, most: int) -> list[DomainInfo]:
+    """Up to *most* domains from *first* on.  Raises HypercallError."""
+    command = domctl.XEN_SYSCTL_getdomaininfolist
+    return dom.hypercall.ask(list[DomainInfo], HYPERVISOR_sysctl, command, first, most)
 
 
 def _getdomaininfo(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     """Of the first domain from *domid* on, as Xen has it; libxenctrl walks through all so."""
-    command = domctl.XEN_SYSCTL_getdomaininfolist
-    rows = dom.hypercall.call(HYPERVISOR_sysctl, command, domid, 1)[0]
+    rows = list_domains(dom, domid, 1)
     if not rows:
         raise OSError(errno.ESRCH, f"no domain from d{domid} on")
     caller.write(where, pack_info(rows[0]))
@@ -88,15 +102,16 @@ def _getdomaininfo(dom: Domain, caller: Caller, domid: int, where: int) -> None:
 
 def _getvcpuinfo(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     vcpu, *_ = abi.GETVCPUINFO.unpack(caller.read(where, abi.GETVCPUINFO.size))
-    info = _call(dom, domctl.XEN_DOMCTL_getvcpuinfo, domid, vcpu)[0]
-    names = ("online", "blocked", "running", "cpu_time", "cpu")
-    caller.write(where, abi.GETVCPUINFO.pack(vcpu, *(info[name] for name in names)))
+    command = domctl.XEN_DOMCTL_getvcpuinfo
+    info = dom.hypercall.ask(VcpuInfo, HYPERVISOR_domctl, command, domid, vcpu)
+    flags = info["online"], info["blocked"], info["running"]
+    caller.write(where, abi.GETVCPUINFO.pack(vcpu, *flags, info["cpu_time"], info["cpu"]))
 
 
 def _getvcpuaffinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     layout = abi.VCPUAFFINITY
     vcpu, flags, hard, hard_bits, soft, soft_bits = layout.unpack(caller.read(where, layout.size))
-    masks = _call(dom, domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)
+    masks = _masks(dom, domctl.XEN_DOMCTL_getvcpuaffinity, domid, vcpu)
     _tell_affinity(caller, flags, ((hard, hard_bits), (soft, soft_bits)), masks)
 
 
@@ -111,12 +126,15 @@ def _setvcpuaffinity(dom: Domain, caller: Caller, domid: int, where: int) -> Non
             (domctl.XEN_VCPUAFFINITY_SOFT, soft, soft_bits),
         )
     ]
-    masks = _call(dom, domctl.XEN_DOMCTL_setvcpuaffinity, domid, vcpu, flags & 3, *wanted)
+    masks = _masks(dom, domctl.XEN_DOMCTL_setvcpuaffinity, domid, vcpu, flags & 3, *wanted)
     _tell_affinity(caller, flags, ((hard, hard_bits), (soft, soft_bits)), masks)
 
 
 def _tell_affinity(
-    caller: Caller, flags: int, places: tuple[tuple[int, int], ...], masks: list[Any]
+    caller: Caller,
+    flags: int,
+    places: tuple[tuple[int, int], ...],
+    masks: tuple[list[int], list[int]],
 ) -> None:
     wanted = (domctl.XEN_VCPUAFFINITY_HARD, domctl.XEN_VCPUAFFINITY_SOFT)
     for flag, (place, bits), mask in zip(wanted, places, masks, strict=True):
@@ -125,7 +143,7 @@ def _tell_affinity(
 
 
 def _getnodeaffinity(dom: Domain, caller: Caller, domid: int, where: int) -> None:
-    _info(dom, domid)
+    _look(dom, domid)
     bitmap, bits = abi.BITMAP.unpack(caller.read(where, abi.BITMAP.size))
     write_bitmap(caller, bitmap, bits, range(int(machine(dom)["nr_nodes"])))
 
@@ -144,7 +162,7 @@ def _scheduler_op(dom: Domain, caller: Caller, domid: int, where: int) -> None:
     """Linux' scheduler shares a CPU evenly: every weight is the same, and nothing is capped."""
     layout = abi.DOMAIN_SCHEDULER_OP
     sched, cmd, weight, cap = layout.unpack(caller.read(where, layout.size))
-    _info(dom, domid)
+    _look(dom, domid)
     if sched != abi.XEN_SCHEDULER_CREDIT2:
         raise OSError(errno.EINVAL, f"scheduler {sched}")
     if cmd == domctl.XEN_DOMCTL_SCHEDOP_getinfo:

@@ -60,8 +60,8 @@ def hypfs_op(dom: Domain, caller: Caller, args: list[int]) -> int:
 
 def tree(dom: Domain) -> Tree:
     """All there is."""
-    version = int(dom.hypercall.call(HYPERVISOR_xen_version, XENVER_version)[0])
-    extra = str(dom.hypercall.call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
+    version = dom.hypercall.ask(int, HYPERVISOR_xen_version, XENVER_version)
+    extra = dom.hypercall.ask(str, HYPERVISOR_xen_version, XENVER_extraversion)
     return {
         "buildinfo": {
             "changeset": "",

@@ -40,6 +40,7 @@ from hvsim.abi.sched import (
 )
 from hvsim.devnodes.caller import Caller
 from hvsim.domain.hypercall import HypercallError
+from hvsim.wire.typed import read
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -54,14 +55,14 @@ def event_channel_op(dom: Domain, caller: Caller, args: list[int]) -> int:
         raise OSError(errno.ENOSYS, f"event_channel_op {cmd}")
     asked, number, *_ = STATUS.unpack(caller.read(where, STATUS.size))
     found = dom.events.status(number, asked)
-    state = int(found["status"])
+    state = found["status"]
     detail = (0, 0)
     if state == EVTCHNSTAT_virq:
-        detail = (int(found["virq"]), 0)
+        detail = (found["virq"], 0)
     elif state != EVTCHNSTAT_closed:
-        port = int(found["remote_port"]) if state == EVTCHNSTAT_interdomain else 0
-        detail = (int(found["remote_dom"]), port)
-    caller.write(where, STATUS.pack(asked, number, state, int(found["vcpu"]), *detail))
+        port = found["remote_port"] if state == EVTCHNSTAT_interdomain else 0
+        detail = (found["remote_dom"], port)
+    caller.write(where, STATUS.pack(asked, number, state, found["vcpu"], *detail))
     return 0
 
 
@@ -76,7 +77,7 @@ def memory_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     if cmd == XENMEM_get_vnumainfo:
         dom.hypercall.call(HYPERVISOR_memory_op, XENMEM_current_reservation, domid)
         raise OSError(errno.EOPNOTSUPP, f"d{domid} has no NUMA nodes of its own")
-    return int(dom.hypercall.call(HYPERVISOR_memory_op, cmd, domid)[0])
+    return dom.hypercall.ask(int, HYPERVISOR_memory_op, cmd, domid)
 
 
 def grant_table_op(dom: Domain, caller: Caller, args: list[int]) -> int:
@@ -89,7 +90,8 @@ def grant_table_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     domid, *_ = QUERY_SIZE.unpack(caller.read(where, QUERY_SIZE.size))
     status, frames, most = GNTST_okay, 0, 0
     try:
-        frames, most = dom.hypercall.call(HYPERVISOR_grant_table_op, cmd, domid)[:2]
+        told = dom.hypercall.call(HYPERVISOR_grant_table_op, cmd, domid)
+        frames, most = read(tuple[int, int], told)
     except HypercallError as error:
         denied = error.errno == errno.EPERM
         status = GNTST_permission_denied if denied else GNTST_bad_domain
@@ -102,7 +104,7 @@ def sched_op(dom: Domain, caller: Caller, args: list[int]) -> int:
     cmd, where = args[0], args[1]
     if cmd == SCHEDOP_watchdog:
         number, timeout = WATCHDOG.unpack(caller.read(where, WATCHDOG.size))
-        return int(dom.hypercall.call(HYPERVISOR_sched_op, cmd, number, timeout)[0])
+        return dom.hypercall.ask(int, HYPERVISOR_sched_op, cmd, number, timeout)
     if cmd == SCHEDOP_remote_shutdown:
         domid, reason = REMOTE_SHUTDOWN.unpack(caller.read(where, REMOTE_SHUTDOWN.size))
         dom.hypercall.call(HYPERVISOR_sched_op, cmd, domid, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hvsim.abi import domctl
 from hvsim.abi import guest_calls as abi
@@ -14,9 +14,11 @@ from hvsim.abi.memory import PAGE_SIZE
 from hvsim.devnodes.caller import Caller
 from hvsim.devnodes.hypercalls import policy
 from hvsim.devnodes.hypercalls.common import machine, write_bitmap
-from hvsim.devnodes.hypercalls.domctl import pack_info
+from hvsim.devnodes.hypercalls.domctl import list_domains, pack_info
 from hvsim.domain import machine_facts
+from hvsim.wire.answers import DomainInfo
 from hvsim.wire.packing import ERRORS
+from hvsim.wire.typed import read
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -44,12 +46,11 @@ def sysctl_op(dom: Domain, caller: Caller, args: list[int]) -> int:
 def _getdomaininfolist(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.GETDOMAININFOLIST
     first, most, buffer, _ = layout.unpack(caller.read(where, layout.size))
-    rows: list[dict[str, Any]] = []
+    rows: list[DomainInfo] = []
     after = first
     while len(rows) < min(most, MAX_LIST):
         asked = min(most, MAX_LIST) - len(rows)
-        command = domctl.XEN_SYSCTL_getdomaininfolist
-        got = dom.hypercall.call(HYPERVISOR_sysctl, command, after, asked)[0]
+        got = list_domains(dom, after, asked)
         if not got:
             break
         rows += got
@@ -60,8 +61,9 @@ def _getdomaininfolist(dom: Domain, caller: Caller, where: int) -> None:
 
 def _physinfo(dom: Domain, caller: Caller, where: int) -> None:
     found = machine(dom)
-    values: dict[str, Any] = dict.fromkeys(abi.PHYSINFO.offsets, 0)
-    values.update((key, found[key]) for key in values if key in found)
+    values: dict[str, int] = dict.fromkeys(abi.PHYSINFO.offsets, 0)
+    same = {key: value for key, value in found.items() if key in values}
+    values.update(read(dict[str, int], same))
     values.update(
         max_cpu_id=found["nr_cpus"] - 1,
         max_node_id=found["nr_nodes"] - 1,
@@ -100,7 +102,8 @@ def _readconsole(dom: Domain, caller: Caller, where: int) -> None:
     layout = abi.READCONSOLE
     clear, incremental, _, _, index, buffer, count = layout.unpack(caller.read(where, layout.size))
     command = domctl.XEN_SYSCTL_readconsole
-    ring = dom.hypercall.call(HYPERVISOR_sysctl, command, bool(clear))[0].encode(errors=ERRORS)
+    text = dom.hypercall.ask(str, HYPERVISOR_sysctl, command, bool(clear))
+    ring = text.encode(errors=ERRORS)
     told = ring[index:] if incremental else ring
     told = told[: min(count, len(told))] if incremental else told[-count:] if count else b""
     caller.write(buffer, told)

@@ -31,9 +31,9 @@ def xen_version(dom: Domain, caller: Caller, args: list[int]) -> int:
     """(command, where)"""
     cmd, where = args[0], args[1]
     if cmd in (XENVER_version, XENVER_pagesize):
-        return int(dom.hypercall.call(HYPERVISOR_xen_version, cmd)[0])
+        return dom.hypercall.ask(int, HYPERVISOR_xen_version, cmd)
     if cmd == XENVER_extraversion:
-        extra = str(dom.hypercall.call(HYPERVISOR_xen_version, cmd)[0])
+        extra = dom.hypercall.ask(str, HYPERVISOR_xen_version, cmd)
         caller.write(where, text(extra, abi.EXTRAVERSION_SIZE))
     elif cmd == XENVER_capabilities:
         caller.write(where, text(machine_facts.CAPABILITIES, abi.CAPABILITIES_SIZE))
@@ -54,7 +54,7 @@ def xen_version(dom: Domain, caller: Caller, args: list[int]) -> int:
         features = _XENFEAT_DOM0 if dom.domid == 0 else 0
         caller.write(where, abi.FEATURE_INFO.pack(index, features))
     elif cmd == XENVER_guest_handle:
-        caller.write(where, bytes(dom.hypercall.call(HYPERVISOR_xen_version, cmd)[0]))
+        caller.write(where, dom.hypercall.ask(bytes, HYPERVISOR_xen_version, cmd))
     elif cmd == abi.XENVER_build_id:
         raise OSError(errno.ENODATA, "no build id")
     else:

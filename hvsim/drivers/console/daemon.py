@@ -19,6 +19,7 @@ from hvsim.domain.mapper import GrantError
 from hvsim.drivers.console.back import ConsoleBack
 from hvsim.drivers.console.log import ConsoleLog, log_name
 from hvsim.errors import TimedOut
+from hvsim.wire.answers import DomainInfo
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreDisconnected, StoreError, Watch
 from hvsim.xs.reconnect import LastingStore
@@ -82,10 +83,10 @@ class Daemon:
         alive: set[int] = set()
         first = 1
         while True:
-            rows = self._dom.hypercall.call(
-                HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist, first, 128
-            )[0]
-            alive |= {row["domid"] for row in rows if not row["flags"].get("dying")}
+            rows = self._dom.hypercall.ask(
+                list[DomainInfo], HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist, first, 128
+            )
+            alive |= {row["domid"] for row in rows if not row["flags"]["dying"]}
             if len(rows) < 128:
                 return alive
             first = rows[-1]["domid"] + 1

@@ -21,6 +21,7 @@ from hvsim.abi import errno
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.waiting import Dom0Process, waiting
+from hvsim.wire.answers import ProcessInfo
 from hvsim.wire.spawn import Spawn
 
 _STEP: Final = 0.001
@@ -43,7 +44,7 @@ async def mourn(toolstack: Toolstack, mourned: Mapping[str, Any]) -> None:
     toolstack.notice()
 
 
-def row_of(toolstack: Toolstack, name: str) -> dict[str, Any] | None:
+def row_of(toolstack: Toolstack, name: str) -> ProcessInfo | None:
     """The process of dom0 called *name*: the one that lives, else the last that has gone."""
     rows = [
         row

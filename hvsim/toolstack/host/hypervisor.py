@@ -34,6 +34,7 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.host.deferred import Deferred
 from hvsim.toolstack.host.rows import state_letters, uuid_text
+from hvsim.wire.answers import MachineInfo, ProcessInfo
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import write
 
@@ -109,6 +110,7 @@ class Hypervisor:
 
     def __init__(self, dom: Domain) -> None:
         self._call = dom.hypercall.call
+        self._ask = dom.hypercall.ask
         self._events = dom.events
         self._deferred = Deferred(dom.hypercall)
 
@@ -204,7 +206,7 @@ class Hypervisor:
         first = 0
         while True:
             cmd = domctl.XEN_SYSCTL_getdomaininfolist
-            rows = self._call(HYPERVISOR_sysctl, cmd, first, _LIST_CHUNK)[0]
+            rows = self._ask(list[dict[str, Any]], HYPERVISOR_sysctl, cmd, first, _LIST_CHUNK)
             found += rows
             if len(rows) < _LIST_CHUNK:
                 return found
@@ -212,31 +214,30 @@ class Hypervisor:
 
     def console(self, clear: bool) -> str:
         """The hypervisor's own messages (``xl dmesg``)."""
-        return str(self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, clear)[0])
+        return self._ask(str, HYPERVISOR_sysctl, domctl.XEN_SYSCTL_readconsole, clear)
 
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> MachineInfo:
         """The machine's size, and what is free (XEN_SYSCTL_physinfo)."""
-        found: dict[str, Any] = self._call(HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)[0]
-        return found
+        return self._ask(MachineInfo, HYPERVISOR_sysctl, domctl.XEN_SYSCTL_physinfo)
 
     def version(self) -> tuple[int, int, str]:
         """Major and minor number, and what follows them."""
-        number = int(self._call(HYPERVISOR_xen_version, XENVER_version)[0])
-        extra = str(self._call(HYPERVISOR_xen_version, XENVER_extraversion)[0])
+        number = self._ask(int, HYPERVISOR_xen_version, XENVER_version)
+        extra = self._ask(str, HYPERVISOR_xen_version, XENVER_extraversion)
         return number >> 16, number & 0xFFFF, extra
 
     def ledger(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What was decided and why, from record *after* on."""
-        records = self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)[0]
-        return list(records)
+        kind = list[dict[str, Any]]
+        return self._ask(kind, HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, after, limit)
 
     def ledger_seq(self) -> int:
         """The number of the newest record."""
-        return int(self.machine()["ledger_seq"])
+        return self.machine()["ledger_seq"]
 
-    def processes(self) -> list[dict[str, Any]]:
+    def processes(self) -> list[ProcessInfo]:
         """Every process of every domain."""
-        return list(self._call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0])
+        return self._ask(list[ProcessInfo], HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)
 
     def spawn(self, domid: int, spec: Spawn) -> None:
         """Start one more process in a domain that runs; EEXIST while one has its name."""

@@ -5,7 +5,7 @@ of what was asked, and told to whoever asked: it is no crash of the domain, and 
 """
 
 import contextlib
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -14,6 +14,7 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.waiting import Dom0Process, waiting
+from hvsim.wire.answers import ProcessInfo
 
 START_TIMEOUT: Final = 15.0
 """Seconds until a process has its walls; the spawner itself gives it ten."""
@@ -47,7 +48,7 @@ async def wait_for_process(toolstack: Toolstack, domid: int, process: str) -> in
     )
 
 
-def _row(toolstack: Toolstack, domid: int, process: str) -> dict[str, Any] | None:
+def _row(toolstack: Toolstack, domid: int, process: str) -> ProcessInfo | None:
     """The newest process of that name; those that are gone are listed last, oldest first."""
     rows = [
         row

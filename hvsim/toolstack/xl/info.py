@@ -6,6 +6,7 @@ from typing import Any, Final
 from hvsim.domain import machine_facts
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.xl.command import Call, Command
+from hvsim.wire.answers import MachineInfo
 
 PAGES_PER_MIB: Final = 256
 
@@ -54,7 +55,7 @@ def facts(toolstack: Toolstack) -> dict[str, Any]:
     }
 
 
-def topology(machine: dict[str, Any]) -> list[str]:
+def topology(machine: MachineInfo) -> list[str]:
     """What ``-n`` puts between the machine and the hypervisor."""
     cpus, nodes = int(machine["nr_cpus"]), int(machine["nr_nodes"])
     lines = [f"{'cpu_topology':<23}:", "cpu:    core    socket     node"]

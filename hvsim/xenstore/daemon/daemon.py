@@ -27,6 +27,7 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError, exit_process
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.mapper import Mapping as Mapped
+from hvsim.wire.answers import DomainInfo
 from hvsim.xenstore.daemon import live_update
 from hvsim.xenstore.daemon.doors import Doors
 from hvsim.xenstore.daemon.ledger import QuotaReports, watch_handshakes
@@ -157,9 +158,10 @@ class Daemon:
         ring = self._rings.get(domid)
         if ring is None:
             return
-        status = self.dom.events.status(ring.port) if ring.port else {}
-        if status.get("remote_dom") == domid and status.get("remote_port") == port:
-            return
+        if ring.port:
+            status = self.dom.events.status(ring.port)
+            if status["remote_dom"] == domid and status["remote_port"] == port:
+                return
         try:
             ring.bind(port)
         except HypercallError:
@@ -176,10 +178,11 @@ class Daemon:
     def domain_exists(self, domid: int) -> bool:
         """Ask the hypervisor; a domain that is dying does not count."""
         try:
-            row = self.dom.hypercall.call(HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo, domid)[0]
+            command = XEN_DOMCTL_getdomaininfo
+            row = self.dom.hypercall.ask(DomainInfo, HYPERVISOR_domctl, command, domid)
         except HypercallError:
             return False
-        return not row["flags"].get("dying")
+        return not row["flags"]["dying"]
 
     # -- domains ---------------------------------------------------------------------------------
 
@@ -216,19 +219,20 @@ class Daemon:
         """VIRQ_DOM_EXC: a domain has shut down, or has gone."""
         self.store.update_domains(
             {
-                int(row["domid"]): bool(row["flags"].get("shutdown"))
+                row["domid"]: row["flags"]["shutdown"]
                 for row in self._list()
-                if not row["flags"].get("dying")
+                if not row["flags"]["dying"]
             }
         )
 
-    def _list(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
+    def _list(self) -> list[DomainInfo]:
+        rows: list[DomainInfo] = []
         first = 0
         while True:
-            part = self.dom.hypercall.call(
-                HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist, first, _LIST_STEP
-            )[0]
+            command = XEN_SYSCTL_getdomaininfolist
+            part = self.dom.hypercall.ask(
+                list[DomainInfo], HYPERVISOR_sysctl, command, first, _LIST_STEP
+            )
             rows += part
             if len(part) < _LIST_STEP:
                 return rows

@@ -26,6 +26,7 @@ from hvsim.abi.hypercall import (
 )
 from hvsim.domain import Domain
 from hvsim.domain.hypercall import HypercallError
+from hvsim.wire.answers import MachineInfo, ProcessInfo
 
 PAGES: Final = 64
 PATIENCE: Final = 60.0
@@ -162,8 +163,9 @@ def main(dom: Domain) -> None:
         "the bystanders to go on",
         *others,
     )
-    ledger = dom.hypercall.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, 0, 10_000)[0]
-    processes = dom.hypercall.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)[0]
+    ask, rows = dom.hypercall.ask, list[dict[str, Any]]
+    ledger = ask(rows, HYPERVISOR_sysctl, HVSIM_SYSCTL_ledger, 0, 10_000)
+    processes = ask(list[ProcessInfo], HYPERVISOR_sysctl, HVSIM_SYSCTL_processes)
     result = {
         "outcomes": {
             line["attempt"]: line["outcome"] for line in builder.said("rogue") if "attempt" in line
@@ -173,7 +175,7 @@ def main(dom: Domain) -> None:
         "intact": all(line.get("intact", True) for line in builder.said("victim")),
         "descriptors": [descriptors, len(os.listdir(f"/proc/{hypervisor}/fd"))],
         "ledger": [record for record in ledger if record.get("domid") == domids["rogue"]],
-        "counted": dom.hypercall.call(HYPERVISOR_sysctl, XEN_SYSCTL_physinfo)[0]["counters"],
+        "counted": ask(MachineInfo, HYPERVISOR_sysctl, XEN_SYSCTL_physinfo)["counters"],
         "missing": {p["pid"]: p["missing"] for p in processes if p["domid"] == domids["rogue"]},
         "console": dom.hypercall.call(HYPERVISOR_sysctl, XEN_SYSCTL_readconsole, False)[0],
     }
