@@ -1,5 +1,6 @@
 """The hypervisor's end of the spawner's socket, for tests of the spawner alone."""
 
+import contextlib
 import os
 import select
 import signal
@@ -72,6 +73,7 @@ class Harness:
         )
         theirs.close()
         self.children: list[Spawned] = []
+        self._ended: set[int] = set()
         self._token = 0
 
     def __enter__(self) -> "Harness":
@@ -108,7 +110,22 @@ class Harness:
         """The spawner's next message with its descriptors."""
         data, fds = rights.receive(self.channel, 1 << 20, 4)
         assert data, "the spawner has gone"
-        return msgpack.unpackb(data), fds
+        message = msgpack.unpackb(data)
+        if message[0] == "exited":
+            self._ended.add(message[1])
+        return message, fds
+
+    def end_children(self) -> None:
+        """Kill them, and hear of each one's end: the next test has a spawner without any."""
+        for child in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        while any(child.pid not in self._ended for child in self.children):
+            self.receive()
+        for child in self.children:
+            child.close()
+        self.children.clear()
+        self._ended.clear()
 
     def spawn(
         self,
