@@ -13,6 +13,7 @@ Options, on the command line of the guest:
     reads=70      percent of the requests that read
     flush=50      a flush after so many writes, 0: never
     requests=0    stop after so many, 0: at the shutdown request
+    rate=0        requests a second at most, 0: as many as the disk takes
     report=5      seconds between two lines of counters on the console
 """
 
@@ -201,6 +202,7 @@ def main(dom: Domain) -> None:
     found = words(dom)
     limit = option(found, "requests", 0)
     report = option(found, "report", 5.0)
+    rate = option(found, "rate", 0.0)
     disk = BlockFront.open(dom, option(found, "disk", "xvda"))
     sectors = min(disk.sectors, option(found, "area", 4096) * 1024 // SECTOR_SIZE)
     load = Load(
@@ -221,5 +223,7 @@ def main(dom: Domain) -> None:
         if dom.vcpu.now() >= due:
             due += report
             dom.log(str(load.counters))
+        if rate > 0:
+            dom.sleep(1.0 / rate)
     load.drain()
     dom.log(str(load.counters))

@@ -165,6 +165,19 @@ def test_the_load_verifies_across_dead_backends(guest: Guest) -> None:
     assert "sectors verified" in guest.lines[-1]
 
 
+def test_a_load_that_is_to_leave_time_to_others(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without the pause: requests follow each other at once."""
+    pauses: list[float] = []
+    monkeypatch.setattr(Domain, "sleep", lambda dom, seconds: pauses.append(seconds))
+    guest.rig.start(guest.rig.domain())
+    guest.run(load.main, "area=64 requests=20 rate=50")
+    assert pauses == [1 / 50] * 20
+    guest.run(load.main, "area=64 requests=20")
+    assert len(pauses) == 20
+
+
 def test_the_idle_guest_is_ready_and_leaves_when_asked(guest: Guest) -> None:
     rig = guest.rig
     rig.start(rig.domain())

@@ -37,6 +37,7 @@ from tests.observe.incident_kinds import LAB, NAMES, READER, Host, Incident
 from tests.observe.incident_table import BROKEN, CONSOLE, LAST, TABLE, qemu_rows
 from tests.support import qdisk_labs
 from tests.support.labs import Commands, commands
+from tests.support.waits import wait
 
 PS_BOUND = 0.3
 COMMAND_BOUND = 2.0
@@ -206,7 +207,7 @@ class Worn(Thread):
                 if row["name"] == "xenconsoled" and row["pid"]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row["pid"], signal.SIGKILL)
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("incident", TABLE, ids=lambda incident: incident.name)
@@ -349,6 +350,14 @@ def test_who_dies_again_and_again_is_given_up(worn: Worn, incident: Incident) ->
     assert f"{incident.who} has died 8 times" in worn.host.xl("dmesg")
 
 
+def under_way(control: Control) -> list[str]:
+    """What the toolstack does."""
+    control.send({"verb": "status"})
+    while (frame := control.receive(1.0)) is None:
+        pass
+    return [task["task"] for task in frame["status"]["others"]]
+
+
 @pytest.mark.parametrize(
     ("who", "says"),
     [
@@ -367,7 +376,8 @@ def test_what_ends_the_lab(made: Commands, tmp_path: Path, who: str, says: str) 
     host.xl("pause", "idle")
     waiting = Thread(target=lambda: said.append(host.xl("shutdown", "idle")))
     waiting.start()
-    time.sleep(0.1)
+    with Control(host.run.control) as control:
+        wait(lambda: "xl shutdown idle" in under_way(control), "the request to be under way")
     pid = host.fault("kill", who)
     waiting.join()
     says = says.replace("{pid}", str(pid))

@@ -6,6 +6,7 @@ Comes up, is seen, survives the death of its backend and of the toolstack, goes 
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,9 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "vrng"
 PATIENCE = 20.0
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Commands]:
+@contextmanager
+def example(folder: Path) -> Iterator[Commands]:
     """The example, up; its files are copied as a reader copies them."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
     for file in EXAMPLE.iterdir():
         if file.suffix in (".py", ".toml"):
             shutil.copy(file, folder)
@@ -30,6 +29,19 @@ def lab(tmp_path: Path) -> Iterator[Commands]:
             yield hvsim
         finally:
             hvsim.ok("down", "vrng")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Commands]:
+    with example(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """For tests that leave a device that is connected."""
+    with example(tmp_path_factory.mktemp("mine")) as made:
+        yield made
 
 
 def device(lab: Commands) -> dict[str, object] | None:
@@ -64,31 +76,31 @@ def goes_on(lab: Commands) -> None:
     until(lambda: received(lab) > before, "a further random number")
 
 
-def test_it_comes_up_and_is_seen(lab: Commands) -> None:
-    row = device(lab)
+def test_it_comes_up_and_is_seen(shared: Commands) -> None:
+    row = device(shared)
     assert row is not None
     assert (row["class"], row["vdev"], row["backend"]) == ("vrng", "vrng0", "entropy")
-    assert connected(lab)
-    goes_on(lab)
-    told = lab.ok("xenstore", "timeline", "guest/vrng0")
+    assert connected(shared)
+    goes_on(shared)
+    told = shared.ok("xenstore", "timeline", "guest/vrng0")
     assert "Connected (4)" in told
     assert "vrng device" in told
 
 
-def test_it_survives_its_backend(lab: Commands) -> None:
-    goes_on(lab)
-    old = device(lab)
-    lab.ok("fault", "kill", "entropy")
+def test_it_survives_its_backend(shared: Commands) -> None:
+    goes_on(shared)
+    old = device(shared)
+    shared.ok("fault", "kill", "entropy")
     until(
         lambda: (
-            (row := device(lab)) is not None
+            (row := device(shared)) is not None
             and old is not None
             and row["backend_domid"] != old["backend_domid"]
-            and connected(lab)
+            and connected(shared)
         ),
         "the device to connect to the new domain",
     )
-    goes_on(lab)
+    goes_on(shared)
 
 
 def test_it_is_known_to_the_next_toolstack(lab: Commands) -> None:
@@ -132,8 +144,8 @@ def test_what_was_detached_stays_away_over_a_reboot(lab: Commands) -> None:
         ),
     ],
 )
-def test_what_cannot_be_done_is_told(lab: Commands, words: tuple[str, ...], text: str) -> None:
-    done = lab.run("device", *words)
+def test_what_cannot_be_done_is_told(shared: Commands, words: tuple[str, ...], text: str) -> None:
+    done = shared.run("device", *words)
     assert done.returncode == 1
     assert text in " ".join(done.stderr.split())
-    assert connected(lab), "nothing has happened to the one that is there"
+    assert connected(shared), "nothing has happened to the one that is there"
