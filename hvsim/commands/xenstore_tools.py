@@ -115,7 +115,7 @@ def _fetch(
     store: StoreClient, path: str, names: Sequence[str], perms: bool
 ) -> list[tuple[str, bytes, list[str], list[str]]]:
     """(name, value, children, permissions) of every child, in one go; who vanished is left out."""
-    batch = []
+    batch: list[requests.Request[bytes | list[str]]] = []
     for name in names:
         child = _join(path, name)
         batch += [requests.read_bytes(child), requests.directory(child)]
@@ -126,11 +126,11 @@ def _fetch(
     found = []
     for index, name in enumerate(names):
         value, children, *rest = results[index * step : (index + 1) * step]
-        if isinstance(value, StoreError):
+        if not isinstance(value, bytes):
             continue
-        if isinstance(children, StoreError):
+        if not isinstance(children, list):
             children = store.directory(_join(path, name))  # too long for one answer
-        entry = rest[0] if rest and not isinstance(rest[0], StoreError) else []
+        entry = rest[0] if rest and isinstance(rest[0], list) else []
         found.append((name, value, children, entry))
     return found
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar, cast
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
@@ -36,6 +36,7 @@ from hvsim.xs.requests import Request
 from hvsim.xs.sockets import default_socket, open_socket
 from hvsim.xs.wire import Reply
 
+T = TypeVar("T")
 DEFAULT_TIMEOUT: Final = 60.0
 _EPOCH_SHIFT: Final = 32
 """A transaction's number says in its upper half which of the stores it belongs to."""
@@ -64,9 +65,9 @@ class AsyncStore:
 
     # -- requests --------------------------------------------------------------------------------
 
-    async def pipeline(self, batch: Sequence[Request]) -> list[Any]:
+    async def pipeline(self, batch: Sequence[Request[T]]) -> list[T | StoreError]:
         """Make many requests in one go; a refused one has its StoreError in the list."""
-        results: list[Any] = [None] * len(batch)
+        results: dict[int, T | StoreError] = {}
         pending = list(range(len(batch)))
         again = False
         while pending:
@@ -74,10 +75,14 @@ class AsyncStore:
                 raise _gone(batch[pending[0]])
             pending = await self._attempt(batch, results, pending, again)
             again = True
-        return results
+        return [results[index] for index in range(len(batch))]
 
     async def _attempt(
-        self, batch: Sequence[Request], results: list[Any], pending: list[int], again: bool
+        self,
+        batch: Sequence[Request[T]],
+        results: dict[int, T | StoreError],
+        pending: list[int],
+        again: bool,
     ) -> list[int]:
         """Make the *pending* requests of *batch*; returns those to make again in a new connection.
 
@@ -111,7 +116,7 @@ class AsyncStore:
                 lost.append(index)
         return lost
 
-    async def call(self, request: Request) -> Any:
+    async def call(self, request: Request[T]) -> T:
         """Make one request.  Raises StoreError."""
         result = (await self.pipeline((request,)))[0]
         if isinstance(result, StoreError):
@@ -125,7 +130,7 @@ class AsyncStore:
     async def directory(self, path: str, tx: int = 0) -> list[str]:
         """Names of the children.  Raises StoreError."""
         try:
-            return list(await self.call(requests.directory(path, tx)))
+            return await self.call(requests.directory(path, tx))
         except StoreError as error:
             if error.errno != xen_errno.E2BIG:
                 raise
@@ -177,7 +182,7 @@ class AsyncStore:
             if watch is not None:
                 watch.event(parts[xs_wire.XS_WATCH_PATH])
 
-    def _registrations(self) -> list[Request]:
+    def _registrations(self) -> list[Request[object]]:
         return [
             requests.watch(watch.path, watch.token)
             for watch in self._watches.values()
@@ -217,18 +222,18 @@ async def connect(
     return store
 
 
-def _gone(request: Request) -> StoreDisconnected:
+def _gone(request: Request[object]) -> StoreDisconnected:
     return StoreDisconnected(xen_errno.EIO, request.name, request.path)
 
 
-def _result(request: Request, reply: Reply, epoch: int, again: bool) -> Any:
+def _result(request: Request[T], reply: Reply, epoch: int, again: bool) -> T | StoreError:
     """What a reply means, a StoreError included; a transaction's id carries its connection."""
     try:
         result = request.result(*reply)
     except StoreError as error:
         if again and error.errno == xen_errno.ENOENT and request.op in _GONE_IS_DONE:
-            return None
+            return request.answer(b"OK\0")
         return error
     if request.op == xs_wire.XS_TRANSACTION_START:
-        return int(result) | epoch << _EPOCH_SHIFT
+        return cast("T", cast("int", result) | epoch << _EPOCH_SHIFT)
     return result

@@ -52,7 +52,7 @@ class Wire(asyncio.Protocol):
         """Whether the store is still at the other end."""
         return self.transport is not None and not self.transport.is_closing()
 
-    def send(self, batch: Sequence[Request]) -> tuple[Exchange, asyncio.Future[None]]:
+    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[None]]:
         """Send requests; the future is done with the last answer, or when the store is gone.
 
         Raises: StoreError(E2BIG); nothing is sent then.
@@ -92,7 +92,7 @@ class Line:
         self,
         opener: Callable[[], socket.socket],
         on_event: Callable[[bytes], None],
-        registrations: Callable[[], list[Request]],
+        registrations: Callable[[], list[Request[object]]],
         patience: float,
         on_end: Callable[[], None],
     ) -> None:
@@ -131,7 +131,7 @@ class Line:
         """Whether there is a connection now."""
         return self._wire.alive()
 
-    def send(self, batch: Sequence[Request]) -> tuple[Exchange, asyncio.Future[None]]:
+    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[None]]:
         """See :meth:`Wire.send`."""
         return self._wire.send(batch)
 

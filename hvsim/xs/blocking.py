@@ -81,7 +81,7 @@ class SocketTransport:
         self.closed = True
         self._socket.close()
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """See :class:`~hvsim.xs.client.Transport`."""
         exchange = self._conversation.ask(batch)
         out = self._conversation.out
@@ -114,7 +114,7 @@ class SocketTransport:
             pass
         return True
 
-    def _send(self, current: Request) -> None:
+    def _send(self, current: Request[object]) -> None:
         out = self._conversation.out
         try:
             sent = self._socket.send(out)
@@ -124,7 +124,7 @@ class SocketTransport:
             raise _gone(current) from None
         del out[:sent]
 
-    def _receive(self, current: Request | None) -> bool:
+    def _receive(self, current: Request[object] | None) -> bool:
         try:
             data = self._socket.recv(_RECV)
             events = self._conversation.hear(data)
@@ -196,7 +196,7 @@ def connect(
             waits.pause(_RETRY)
 
 
-def _gone(current: Request | None) -> StoreDisconnected:
+def _gone(current: Request[object] | None) -> StoreDisconnected:
     name, path = (current.name, current.path) if current is not None else ("WATCH_EVENT", "")
     return StoreDisconnected(xen_errno.EIO, name, path)
 

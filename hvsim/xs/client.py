@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
@@ -39,7 +39,7 @@ class Transport(Protocol):
     on_dispatch: Callable[[], bool]
     """To be called from the owner's loop when events came; returns whether some are left."""
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """Send *batch* and return the replies in its order.
 
         Bounded.  Raises: StoreDisconnected; TimeoutError that names the first request that is
@@ -146,19 +146,19 @@ class StoreClient:
 
     # -- many at once ------------------------------------------------------------------------
 
-    def call(self, request: Request) -> Any:
+    def call(self, request: Request[T]) -> T:
         """Make one request; returns the verb's result.  Raises StoreError."""
         type, payload = self.transport.exchange((request,))[0]
         return request.result(type, payload)
 
-    def pipeline(self, batch: Sequence[Request]) -> list[Any]:
+    def pipeline(self, batch: Sequence[Request[T]]) -> list[T | StoreError]:
         """Make many requests without waiting in between; one result each, in order.
 
         The store answers them one after the other in this order.  A refused request has its
         :class:`StoreError` *in the list* instead of a result; the others are carried out.
         Requests are made with the functions of ``hvsim.xs.requests``.
         """
-        results: list[Any] = []
+        results: list[T | StoreError] = []
         for request, reply in zip(batch, self.transport.exchange(batch), strict=True):
             try:
                 results.append(request.result(*reply))
@@ -166,12 +166,13 @@ class StoreClient:
                 results.append(error)
         return results
 
-    def pipeline_all(self, batch: Sequence[Request]) -> list[Any]:
+    def pipeline_all(self, batch: Sequence[Request[T]]) -> list[T]:
         """As :meth:`pipeline`, but raises the first StoreError (after all were carried out)."""
-        results = self.pipeline(batch)
-        for result in results:
+        results: list[T] = []
+        for result in self.pipeline(batch):
             if isinstance(result, StoreError):
                 raise result
+            results.append(result)
         return results
 
     def read_many(self, paths: Iterable[str], tx: int = 0) -> list[str | None]:
@@ -182,13 +183,11 @@ class StoreClient:
 
     def read(self, path: str, tx: int = 0) -> str:
         """Value of a node as text."""
-        result: str = self.call(requests.read(path, tx))
-        return result
+        return self.call(requests.read(path, tx))
 
     def read_bytes(self, path: str, tx: int = 0) -> bytes:
         """Value of a node."""
-        result: bytes = self.call(requests.read_bytes(path, tx))
-        return result
+        return self.call(requests.read_bytes(path, tx))
 
     def write(self, path: str, value: str | bytes, tx: int = 0) -> None:
         """Set a node's value; the node and its parents are made when they do not exist."""
@@ -209,8 +208,7 @@ class StoreClient:
         it is fetched again (a bounded number of times, then StoreError(EAGAIN)).
         """
         try:
-            result: list[str] = self.call(requests.directory(path, tx))
-            return result
+            return self.call(requests.directory(path, tx))
         except StoreError as error:
             if error.errno != xen_errno.E2BIG:
                 raise
@@ -229,8 +227,7 @@ class StoreClient:
 
     def get_perms(self, path: str, tx: int = 0) -> list[str]:
         """Permissions as ``["n0", "r1"]``: owner with everybody's right, then single domains."""
-        result: list[str] = self.call(requests.get_perms(path, tx))
-        return result
+        return self.call(requests.get_perms(path, tx))
 
     def set_perms(self, path: str, perms: Iterable[str], tx: int = 0) -> None:
         """Replace the permissions of a node."""
@@ -296,7 +293,7 @@ class StoreClient:
     # -- transactions --------------------------------------------------------------------------
 
     def transaction(
-        self, fn: Callable[[Transaction], T], what: str, then: Sequence[Request] = ()
+        self, fn: Callable[[Transaction], T], what: str, then: Sequence[Request[object]] = ()
     ) -> T:
         """Run ``fn(tx)`` in a transaction and commit it; returns what *fn* returned.
 
@@ -330,5 +327,4 @@ class StoreClient:
 
     def control(self, *arguments: str) -> str:
         """A CONTROL command, e.g. ``control("quota")``; returns the answer.  Privileged."""
-        result: str = self.call(requests.control(arguments))
-        return result
+        return self.call(requests.control(arguments))

@@ -21,7 +21,7 @@ class Listing:
         self._attempts = 1
 
     @property
-    def request(self) -> Request:
+    def request(self) -> Request[Part]:
         """What to ask for next."""
         return requests.directory_part(self._path, len(self._names), self._tx)
 

@@ -38,11 +38,11 @@ class LastingTransport(SocketTransport):
         on_back: told of the new one.
     """
 
-    watches: Callable[[], list[Request]] = staticmethod(list)
+    watches: Callable[[], list[Request[object]]] = staticmethod(list)
     on_lost: Callable[[int], None] = staticmethod(lambda fd: None)
     on_back: Callable[[int], None] = staticmethod(lambda fd: None)
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """See ``Transport``.  Raises: StoreDisconnected when the store stays away; StoreError
         (EAGAIN) for a transaction that has gone with it."""
         try:
@@ -94,11 +94,11 @@ class LastingStore(SocketStore):
         """Its watches are to be set anew, should it be lost."""
         self.transport.watches = self._registrations
 
-    def _registrations(self) -> list[Request]:
+    def _registrations(self) -> list[Request[object]]:
         return [requests.watch(watch.path, watch.token) for watch in self._watches.values()]
 
 
-def _as_done(request: Request, reply: Reply) -> Reply:
+def _as_done(request: Request[object], reply: Reply) -> Reply:
     kind, payload = reply
     if kind == xs_wire.XS_ERROR:
         error = xs_wire.ERROR_NUMBERS.get(payload.rstrip(b"\0").decode("ascii", "replace"))

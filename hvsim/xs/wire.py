@@ -111,7 +111,9 @@ class Exchange:
 
     __slots__ = ("batch", "on_done", "replies")
 
-    def __init__(self, batch: Sequence[Request], on_done: Callable[[], object] | None) -> None:
+    def __init__(
+        self, batch: Sequence[Request[object]], on_done: Callable[[], object] | None
+    ) -> None:
         self.batch = batch
         self.replies: list[Reply] = []
         self.on_done = on_done
@@ -122,7 +124,7 @@ class Exchange:
         return len(self.replies) == len(self.batch)
 
     @property
-    def next(self) -> Request:
+    def next(self) -> Request[object]:
         """The first request without an answer; the last one when there is none."""
         return self.batch[min(len(self.replies), len(self.batch) - 1)]
 
@@ -141,7 +143,7 @@ class Conversation:
         self._next_id = 0
 
     def ask(
-        self, batch: Sequence[Request], on_done: Callable[[], object] | None = None
+        self, batch: Sequence[Request[object]], on_done: Callable[[], object] | None = None
     ) -> Exchange:
         """Put *batch* on its way; *on_done* is called with its last answer.
 

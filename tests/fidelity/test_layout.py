@@ -23,7 +23,7 @@ NIC = Vif("00:16:3e:00:00:01", "xenbr0")
 DISK = Vbd("/root/domu/d1.img", "xvda")
 
 
-def entries(batch: Iterable[Request]) -> list[Entry]:
+def entries(batch: Iterable[Request[object]]) -> list[Entry]:
     """Requests as they would stand in a trace of xenstored."""
     found = []
     for request in batch:
@@ -42,7 +42,7 @@ def recorded(name: str, start: str, domu: int = 1) -> list[Entry]:
     ]
 
 
-def below(batch: Iterable[Request], start: str) -> list[Entry]:
+def below(batch: Iterable[Request[object]], start: str) -> list[Entry]:
     """The same part of what we would change."""
     return [
         entry
@@ -51,7 +51,7 @@ def below(batch: Iterable[Request], start: str) -> list[Entry]:
     ]
 
 
-def whole_domain() -> list[Request]:
+def whole_domain() -> list[Request[object]]:
     build = Build(
         domid=1,
         uuid=UUID,
@@ -148,7 +148,7 @@ def test_permissions_are_those_that_xenstore_ls_shows() -> None:
         assert shown[path][1] == perms, path
 
 
-def final(batch: Iterable[Request]) -> dict[str, tuple[str, str]]:
+def final(batch: Iterable[Request[object]]) -> dict[str, tuple[str, str]]:
     """What stands in a store after *batch*: path -> (value, permissions)."""
     nodes: dict[str, tuple[str, str]] = {}
     for entry in entries(batch):

@@ -33,7 +33,7 @@ class Connection:
         self.on_dispatch: Callable[[], bool] = lambda: False
         self.watches: list[tuple[str, str]] = []
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """Carry the requests out, one after the other."""
         return [self.store.serve(self, request) for request in batch]
 
@@ -88,7 +88,7 @@ class MiniStore:
 
     # -- requests ----------------------------------------------------------------------------
 
-    def serve(self, who: Connection, request: Request) -> Reply:
+    def serve(self, who: Connection, request: Request[object]) -> Reply:
         """One request."""
         parts = request.payload.split(b"\0")
         path = parts[0].decode()
@@ -119,7 +119,7 @@ class MiniStore:
                 return request.op, b"OK\0"
         return xs_wire.XS_ERROR, b"ENOSYS\0"
 
-    def _note(self, who: Connection, request: Request, path: str, value: bytes) -> None:
+    def _note(self, who: Connection, request: Request[object], path: str, value: bytes) -> None:
         if request.op in (xs_wire.XS_TRANSACTION_START, xs_wire.XS_TRANSACTION_END):
             return
         text = f"{who.name} {request.name} {path}"
@@ -127,7 +127,7 @@ class MiniStore:
             text += f" {value.decode()}"
         self.trace.append(text)
 
-    def _look(self, request: Request, tx: _Transaction | None, node: str) -> Reply:
+    def _look(self, request: Request[object], tx: _Transaction | None, node: str) -> Reply:
         nodes = self.nodes if tx is None else tx.nodes
         if tx is not None:
             tx.seen.setdefault(node, self.nodes.get(node))
@@ -139,7 +139,9 @@ class MiniStore:
         names = [n[len(prefix) :] for n in nodes if n.startswith(prefix)]
         return request.op, b"".join(n.encode() + b"\0" for n in names if "/" not in n)
 
-    def _change(self, request: Request, tx: _Transaction | None, node: str, value: bytes) -> Reply:
+    def _change(
+        self, request: Request[object], tx: _Transaction | None, node: str, value: bytes
+    ) -> Reply:
         nodes = self.nodes if tx is None else tx.nodes
         if tx is not None:
             tx.seen.setdefault(node, self.nodes.get(node))
@@ -159,7 +161,7 @@ class MiniStore:
             self._fire([node], tx)
         return request.op, b"OK\0"
 
-    def _end(self, request: Request, tx: _Transaction, commit: bool) -> Reply:
+    def _end(self, request: Request[object], tx: _Transaction, commit: bool) -> Reply:
         if commit:
             if any(self.nodes.get(node) != value for node, value in tx.seen.items()):
                 self.conflicts += 1

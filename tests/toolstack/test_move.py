@@ -22,7 +22,7 @@ class Busy:
 
     def __init__(self, leaving: str, times: int) -> None:
         self.leaving, self.times = leaving, times
-        self.committed: list[Request] = []
+        self.committed: list[Request[object]] = []
 
     async def transaction(self, fn: Callable[[int], Awaitable[None]], what: str) -> None:
         for attempt in attempts():
@@ -35,7 +35,7 @@ class Busy:
     async def children(self, path: str, tx: int) -> list[str]:
         return ["state", self.leaving] if self.times else ["state"]
 
-    async def apply(self, batch: Sequence[Request]) -> None:
+    async def apply(self, batch: Sequence[Request[object]]) -> None:
         if self.times:
             self.times -= 1
             raise StoreNotFound(errno.ENOENT, "SET_PERMS", self.leaving)

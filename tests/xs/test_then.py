@@ -25,11 +25,11 @@ class Recorded:
         self.refuses = refuses
         self.batches: list[list[str]] = []
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         self.batches.append([request.name for request in batch])
         return [self._answer(request) for request in batch]
 
-    def _answer(self, request: Request) -> Reply:
+    def _answer(self, request: Request[object]) -> Reply:
         error = self.refuses.pop(request.name, "")
         if error:
             return XS_ERROR, error.encode() + b"\0"

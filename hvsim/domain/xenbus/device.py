@@ -182,7 +182,7 @@ class Device:
 
     # -- state -----------------------------------------------------------------------------
 
-    def switch_state(self, new: XenbusState, then: Sequence[Request] = ()) -> None:
+    def switch_state(self, new: XenbusState, then: Sequence[Request[object]] = ()) -> None:
         """Write the own state: one transaction {read own state; write new}, as every kernel does.
 
         Nothing is written when *new* is what this half wrote last, nor when the directory has
@@ -199,7 +199,7 @@ class Device:
             )
         self.force_state(new, then)
 
-    def force_state(self, new: XenbusState, then: Sequence[Request] = ()) -> None:
+    def force_state(self, new: XenbusState, then: Sequence[Request[object]] = ()) -> None:
         """As :meth:`switch_state`, also for a move that the state machine does not have: some
         real drivers make one.  Raises StoreError (EPERM in a store that is strict about it)."""
         path = self.path("state")

@@ -100,7 +100,7 @@ class RingTransport:
 
     # -- a conversation --------------------------------------------------------------------------
 
-    def exchange(self, batch: Sequence[Request]) -> list[Reply]:
+    def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """See :class:`~hvsim.xs.client.Transport`.
 
         Raises: TimedOut after ``timeout`` seconds; StoreDisconnected when the store reported

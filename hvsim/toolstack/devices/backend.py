@@ -59,7 +59,7 @@ def party(device: Device) -> Server:
 
 
 async def make_nodes(
-    toolstack: Toolstack, store: Store, device: Device, batch: Sequence[Request]
+    toolstack: Toolstack, store: Store, device: Device, batch: Sequence[Request[object]]
 ) -> None:
     """Write the nodes of a new device, in one transaction.
 

@@ -26,7 +26,7 @@ class Console(DeviceType):
     has_handshake = False
 
 
-def add_console(device: Device, port: int, gfn: int) -> list[Request]:
+def add_console(device: Device, port: int, gfn: int) -> list[Request[object]]:
     """The transaction of the first console, which xenconsoled serves."""
     reader = readable_by(device.domid)
     batch = libxl_head(device)

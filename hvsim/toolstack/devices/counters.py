@@ -51,7 +51,7 @@ async def _question(store: Store, halves: Sequence[str], token: str) -> list[str
     async def body(tx: int) -> None:
         states = await store.read_many((f"{path}/state" for path in halves), tx)
         there[:] = [path for path, state in zip(halves, states, strict=True) if state is not None]
-        batch: list[Request] = []
+        batch: list[Request[object]] = []
         for path in there:
             batch.append(requests.write(f"{path}/{REQUEST_KEY}", token)._replace(tx=tx))
         await store.apply(batch)

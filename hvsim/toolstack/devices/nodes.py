@@ -14,7 +14,7 @@ from hvsim.xs import requests
 from hvsim.xs.requests import Request
 
 
-def add(device: Device, half: Half) -> list[Request]:
+def add(device: Device, half: Half) -> list[Request[object]]:
     """The transaction that makes a device, both halves at state 1."""
     batch = libxl_head(device)
     batch += directory(device.frontend, device.front_perms)
@@ -32,13 +32,13 @@ def device_model_path(domid: int) -> str:
     return f"{domain_path(0)}/device-model/{domid}"
 
 
-def made_here(device: Device) -> list[Request]:
+def made_here(device: Device) -> list[Request[object]]:
     """Say to a driver domain that this toolstack made the device (`hvsim.drivers.split.devd`)."""
     key, ours = devd.MAKER
     return write(f"{device.backend}/{key}", ours) if device.backend_domid else []
 
 
-def move(old: Device, new: Device, half: Half, keys: Sequence[str]) -> list[Request]:
+def move(old: Device, new: Device, half: Half, keys: Sequence[str]) -> list[Request[object]]:
     """The transaction that gives a device to another backend while its frontend lives on.
 
     Real libxl cannot do this (surprise 42 of a real host: nothing reconnects by itself); it is
@@ -67,13 +67,13 @@ def move(old: Device, new: Device, half: Half, keys: Sequence[str]) -> list[Requ
     return batch + write(f"{new.frontend}/backend", new.backend)
 
 
-def close(device: Device, *, connected: bool) -> list[Request]:
+def close(device: Device, *, connected: bool) -> list[Request[object]]:
     """Ask the backend to end: online = 0, and Closing unless it is Closed already."""
     batch = write(f"{device.backend}/online", 0)
     return batch + write(f"{device.backend}/state", 5) if connected else batch
 
 
-def libxl_head(device: Device) -> list[Request]:
+def libxl_head(device: Device) -> list[Request[object]]:
     """What stands first in libxl's own copy."""
     path = device.libxl
     return [
@@ -83,7 +83,7 @@ def libxl_head(device: Device) -> list[Request]:
     ]
 
 
-def backend_half(device: Device, nodes: list[tuple[str, str]]) -> list[Request]:
+def backend_half(device: Device, nodes: list[tuple[str, str]]) -> list[Request[object]]:
     """The backend's directory."""
     batch = directory(device.backend, device.back_perms)
     batch += write(f"{device.backend}/frontend", device.frontend)
@@ -92,9 +92,9 @@ def backend_half(device: Device, nodes: list[tuple[str, str]]) -> list[Request]:
     return batch
 
 
-def libxl_copy(device: Device, nodes: list[tuple[str, str]]) -> list[Request]:
+def libxl_copy(device: Device, nodes: list[tuple[str, str]]) -> list[Request[object]]:
     """What libxl notes of the backend's half."""
-    batch: list[Request] = []
+    batch: list[Request[object]] = []
     for key, value in nodes:
         batch += write(f"{device.libxl}/{key}", value)
     return batch

@@ -24,9 +24,10 @@ async def hint(store: Store, domid: int) -> list[str]:
     answers = await store.batch(
         [requests.control(["quota", str(domid)]), requests.control(["quota"])]
     )
-    if any(isinstance(answer, StoreError) for answer in answers):
+    texts = [answer for answer in answers if not isinstance(answer, StoreError)]
+    if len(texts) < len(answers):
         return []
-    used, limits = (dict(_ROW.findall(answer)) for answer in answers)
+    used, limits = (dict(_ROW.findall(text)) for text in texts)
     return [
         libxl(
             f"domain {domid}, the backend, has {used[name]} of the {limits[name]} {name} that it "

@@ -262,7 +262,7 @@ def kernel_of(guest: Guest) -> str:
     return guest.config.kernel or builder.program_of(guest.config, guest.request)
 
 
-def _built(guest: Guest, wires: Wires, wall: float) -> list[requests.Request]:
+def _built(guest: Guest, wires: Wires, wall: float) -> list[requests.Request[object]]:
     config = guest.config
     return layout.built(
         Build(

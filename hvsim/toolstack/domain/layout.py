@@ -20,7 +20,7 @@ from hvsim.xs import requests
 from hvsim.xs.requests import Request
 
 
-def domain_skeleton(domid: int, uuid: str, name: str, driver_domain: bool) -> list[Request]:
+def domain_skeleton(domid: int, uuid: str, name: str, driver_domain: bool) -> list[Request[object]]:
     """The first transaction: a domain that has a name and places to write to, and no memory."""
     dom, vm, libxl = domain_path(domid), vm_path(uuid), libxl_path(domid)
     reader, owner = readable_by(domid), owned_by(domid)
@@ -74,7 +74,7 @@ class Build:
     start_time: float
 
 
-def built(build: Build) -> list[Request]:
+def built(build: Build) -> list[Request[object]]:
     """The second transaction: memory, the store's ring, vCPUs, the image."""
     dom, image = domain_path(build.domid), f"{vm_path(build.uuid)}/image"
     batch = write(f"{dom}/memory/static-max", build.maxmem_kib)

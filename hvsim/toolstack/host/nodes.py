@@ -36,14 +36,14 @@ def owned_by(domid: int) -> list[str]:
     return [f"n{domid}"]
 
 
-def write(path: str, value: str | int, perms: Sequence[str] | None = None) -> list[Request]:
+def write(path: str, value: str | int, perms: Sequence[str] | None = None) -> list[Request[object]]:
     """A node with a value, and its permissions when they are not those of its parent."""
-    batch = [requests.write(path, str(value))]
+    batch: list[Request[object]] = [requests.write(path, str(value))]
     if perms is not None:
         batch.append(requests.set_perms(path, perms))
     return batch
 
 
-def directory(path: str, perms: Sequence[str]) -> list[Request]:
+def directory(path: str, perms: Sequence[str]) -> list[Request[object]]:
     """A fresh directory of a device."""
     return [requests.rm(path), requests.mkdir(path), requests.set_perms(path, perms)]

@@ -8,7 +8,7 @@ whoever is to write what one waits for.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import anyio
 
@@ -83,14 +83,14 @@ class Store:
         why = self._explain() or "xenstored runs, and does not answer"
         return StoreSilent(errno.EAGAIN, f"waited {seconds:g} s for {what}: {why}")
 
-    async def batch(self, batch: Sequence[Request]) -> list[Any]:
+    async def batch(self, batch: Sequence[Request[T]]) -> list[T | StoreError]:
         """Make many requests at once; a refused one has its StoreError in the list."""
         if not batch:
             return []
         with self._answer(batch[0].name, batch[0].path):
             return await self._client.pipeline(batch)
 
-    async def call(self, request: Request) -> Any:
+    async def call(self, request: Request[T]) -> T:
         """Make one request.  Raises StoreError."""
         with self._answer(request.name, request.path):
             return await self._client.call(request)
@@ -148,7 +148,7 @@ class Store:
         finally:
             self._lock.release()
 
-    async def commit(self, batch: Sequence[Request], what: str) -> None:
+    async def commit(self, batch: Sequence[Request[object]], what: str) -> None:
         """Make requests in one transaction, all in one go.
 
         A RM of what is not there is in order; any other refusal is raised.
@@ -159,7 +159,7 @@ class Store:
 
         await self.transaction(make, what)
 
-    async def apply(self, batch: Sequence[Request]) -> None:
+    async def apply(self, batch: Sequence[Request[object]]) -> None:
         """Make requests in one go; a RM of what is not there is in order.  Raises StoreError."""
         for request, result in zip(batch, await self.batch(batch), strict=True):
             if isinstance(result, StoreError) and not (
