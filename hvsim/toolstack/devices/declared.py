@@ -13,7 +13,6 @@ from hvsim.toolstack.devices.device_type import DeviceType
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.declaration import Declaration, DeclaredDevice
 from hvsim.toolstack.host.device import Attached, Device
-from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
 
@@ -71,24 +70,13 @@ class Declared(DeviceType):
         mine = [one for one in guest.request.devices if one.type == self.kind and one.there]
         return [await plan(toolstack, store, guest.domid, one) for one in mine]
 
-    def not_added(self, domid: int) -> str:
-        """See DeviceType."""
-        where = "libxl_create.c:1921:domcreate_attach_devices"
-        return libxl(f"{where}: Domain {domid}:unable to add {self.kind} devices")
-
     def half_of(self, nodes: Mapping[str, str]) -> DeclaredHalf:
         """See DeviceType.  What the frontend was told besides, it has."""
         return DeclaredHalf(self.kind, {}, dict(nodes))
 
     async def may_attach(self, store: Store, attached: Attached) -> None:
         """See DeviceType."""
-        if await store.read(attached.device.libxl) is not None:
-            raise ToolstackError(
-                libxl(
-                    f"libxl_device.c:1931:libxl__device_add_async: Domain {attached.device.domid}:"
-                    "device already exists in xenstore"
-                )
-            )
+        await self.must_be_new(store, attached.device)
 
 
 async def plan(toolstack: Toolstack, store: Store, domid: int, one: DeclaredDevice) -> Attached:

@@ -7,13 +7,15 @@ told to libxl's records (``attached.py``), a backend that is another one (``move
 there are is said in ``types.py`` and nowhere else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from hvsim.names.number import unsigned
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Attached, Device, Half
+from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.nodes import libxl_path
 from hvsim.toolstack.host.store import Reader, Store
@@ -37,7 +39,7 @@ class UsualScript(NamedTuple):
     path: str
     actions: tuple[str, str]
     looked_at: tuple[str, ...]
-    comes: Callable[[Toolstack, Device], Any]
+    comes: Callable[[Toolstack, Device], Awaitable[None]]
     words: tuple[str, ...] = ()
     environment: Callable[[Device, str | None], Mapping[str, str]] = lambda device, netdev: {}
     before: tuple[str, str] | None = None
@@ -73,6 +75,9 @@ class DeviceType:
         setting: the field of DomainConfig that has such devices.
         has_handshake: its halves connect through XenbusState.
         keeps_failed: one whose attach failed is still known, half made, as in libxl.
+        added_in, launched_in, defaults_in: where libxl says that a device is there already, that
+            one of a new domain could not be made, and that its config makes no sense; "" for what
+            it never says of such a kind.
     """
 
     kind: str
@@ -86,6 +91,9 @@ class DeviceType:
     setting: str = ""
     has_handshake: bool = True
     keeps_failed: bool = False
+    added_in: str = "libxl_device.c:1931:libxl__device_add_async"
+    launched_in: str = "libxl_create.c:1921:domcreate_attach_devices"
+    defaults_in: str = ""
 
     # -- from the config -----------------------------------------------------------------------
 
@@ -100,13 +108,29 @@ class DeviceType:
         """Name and number of each device in a config; None for a name that means no number."""
         return ()
 
+    async def planned(
+        self, domid: int, number: int, plan: Callable[[], Awaitable[Attached]]
+    ) -> Attached:
+        """One device of a new guest, planned by *plan*; *number* is what libxl calls it when its
+        config makes no sense.  Raises: ToolstackError in libxl's words."""
+        try:
+            return await plan()
+        except ToolstackError as failure:
+            raise ToolstackError(
+                *failure.lines,
+                libxl(
+                    f"{self.defaults_in}: Domain {domid}:"
+                    f"Unable to set {self.noun} defaults for {self.noun} {number}"
+                ),
+            ) from None
+
     def already(self) -> str:
         """libxl's words for a device that is there, "{domid}" for its domain."""
-        raise NotImplementedError
+        return libxl(f"{self.added_in}: Domain {{domid}}:device already exists in xenstore")
 
     def not_added(self, domid: int) -> str:
         """libxl's words behind the reason why a device of a new domain could not be made."""
-        raise NotImplementedError
+        return libxl(f"{self.launched_in}: Domain {domid}:unable to add {self.label} devices")
 
     def spec(self, attached: Attached) -> object:
         """What a config would say of a device that is there."""
@@ -154,6 +178,12 @@ class DeviceType:
     async def may_attach(self, store: Store, attached: Attached) -> None:
         """Raises: ToolstackError in libxl's words: a guest that runs cannot have it now."""
 
-    def entry(self, attached: Attached) -> dict[str, Any]:
+    async def must_be_new(self, store: Store, device: Device) -> None:
+        """Raises: ToolstackError in libxl's words: the device is there already."""
+        if await store.read(device.libxl) is not None:
+            raise ToolstackError(self.already().replace("{domid}", str(device.domid)))
+
+    def entry(self, attached: Attached) -> Tree:
         """A device in libxl's record."""
-        raise NotImplementedError
+        backend = attached.device.backend_domid
+        return {"backend_domid": backend} if backend else {}

@@ -1,10 +1,12 @@
 """Virtual disks, as the toolstack handles them (libxl_disk.c)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from hvsim.names import vdev as vdev_names
 from hvsim.toolstack.config import DiskConfig, DomainConfig
+from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.devices import backend_domain, device_model, scripts
 from hvsim.toolstack.devices.device_type import DeviceType, Record
 from hvsim.toolstack.devices.vbd import refusals
@@ -34,36 +36,23 @@ class Disks(DeviceType):
     script = BLOCK
     record = Record("disks", "vdev")
     setting = "disks"
+    added_in = "libxl_disk.c:343:device_disk_add"
+    launched_in = "libxl_create.c:1862:domcreate_launch_dm"
+    defaults_in = "libxl_create.c:1318:initiate_domain_create"
 
     async def plan(self, toolstack: Toolstack, store: Store, guest: Guest) -> list[Attached]:
         """See DeviceType."""
-        disks: list[Attached] = []
-        for number, spec in enumerate(guest.config.disks):
-            try:
-                disks.append(await plan(toolstack, store, guest.domid, spec, guest.request))
-            except ToolstackError as failure:
-                raise ToolstackError(
-                    *failure.lines,
-                    libxl(
-                        f"libxl_create.c:1318:initiate_domain_create: Domain {guest.domid}:"
-                        f"Unable to set disk defaults for disk {number}"
-                    ),
-                ) from None
-        return disks
+        domid = guest.domid
+        return [
+            await self.planned(
+                domid, number, partial(plan, toolstack, store, domid, spec, guest.request)
+            )
+            for number, spec in enumerate(guest.config.disks)
+        ]
 
     def numbers(self, config: DomainConfig) -> Sequence[tuple[str, int | None]]:
         """See DeviceType."""
         return [(one.vdev, vdev_names.parse(one.vdev)) for one in config.disks]
-
-    def already(self) -> str:
-        """See DeviceType."""
-        source = "libxl_disk.c:343:device_disk_add"
-        return libxl(f"{source}: Domain {{domid}}:device already exists in xenstore")
-
-    def not_added(self, domid: int) -> str:
-        """See DeviceType."""
-        where = "libxl_create.c:1862:domcreate_launch_dm"
-        return libxl(f"{where}: Domain {domid}:unable to add disk devices")
 
     def spec(self, attached: Attached) -> DiskConfig:
         """See DeviceType."""
@@ -93,17 +82,13 @@ class Disks(DeviceType):
     async def may_attach(self, store: Store, attached: Attached) -> None:
         """See DeviceType."""
         device = attached.device
-        if await store.read(device.libxl) is not None:
-            raise ToolstackError(self.already().replace("{domid}", str(device.domid)))
+        await self.must_be_new(store, device)
         if device.backend_kind == QDISK and device.backend_domid == 0:
             await device_model.check_running(store, device.domid)
 
-    def entry(self, attached: Attached) -> dict[str, Any]:
+    def entry(self, attached: Attached) -> Tree:
         """See DeviceType."""
-        device, vbd = attached.device, of(attached)
-        entry: dict[str, Any] = {}
-        if device.backend_domid:
-            entry["backend_domid"] = device.backend_domid
+        vbd, entry = of(attached), super().entry(attached)
         entry["pdev_path"] = vbd.target
         entry["vdev"] = vbd.vdev
         if vbd.backendtype != "phy":

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from hvsim.names import mac
 from hvsim.names.number import unsigned
 from hvsim.toolstack.config import DomainConfig, VifConfig
+from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.config.vif import DEFAULT_BRIDGE
 from hvsim.toolstack.devices import backend_domain, scripts
 from hvsim.toolstack.devices.device_type import DeviceType, Record
@@ -32,37 +34,21 @@ class Interfaces(DeviceType):
     record = Record("nics", "devid")
     setting = "vifs"
     keeps_failed = True
+    defaults_in = "libxl_nic.c:520:libxl__device_nic_set_devids"
 
     async def plan(self, toolstack: Toolstack, store: Store, guest: Guest) -> list[Attached]:
         """See DeviceType."""
-        vifs = guest.config.vifs
-        found: list[Attached] = []
-        for devid, config in zip(refusals.devids(vifs), vifs, strict=True):
-            try:
-                found.append(await plan(toolstack, store, guest.domid, guest.uuid, devid, config))
-            except ToolstackError as failure:
-                raise ToolstackError(
-                    *failure.lines,
-                    libxl(
-                        f"libxl_nic.c:520:libxl__device_nic_set_devids: Domain {guest.domid}:"
-                        f"Unable to set nic defaults for nic {devid}"
-                    ),
-                ) from None
-        return found
+        vifs, domid = guest.config.vifs, guest.domid
+        return [
+            await self.planned(
+                domid, devid, partial(plan, toolstack, store, domid, guest.uuid, devid, config)
+            )
+            for devid, config in zip(refusals.devids(vifs), vifs, strict=True)
+        ]
 
     def numbers(self, config: DomainConfig) -> Sequence[tuple[str, int | None]]:
         """See DeviceType."""
         return [(str(devid), devid) for devid in refusals.devids(config.vifs)]
-
-    def already(self) -> str:
-        """See DeviceType."""
-        source = "libxl_device.c:1931:libxl__device_add_async"
-        return libxl(f"{source}: Domain {{domid}}:device already exists in xenstore")
-
-    def not_added(self, domid: int) -> str:
-        """See DeviceType."""
-        where = "libxl_create.c:1921:domcreate_attach_devices"
-        return libxl(f"{where}: Domain {domid}:unable to add vif devices")
 
     def spec(self, attached: Attached) -> VifConfig:
         """See DeviceType."""
@@ -85,13 +71,10 @@ class Interfaces(DeviceType):
         """See DeviceType."""
         return Vif.of_nodes(nodes)
 
-    def entry(self, attached: Attached) -> dict[str, Any]:
+    def entry(self, attached: Attached) -> Tree:
         """See DeviceType."""
-        device, vif = attached.device, of(attached)
-        entry: dict[str, Any] = {}
-        if device.backend_domid:
-            entry["backend_domid"] = device.backend_domid
-        entry["devid"] = device.devid
+        vif, entry = of(attached), super().entry(attached)
+        entry["devid"] = attached.device.devid
         rate = vif.rate or (None, None)
         values = {
             "mtu": vif.mtu if vif.mtu != DEFAULT_MTU else None,
