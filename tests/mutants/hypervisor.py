@@ -9,6 +9,7 @@ from tests.mutants.fault import Fault, faults
 _ROOM = "hvsim/hypervisor"
 _TESTS = "tests/hypervisor"
 _SHARING = (
+    f"{_TESTS}/test_memory_rules.py",
     f"{_TESTS}/test_bounds_of_maps.py",
     f"{_TESTS}/test_sharing.py",
     f"{_TESTS}/test_rules.py",
