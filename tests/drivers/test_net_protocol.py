@@ -150,6 +150,15 @@ def test_a_packet_has_no_more_extra_infos_than_there_are_types(kinds: list[int])
         take_packet(taker(packet(kinds))[0])
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [(NETTXF_extra_info, "missing extra info"), (NETTXF_more_data, "more than 1 slots ends")],
+)
+def test_what_a_slot_promises_is_in_the_ring(flags: int, text: str) -> None:
+    with pytest.raises(BrokenByPeer, match=text):
+        take_packet(taker([pack_tx_request(100, 0, flags, 7, 60)])[0])
+
+
 @given(
     st.binary(max_size=HEADERS),
     st.booleans(),

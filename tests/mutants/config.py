@@ -49,6 +49,17 @@ FAULTS: Final[list[Fault]] = [
             '[word.lstrip(" ") for word in spec.split(",") if word]',
             '[word for word in spec.split(",") if word]',
         ),
+        (
+            "each vif is trusted",
+            'self.found["trusted"] = key == "trusted"',
+            'self.found["trusted"] = True',
+        ),
+        (
+            "a mistake wipes an address out",
+            'known = mac.LENGTH if whole else len(address.rstrip(b"\\0"))',
+            "known = mac.LENGTH",
+        ),
+        ("a number of 64 bits", "(1 << 64) - 1) & 0xFFFFFFFF", "(1 << 64) - 1)"),
         ("any type of a vif", 'if value not in ("vif", "ioemu"):', "if False:"),
     ),
     *faults(
@@ -81,6 +92,49 @@ FAULTS: Final[list[Fault]] = [
         ),
     ),
     *faults(
+        f"{_ROOM}/syntax.py",
+        _XL,
+        ("an error is told again at once", "_SILENCE: Final = 3", "_SILENCE: Final = 2"),
+        (
+            "a list more within lists",
+            "        if depth >= MAX_DEPTH:\n",
+            "        if depth > MAX_DEPTH:\n",
+        ),
+        (
+            "each error of a line is told",
+            "        if line > self._lexical_line:\n",
+            "        if True:\n",
+        ),
+        ("what is added comes instead", "if operator == ADD and old is not None:", "if False:"),
+        (
+            "a text is added to a list",
+            "            if isinstance(old.value, list) != isinstance(value, list):\n",
+            "            if False:\n",
+        ),
+        ("Python is no Python", "if self.errors and self._lexer.python:", "if False:"),
+    ),
+    *faults(
+        f"{_ROOM}/affinity.py",
+        _XL,
+        (
+            "nowhere is a place",
+            "        if not found:\n            raise ConfigError",
+            "        if False:\n            raise ConfigError",
+        ),
+        ("lists for vCPUs that are none", "settings.texts(key)[:vcpus]", "settings.texts(key)"),
+        ("a node has bytes of memory", "_number(value) * 1024", "_number(value)"),
+        (
+            "vCPUs that no node has",
+            "if bounded and max(covered, default=-1) + 1 != (maxvcpus):",
+            "if False:",
+        ),
+        (
+            "a soft wish leaves NUMA alone",
+            'if rows is not None or kind == "soft":',
+            "if rows is not None:",
+        ),
+    ),
+    *faults(
         f"{_ROOM}/numbers.py",
         _XL,
         (
@@ -98,6 +152,17 @@ FAULTS: Final[list[Fault]] = [
         f"{_ROOM}/lexer.py",
         _XL,
         ("lines are not counted", 'line += kind == "NEWLINE"', "pass"),
+        (
+            "an octal escape adds a letter",
+            "at = match.end()  # as in xl",
+            "value.append(match.group()); at = match.end()  # as in xl",
+        ),
+        (
+            "a line end is nonsense as well",
+            '        if rest == "\\n":  # it is a token yet',
+            "        if False:  # it is a token yet",
+        ),
+        ("blanks are part of a mistake", '    text = text.rstrip("\\t ")\n', ""),
         ("a backslash is a letter", '            if char != "\\\\":\n', "            if True:\n"),
     ),
 ]

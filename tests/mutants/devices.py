@@ -20,6 +20,8 @@ _NET = (
 )
 _PAIR = ("tests/drivers/test_net_pair.py", "tests/drivers/test_net_protocol.py")
 
+_KIT = ("tests/drivers/test_split_kit.py",)
+
 FAULTS: Final[list[Fault]] = [
     *faults(
         "hvsim/drivers/block/service.py",
@@ -151,10 +153,61 @@ FAULTS: Final[list[Fault]] = [
             "",
         ),
         (
+            "extras are not bounded",
+            "if kind in packet.extras and len(packet.ids) > MAX_EXTRAS:",
+            "if False:",
+        ),
+        (
+            "a packet ends where the ring does",
+            'raise BrokenByPeer(f"a packet of more than {len(parts) + 1} slots ends after those")',
+            "break",
+        ),
+        (
+            "a first slot of no bytes",
+            '        if not rest:\n            packet.refused = "empty_slot"\n        elif',
+            "        if",
+        ),
+        ("the first slot has all of it", "            rest -= part_size\n", "            pass\n"),
+        (
+            "a size is a kind of segment",
+            "        return kind, size\n",
+            "        return size, kind\n",
+        ),
+        (
             "a packet without its extra is one",
             '            raise BrokenByPeer("missing extra info")',
             "            return",
         ),
+    ),
+    *faults(
+        "hvsim/drivers/split/late_eoi.py",
+        _KIT,
+        (
+            "each hold is as long as the first",
+            "SPURIOUS_DELAYS[min(self.held, len(SPURIOUS_DELAYS) - 1)]",
+            "SPURIOUS_DELAYS[0]",
+        ),
+        (
+            "work ends no patience",
+            "            self._spurious = self.held = 0\n            return\n",
+            "            return\n",
+        ),
+        ("a closed port is listened to", "        if not self._closed:\n", "        if True:\n"),
+        (
+            "a bell too few is allowed",
+            "if self._spurious > SPURIOUS_ALLOWED:",
+            "if self._spurious >= SPURIOUS_ALLOWED:",
+        ),
+    ),
+    *faults(
+        "hvsim/names/number.py",
+        _KIT,
+        (
+            "a number above the limit is one",
+            "return number if number <= most else None",
+            "return number",
+        ),
+        ("a number of any length is read", "or len(text) > len(str(most)) or", "or"),
     ),
     *faults(
         "hvsim/drivers/net/offload.py",

@@ -2,12 +2,14 @@
 
 from typing import Final
 
-from tests.mutants import config, devices, hypervisor, rings, store
+from tests.mutants import clients, config, devices, hypervisor, rings, store, vcpus
 from tests.mutants.fault import Fault
 
 FAULTS: Final[tuple[Fault, ...]] = (
     *hypervisor.FAULTS,
+    *vcpus.FAULTS,
     *store.FAULTS,
+    *clients.FAULTS,
     *rings.FAULTS,
     *devices.FAULTS,
     *config.FAULTS,
