@@ -9,14 +9,15 @@ from hvsim.hypervisor.errors import XenError
 
 def test_what_is_in_effect_lies_within_the_machine_and_soft_within_hard() -> None:
     masks = Affinity(vcpus=2, cpus=4)
-    assert masks.everywhere
+    seen = [masks.everywhere]
     assert masks.set(0, 0b110110, None) == (0b0110, 0b0110)
     assert masks.set(0, None, 0b110011) == (0b0110, 0b0010)
     assert masks.get(0) == (0b0110, 0b0011), "the wish is kept as it was said"
-    assert not masks.everywhere
+    seen.append(masks.everywhere)
     assert masks.get(1) == (0b1111, 0b1111)
     assert masks.set(0, 0b1111, 0b1000) == (0b1111, 0b1000)
-    assert masks.everywhere
+    seen.append(masks.everywhere)
+    assert seen == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import clients, config, devices, hypervisor, rings, store, vcpus
+from tests.mutants import clients, config, devices, hypervisor, queues, rings, store, vcpus
 from tests.mutants.fault import Fault
 
 FAULTS: Final[tuple[Fault, ...]] = (
@@ -12,5 +12,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
     *clients.FAULTS,
     *rings.FAULTS,
     *devices.FAULTS,
+    *queues.FAULTS,
     *config.FAULTS,
 )
