@@ -159,6 +159,9 @@ def test_a_watch_that_the_store_refuses_is_the_errno_of_the_write() -> None:
         dialogue.outcome()
     assert refusal.value.errno == errno.E2BIG
     assert told(dialogue) == []
+    dialogue.lost()
+    dialogue.again()
+    assert not dialogue.to_store, "it is not set anew"
 
 
 @pytest.mark.parametrize("body", [b"a", b"a\0t", b""])

@@ -59,7 +59,7 @@ def test_a_request_never_makes_room_with_its_own_pages() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [("7", 7), (None, -1), ("", -1), ("-1", -1), ("0x7", -1), ("4294967295", 2**32 - 1),
-     ("4294967296", -1), ("9" * 1000, -1)],
+     ("4294967296", -1), ("9" * 1000, -1), ("00000000007", -1)],
 )  # fmt: skip
 def test_a_number_of_a_stranger(text: str | None, found: int) -> None:
     assert numbers.number(text, -1) == found

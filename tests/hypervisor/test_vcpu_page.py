@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.abi.vcpu import RunstateInfo
+from hvsim.abi.vcpu import VCPU_RUNSTATE_INFO, XEN_RUNSTATE_UPDATE, RunstateInfo
 from hvsim.abi.vcpu_page import NEVER, RUNSTATE_OFFSET, TIME_OFFSET, TSC_MUL, TSC_SHIFT, scale
 from hvsim.domain.clock import TimePage
 from hvsim.domain.shm import SharedPages
@@ -20,7 +20,7 @@ from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.kernel import SharedMemory
 from hvsim.hypervisor.vcpu_page import VCpuPage
 from hvsim.wire.doorbell import make, ring
-from tests.hypervisor.fakes import FakeHost
+from tests.hypervisor.fakes import FakeHost, FakeMemory
 from tests.support.waits import wait
 
 U64 = st.integers(0, 2**62)
@@ -204,3 +204,35 @@ def test_the_time_page_is_the_hypervisor_s_alone() -> None:
 def test_the_places_do_not_overlap() -> None:
     assert RUNSTATE_OFFSET % 8 == 0
     assert TIME_OFFSET + 32 <= 3072 <= RUNSTATE_OFFSET <= PAGE_SIZE - 48
+
+
+class Looking(tuple[int, int, int, int]):
+    """Times that note what a reader of the page sees while they are written."""
+
+    seen: list[int]
+    page: VCpuPage
+
+    def __iter__(self) -> Iterator[int]:
+        at = RUNSTATE_OFFSET + VCPU_RUNSTATE_INFO.offsets["state_entry_time"]
+        self.seen.append(int.from_bytes(self.page.time.view()[at : at + 8], "little"))
+        return super().__iter__()
+
+
+def test_run_states_that_are_being_written_say_so(page: VCpuPage) -> None:
+    times = Looking((1, 2, 3, 4))
+    times.seen, times.page = [], page
+    page.set_runstate(RunstateInfo(1, 77, times))
+    assert times.seen == [77 | XEN_RUNSTATE_UPDATE]
+
+
+def test_half_of_a_pair_of_pages_is_given_back() -> None:
+    class Full(FakeHost):
+        def make_memory(self, name: str, nr_pages: int) -> FakeMemory:
+            if self.memories:
+                raise OSError(24, "Too many open files")
+            return super().make_memory(name, nr_pages)
+
+    host = Full()
+    with pytest.raises(OSError, match="Too many"):
+        VCpuPage(host, "d1")
+    assert [memory.closed for memory in host.memories] == [True]

@@ -66,11 +66,6 @@ FAULTS: Final[list[Fault]] = [
         f"{_ROOM}/vcpu_page.py",
         (f"{_TESTS}/test_vcpu_page.py",),
         (
-            "a time page that is written looks whole",
-            "self._words[word] = (version | 1) & 0xFFFF_FFFF",
-            "pass",
-        ),
-        (
             "what has no end has one",
             "return True, None if word == NEVER else word",
             "return True, word",

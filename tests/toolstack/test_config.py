@@ -7,6 +7,7 @@ import pytest
 
 from hvsim.toolstack.config import ConfigError, DiskConfig, parse_config, parse_disk
 from hvsim.toolstack.config.settings import parse_settings
+from hvsim.toolstack.config.syntax import MAX_DEPTH, parse_text
 from tests.fidelity.recording import commands
 
 GUEST = 'name="g"\nprogram="m:f"\n'
@@ -180,3 +181,25 @@ def test_no_text_makes_the_parser_fail_in_another_way() -> None:
     deep = "x=" + "[" * 5000
     with pytest.raises(ConfigError):
         parse_config(GUEST + deep, "x.cfg")
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
+def test_lists_within_lists_are_bounded(depth: int) -> None:
+    text = f"a = {'[' * depth}{']' * depth}\n"
+    if depth == MAX_DEPTH:
+        assert parse_text(text, "x")["a"].line == 1
+    else:
+        with pytest.raises(ConfigError, match="memory exhausted"):
+            parse_text(text, "x")
+
+
+def test_an_octal_escape_adds_nothing() -> None:
+    """As in xl."""
+    assert parse_text("a = 'x\\101y'\n", "x")["a"].value == "xy"
+
+
+def test_nodes_have_all_vcpus() -> None:
+    text = 'name = "a"\nmaxvcpus = {}\nvnuma = [["pnode=0", "size=64", "vcpus=0-1"]]\n'
+    assert parse_config(text.format(2), "x", program="m:f").maxvcpus == 2
+    with pytest.raises(ConfigError, match="vnuma vcpus and maxvcpus= mismatch"):
+        parse_config(text.format(4), "x", program="m:f")

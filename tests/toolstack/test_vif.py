@@ -127,3 +127,8 @@ def test_a_moved_interface_keeps_its_mtu_from_the_guest() -> None:
     }
     assert perms["/local/domain/3/device/vif/0/mtu"] == ["n7", "r3"]
     assert perms["/local/domain/3/device/vif/0/state"] == ["n3", "r7"]
+
+
+def test_a_mistake_in_a_second_address_keeps_what_is_behind_it() -> None:
+    """As in xl, which writes over the first byte by byte.  Red when all of it is written over."""
+    assert parse_vif(["mac=00:16:3e:00:00:01", "mac=02:zz"]).vif.mac == "02:16:3e:00:00:01"
