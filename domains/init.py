@@ -22,10 +22,10 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from hvsim.abi import errno
 from hvsim.abi.hypercall import (
@@ -61,6 +61,20 @@ DAEMONS: Final = "daemons"
 """The file's name, in the run directory."""
 
 
+class DaemonRow(TypedDict):
+    """What the file says of a daemon; see Daemon."""
+
+    restarts: int
+    last: str
+    given_up: str
+
+
+class Unmade(NamedTuple):
+    """Instead of a process that could not be made: why."""
+
+    why: str
+
+
 class Daemon:
     """One daemon: how it is made, and what became of it.
 
@@ -82,7 +96,7 @@ class Daemon:
         self.last = ""
         self.given_up = ""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> DaemonRow:
         """What the file says of it."""
         return {
             "restarts": self.restarts.count,
@@ -108,12 +122,12 @@ class Init:
     def __init__(
         self,
         dom: Domain,
-        daemons: Iterable[Mapping[str, Any]],
-        followers: Iterable[Mapping[str, Any]] = (),
+        daemons: Iterable[object],
+        followers: Iterable[object] = (),
         store: str = "",
         mourned: str = "",
         folder: Path | None = None,
-        later: Iterable[Mapping[str, Any]] = (),
+        later: Iterable[object] = (),
     ) -> None:
         self._dom = dom
         self._store = store
@@ -166,9 +180,9 @@ class Init:
             return
         self._ended(daemon, self._last_row(daemon.name))
 
-    def _ended(self, daemon: Daemon, row: Mapping[str, Any] | None) -> None:
+    def _ended(self, daemon: Daemon, row: ProcessInfo | Unmade | None) -> None:
         pid, daemon.pid = daemon.pid, 0
-        struck = row is not None and bool(row["struck"])
+        struck = isinstance(row, dict) and row["struck"]
         delay = daemon.restarts.died(self._dom.vcpu.now(), struck=struck)
         if self._mourned and daemon.name not in STORELESS and self._row(self._mourned) is None:
             daemon.given_up = f"{daemon.name} has ended, and needs the store, which has ended too"
@@ -182,7 +196,7 @@ class Init:
         self._dom.vcpu.call_later(_TELL, partial(self._tell, daemon, pid, row))
         self._write()
 
-    def _tell(self, daemon: Daemon, pid: int, row: Mapping[str, Any] | None) -> None:
+    def _tell(self, daemon: Daemon, pid: int, row: ProcessInfo | Unmade | None) -> None:
         """Say how a life ended; the hypervisor hears of it a moment after that it has."""
         if pid:
             row = next((one for one in self._rows(daemon.name) if one["pid"] == pid), row)
@@ -203,7 +217,7 @@ class Init:
                 self._later(_STEP, self._spawn, daemon)
                 return
             self._dom.log(f"init: cannot start {daemon.name}: {failure}")
-            self._ended(daemon, {"struck": False, "status": None, "text": str(failure)})
+            self._ended(daemon, Unmade(str(failure)))
             return
         self._adopt(daemon)
         if daemon.name == "xenstored":
@@ -261,7 +275,7 @@ class Init:
         rows = [row for row in self._rows(name) if row["gone"]]
         return rows[-1] if rows else None
 
-    def _later(self, delay: float, fn: Any, daemon: Daemon) -> None:
+    def _later(self, delay: float, fn: Callable[[Daemon], None], daemon: Daemon) -> None:
         self._dom.vcpu.call_later(delay, partial(fn, daemon))
 
     def _note(self, kind: str, text: str) -> None:
@@ -284,15 +298,15 @@ class Init:
             self._dom.log(f"init: {self._file}: {failure.strerror}")
 
 
-def _how(row: Mapping[str, Any] | None) -> str:
+def _how(row: ProcessInfo | Unmade | None) -> str:
     """How a life ended, in words that follow its name."""
     if row is None:
         return "could not be made"
-    if row.get("text"):
-        return f"could not be made ({row['text']})"
+    if isinstance(row, Unmade):
+        return f"could not be made ({row.why})"
     status = row["status"]
     if status is None:
-        return "has ended" if row.get("pid") else "could not be made"
+        return "has ended" if row["pid"] else "could not be made"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

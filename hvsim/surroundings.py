@@ -17,12 +17,17 @@ of another encoding the command is begun anew in that mode.
 *A working directory that was removed.*  Only what looks for a file in it may fail.
 """
 
+from __future__ import annotations
+
 import codecs
 import errno
 import io
 import os
 import sys
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BROKEN_PIPE: Final = 128 + 13
 """Exit status of a command whose reader has gone: what a shell says after SIGPIPE."""
@@ -98,7 +103,7 @@ def _open_missing() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _encoding_of(stream: Any) -> str:
+def _encoding_of(stream: object) -> str:
     """Its encoding; None, as Python has it for a closed descriptor, is as good as the locale's."""
     return str(getattr(stream, "encoding", None) or _of_locale())
 
@@ -119,7 +124,7 @@ def _text(fd: int, encoding: str, raw: io.RawIOBase) -> TextIO:
 class _Output(io.FileIO):
     """Descriptor 1."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -129,7 +134,7 @@ class _Output(io.FileIO):
 class _Lossy(io.FileIO):
     """Descriptor 2: nobody is left to be told that it fails."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError:

@@ -33,7 +33,7 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def place_of(path: tuple[str | int, ...], data: Any) -> str:
+def place_of(path: tuple[str | int, ...], data: object) -> str:
     """`("domain", 1, "restart")` as a reader says it: domain 'storage', restart."""
     words: list[str] = []
     here = data
@@ -53,14 +53,15 @@ def place_of(path: tuple[str | int, ...], data: Any) -> str:
     return ", ".join(words)
 
 
-def _step(here: Any, step: str | int) -> Any:
-    try:
+def _step(here: object, step: str | int) -> object:
+    if isinstance(here, dict):
+        return here.get(step)
+    if isinstance(here, list) and isinstance(step, int) and step < len(here):
         return here[step]
-    except (KeyError, IndexError, TypeError):
-        return None
+    return None
 
 
-def _name_of(table: Any) -> str:
+def _name_of(table: object) -> str:
     if not isinstance(table, dict):
         return ""
     overrides = table.get("overrides")
@@ -74,7 +75,7 @@ def _name_of(table: Any) -> str:
     return ""
 
 
-def schema_problems(data: Any, file: str, locator: Locator) -> Iterator[Problem]:
+def schema_problems(data: object, file: str, locator: Locator) -> Iterator[Problem]:
     """Every breach of the schema in `data`, as problems of `file`."""
     for breach in breaches(schema(), data):
         for key, text, remedy in _explain(breach):

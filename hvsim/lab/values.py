@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from hvsim.lab.problems import Fault
 from hvsim.names.size import bytes_of, mib_of
@@ -28,14 +28,14 @@ SIZE_MAX: Final = 1 << 53
 Path = tuple[str | int, ...]
 
 
-def faults(data: dict[str, Any]) -> Iterator[Fault]:
+def faults(data: dict[str, object]) -> Iterator[Fault]:
     """Everything that is wrong with the values of a file; one for each place."""
     for kind in ("image", "domain"):
         tables = data.get(kind)
         if isinstance(tables, list) and len(tables) > TABLES_MAX:
             yield (kind,), f"{len(tables)} tables are too many", f"{TABLES_MAX} is the most"
             return
-    todo: list[tuple[Path, Any]] = [((), data)]
+    todo: list[tuple[Path, object]] = [((), data)]
     while todo:
         path, value = todo.pop()
         if len(path) > DEPTH_MAX:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hvsim.domain.ring import BackRing
+from hvsim.drivers.split.held import Held
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain, Mapping
@@ -24,8 +25,7 @@ class Attachment:
     def __init__(self, dom: Domain, peer: int) -> None:
         self.peer = peer
         self._dom = dom
-        self._ports: list[int] = []
-        self._views: list[Callable[[], None]] = []
+        self._held = Held(dom)
         self._maps: list[Mapping] = []
 
     def ring(self, refs: Sequence[int], request_bytes: int, response_bytes: int) -> BackRing:
@@ -37,27 +37,20 @@ class Attachment:
         with mapping.view[8:12].cast("I") as answered:
             start = answered[0]
         ring = BackRing(mapping.view, request_bytes, response_bytes, start=start)
-        self._views.append(ring.release)
+        self._held.view(ring.release)
         return ring
 
     def bind_port(self, port: int, handler: Callable[[], None]) -> int:
         """The local end of the frontend's event channel `port`.  Raises: HypercallError."""
-        bound = self._dom.events.bind_interdomain(self.peer, port, handler)
-        self._ports.append(bound)
-        return bound
+        return self._held.port(self._dom.events.bind_interdomain(self.peer, port, handler))
 
     def before_end(self, release: Callable[[], None]) -> None:
         """Call *release* when the attachment ends, before the rings are unmapped."""
-        self._views.append(release)
+        self._held.view(release)
 
     def close(self) -> None:
         """Unbind and unmap everything.  Idempotent."""
-        ports, self._ports = self._ports, []
-        for port in ports:
-            self._dom.events.close(port)
-        views, self._views = self._views, []
-        for release in views:
-            release()
+        self._held.close()
         maps, self._maps = self._maps, []
         for mapping in maps:
             mapping.unmap()

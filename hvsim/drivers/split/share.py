@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hvsim.domain.ring import FrontRing
+from hvsim.drivers.split.held import Held
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -30,8 +31,7 @@ class Share:
         self.peer = peer
         self._dom = dom
         self._deferred = deferred
-        self._ports: list[int] = []
-        self._views: list[Callable[[], None]] = []
+        self._held = Held(dom)
         self._pools: list[tuple[Extent, PagePool]] = []
         self._granted: list[tuple[Extent, list[int]]] = []
 
@@ -49,14 +49,12 @@ class Share:
     def ring(self, page: memoryview, request_bytes: int, response_bytes: int) -> FrontRing:
         """The frontend's half of a ring in granted pages."""
         ring = FrontRing(page, request_bytes, response_bytes)
-        self._views.append(ring.release)
+        self._held.view(ring.release)
         return ring
 
     def offer_port(self, handler: Callable[[], None]) -> int:
         """An event channel for the backend to bind.  Raises: HypercallError(ENOSPC)."""
-        port = self._dom.events.alloc_unbound(self.peer, handler)
-        self._ports.append(port)
-        return port
+        return self._held.port(self._dom.events.alloc_unbound(self.peer, handler))
 
     def add_pool(self, extent: Extent, pool: PagePool) -> None:
         """A pool, whose pages are granted one by one, goes with the rest."""
@@ -64,16 +62,11 @@ class Share:
 
     def before_end(self, release: Callable[[], None]) -> None:
         """Call *release* when the share ends, before its frames are given up: for views."""
-        self._views.append(release)
+        self._held.view(release)
 
     def close(self) -> None:
         """Give everything up.  Idempotent."""
-        ports, self._ports = self._ports, []
-        for port in ports:
-            self._dom.events.close(port)
-        views, self._views = self._views, []
-        for release in views:
-            release()
+        self._held.close()
         pools, self._pools = self._pools, []
         for extent, pool in pools:
             self._deferred.end(extent, pool.release())

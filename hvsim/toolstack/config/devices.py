@@ -6,7 +6,7 @@ there.  Texts and exit codes are xl's.
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hvsim.names.machine import parse_uuid
 from hvsim.toolstack.config.errors import ConfigError
@@ -235,7 +235,7 @@ def vfb(spec: str, number: int) -> Tree:
     for _, key, value in pairs(spec):
         if key in _VFB:
             part, name, kind = _VFB[key]
-            read: Any = value if kind == "text" else atoi(value)
+            read: str | int = value if kind == "text" else atoi(value)
             if kind == "flag":
                 read = str(bool(read))
             if kind != "number" or read:

@@ -93,7 +93,7 @@ def skeleton(kind: str) -> Tree:
     }
 
 
-def put(tree: Tree, path: str, value: Any) -> None:
+def put(tree: Tree, path: str, value: object) -> None:
     """Set the member at *path* ("b_info/sched_params/cap")."""
     *parents, name = path.split("/")
     for parent in parents:
@@ -112,7 +112,7 @@ def ordered(value: Any, place: str = "") -> Any:
     return {name: ordered(value[name], name) for name in names}
 
 
-def render(value: Any, indent: int = 0) -> str:
+def render(value: object, indent: int = 0) -> str:
     """*value* as yajl writes it when it is to be read by people."""
     pad, inner = "    " * indent, "    " * (indent + 1)
     if isinstance(value, dict):

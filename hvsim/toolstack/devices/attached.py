@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.devices import types
 from hvsim.toolstack.devices.device_type import DeviceType
 from hvsim.toolstack.host import libxl_record
@@ -60,7 +61,7 @@ def config_now(guest: Guest) -> DomainConfig:
     return replace(guest.config, name=guest.name, **devices)
 
 
-def recorded(guest: Guest) -> dict[str, list[dict[str, Any]]]:
+def recorded(guest: Guest) -> dict[str, list[Tree]]:
     """The devices of a guest, as libxl's record lists them."""
     return {
         kind.record.key: [kind.entry(one) for one in guest.of(kind.kind).values()]
@@ -106,9 +107,7 @@ async def keep_devices(
         toolstack.dom.log(f"{guest.name}: what a real xl knows of its devices is old: {failure}")
 
 
-def _noted(
-    toolstack: Toolstack, whole: dict[str, Any], one: Attached, gone: bool
-) -> dict[str, Any]:
+def _noted(toolstack: Toolstack, whole: Tree, one: Attached, gone: bool) -> Tree:
     kind = types.of(toolstack, one.device.kind)
     if kind is None or kind.record is None:
         return whole

@@ -4,7 +4,6 @@ What is changed is changed for the domain's next life as well, as with xl's verb
 """
 
 from dataclasses import replace
-from typing import Any
 
 from hvsim.names.number import unsigned
 from hvsim.toolstack.devices import attach as attaching
@@ -19,7 +18,7 @@ from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
 
 
-async def serve(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, Any]:
+async def serve(toolstack: Toolstack, request: dict[str, object]) -> dict[str, object]:
     """``attach`` or ``detach`` for ``domain`` and ``device``.
 
     Raises: ToolstackError, which says what is known instead.
@@ -40,7 +39,7 @@ async def serve(toolstack: Toolstack, request: dict[str, Any]) -> dict[str, Any]
 
 async def _attach(
     toolstack: Toolstack, store: Store, guest: Guest, text: str, served_by: object
-) -> dict[str, Any]:
+) -> dict[str, object]:
     kind = _kind(toolstack, text)
     taken = {device.devid for device in await kind.all_of(store, guest.domid)}
     one = _like(toolstack, guest, kind, taken, served_by)
@@ -87,7 +86,7 @@ def _check_server(toolstack: Toolstack, one: DeclaredDevice) -> None:
 
 async def _detach(
     toolstack: Toolstack, store: Store, guest: Guest, text: str, force: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     name = text.rstrip("0123456789")
     kind, devid = _kind(toolstack, name), unsigned(text[len(name) :])
     device = await kind.find(store, guest.domid, devid) if devid is not None else None

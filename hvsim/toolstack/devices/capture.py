@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -146,7 +146,7 @@ class Session:
         self.domid = where
         self.epoch += 1
 
-    async def read(self) -> dict[str, Any]:
+    async def read(self) -> dict[str, object]:
         """What is there, after a short wait for it.  Raises: ToolstackError."""
         async with self._lock:
             self.last_read = anyio.current_time()

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -29,7 +29,7 @@ class Captures:
         self._first = int(anyio.current_time() * 1e9) if toolstack.dom.args.get("recover") else 1
         self._numbers = itertools.count(self._first)
 
-    async def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def serve(self, request: dict[str, object]) -> dict[str, object]:
         """One request of the verb "capture".  Raises: ToolstackError."""
         match request.get("action"):
             case "start":
@@ -57,7 +57,7 @@ class Captures:
                     self._sessions.pop(number, None)
                     await session.close()
 
-    def _session(self, request: dict[str, Any]) -> Session:
+    def _session(self, request: dict[str, object]) -> Session:
         number = request.get("session")
         session = self._sessions.get(number) if isinstance(number, int) else None
         if session is None and isinstance(number, int) and number < self._first:
@@ -68,7 +68,7 @@ class Captures:
             raise ToolstackError("capture: that capture has ended (nobody read it for a while)")
         return session
 
-    async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _start(self, request: dict[str, object]) -> dict[str, object]:
         side, snaplen = request.get("side"), request.get("snaplen")
         if side not in SIDES:
             raise ToolstackError("capture: side must be front or back", code=2)

@@ -6,7 +6,7 @@ way, whoever attached it.
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from hvsim.toolstack.devices import hotplug, types
 from hvsim.toolstack.host.context import Toolstack
@@ -16,7 +16,7 @@ from hvsim.toolstack.host.errors import ToolstackError
 _PATH: Final = re.compile(r"backend/([a-z][a-z0-9-]*)/([0-9]{1,5})/([0-9]{1,9})")
 
 
-async def run(toolstack: Toolstack, request: dict[str, Any]) -> None:
+async def run(toolstack: Toolstack, request: dict[str, object]) -> None:
     """Carry out ``action`` for the device at ``path``, in dom0's tree.
 
     Raises: ToolstackError: no such device or action, or the script's own failure.
