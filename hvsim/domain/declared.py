@@ -7,13 +7,14 @@ nothing; what goes wrong then is the error of that device.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from hvsim.domain.loading import load_program
 from hvsim.wire.spawn import Drivers
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
+    from hvsim.domain.xenbus.driver import Back, Front
 
 
 def register(domain: Domain, drivers: Drivers) -> None:
@@ -26,10 +27,14 @@ def register(domain: Domain, drivers: Drivers) -> None:
     Raises: StoreError.
     """
     for kind, reference in drivers.frontends.items():
-        domain.frontends.register(kind, _factory(domain, reference))
+        domain.frontends.register(kind, _front(domain, reference))
     for kind, reference in drivers.backends.items():
-        domain.backends.register(kind, _factory(domain, reference))
+        domain.backends.register(kind, _back(domain, reference))
 
 
-def _factory(domain: Domain, reference: str) -> Callable[[], Any]:
-    return lambda: load_program(reference)(domain)
+def _front(domain: Domain, reference: str) -> Callable[[], Front]:
+    return lambda: cast("Front", load_program(reference)(domain))
+
+
+def _back(domain: Domain, reference: str) -> Callable[[], Back]:
+    return lambda: cast("Back", load_program(reference)(domain))

@@ -3,9 +3,9 @@
 import importlib
 import sys
 from collections.abc import Callable
-from typing import Any
 
-Program = Callable[[Any], Any]
+Program = Callable[..., object]
+"""Called with the domain: a program does its work, a class of drivers makes one."""
 
 
 class ProgramError(Exception):

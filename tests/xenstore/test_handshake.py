@@ -9,7 +9,7 @@ import pytest
 
 from hvsim.domain.xenbus.state import Half
 from hvsim.xenstore.handshake import monitor as handshake
-from hvsim.xenstore.handshake.device import MAX_RECORDS
+from hvsim.xenstore.handshake.device import MAX_RECORDS, Record
 from hvsim.xenstore.handshake.hooks import Handshakes
 from hvsim.xenstore.handshake.places import locate
 from hvsim.xenstore.rules.store import Domain, Store
@@ -77,7 +77,7 @@ class House:
         """Every rule that was broken, in order."""
         return [breach["rule"] for record in self.records(device) for breach in record["breaches"]]
 
-    def records(self, device: str = DISK) -> list[dict[str, Any]]:
+    def records(self, device: str = DISK) -> list[Record]:
         """What is kept of a device."""
         return list(self.monitor.devices[device].records)
 

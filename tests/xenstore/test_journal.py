@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvsim.wire.packing import pack
 from hvsim.xenstore.daemon.ring import StoreRing
 from hvsim.xenstore.journal import file as journal
 from hvsim.xenstore.journal.file import MAGIC, frame, frames
 from hvsim.xenstore.journal.keeper import Keeper
 from hvsim.xenstore.journal.recorder import Recorder
 from hvsim.xenstore.journal.recovery import JournalError, Recovery
-from hvsim.xenstore.rules.records import DOMAINS
+from hvsim.xenstore.rules.records import DOMAINS, LIFE, PUT, STREAM, WATCH, Record
 from hvsim.xenstore.rules.store import Domain, Store
 from tests.xenstore.peer import Peer
 
@@ -310,6 +311,23 @@ def test_a_journal_of_another_kind_is_refused() -> None:
         recovered([b"\x91\x91\x63"])
     with pytest.raises(JournalError):
         recovered([b"\xc1"])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (PUT, b"/a", "text", [(0, 0)]),
+        (PUT, b"/a", b"1", [(0, "r")]),
+        (WATCH, 1, b"/a", "0", b"t"),
+        (STREAM, 1, 0, 0, b"", 0, 0, b"", ["1"]),
+        (LIFE, "1"),
+    ],
+)
+def test_a_record_is_checked_where_it_is_read(record: Record) -> None:
+    """Red where ``Recovery._apply`` takes the members as they come: the wrong ones get into the
+    store."""
+    with pytest.raises(JournalError):
+        recovered([pack([record])])
 
 
 def test_without_a_journal_nothing_is_collected() -> None:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from hvsim.abi.domctl import XEN_DOMCTL_getdomaininfo, XEN_SYSCTL_getdomaininfolist
 from hvsim.abi.errno import EINVAL, ENOSYS
@@ -28,9 +28,11 @@ from hvsim.domain.hypercall import HypercallError, exit_process
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.mapper import Mapping as Mapped
 from hvsim.wire.answers import DomainInfo
+from hvsim.wire.typed import read
 from hvsim.xenstore.daemon import live_update
 from hvsim.xenstore.daemon.doors import Doors
 from hvsim.xenstore.daemon.ledger import QuotaReports, watch_handshakes
+from hvsim.xenstore.daemon.live_update import ServerState
 from hvsim.xenstore.daemon.ring_client import RingClient
 from hvsim.xenstore.daemon.server import SocketServer
 from hvsim.xenstore.daemon.trace import Trace
@@ -56,7 +58,7 @@ class Daemon:
         journal: str = "",
         recover: bool = False,
         limits: Limits | None = None,
-        servers: Sequence[Mapping[str, Any]] = (),
+        servers: Sequence[ServerState] = (),
         successor: Sequence[str] = (),
     ) -> None:
         self.dom = dom
@@ -73,7 +75,7 @@ class Daemon:
         self.store.on_limit = self._quota_reports
         self._update_by: float | None = None
         self._successor = successor
-        inherited = {state["domid"]: state for state in servers}
+        inherited = {state.domid: state for state in servers}
         tools = inherited.pop(0, None)
         self._doors = Doors(socket_path, self.store, dom.vcpu, trace, dom.log, inherited.values())
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
@@ -261,7 +263,7 @@ def main(dom: Domain) -> None:
     journal = str(dom.args.get("journal") or "")
     recover = bool(dom.args.get("recover"))
     limits = Limits.parse(dom.args.get("quota") or {})
-    servers = dom.args.get("servers") or ()
+    servers = read(tuple[ServerState, ...], dom.args.get("servers") or ())
     successor = dom.args.get("successor") or ()
     socket = str(dom.args["socket"])
     daemon = Daemon(dom, socket, trace, journal, recover, limits, servers, successor)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hvsim.xenstore.daemon.client import Loop
 from hvsim.xenstore.daemon.connection import Tracer
+from hvsim.xenstore.daemon.live_update import ServerState
 from hvsim.xenstore.daemon.server import SocketServer
 from hvsim.xenstore.rules.store import Store
 from hvsim.xs.sockets import door_path
@@ -42,9 +43,9 @@ class Doors:
         loop: Loop,
         tracer: Tracer | None,
         log: Callable[[str], None],
-        inherited: Iterable[Mapping[str, Any]] = (),
+        inherited: Iterable[ServerState] = (),
     ) -> None:
-        self._inherited = {state["domid"]: state for state in inherited}
+        self._inherited = {state.domid: state for state in inherited}
         self._socket_path = Path(socket_path)
         self._store = store
         self._loop = loop
@@ -77,7 +78,7 @@ class Doors:
         if server is not None:
             server.close()
 
-    def dump_state(self) -> list[dict[str, Any]]:
+    def dump_state(self) -> list[ServerState]:
         """What a new program needs of every door; see ``SocketServer.dump_state``."""
         return [server.dump_state() for server in self._servers.values()]
 

@@ -14,14 +14,14 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hvsim.wire.peer import credentials, is_a_domains, is_trusted
 from hvsim.xenstore.daemon.client import Loop, SocketClient
 from hvsim.xenstore.daemon.connection import Tracer
-from hvsim.xenstore.daemon.live_update import dump_state, read_state
+from hvsim.xenstore.daemon.live_update import ClientState, ServerState, dump_state, read_state
 from hvsim.xenstore.rules.permissions import PRIVILEGED_DOMID
 from hvsim.xenstore.rules.session import Session
 from hvsim.xenstore.rules.store import Store
@@ -47,7 +47,7 @@ class SocketServer:
         tracer: Tracer | None = None,
         log: Callable[[str], None] = lambda text: None,
         domid: int = PRIVILEGED_DOMID,
-        inherited: Mapping[str, Any] | None = None,
+        inherited: ServerState | None = None,
     ) -> None:
         self.path = path
         self.domid = domid
@@ -60,9 +60,9 @@ class SocketServer:
         if inherited is None:
             self._listener = _listen(path, 0o666 if domid else 0o600)
         else:
-            self._listener = _adopted(inherited["listener"])
-            self._count = inherited["count"]
-            for client in inherited["clients"]:
+            self._listener = _adopted(inherited.listener)
+            self._count = inherited.count
+            for client in inherited.clients:
                 self._adopt(client)
         self._inode = os.stat(path).st_ino
         loop.add_fd(self._listener.fileno(), self._accept)
@@ -82,23 +82,24 @@ class SocketServer:
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
 
-    def dump_state(self) -> dict[str, Any]:
+    def dump_state(self) -> ServerState:
         """Everything that a new program needs to go on (``live_update``); the descriptors stay open
         over its start, and nothing may be served here any more."""
-        clients = []
-        for client in self._clients:
-            if not client.connection.broken:
-                clients.append({**dump_state(client.connection), "fd": client.keep()})
+        clients = [
+            dump_state(client.connection, client.keep())
+            for client in self._clients
+            if not client.connection.broken
+        ]
         self._listener.set_inheritable(True)
-        return {
-            "domid": self.domid,
-            "listener": self._listener.fileno(),
-            "count": self._count,
-            "clients": clients,
-        }
+        return ServerState(
+            domid=self.domid,
+            listener=self._listener.fileno(),
+            count=self._count,
+            clients=tuple(clients),
+        )
 
-    def _adopt(self, state: Mapping[str, Any]) -> None:
-        client = self._client(_adopted(state["fd"]), state["name"], state["label"])
+    def _adopt(self, state: ClientState) -> None:
+        client = self._client(_adopted(state.fd), state.name, state.label)
         read_state(client.connection, state)
         self._loop.call_later(0.0, client.go_on)
 

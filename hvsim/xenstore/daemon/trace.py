@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from hvsim.abi import xs_wire
 from hvsim.xenstore.rules.session import Session
@@ -99,7 +99,7 @@ class Trace:
         """Flush and close the file."""
         self._file.close()
 
-    def _record(self, session: Session, op: str) -> dict[str, Any]:
+    def _record(self, session: Session, op: str) -> dict[str, object]:
         return {
             "time": round(self._clock() - self._start, 6),
             "connection": session.name,
@@ -108,7 +108,7 @@ class Trace:
             "op": op,
         }
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: dict[str, object]) -> None:
         if not self._on:
             return
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from hvsim.abi import xs_wire
 from hvsim.abi.errno import EINVAL, ENOENT
+from hvsim.xenstore.handshake.device import DeviceRow, Record
 from hvsim.xenstore.handshake.monitor import Monitor
 from hvsim.xenstore.rules.errors import Refused
 
@@ -45,7 +46,7 @@ def handshake(monitor: Monitor, arguments: list[bytes]) -> bytes:
     name = arguments[0].decode("ascii", "replace") if arguments else "0"
     if name.isdigit() and len(arguments) < 2:
         start = int(name)
-        head: dict[str, Any] = {
+        head: dict[str, object] = {
             "mode": "strict" if monitor.strict else "record",
             "devices": [],
             "next": None,
@@ -65,14 +66,16 @@ def handshake(monitor: Monitor, arguments: list[bytes]) -> bytes:
 
 
 def _fitting(
-    head: dict[str, Any], key: str, rows: Iterable[dict[str, Any]], marks: Iterable[int]
+    head: dict[str, object], key: str, rows: Iterable[Record | DeviceRow], marks: Iterable[int]
 ) -> bytes:
     """*head* with as many *rows* as fit; *marks* say how to ask for more from each row on."""
+    kept: list[object] = []
     room = _ROOM - len(json.dumps(head))
     for row, mark in zip(rows, marks, strict=True):
         room -= len(json.dumps(row)) + 2
-        if room < 0 and head[key]:
+        if room < 0 and kept:
             head["next"] = mark
             break
-        head[key].append(row)
+        kept.append(row)
+    head[key] = kept
     return json.dumps(head).encode() + b"\0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Final, Required, TypedDict
 
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.state import Half
@@ -17,6 +17,63 @@ MAX_TEXT: Final = 40
 """Characters kept of a key's name and of a value."""
 
 
+class BreachRow(TypedDict):
+    """A rule that was broken: its name and text, how it was broken, and where it is from."""
+
+    rule: str
+    what: str
+    text: str
+    source: str
+
+
+class More(TypedDict, total=False):
+    """What a record says beside, by its kind."""
+
+    old: int | None
+    new: int
+    value: str
+    keys: dict[str, str]
+    more: int
+    key: str
+    path: str
+    text: str
+
+
+class Record(More):
+    """What happened to a half: ``kind`` is state, keys, refused, removed, early-read or error."""
+
+    seq: Required[int]
+    mono: Required[float]
+    half: Required[str]
+    owner: Required[int]
+    kind: Required[str]
+    writer: Required[str]
+    domid: Required[int]
+    breaches: Required[list[BreachRow]]
+
+
+class HalfRow(TypedDict):
+    """One end of a device."""
+
+    domid: int
+    path: str
+    state: XenbusState | None
+
+
+class DeviceRow(TypedDict):
+    """One line of the list of devices: how many records there were, how many are kept."""
+
+    device: str
+    kind: str
+    names: dict[str, str]
+    gone: bool
+    frontend: HalfRow
+    backend: HalfRow
+    records: int
+    kept: int
+    breaches: int
+
+
 class Device:
     """One device: where its halves are, and what happened to them."""
 
@@ -28,7 +85,7 @@ class Device:
         self.backend_kind = kind
         self.states: dict[Half, XenbusState | None] = dict.fromkeys(Half, unseen)
         self.names: dict[str, str] = {}
-        self.records: deque[dict[str, Any]] = deque(maxlen=MAX_RECORDS)
+        self.records: deque[Record] = deque(maxlen=MAX_RECORDS)
         self.seq = 0
         self.breaches = 0
 
@@ -44,24 +101,25 @@ class Device:
         """Neither half exists."""
         return not any(self.states.values())
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> DeviceRow:
         """One line of the list of devices."""
         return {
             "device": self.name,
             "kind": self.kind,
             "names": self.names,
             "gone": self.gone,
-            **{
-                half.value: {
-                    "domid": self.owners[half],
-                    "path": self.paths[half],
-                    "state": self.states[half],
-                }
-                for half in Half
-            },
+            "frontend": self._half(Half.FRONTEND),
+            "backend": self._half(Half.BACKEND),
             "records": self.seq,
             "kept": len(self.records),
             "breaches": self.breaches,
+        }
+
+    def _half(self, half: Half) -> HalfRow:
+        return {
+            "domid": self.owners[half],
+            "path": self.paths[half],
+            "state": self.states[half],
         }
 
 

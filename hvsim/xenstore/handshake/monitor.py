@@ -15,12 +15,12 @@ of which it knows only what it is told (a recording) does not judge the first st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final, Unpack
 
 from hvsim.abi.errno import EPERM
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.xenbus.state import Half, parse_state
-from hvsim.xenstore.handshake.device import MAX_KEYS, MAX_TEXT, Device, shown
+from hvsim.xenstore.handshake.device import MAX_KEYS, MAX_TEXT, Device, More, shown
 from hvsim.xenstore.handshake.places import Place, above, locate
 from hvsim.xenstore.handshake.rules import Breach, Writer, early_read, judge
 from hvsim.xenstore.rules.errors import Refused
@@ -259,7 +259,7 @@ class Monitor:
         kind: str,
         writer: Writer,
         breaches: list[Breach],
-        **more: Any,
+        **more: Unpack[More],
     ) -> None:
         device.seq += 1
         device.records.append(

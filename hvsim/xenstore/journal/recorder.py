@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from hvsim.wire.packing import packer
 from hvsim.xenstore.rules.records import DOMAINS, GENERATION, LIFE, PUT, WATCH, Record
@@ -64,7 +64,7 @@ class Recorder:
         self._store = store
         self._sink = sink
         self._records: list[Record] = []
-        self._pack: Final[Callable[[Any], bytes]] = packer()
+        self._pack: Final[Callable[[object], bytes]] = packer()
         self._administration = store.administration
         store.tree.log = self._records.append
         store.watches.log = self._records.append

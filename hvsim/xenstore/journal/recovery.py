@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Final
 
 from hvsim.wire.packing import unpack
+from hvsim.wire.typed import read
 from hvsim.xenstore.rules import records
-from hvsim.xenstore.rules.permissions import Entry, Permissions
+from hvsim.xenstore.rules.permissions import Permissions
 from hvsim.xenstore.rules.quota import Limits
 from hvsim.xenstore.rules.session import Session
 from hvsim.xenstore.rules.store import Domain, Store
@@ -48,27 +49,18 @@ class Stream:
     out: bytearray = field(default_factory=bytearray)
     transactions: tuple[int, ...] = ()
 
-    def add(
-        self,
-        before: int,
-        after: int,
-        kept: bytes,
-        start: int,
-        position: int,
-        out: bytes,
-        transactions: Iterable[int],
-    ) -> None:
+    def add(self, moved: records.Moved) -> None:
         """Apply one record."""
-        self.before, self.after, self.kept = before, after, kept
-        self.transactions = tuple(transactions)
-        if position == (self.start + len(self.out)) & _U32:
-            self.out += out
+        self.before, self.after, self.kept = moved.before, moved.after, moved.kept
+        self.transactions = moved.transactions
+        if moved.position == (self.start + len(self.out)) & _U32:
+            self.out += moved.out
         else:  # the guest began its ring anew
-            self.start, self.out = position, bytearray(out)
-        gone = (start - self.start) & _U32
+            self.start, self.out = moved.position, bytearray(moved.out)
+        gone = (moved.start - self.start) & _U32
         if gone <= len(self.out):
             del self.out[:gone]
-            self.start = start
+            self.start = moved.start
 
     def unsent(self, produced: int) -> bytes:
         """What the domain was not given yet, when its page says *produced*."""
@@ -108,47 +100,51 @@ class Recovery:
             if domid == session.domid:
                 session.add_watch(path, prefix, token)
 
-    def _apply(self, record: tuple[Any, ...]) -> None:
+    def _apply(self, record: records.Record) -> None:
         kind, *rest = record
         tree = self.store.tree
         if kind == records.PUT:
-            path, value, perms = rest
-            tree.put(path, value, self._permissions(perms))
+            put = read(records.Put, rest)
+            tree.put(put.path, put.value, self._permissions(put.perms))
         elif kind == records.REMOVE:
-            tree.remove(rest[0])
+            (path,) = read(tuple[bytes], rest)
+            tree.remove(path)
         elif kind == records.STREAM:
-            domid, *stream = rest
-            self.streams.setdefault(domid, Stream(start=stream[4])).add(*stream)
+            moved = read(records.Moved, rest)
+            self.streams.setdefault(moved.domid, Stream(start=moved.position)).add(moved)
         elif kind == records.WATCH:
-            domid, path, prefix, token = rest
-            self.watches[domid, path, token] = prefix
+            watch = read(records.Watched, rest)
+            self.watches[watch.domid, watch.path, watch.token] = watch.prefix
         elif kind == records.UNWATCH:
-            del self.watches[tuple(rest)]
+            del self.watches[read(records.Unwatched, rest)]
         elif kind == records.DOMAINS:
-            self._domains(*rest)
+            self._domains(read(records.Domains, rest))
         elif kind == records.LIFE:
-            self.store.life = rest[0] + 1
+            (life,) = read(tuple[int], rest)
+            self.store.life = life + 1
         elif kind == records.GENERATION:
-            tree.generation = max(tree.generation, rest[0])
+            (generation,) = read(tuple[int], rest)
+            tree.generation = max(tree.generation, generation)
         else:
             raise ValueError(f"a record of kind {kind}")
 
-    def _domains(self, domains: Any, known: Any, special: Any, limits: dict[str, Any]) -> None:
+    def _domains(self, told: records.Domains) -> None:
         store = self.store
         store.domains.clear()
-        for domid, port, shutdown, target in domains:
+        for domid, port, shutdown, target in told.domains:
             domain = store.domains[domid] = Domain(domid)
             domain.port, domain.shutdown, domain.target = port, shutdown, target
-        store.known = set(known)
-        store.special.update({path: self._permissions(perms) for path, perms in special})
+        store.known = set(told.known)
+        store.special.update({path: self._permissions(perms) for path, perms in told.special})
         names = {entry.name for entry in fields(Limits)}
-        store.limits = Limits(**{name: value for name, value in limits.items() if name in names})
+        store.limits = Limits(
+            **{name: value for name, value in told.limits.items() if name in names}
+        )
         for domid in self.streams.keys() - store.domains.keys():
             del self.streams[domid]
         for key in [key for key in self.watches if key[0] not in store.domains]:
             del self.watches[key]
 
-    def _permissions(self, raw: Any) -> Permissions:
+    def _permissions(self, perms: Permissions) -> Permissions:
         """Equal permissions are one object, as they were."""
-        perms = tuple(Entry(*entry) for entry in raw)
         return self._perms.setdefault(perms, perms)

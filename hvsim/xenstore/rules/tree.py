@@ -10,12 +10,11 @@ transactions that make different children of one directory do not meet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from hvsim.xenstore.rules import paths
 from hvsim.xenstore.rules.permissions import DEFAULT, Permissions, without_domain
 from hvsim.xenstore.rules.quota import NODE_HEADER, PERMISSION_SIZE, Account
-from hvsim.xenstore.rules.records import PUT, REMOVE
+from hvsim.xenstore.rules.records import PUT, REMOVE, Record
 
 
 class Children:
@@ -80,7 +79,7 @@ class Tree:
         root = Node(b"", DEFAULT, 1, Children(1))
         self.nodes: dict[bytes, Node] = {b"/": root}
         self.accounts: dict[int, Account] = {0: Account()}
-        self.log: Callable[[tuple[Any, ...]], object] | None = None
+        self.log: Callable[[Record], object] | None = None
         self.actor = 0
         self._charge(root, b"/", 1)
 

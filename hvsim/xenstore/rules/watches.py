@@ -9,10 +9,10 @@ parent.  Source: docs/misc/xenstore.txt; ``fire_watches`` of xenstored.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from hvsim.xenstore.rules import paths
-from hvsim.xenstore.rules.records import UNWATCH, WATCH
+from hvsim.xenstore.rules.records import UNWATCH, WATCH, Record
 
 
 class Outlet(Protocol):
@@ -81,7 +81,7 @@ class WatchTable:
     def __init__(self) -> None:
         self._by_path: dict[bytes, list[Watch]] = {}
         self._serial = 0
-        self.log: Callable[[tuple[Any, ...]], object] | None = None
+        self.log: Callable[[Record], object] | None = None
 
     def __len__(self) -> int:
         return sum(len(found) for found in self._by_path.values())
