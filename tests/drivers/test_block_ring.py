@@ -258,6 +258,8 @@ def test_a_new_backend_may_take_less_at_once(
     read, readinto = Request(READ, 10, sectors), bytearray(sectors * 512)
     link.queue.submit(write)
     link = _reconnect(loopback, link, max_segments=11)
+    pieces = [256] * (sectors // 256) + [sectors % 256]
+    assert link.queue.unanswered == sum(-(-piece // (11 * 8)) for piece in pieces)
     link.pump()
     assert write.status == 0
     disk = (tmp_path / "disk.img").read_bytes()

@@ -66,8 +66,14 @@ FAULTS: Final[list[Fault]] = [
     ),
     *faults(
         "hvsim/drivers/split/pool.py",
-        _QUEUE,
+        ("tests/drivers/test_page_pool.py",),
         ("a page has another's frame", "self.extent.gfn(page)", "self.extent.gfn(0)"),
+        (
+            "a page that the peer keeps is used again",
+            "                    clean = False\n                    continue\n",
+            "                    clean = False\n",
+        ),
+        ("that the peer keeps a page is not told", "                    clean = False\n", ""),
         ("a page is granted anew each time", "            self._refs[page] = ref\n", ""),
         (
             "a grant outlives its request",
