@@ -19,7 +19,7 @@ from benchmarks.rounds import in_turn
 from benchmarks.rows import Pair, Plan, Row
 from benchmarks.samples import Sample
 from hvsim.devnodes.library import node_library
-from hvsim.toolstack.devices import device_model
+from hvsim.toolstack.devices import qemu
 
 SECONDS = 0.3
 START_TIMEOUT = 20.0
@@ -68,8 +68,8 @@ def measure(plans: Sequence[QdiskPlan]) -> Sequence[Row]:
 
 def _need() -> None:
     """Raises LeftOut for what the rows lack on this machine."""
-    if device_model.program() is None:
-        raise LeftOut(f"no QEMU with Xen support: {device_model.INSTALL}")
+    if qemu.program() is None:
+        raise LeftOut(f"no QEMU with Xen support: {qemu.INSTALL}")
     if node_library() is None:
         raise LeftOut("the node library was not built: it needs a C compiler at `make setup`")
     program("qemu-nbd")

@@ -1,7 +1,6 @@
 """Images that the lab file declares with a size are made: sparse, and only where none exists."""
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +47,8 @@ def _reason(error: OSError, path: Path) -> str:
 
 
 def _make_with_qemu(image: Image, path: Path) -> None:
+    import subprocess  # few labs have such an image, and who checks one makes none
+
     argv = [QEMU_IMG, "create", "-q", "-f", image.format, str(path), str(image.size)]
     try:
         done = subprocess.run(

@@ -8,9 +8,9 @@ from typing import Any
 from hvsim import TREE, textfile
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.lab import Checker
-from hvsim.lab.claim import unfit_name
 from hvsim.lab.devices import LabDevice
 from hvsim.lab.devices import read as read_devices
+from hvsim.lab.fitness import unfit_name
 from hvsim.lab.guests import device_words, disks_of, parse_guest, vifs_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import (
@@ -28,7 +28,7 @@ from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.domain.builder import DRIVER_PROGRAM
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
 from hvsim.wire.walls import ALL
 
 KERNEL_PROGRAM = "domains.kernel:main"

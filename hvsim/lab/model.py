@@ -1,17 +1,21 @@
 """A lab file as frozen values: what `hvsim validate` has approved and `hvsim up` carries out."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.toolstack.config import DomainConfig
-from hvsim.wire.boot import EventMode
 from hvsim.wire.walls import WHAT_THERE_IS
+
+if TYPE_CHECKING:
+    from hvsim.wire.boot import EventMode
 
 XlValue = str | int | list[str]
 
@@ -123,7 +127,7 @@ class Lab:
     walls: str = "all"
     """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
 
-    def with_what_there_is(self) -> "Lab":
+    def with_what_there_is(self) -> Lab:
         """The same, whose domains start with the walls that this machine allows."""
         domains = tuple(replace(domain, walls=WHAT_THERE_IS) for domain in self.domains)
         return replace(self, walls=WHAT_THERE_IS, domains=domains)

@@ -1,6 +1,5 @@
 """What somebody who wrote a word probably meant, and what to do about each of xl's complaints."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -30,6 +29,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     plain = {_plain(name): name for name in reversed(names)}
     if _plain(word) in plain:
         return plain[_plain(word)]
+    import difflib  # as the patterns below: of no use for a file that is sound
+
     close = difflib.get_close_matches(_plain(word), list(plain), n=1, cutoff=0.7)
     return plain[close[0]] if close else None
 
@@ -89,53 +90,50 @@ def _lexical(match: re.Match[str]) -> str:
 
 
 Remedy = str | Callable[[re.Match[str]], str]
-_REMEDIES: Final[tuple[tuple[re.Pattern[str], Remedy], ...]] = tuple(
-    (re.compile(pattern, re.DOTALL), remedy)
-    for pattern, remedy in (
-        (r"unknown value for (format|access|type|backendtype|specification): near `([^']*)'",
-         _disk_value),
-        (r"unknown parameter: near `([a-z][-a-z0-9]*)=",
-         lambda match: _suggest(match[1], disk.KEYS, _DISK)),
-        (r"bad disk syntax: near `(.*)' in `(.*)'$", _disk_syntax),
-        (r"(\S+) respecified: near", lambda match: f"say {match[1]} once"),
-        (r"disk specification", _DISK),
-        (r"unrecognized argument `([^='\s]*)",
-         lambda match: _suggest(match[1], (*vif.KEYS, *vif.FLAGS), _VIF)),
-        (r"Invalid parameter `mac'", "write six bytes, as in 00:16:3e:00:00:01"),
-        (r"Invalid parameter `type'", "write type=vif, or leave it out"),
-        (r"in vif: (?:no rate|invalid rate|rate overflow)",
-         "write a number of bytes or bits, as in 10Mb/s, 250KB/s or 1MB/s@20ms"),
-        (r"replenishment interval", "write it with its unit, as in 1MB/s@20ms"),
-        (r'failed to convert ".*" to number', "write a number"),
-        (r'Unknown on_\w+ action "(.*)" specified',
-         lambda match: did_you_mean(match[1], ACTIONS)),
-        (r"Invalid domain type (.*)\.",
-         lambda match: "leave builder out, or write type = \"pv\"" if match[1] == "linux" else
-         did_you_mean(match[1], ("pv", "pvh", "hvm", "generic"))),
-        (r"Failed to parse UUID", "write it as in d8ac4a1e-f6c2-4d1b-9a3b-000000000001"),
-        (r"is no number from 0 to", "leave it out: it has no effect here"),
-        (r"maxvcpus < vcpus", "raise maxvcpus, or leave it out"),
-        (r"Neither kernel nor bootloader", 'add program = "module:function"'),
-        (r"name must be specified", 'add name = "..."'),
-        (r"near `(.*)': lexical error", _lexical),
-        (r"escape in quoted string|backlash in quoted string",
-         "write \\\\ for a backslash; \\n, \\t, \\\" and \\' are known"),
-        (r"near `([a-z][a-z0-9_.]*)'?: syntax error, unexpected IDENT, expecting STRING",
-         lambda match: f'write "{match[1]}" in quotes'),
-        (r"expecting \+= or '='", "write KEY = VALUE"),
-        (r"expecting STRING or NUMBER", "write a value behind the =, on the same line"),
-        (r"expecting '\]'", "close the list with ], and put commas between its values"),
-        (r"expecting \$end$", "begin a new line, or put ; between two settings"),
-        (r"can't add \[list\]", "add a list to a list, a text to a text"),
-        (r"config parsing error|warning: parameter", "see xl.cfg(5)"),
-    )
+_REMEDIES: Final[tuple[tuple[str, Remedy], ...]] = (
+    (r"unknown value for (format|access|type|backendtype|specification): near `([^']*)'",
+     _disk_value),
+    (r"unknown parameter: near `([a-z][-a-z0-9]*)=",
+     lambda match: _suggest(match[1], disk.KEYS, _DISK)),
+    (r"bad disk syntax: near `(.*)' in `(.*)'$", _disk_syntax),
+    (r"(\S+) respecified: near", lambda match: f"say {match[1]} once"),
+    (r"disk specification", _DISK),
+    (r"unrecognized argument `([^='\s]*)",
+     lambda match: _suggest(match[1], (*vif.KEYS, *vif.FLAGS), _VIF)),
+    (r"Invalid parameter `mac'", "write six bytes, as in 00:16:3e:00:00:01"),
+    (r"Invalid parameter `type'", "write type=vif, or leave it out"),
+    (r"in vif: (?:no rate|invalid rate|rate overflow)",
+     "write a number of bytes or bits, as in 10Mb/s, 250KB/s or 1MB/s@20ms"),
+    (r"replenishment interval", "write it with its unit, as in 1MB/s@20ms"),
+    (r'failed to convert ".*" to number', "write a number"),
+    (r'Unknown on_\w+ action "(.*)" specified',
+     lambda match: did_you_mean(match[1], ACTIONS)),
+    (r"Invalid domain type (.*)\.",
+     lambda match: "leave builder out, or write type = \"pv\"" if match[1] == "linux" else
+     did_you_mean(match[1], ("pv", "pvh", "hvm", "generic"))),
+    (r"Failed to parse UUID", "write it as in d8ac4a1e-f6c2-4d1b-9a3b-000000000001"),
+    (r"is no number from 0 to", "leave it out: it has no effect here"),
+    (r"maxvcpus < vcpus", "raise maxvcpus, or leave it out"),
+    (r"Neither kernel nor bootloader", 'add program = "module:function"'),
+    (r"name must be specified", 'add name = "..."'),
+    (r"near `(.*)': lexical error", _lexical),
+    (r"escape in quoted string|backlash in quoted string",
+     "write \\\\ for a backslash; \\n, \\t, \\\" and \\' are known"),
+    (r"near `([a-z][a-z0-9_.]*)'?: syntax error, unexpected IDENT, expecting STRING",
+     lambda match: f'write "{match[1]}" in quotes'),
+    (r"expecting \+= or '='", "write KEY = VALUE"),
+    (r"expecting STRING or NUMBER", "write a value behind the =, on the same line"),
+    (r"expecting '\]'", "close the list with ], and put commas between its values"),
+    (r"expecting \$end$", "begin a new line, or put ; between two settings"),
+    (r"can't add \[list\]", "add a list to a list, a text to a text"),
+    (r"config parsing error|warning: parameter", "see xl.cfg(5)"),
 )  # fmt: skip
 
 
 def remedy(text: str) -> str:
     """What to do about a complaint of xl's; "" when there is nothing to add."""
     for pattern, what in _REMEDIES:
-        match = pattern.search(text)
+        match = re.search(pattern, text, re.DOTALL)
         if match is not None:
             return what if isinstance(what, str) else what(match)
     return ""

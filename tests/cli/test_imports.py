@@ -83,13 +83,35 @@ def test_what_is_imported(lab: Commands, words: tuple[str, ...]) -> None:
     assert not found & BIG
 
 
-def test_a_lab_file_is_checked_without_the_toolstack_s_daemon(lab: Commands) -> None:
-    """Red with an import of ``toolstack.daemon`` in ``lab.check``, as ``device_model`` had one."""
+RULES = (
+    "config",
+    *("devices.numbering", "devices.qemu", "devices.vbd.refusals", "devices.vif.refusals"),
+    *("domain.programs", "domain.refusals"),
+    *("host.device", "host.errors", "host.images", "host.nodes", "host.refusal"),
+)
+"""What a lab file is checked by: the toolstack's reader of configs, and what it would refuse."""
+
+
+def test_a_lab_file_is_checked_without_the_toolstack(lab: Commands) -> None:
+    """Red with ``device_model`` for ``qemu`` in ``lab.check.backends``, with ``jsonschema`` in
+    ``lab.schema``, and with ``EventMode`` imported in ``lab.model``."""
     *_, last = lab.script(ASK, "validate", str(TWO_TIER)).splitlines()
     code, names = json.loads(last)
     assert code == 0
-    rooms = ("hvsim.toolstack.daemon", "hvsim.toolstack.xl", "hvsim.xenstore", "hvsim.hypervisor")
-    assert [name for name in names if name.startswith((*rooms, "zmq"))] == []
+    mine = [name.removeprefix("hvsim.toolstack.") for name in names if "hvsim.toolstack." in name]
+    rooms = {rule.rpartition(".")[0] for rule in RULES} | {"devices", "domain", "host"}
+    assert [one for one in mine if not one.startswith(RULES) and one not in rooms] == []
+    others = (
+        "hvsim.xenstore",
+        "hvsim.hypervisor",
+        "hvsim.domain",
+        "hvsim.spawn",
+        "hvsim.wire.boot",
+    )
+    assert [name for name in names if name.startswith(others)] == []
+    needed = {"argparse", "dataclasses", "inspect", "locale", "shutil", "tomllib"}
+    big = (BIG - needed) | {"msgspec", "msgpack", "difflib", "secrets", "ctypes"}
+    assert {name.partition(".")[0] for name in names} & big == set()
 
 
 def test_who_types_no_words_needs_no_parser() -> None:

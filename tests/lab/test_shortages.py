@@ -25,7 +25,7 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.lab import shortages
 from hvsim.lab.load import load
 from hvsim.lab.model import Lab
-from hvsim.toolstack.host.errors import reason
+from hvsim.toolstack.host.reasons import reason
 from hvsim.toolstack.host.store import StoreSilent
 from hvsim.wire.spawn import Spawn
 from hvsim.xs.requests import store_error

@@ -12,8 +12,8 @@ from tests.support.bare import CANNOT, STILL_THERE
 ROOT = Path(__file__).resolve().parents[2]
 FIND = (
     "from hvsim.drivers.net.link import TUN_DEVICE; from hvsim.lab import real_daemons;"
-    "from hvsim.toolstack.devices import device_model; import os;"
-    "print(real_daemons.find('xenstored'), device_model.program(), os.path.exists(TUN_DEVICE))"
+    "from hvsim.toolstack.devices import qemu; import os;"
+    "print(real_daemons.find('xenstored'), qemu.program(), os.path.exists(TUN_DEVICE))"
 )
 FAILS_TO_HIDE = "from tests.support import bare; bare.hide = lambda *_: None; bare.main()"
 

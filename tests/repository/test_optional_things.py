@@ -28,7 +28,7 @@ LOOKING = {
     "importlib.util.find_spec",
     "hvsim.devnodes.library.node_library",
     "hvsim.lab.real_daemons.find",
-    "hvsim.toolstack.devices.device_model.program",
+    "hvsim.toolstack.devices.qemu.program",
     "hvsim.lab.images.QEMU_IMG",
 }
 """What finds something optional, in Python's library or in ours."""
@@ -189,7 +189,7 @@ def test_everything_optional_is_asked_for_in_one_way() -> None:
         "import pyxs",
         "from xen.lowlevel.xs import xs",
         "from hvsim.devnodes.library import node_library\nnode_library()",
-        "from hvsim.toolstack.devices import device_model\ndevice_model.program()",
+        "from hvsim.toolstack.devices import qemu\nqemu.program()",
         "from hvsim.lab.images import QEMU_IMG\nprint(QEMU_IMG)",
         "from pathlib import Path\nHEADERS = Path('/usr/include/xen')",
         "from pathlib import Path\nXL = sorted(Path('/usr/lib').glob('xen-4.*/bin/xl'))",

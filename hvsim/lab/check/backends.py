@@ -7,8 +7,8 @@ from hvsim.lab.model import Domain
 from hvsim.lab.near_miss import did_you_mean
 from hvsim.lab.problems import Fault
 from hvsim.names.domain import is_dom0
-from hvsim.toolstack.devices import device_model
-from hvsim.toolstack.domain.builder import DRIVER_PROGRAM, NETWORK_PROGRAM
+from hvsim.toolstack.devices import qemu
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM, NETWORK_PROGRAM
 
 QDISK_PROGRAM: Final = "domains.qdisk:main"
 DISK, QDISK, VIF = "disks", "disks that QEMU serves", "network interfaces"
@@ -30,9 +30,9 @@ def backend_faults(domains: Sequence[tuple[int, Domain]], refused: set[str]) -> 
         devices += [(f"vif {number}", vif.backend, VIF) for number, vif in enumerate(domain.vifs)]
         for what, name, kind in devices:
             if is_dom0(name):
-                if kind == QDISK and device_model.program() is None:
+                if kind == QDISK and qemu.program() is None:
                     text = f"{what}: QEMU is to serve it, and it is not installed"
-                    yield place, text, device_model.INSTALL
+                    yield place, text, qemu.INSTALL
             elif name in refused:
                 continue
             elif name == domain.name:

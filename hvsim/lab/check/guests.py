@@ -8,7 +8,7 @@ from hvsim.lab.model import Domain
 from hvsim.lab.near_miss import nearest
 from hvsim.lab.problems import Fault
 from hvsim.toolstack.config import DiskConfig
-from hvsim.toolstack.devices import types
+from hvsim.toolstack.devices.numbering import twice
 from hvsim.toolstack.devices.vbd import refusals as of_disks
 from hvsim.toolstack.devices.vif import refusals as of_vifs
 from hvsim.toolstack.domain import refusals
@@ -32,7 +32,7 @@ def _refusals(domain: Domain, declared: Declared) -> Iterator[Refusal]:
     refused = refusals.kernel(config)
     if refused is not None:
         yield refused
-    yield from types.twice(config)
+    yield from twice(config, (of_disks.NUMBERING, of_vifs.NUMBERING))
     for disk in config.disks:
         refused = of_disks.disk(disk) or _image(domain, declared, disk)
         if refused is not None:

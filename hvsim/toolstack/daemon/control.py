@@ -26,7 +26,8 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.daemon.clients import Client
 from hvsim.toolstack.host.context import Toolstack
-from hvsim.toolstack.host.errors import ToolstackError, reason
+from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.reasons import reason
 from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.host.starting import NotStartedError
 from hvsim.toolstack.host.waiting import Task, working

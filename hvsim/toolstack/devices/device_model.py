@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ import anyio
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.restarts import Restarts, given_up
 from hvsim.linux import proc
-from hvsim.toolstack.devices import nodes
+from hvsim.toolstack.devices import nodes, qemu
 from hvsim.toolstack.devices.move import move
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Attached
@@ -43,21 +42,12 @@ from hvsim.toolstack.host.waiting import NOBODY, Dom0Process, waiting
 from hvsim.wire.spawn import Spawn
 from hvsim.xs import requests
 
-PROGRAMS: Final = ("/usr/libexec/xen-qemu-system-i386", "qemu-system-i386")
-"""Where libxl finds Debian's (package qemu-system-xen), and what one from elsewhere is called; it
-must have been built with Xen support."""
-INSTALL: Final = "install Debian's qemu-system-xen (apt install qemu-system-xen)"
 START_TIMEOUT: Final = 60.0
 """Seconds that QEMU has to say that it runs (LIBXL_DEVICE_MODEL_START_TIMEOUT)."""
 STOP_TIMEOUT: Final = 10.0
 """Seconds that it has to write out and close its images."""
 CONSOLE_LIMIT: Final = "1048576"
 _LOOK: Final = 0.02
-
-
-def program() -> str | None:
-    """The QEMU of this machine, None when there is none."""
-    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
 def disks_of(guest: Guest) -> list[Attached]:
@@ -83,7 +73,7 @@ def arguments(guest: Guest) -> list[str]:
     """libxl's command line (libxl__build_device_model_args_new), without the two QMP sockets in
     /var/run/xen, which nobody here would ask."""
     return [
-        program() or PROGRAMS[0],
+        qemu.program() or qemu.PROGRAMS[0],
         *("-xen-domid", str(guest.domid)),
         *("-no-shutdown", "-nodefaults", "-no-user-config", "-xen-attach"),
         *("-name", guest.name),

@@ -7,12 +7,12 @@ told to libxl's records (``attached.py``), a backend that is another one (``move
 there are is said in ``types.py`` and nowhere else.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from hvsim.names.number import unsigned
-from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.config.libxl_json import Tree
+from hvsim.toolstack.devices.numbering import ADD_ASYNC, Numbering, already
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Attached, Device, Half
 from hvsim.toolstack.host.errors import ToolstackError, libxl
@@ -67,7 +67,7 @@ class DeviceType:
         kind: its name in the store.
         noun: libxl's name for it in function names ("disk").
         label: what a person calls it in a config ("disk", "vif").
-        number_key: the word of a config that gives it a number ("vdev=").
+        numbering: its numbers in a config; None for a kind that is not in one.
         ring_keys: where a frontend names its ring, the one that it sends into.
         keys: what of the backend's directory, or libxl's copy, makes its half again.
         script: its usual hotplug script; None for a kind without scripts.
@@ -83,7 +83,7 @@ class DeviceType:
     kind: str
     noun: str = ""
     label: str = ""
-    number_key: str = ""
+    numbering: Numbering | None = None
     ring_keys: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     script: UsualScript | None = None
@@ -91,7 +91,7 @@ class DeviceType:
     setting: str = ""
     has_handshake: bool = True
     keeps_failed: bool = False
-    added_in: str = "libxl_device.c:1931:libxl__device_add_async"
+    added_in: str = ADD_ASYNC
     launched_in: str = "libxl_create.c:1921:domcreate_attach_devices"
     defaults_in: str = ""
 
@@ -103,10 +103,6 @@ class DeviceType:
         Raises: ToolstackError in libxl's words.
         """
         return []
-
-    def numbers(self, config: DomainConfig) -> Sequence[tuple[str, int | None]]:
-        """Name and number of each device in a config; None for a name that means no number."""
-        return ()
 
     async def planned(
         self, domid: int, number: int, plan: Callable[[], Awaitable[Attached]]
@@ -126,7 +122,7 @@ class DeviceType:
 
     def already(self) -> str:
         """libxl's words for a device that is there, "{domid}" for its domain."""
-        return libxl(f"{self.added_in}: Domain {{domid}}:device already exists in xenstore")
+        return already(self.added_in)
 
     def not_added(self, domid: int) -> str:
         """libxl's words behind the reason why a device of a new domain could not be made."""

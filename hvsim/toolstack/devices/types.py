@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hvsim.toolstack.config import DomainConfig
+from hvsim.toolstack.devices import numbering
 from hvsim.toolstack.devices.console import Console
 from hvsim.toolstack.devices.declared import Declared
 from hvsim.toolstack.devices.device_type import DeviceType
@@ -37,15 +38,4 @@ def of(toolstack: Toolstack, name: str) -> DeviceType | None:
 
 def twice(config: DomainConfig) -> Iterator[Refusal]:
     """Two devices of one kind with one number in a config."""
-    for kind in OF_XEN:
-        seen: set[int] = set()
-        for name, number in kind.numbers(config):
-            if number is None or number not in seen:
-                seen |= set() if number is None else {number}
-                continue
-            yield Refusal(
-                f"{kind.label} {name}",
-                f"another {kind.label} of this guest has this number",
-                f"give each a {kind.number_key} of its own",
-                (kind.already(),),
-            )
+    return numbering.twice(config, (kind.numbering for kind in OF_XEN if kind.numbering))

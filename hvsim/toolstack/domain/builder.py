@@ -9,6 +9,7 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.domain import guest_network
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM, IDLE_PROGRAM, NETWORK_PROGRAM
 from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.execute import outside
@@ -17,15 +18,9 @@ from hvsim.toolstack.host.request import CreateRequest
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import read
 
-NETWORK_PROGRAM: Final = "domains.network:main"
-"""A driver domain's whose work is its network stack.  Another says ``net = true`` in its args."""
 NETWORK_STACK: Final = "hvsim.drivers.net.stack:start"
 """What brings up the network stack of a domain that has one."""
 _NETWORKED: Final = (NETWORK_PROGRAM, "domains.driver:main")
-IDLE_PROGRAM: Final = "domains.guests.idle:main"
-"""What stands in for a kernel that nothing here can boot."""
-DRIVER_PROGRAM: Final = "domains.driver:main"
-"""A driver domain's that names none: it serves disks and interfaces."""
 
 _STORE_DOMID: Final = 0
 _CONSOLE_DOMID: Final = 0

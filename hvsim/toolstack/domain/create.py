@@ -19,11 +19,13 @@ from hvsim.toolstack.domain import builder, layout, refusals
 from hvsim.toolstack.domain.builder import Wires
 from hvsim.toolstack.domain.destroy import erase
 from hvsim.toolstack.domain.layout import Build
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
 from hvsim.toolstack.host import libxl_log, starting
 from hvsim.toolstack.host.context import PAGES_PER_MIB, Toolstack
-from hvsim.toolstack.host.errors import ToolstackError, absent, libxl, reason
+from hvsim.toolstack.host.errors import ToolstackError, absent, libxl
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.nodes import libxl_path
+from hvsim.toolstack.host.reasons import reason
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.store import Store
 from hvsim.xs import requests
@@ -35,7 +37,7 @@ HERE: Final = Host()
 
 def understood(request: CreateRequest, host: Host = HERE) -> DomainConfig:
     """What a request's config means, whether it can be had here or not.  Raises: ConfigError."""
-    program = request.program or (builder.DRIVER_PROGRAM if request.profile == "driver" else None)
+    program = request.program or (DRIVER_PROGRAM if request.profile == "driver" else None)
     return parse_config(
         request.config, request.config_path, request.overrides, program=program, host=host
     )

@@ -1,11 +1,6 @@
 """Failures of the toolstack, in libxl's words."""
 
-import errno
 from typing import Final
-
-from hvsim import shortage
-from hvsim.domain.hypercall import HypercallError
-from hvsim.xs.requests import StoreError
 
 ERROR_INVAL: Final = -6
 ERROR_DOMAIN_NOTFOUND: Final = -21
@@ -30,15 +25,6 @@ class ToolstackError(Exception):
         super().__init__("\n".join(lines))
         self.lines = list(lines)
         self.code = code
-
-
-def reason(failure: Exception) -> str:
-    """What an error of the store, of the hypervisor or of the machine says to a person."""
-    if isinstance(failure, HypercallError) and failure.errno == errno.EMFILE:
-        return f"{shortage.no_files()} ({failure})"
-    if isinstance(failure, OSError) and not isinstance(failure, StoreError | HypercallError):
-        return shortage.told(failure) or str(failure)
-    return str(failure)
 
 
 def libxl(text: str, level: str = "error") -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 from hvsim import textfile
 from hvsim.toolstack.config import Host
 from hvsim.toolstack.config.libxl_json import render
-from hvsim.toolstack.domain import builder, monitor
+from hvsim.toolstack.domain import monitor
 from hvsim.toolstack.domain.create import check, create_parsed, understood
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.xl.command import Call, Command, UsageError, Words
@@ -41,7 +42,7 @@ async def run(call: Call) -> int:
             request,
             profile="driver",
             files=call.toolstack.defaults.files,
-            program=config.program or builder.DRIVER_PROGRAM,
+            program=config.program or DRIVER_PROGRAM,
         )
     # A console is to be there before the first word is written to it.
     attach = "c" in words

@@ -7,7 +7,8 @@ from hvsim.domain.hypercall import HypercallError
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.host import libxl_log
 from hvsim.toolstack.host.context import Toolstack
-from hvsim.toolstack.host.errors import ToolstackError, libxl, reason
+from hvsim.toolstack.host.errors import ToolstackError, libxl
+from hvsim.toolstack.host.reasons import reason
 from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.xl import (
     absent,

@@ -5,13 +5,26 @@ import os
 import stat
 from typing import Final
 
-from hvsim.drivers.block.hotplug import HotplugError, prepare
+from hvsim.drivers.block.prepare import HotplugError, prepare
 from hvsim.names import vdev
-from hvsim.toolstack.config import DiskConfig
+from hvsim.toolstack.config import DiskConfig, DomainConfig
+from hvsim.toolstack.devices.numbering import Numbering
 from hvsim.toolstack.host.errors import libxl
 from hvsim.toolstack.host.refusal import Refusal, because
 
 QDISK: Final = "qdisk"
+
+
+def _numbers(config: DomainConfig) -> list[tuple[str, int | None]]:
+    return [(one.vdev, vdev.parse(one.vdev)) for one in config.disks]
+
+
+NUMBERING: Final = Numbering(
+    "disk",
+    "vdev=",
+    "libxl_disk.c:343:device_disk_add",
+    _numbers,
+)
 
 
 def disk(spec: DiskConfig) -> Refusal | None:

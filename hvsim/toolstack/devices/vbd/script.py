@@ -5,7 +5,7 @@ import errno
 import os
 from typing import Final
 
-from hvsim.drivers.block.hotplug import HotplugError, prepare
+from hvsim.drivers.block.prepare import HotplugError, prepare
 from hvsim.toolstack.devices.device_type import UsualScript
 from hvsim.toolstack.devices.scripts import failed
 from hvsim.toolstack.devices.vbd.half import SCRIPT

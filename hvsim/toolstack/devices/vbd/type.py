@@ -1,11 +1,11 @@
 """Virtual disks, as the toolstack handles them (libxl_disk.c)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from hvsim.names import vdev as vdev_names
-from hvsim.toolstack.config import DiskConfig, DomainConfig
+from hvsim.toolstack.config import DiskConfig
 from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.devices import backend_domain, device_model, scripts
 from hvsim.toolstack.devices.device_type import DeviceType, Record
@@ -29,14 +29,15 @@ class Disks(DeviceType):
     """The kind "vbd"."""
 
     kind = "vbd"
-    noun = label = "disk"
-    number_key = "vdev="
+    noun = "disk"
+    numbering = refusals.NUMBERING
+    label = numbering.label
     ring_keys = ("ring-ref", "ring-ref0", "queue-0/ring-ref")
     keys = ("params", "script", "type", "mode", "dev", "device-type", "discard-enable")
     script = BLOCK
     record = Record("disks", "vdev")
     setting = "disks"
-    added_in = "libxl_disk.c:343:device_disk_add"
+    added_in = numbering.added_in
     launched_in = "libxl_create.c:1862:domcreate_launch_dm"
     defaults_in = "libxl_create.c:1318:initiate_domain_create"
 
@@ -49,10 +50,6 @@ class Disks(DeviceType):
             )
             for number, spec in enumerate(guest.config.disks)
         ]
-
-    def numbers(self, config: DomainConfig) -> Sequence[tuple[str, int | None]]:
-        """See DeviceType."""
-        return [(one.vdev, vdev_names.parse(one.vdev)) for one in config.disks]
 
     def spec(self, attached: Attached) -> DiskConfig:
         """See DeviceType."""

@@ -4,7 +4,8 @@ import re
 from typing import Final
 
 from hvsim.names import address, mac
-from hvsim.toolstack.config import VifConfig
+from hvsim.toolstack.config import DomainConfig, VifConfig
+from hvsim.toolstack.devices.numbering import ADD_ASYNC, Numbering
 from hvsim.toolstack.host.refusal import Refusal
 
 LINK_MAX: Final = 15
@@ -17,6 +18,18 @@ _LINK: Final = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
 def devids(vifs: tuple[VifConfig, ...]) -> list[int]:
     """The numbers of a guest's interfaces: their places in the list, unless they say so."""
     return [number if vif.devid is None else vif.devid for number, vif in enumerate(vifs)]
+
+
+def _numbers(config: DomainConfig) -> list[tuple[str, int | None]]:
+    return [(str(devid), devid) for devid in devids(config.vifs)]
+
+
+NUMBERING: Final = Numbering(
+    "vif",
+    "devid=",
+    ADD_ASYNC,
+    _numbers,
+)
 
 
 def vif(spec: VifConfig, number: int) -> Refusal | None:

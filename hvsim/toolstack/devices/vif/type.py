@@ -1,13 +1,13 @@
 """Virtual network interfaces, as the toolstack handles them (libxl_nic.c)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from hvsim.names import mac
 from hvsim.names.number import unsigned
-from hvsim.toolstack.config import DomainConfig, VifConfig
+from hvsim.toolstack.config import VifConfig
 from hvsim.toolstack.config.libxl_json import Tree
 from hvsim.toolstack.config.vif import DEFAULT_BRIDGE
 from hvsim.toolstack.devices import backend_domain, scripts
@@ -26,8 +26,9 @@ class Interfaces(DeviceType):
     """The kind "vif"."""
 
     kind = "vif"
-    noun, label = "nic", "vif"
-    number_key = "devid="
+    noun = "nic"
+    numbering = refusals.NUMBERING
+    label = numbering.label
     ring_keys = ("tx-ring-ref", "queue-0/tx-ring-ref")
     keys = ("mac", "bridge", "script", "vifname", "ip", "gatewaydev", "rate", "mtu")
     script = VIF_BRIDGE
@@ -45,10 +46,6 @@ class Interfaces(DeviceType):
             )
             for devid, config in zip(refusals.devids(vifs), vifs, strict=True)
         ]
-
-    def numbers(self, config: DomainConfig) -> Sequence[tuple[str, int | None]]:
-        """See DeviceType."""
-        return [(str(devid), devid) for devid in refusals.devids(config.vifs)]
 
     def spec(self, attached: Attached) -> VifConfig:
         """See DeviceType."""
