@@ -19,9 +19,18 @@ from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.hotplug import script
 from hvsim.drivers.block.protocol import BlockBroken, BlockClosed, BlockError
 from hvsim.drivers.block.request import FLUSH, READ, WRITE
+from hvsim.errors import TimedOut
 from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
 
 __all__ = ["a_disk_and_its_domains"]
+
+
+def test_who_waits_for_a_disk_is_told_where_it_stands(rig: Rig) -> None:
+    where = f"vbd {VDEV} to connect: no such device in the store"
+    with pytest.raises(TimedOut, match=where):
+        BlockFront.open(rig.guest, VDEV, timeout=0.01)
+    disk = rig.start(rig.domain())
+    assert BlockFront.open(rig.guest, VDEV) is disk
 
 
 def test_the_handshake_is_that_of_linux(rig: Rig) -> None:

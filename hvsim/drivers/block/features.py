@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.blkif import SECTOR_SIZE, VDISK_CDROM, VDISK_READONLY
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE
@@ -25,7 +25,7 @@ PROPERTIES: Final = (
 """Keys of the backend's directory, in the order in which they are read."""
 
 
-def spins(args: Mapping[str, Any]) -> bool:
+def spins(args: Mapping[str, object]) -> bool:
     """Whether the disks of a domain with these *args* poll before they sleep: not with
     ``vbd = { spin = false }``, which always sleeps, as a real guest does."""
     options = args.get("vbd")

@@ -35,7 +35,7 @@ from hvsim.drivers.block.protocol import (
 from hvsim.drivers.block.ring import FrontConnection
 from hvsim.drivers.split.deferred import DeferredGrants
 from hvsim.drivers.split.handshake import FrontHandshake
-from hvsim.errors import TimedOut
+from hvsim.drivers.split.waiting import connected
 from hvsim.names import vdev as vdev_names
 from hvsim.names.number import unsigned
 
@@ -93,19 +93,7 @@ class BlockFront:
         says what state either half was in; BlockClosed when the device was closed meanwhile.
         """
         wanted = vdev_names.of_guest(vdev)
-        disks = cls.register(dom)
-
-        def ready() -> bool:
-            disk = disks.get(wanted)
-            return disk is not None and (disk.connected or disk.dead is not None)
-
-        try:
-            dom.wait(ready, timeout, f"vbd {wanted} to connect")
-        except TimedOut as late:
-            device = dom.frontends.devices.get(f"device/vbd/{wanted}")
-            state = "no such device in the store" if device is None else repr(device)
-            raise TimedOut(f"vbd {wanted} to connect: {state}", late.seconds) from None
-        disk = disks[wanted]
+        disk = connected(dom, "vbd", wanted, cls.register(dom), timeout)
         if disk.dead is not None:
             raise disk.dead
         return disk

@@ -26,7 +26,7 @@ import hashlib
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def owner_of(run_dir: str) -> int:
     return int(digest.hexdigest()[:12], 16)
 
 
-def owner_in(args: Mapping[str, Any]) -> int | None:
+def owner_in(args: Mapping[str, object]) -> int | None:
     """The number of the lab that a domain's program belongs to, by its arguments."""
     owner, run_dir = args.get("image_owner"), args.get("run_dir")
     if isinstance(owner, int) and 0 <= owner < OWNERS:

@@ -32,7 +32,8 @@ from hvsim.drivers.net.ring import FrontConnection
 from hvsim.drivers.split.deferred import DeferredGrants
 from hvsim.drivers.split.numbers import number
 from hvsim.drivers.split.statistics import Counters
-from hvsim.errors import Closed, TimedOut
+from hvsim.drivers.split.waiting import connected
+from hvsim.errors import Closed
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -67,7 +68,7 @@ class NetFront:
         self._device: FrontendDevice | None = None
         self.deferred = DeferredGrants(dom)
         options = dom.args.get("vif")
-        self._options: dict[str, Any] = options if isinstance(options, dict) else {}
+        self._options: dict[str, object] = options if isinstance(options, dict) else {}
 
     # -- finding it ------------------------------------------------------------------------
 
@@ -94,18 +95,7 @@ class NetFront:
             Closed when the device was closed meanwhile.
         """
         found = cls.register(dom, lambda info: link if info.index == index else None)
-
-        def ready() -> bool:
-            nic = found.get(index)
-            return nic is not None and (nic.connected or nic.dead is not None)
-
-        try:
-            dom.wait(ready, timeout, f"vif {index} to connect")
-        except TimedOut as late:
-            device = dom.frontends.devices.get(f"device/vif/{index}")
-            state = "no such device in the store" if device is None else repr(device)
-            raise TimedOut(f"vif {index} to connect: {state}", late.seconds) from None
-        nic = found[index]
+        nic = connected(dom, "vif", index, found, timeout)
         if nic.dead is not None:
             raise Closed(nic.dead)
         return nic
