@@ -8,26 +8,24 @@ tests/toolstack/test_libxl_json.py compares.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from hvsim.toolstack.config import DomainConfig
-from hvsim.toolstack.config.libxl_json import ordered
+from hvsim.toolstack.config.libxl_json import Tree, ordered
 
 INVALID_DOMID: Final = 0xFFFF_FFFF
 """A number that is to be chosen when the domain is made; libxl keeps it so."""
 
-Json = dict[str, Any]
 
-
-def of_dom0() -> Json:
+def of_dom0() -> Tree:
     """What xen-init-dom0 writes of Domain-0, which nobody has configured."""
-    b_info: Json = {"sched_params": {}, "type.pv": {}, "arch_arm": {}, "arch_x86": {}}
+    b_info: Tree = {"sched_params": {}, "type.pv": {}, "arch_arm": {}, "arch_x86": {}}
     return {"c_info": {"type": "pv", "name": "Domain-0"}, "b_info": b_info}
 
 
 def kept(
-    config: DomainConfig, uuid: str, kernel: str, devices: Mapping[str, Sequence[Json]]
-) -> Json:
+    config: DomainConfig, uuid: str, kernel: str, devices: Mapping[str, Sequence[Tree]]
+) -> Tree:
     """What libxl keeps once a domain is made: what was understood, with libxl's defaults in it,
     and the devices as they were attached.
 
@@ -51,11 +49,11 @@ def kept(
         whole.pop(key, None)
         if entries:
             whole[key] = list(entries)
-    found: Json = ordered(whole)
+    found: Tree = ordered(whole)
     return found
 
 
-def with_device(whole: Json, key: str, name: str, entry: Json, *, gone: bool = False) -> Json:
+def with_device(whole: Tree, key: str, name: str, entry: Tree, *, gone: bool = False) -> Tree:
     """The same with a device put in, in place of one of its name, or taken out when it is *gone*.
 
     Args:
@@ -69,5 +67,5 @@ def with_device(whole: Json, key: str, name: str, entry: Json, *, gone: bool = F
     if not entries:
         return changed
     changed[key] = entries
-    found: Json = ordered(changed)
+    found: Tree = ordered(changed)
     return found

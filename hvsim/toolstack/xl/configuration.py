@@ -5,16 +5,14 @@ and 85, and the installed xl (``xl create -n``).
 """
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from hvsim.toolstack.config.libxl_json import ordered
+from hvsim.toolstack.config.libxl_json import Tree, ordered
 from hvsim.toolstack.devices.attached import recorded
 from hvsim.toolstack.domain.create import kernel_of
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.host.libxl_record import kept
-
-Tree = dict[str, Any]
 
 PAGE_KIB: Final = 4
 SCHEDULING: Final = {"sched": "credit2", "weight": 256, "cap": 0}
