@@ -73,6 +73,11 @@ _ALL_KEYS = sorted(set(_keys(schema())))
 @given(_values(schema()))
 @example({"image": [{"path": "a", "scratch": True}], "domain": [{}]})
 @example({"image": [{"path": "a", "scratch": 1}], "domain": [{}]})
+@example(
+    {"domain": [{}], "device": [{"used_by": "a", "served_by": "b", "backend_keys": {"a/b": 1}}]}
+)
+@example({"domain": [{}], "device": [{"used_by": 3, "served_by": "b", "type": "c"}]})
+@example({"domain": [{"vcpus": True}]})
 def test_what_a_whole_implementation_says(value: Any) -> None:
     """Seen red without each rule in turn, and with ``true`` taken for a number."""
     theirs = sorted(
