@@ -77,7 +77,7 @@ _ALL_KEYS = sorted(set(_keys(schema())))
     {"domain": [{}], "device": [{"used_by": "a", "served_by": "b", "backend_keys": {"a/b": 1}}]}
 )
 @example({"domain": [{}], "device": [{"used_by": 3, "served_by": "b", "type": "c"}]})
-@example({"domain": [{"vcpus": True}]})
+@example({"domain": [{"vcpus": True}, {"vcpus": 0, "config": ""}]})
 def test_what_a_whole_implementation_says(value: Any) -> None:
     """Seen red without each rule in turn, and with ``true`` taken for a number."""
     theirs = sorted(
