@@ -11,6 +11,7 @@ from benchmarks.rows import MILLISECONDS, Plan, Row
 from benchmarks.samples import Sample
 from hvsim.faults.now import inject
 from hvsim.lab.up import Running
+from hvsim.wire.control import Ps
 
 KILLS = 40
 BEFORE = 0.1
@@ -72,7 +73,7 @@ def _serving(running: Running, last: int) -> int:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with running.control() as control:
-            for row in control.data("ps")["domains"]:
+            for row in control.data(Ps())["domains"]:
                 ready = row["name"] == "storage" and row["health"] == "ok"
                 if ready and row["pid"] not in (None, last):
                     return int(row["pid"])

@@ -11,6 +11,7 @@ from hvsim.lab.load import load
 from hvsim.lab.processes import family
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
+from hvsim.wire.control import Ps
 
 LABS = Path(__file__).parent / "labs"
 MEMORY = Path("/dev/shm")
@@ -54,7 +55,7 @@ def pids(running: Running) -> dict[str, int]:
     assert hypervisor is not None, "the lab runs"
     found = {"hypervisor": hypervisor.pid}
     with running.control() as control:
-        for row in control.data("ps")["domains"]:
+        for row in control.data(Ps())["domains"]:
             for process, pid in row["pids"].items():
                 found[str(row["name"]) if process == "main" else str(process)] = int(pid)
     return found

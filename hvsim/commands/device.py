@@ -4,6 +4,7 @@ import argparse
 
 from hvsim.commands.common import control_of, json_option, lab_option, print_json, say, warn
 from hvsim.lab.choose import choose
+from hvsim.wire.control import Device
 
 HELP = """Attach a device of a kind that the lab declares ([[device]]) to a domain that runs, or
 take one away. Disks and interfaces are xl's: hvsim xl block-attach, network-attach.
@@ -36,12 +37,13 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0: done. 1: no such lab, domain or device, or it did not come, or go, in time."""
     with control_of(choose(options.lab)) as control:
         answer = control.request(
-            "device",
-            action=options.action,
-            domain=options.domain,
-            device=options.device,
-            served_by=options.served_by,
-            force=options.force,
+            Device(
+                action=options.action,
+                domain=options.domain,
+                device=options.device,
+                served_by=options.served_by,
+                force=options.force,
+            )
         )
     if answer.exit:
         warn(*answer.errors)

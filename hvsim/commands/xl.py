@@ -1,6 +1,5 @@
 """hvsim xl ..."""
 
-import sys
 from collections.abc import Sequence
 
 from hvsim.commands.common import control_of, say, warn
@@ -8,6 +7,7 @@ from hvsim.commands.raw import split_lab
 from hvsim.lab.choose import choose
 from hvsim.lab.control import TIMEOUT
 from hvsim.surroundings import working_directory
+from hvsim.wire.control import Xl
 
 HELP = """The toolstack of a running lab: xl's commands with xl's texts and exit codes."""
 EXAMPLE = """  hvsim xl list
@@ -41,12 +41,8 @@ def run_raw(words: Sequence[str]) -> int:
     run = choose(lab)
     with control_of(run) as control:
         answer = control.request(
-            "xl",
+            Xl(argv, working_directory(), json),
             patience=patience(argv),
-            argv=argv,
-            cwd=working_directory(),
-            json=json,
-            tty=sys.stdout.isatty(),
             out=_out,
             err=_err,
         )

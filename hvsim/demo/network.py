@@ -32,6 +32,7 @@ from hvsim.lab.model import Domain, Lab
 from hvsim.lab.undo import UpError
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
+from hvsim.wire.control import Ps, Xl
 from hvsim.xs.blocking import SocketStore
 
 DEFAULT_LAB = Path(TREE) / "configs" / "three-tier.toml"
@@ -135,7 +136,7 @@ class _Story:
 
     def the_way(self) -> None:
         """The interfaces, and the first answers."""
-        answer = self.control.request("xl", argv=["network-list", self.client.name], cwd="/")
+        answer = self.control.request(Xl(["network-list", self.client.name]))
         self.teller.block(answer.out.rstrip("\n").split("\n"))
         self.teller.line()
         self.teller.block(
@@ -194,7 +195,7 @@ class _Story:
         """The devices of that kind that a driver domain serves."""
         domid = self.running.domids[server]
         with contextlib.suppress(ControlError):
-            rows = self.control.data("ps")["domains"]
+            rows = self.control.data(Ps())["domains"]
             domid = next(int(row["domid"]) for row in rows if row["name"] == server)
         found = []
         for domain in self.running.lab.domains:
@@ -225,10 +226,8 @@ class _Story:
         for domain in (self.client, self.web, self.database):
             with contextlib.suppress(ControlError):
                 self.control.request(
-                    "xl",
+                    Xl(["shutdown", "-w", domain.name]),
                     patience=SHUTDOWN_TIMEOUT,
-                    cwd="/",
-                    argv=["shutdown", "-w", domain.name],
                 )
         self.result.connections_lost = _last_words(self.log)
         self.acks.read()

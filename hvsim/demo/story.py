@@ -23,6 +23,7 @@ from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
+from hvsim.wire.control import Xl
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.client import StoreError, StoreNotFound
 
@@ -186,7 +187,7 @@ class _Story:
     def household(self) -> None:
         """xl list, and the store of one device pair."""
         self.teller.chapter("The household: xl list")
-        answer = self.control.request("xl", argv=["list"], cwd="/")
+        answer = self.control.request(Xl(["list"]))
         self.teller.block(answer.out.rstrip("\n").split("\n"))
         disk = disks_of(self.store, self.database.name, self.domid)[0]
         backend = disk.backend(self.store)
@@ -320,10 +321,8 @@ class _Story:
         )
         with contextlib.suppress(ControlError):
             self.control.request(
-                "xl",
+                Xl(["shutdown", "-w", self.database.name]),
                 patience=SHUTDOWN_TIMEOUT,
-                cwd="/",
-                argv=["shutdown", "-w", self.database.name],
             )
         self.result.orderly = self.acks.wait_for_last_words(2.0)
         self.result.acknowledged = len(set(self.acks.numbers))
@@ -346,7 +345,7 @@ class _Story:
         else:
             # It does not answer: take it from its disk before anybody else looks at that.
             with contextlib.suppress(ControlError):
-                self.control.request("xl", cwd="/", argv=["destroy", self.database.name])
+                self.control.request(Xl(["destroy", self.database.name]))
             found = verify(self.image)
         self._compare(found)
         verdict(self.result, lambda text: self.teller.block([text]))

@@ -1,8 +1,7 @@
 """Client of the control wire: how tools talk to the toolstack daemon of a running lab.
 
-A request is one msgpack map with a verb; the answer is a row of maps: text to print ("out",
-"err"), and last {"exit": code, "data": anything}, over the plain Unix socket <run>/control. Who
-hears nothing finds out why (`silence`).
+What is said, over the plain Unix socket <run>/control: `hvsim.wire.control`. Who hears nothing
+finds out why (`silence`).
 """
 
 from __future__ import annotations
@@ -13,8 +12,25 @@ from typing import TYPE_CHECKING, Any
 from hvsim.lab.answers import FIRST_LOOK, Answer, ControlError, RequestLost
 from hvsim.lab.wire import Wire
 from hvsim.wire.closing import Closing
+from hvsim.wire.control import (
+    Asked,
+    Cancel,
+    Err,
+    Exit,
+    Frame,
+    Out,
+    Ps,
+    Ready,
+    Status,
+    Stop,
+    Told,
+    Xl,
+    asking,
+    frame,
+    verb_of,
+)
 from hvsim.wire.endpoints import MESSAGE_MAX
-from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire.packing import MALFORMED, BadMessage, pack, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +41,7 @@ TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
 CANCEL_LINGER = 0.2
 """Seconds in which the word that a request was given up must be on its way."""
-AGAIN = frozenset({"ps", "ready"})
+AGAIN = (Ps, Ready)
 """Requests that are made again when the toolstack that had them has died: they only look."""
 LOOKING = frozenset(
     {
@@ -63,44 +79,42 @@ class Control(Closing):
         """The process that listens for requests, None when nobody does."""
         return self._wire.listener()
 
-    def send(self, request: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, object]) -> None:
         """Send one map, without waiting for the answer.
 
         Raises ControlError for one that cannot be sent: what no message holds, or too much.
         """
         try:
-            packed = pack(dict(request))
+            packed = pack(dict(message))
         except (ValueError, TypeError, OverflowError) as error:
-            verb = request.get("verb")
+            verb = message.get("verb")
             raise ControlError(f"{verb}: a value that cannot be sent ({error})") from None
         if len(packed) > MESSAGE_MAX:
             raise ControlError(
-                f"{request.get('verb')}: a request of {len(packed)} bytes, and the toolstack "
+                f"{message.get('verb')}: a request of {len(packed)} bytes, and the toolstack "
                 f"takes {MESSAGE_MAX}: make its words or its config shorter"
             )
         self._wire.send(packed)
 
-    def receive(self, timeout: float) -> dict[str, Any] | None:
-        """The next map within `timeout` seconds; None when none came."""
+    def receive(self, timeout: float) -> Frame | None:
+        """The next part of an answer within `timeout` seconds; None when none came."""
         message = self._wire.receive(timeout)
         if message is None:
             return None
         try:
-            frame = unpack(message)
+            return frame(unpack(message))
+        except BadMessage as wrong:
+            raise ControlError(f"{self.path}: {wrong}") from None
         except MALFORMED as error:
             raise ControlError(f"{self.path}: the answer is not msgpack ({error})") from None
-        if not isinstance(frame, dict):
-            raise ControlError(f"{self.path}: the answer {frame!r} is not a map")
-        return frame
 
     def request(
         self,
-        verb: str,
+        request: Asked,
         *,
         patience: float | None = TIMEOUT,
         out: Printer = _ignore,
         err: Printer = _ignore,
-        **fields: Any,
     ) -> Answer:
         """Send one request and collect its answer; texts go to `out` and `err` as they come.
 
@@ -110,59 +124,58 @@ class Control(Closing):
         Raises ControlError as soon as it is known that no answer will come, RequestLost when the
         toolstack has died; ControlTimeout, naming what was waited for.
         """
-        request = {"verb": verb, **fields}
-        self.send(request)
+        self.send(asking(request))
         try:
             return self._collect(request, patience, out, err)
         except ControlError:
             self._give_up()
             raise
         except KeyboardInterrupt:
-            if verb != "stop":  # a lab that began to go down goes down
+            if not isinstance(request, Stop):  # a lab that began to go down goes down
                 self._give_up()
             raise
 
     def _collect(
-        self, request: Mapping[str, Any], patience: float | None, out: Printer, err: Printer
+        self, request: Asked, patience: float | None, out: Printer, err: Printer
     ) -> Answer:
         silence: Silence | None = None
-        said: dict[str, list[str]] = {"out": [], "err": []}
-        printers = {"out": out, "err": err}
+        said: list[str] = []
+        complained: list[str] = []
         before = self._asked
         while True:
-            frame = self.receive(FIRST_LOOK if silence is None else silence.step)
-            if frame is None:
+            part = self.receive(FIRST_LOOK if silence is None else silence.step)
+            if part is None:
                 if silence is None:
                     silence = self._silence(request, patience, err)
                 silence.look()
                 continue
-            if "status" in frame and silence is not None:
-                if frame.get("asked", 0) <= before:
+            if isinstance(part, Told):
+                if silence is None or part.asked <= before:
                     continue  # about a request that was answered since
                 try:
-                    silence.told(frame["status"])
+                    silence.told(part.status)
+                except BadMessage as wrong:
+                    raise ControlError(f"{self.path}: the status: {wrong}") from None
                 except RequestLost:
-                    if not _only_looks(request) or any(said.values()):
+                    if not only_looks(request) or said or complained:
                         raise
                     before = self._asked
                     silence.broken()
-                    self.send(request)
+                    self.send(asking(request))
                 continue
             if silence is not None:
                 silence.broken()
-            for stream, printer in printers.items():
-                if stream in frame:
-                    said[stream].append(str(frame[stream]))
-                    printer(str(frame[stream]))
-            if "exit" in frame:
-                return Answer(
-                    int(frame["exit"]),
-                    "".join(said["out"]),
-                    "".join(said["err"]),
-                    frame.get("data"),
-                )
+            match part:
+                case Out(text):
+                    said.append(text)
+                    out(text)
+                case Err(text):
+                    complained.append(text)
+                    err(text)
+                case Exit(code, data):
+                    return Answer(code, "".join(said), "".join(complained), data)
 
-    def _silence(self, request: Mapping[str, Any], patience: float | None, err: Printer) -> Silence:
+    def _silence(self, request: Asked, patience: float | None, err: Printer) -> Silence:
         # Who gets an answer at once, as most do, needs nothing of it.
         from hvsim.lab.inquiry import Inquiry
         from hvsim.lab.silence import Silence
@@ -172,35 +185,34 @@ class Control(Closing):
 
     def _ask_status(self) -> None:
         self._asked += 1
-        self.send({"verb": "status", "asked": self._asked})
+        self.send(asking(Status(self._asked)))
 
     def _give_up(self) -> None:
         """Tell a toolstack that may still come to it that nobody wants the request any more, and
         begin a conversation in which nothing is left of it."""
-        self.send({"verb": "cancel"})
+        self.send(asking(Cancel()))
         self._wire.flush(CANCEL_LINGER)
         self._wire.close()
 
-    def data(self, verb: str, *, patience: float | None = TIMEOUT, **fields: Any) -> Any:
+    def data(self, request: Asked, *, patience: float | None = TIMEOUT) -> Any:
         """The data of a request that must succeed. Raises ControlError with its error text."""
-        answer = self.request(verb, patience=patience, **fields)
+        answer = self.request(request, patience=patience)
         if answer.exit:
-            raise ControlError(*(answer.errors or [f"{verb} failed with exit code {answer.exit}"]))
+            text = f"{verb_of(request)} failed with exit code {answer.exit}"
+            raise ControlError(*(answer.errors or [text]))
         return answer.data
 
 
-def _title(request: Mapping[str, Any]) -> str:
+def _title(request: Asked) -> str:
     """A request in a few words, for the head of a sentence: "xl create", "ps"."""
-    argv = request.get("argv")
-    if request["verb"] == "xl" and isinstance(argv, list | tuple) and argv:
-        words = [str(word) for word in argv if not str(word).startswith("-")]
-        return f"xl {words[0]}" if words else "xl"
-    return str(request["verb"])
+    words = [word for word in request.argv if word[:1] != "-"] if isinstance(request, Xl) else []
+    return " ".join([verb_of(request), *words[:1]])
 
 
-def _only_looks(request: Mapping[str, Any]) -> bool:
-    if request["verb"] != "xl":
-        return request["verb"] in AGAIN
+def only_looks(request: Asked) -> bool:
+    """Whether it can be made again, as nothing has come of it but an answer."""
+    if not isinstance(request, Xl):
+        return isinstance(request, AGAIN)
     from hvsim.toolstack.xl.table import find
 
     typed = _title(request).removeprefix("xl ")
@@ -208,4 +220,4 @@ def _only_looks(request: Mapping[str, Any]) -> bool:
     if verb is None or verb.name not in LOOKING:
         return False
     # Of dmesg's options one clears, and has abbreviations: with any of them it is not asked again.
-    return verb.name != "dmesg" or str(request["argv"][-1]) == typed
+    return verb.name != "dmesg" or request.argv[-1] == typed

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hvsim import textfile
 from hvsim.lab.modules import find_module
 from hvsim.lab.problems import Fault
+from hvsim.wire.control import DeclaredDevice
 
 DECLARATION: Final = "device.toml"
 _OF_A_KIND: Final = ("type", "frontend", "backend", "frontend_keys", "backend_keys")
@@ -153,7 +154,7 @@ def declarations(devices: Sequence[LabDevice]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def of_domain(devices: Sequence[LabDevice], name: str) -> Iterator[dict[str, Any]]:
+def of_domain(devices: Sequence[LabDevice], name: str) -> Iterator[DeclaredDevice]:
     """The devices that a domain uses, for the toolstack: those of a kind are numbered from 0."""
     numbers: dict[str, int] = {}
     for device in devices:
@@ -161,10 +162,10 @@ def of_domain(devices: Sequence[LabDevice], name: str) -> Iterator[dict[str, Any
             if user != name:
                 continue
             devid = numbers[device.type] = numbers.get(device.type, -1) + 1
-            yield {
-                "type": device.type,
-                "devid": devid,
-                "served_by": device.served_by,
-                "frontend_keys": dict(device.frontend_keys),
-                "backend_keys": dict(device.backend_keys),
-            }
+            yield DeclaredDevice(
+                device.type,
+                devid,
+                device.served_by,
+                dict(device.frontend_keys),
+                dict(device.backend_keys),
+            )

@@ -26,6 +26,7 @@ from hvsim.lab.streams import Kind, Stream, look, plan
 from hvsim.lab.terminal import Port, Raw, window
 from hvsim.surroundings import working_directory
 from hvsim.wire import execution, rights
+from hvsim.wire.control import Exec
 from hvsim.wire.execution import GIVEN, TERMINAL, Begin, Modes, packed
 from hvsim.wire.peer import credentials
 
@@ -64,12 +65,13 @@ def execute(
         listener.bind(str(folder / "s"))
         listener.listen(8)
         answer = control.request(
-            "exec",
-            domain=domain,
-            argv=list(argv),
-            stdio=str(folder / "s"),
-            env={**inherited, **env},
-            directory=working_directory(),
+            Exec(
+                domain=domain,
+                argv=argv,
+                stdio=str(folder / "s"),
+                env={**inherited, **env},
+                directory=working_directory(),
+            )
         )
         if answer.exit:
             raise HvsimError(*(answer.errors or [f"exec failed with {answer.exit}"]))

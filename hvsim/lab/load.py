@@ -29,6 +29,7 @@ from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
+from hvsim.wire.control import File
 from hvsim.wire.walls import ALL
 
 KERNEL_PROGRAM = "domains.kernel:main"
@@ -349,11 +350,11 @@ class _Loader:
             walls=table.get("walls", self.data.get("lab", {}).get("walls", ALL)),
         )
 
-    def _file(self, entry: str) -> tuple[str, str]:
+    def _file(self, entry: str) -> File:
         path, _, mode = entry.rpartition(":")
-        if path and mode in ("r", "rw"):
-            return str(self.file.parent / path), mode
-        return str(self.file.parent / entry), "r"
+        if path and mode == "rw":
+            return str(self.file.parent / path), "rw"
+        return str(self.file.parent / (path if path and mode == "r" else entry)), "r"
 
     def _check(
         self,

@@ -12,6 +12,7 @@ from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.toolstack.config import DomainConfig
+from hvsim.wire.control import File, Profile, Restart, Walls
 from hvsim.wire.walls import WHAT_THERE_IS
 
 if TYPE_CHECKING:
@@ -77,18 +78,18 @@ class Domain:
     directory: Path
     overrides: tuple[str, ...] = ()
     """xl.cfg lines that replace those of the config."""
-    role: str = "guest"
-    restart: str = "never"
+    role: Profile = "guest"
+    restart: Restart = "never"
     program: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
-    files: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
     disks: tuple[Disk, ...] = ()
     vifs: tuple[Vif, ...] = ()
     memory: int = 0
     """MiB, as parsed from the config."""
     guest: DomainConfig | None = None
     """The config as parsed."""
-    walls: str = "all"
+    walls: Walls = "all"
     """"all": it starts with all of its walls or not at all; "what-there-is"."""
 
     @property
@@ -124,7 +125,7 @@ class Lab:
     warnings: tuple[Problem, ...] = ()
     """What was said of the file and the guests' configs, and does not forbid them."""
 
-    walls: str = "all"
+    walls: Walls = "all"
     """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
 
     def with_what_there_is(self) -> Lab:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import TIMEOUT, Control
 from hvsim.speak import note
+from hvsim.wire.control import Hotplug
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
         return 1
     try:
         with Control(Path(place).parent / "control") as control:
-            answer = control.request("hotplug", patience=TIMEOUT, path=path, action=action)
+            answer = control.request(Hotplug(path, action), patience=TIMEOUT)
     except ControlError as failure:
         note(f"script: {failure}")
         return 1

@@ -15,12 +15,14 @@ the caller's patience ends, and then the text says what was waited for.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from hvsim.lab.answers import FIRST_LOOK, ControlError, ControlTimeout, RequestLost
 from hvsim.lab.inquiry import Inquiry
 from hvsim.toolstack.host.trouble import Trouble, told_by_init
+from hvsim.wire.status import Status, Task
+from hvsim.wire.typed import read
 
 STEP: Final = 0.15
 """Seconds between two looks."""
@@ -66,7 +68,7 @@ class Silence:
         """Something was said: the silence begins anew."""
         self._since = time.monotonic()
         self._asked: float | None = None
-        self._status: Mapping[str, Any] | None = None
+        self._status: Task | None = None
         self._seen: tuple[Trouble, float] | None = None
         self._missed = ""
 
@@ -101,17 +103,17 @@ class Silence:
                 f"{self._what}: no answer within {self._patience:g} s; it waits for {self._wait()}"
             )
 
-    def told(self, status: Mapping[str, Any]) -> None:
-        """The toolstack's status came.  Raises: as `look`; RequestLost."""
+    def told(self, raw: object) -> None:
+        """The toolstack's status came.  Raises: as `look`; RequestLost; BadMessage."""
         self._asked = None
-        self._status = yours = status.get("yours")
+        self._status = yours = read(Status, raw).yours
         if yours is None:
             raise RequestLost(f"{self._what}: {self._death()}")
         now = time.monotonic()
-        found = [wait["trouble"] for wait in yours["waits"] if wait.get("trouble")]
-        lasting = next((one for one in reversed(found) if one["lasting"]), None)
+        found = [wait.trouble for wait in yours.waits if wait.trouble is not None]
+        lasting = next((one for one in reversed(found) if one.lasting), None)
         if lasting is not None:
-            self._met(Trouble(**lasting), now)
+            self._met(Trouble(lasting.who, lasting.what, lasting.text, lasting.lasting), now)
         else:
             self._seen = None
 
@@ -132,12 +134,12 @@ class Silence:
 
     def _wait(self) -> str:
         """What the request waits for, as far as anybody has told."""
-        waits = (self._status or {}).get("waits") or []
+        waits = () if self._status is None else self._status.waits
         if not waits:
             return self._missed or "the toolstack, which is at work on it"
         last = waits[-1]
-        because = f" ({last['trouble']['text']})" if last.get("trouble") else ""
-        return f"{last['what']}{because}"
+        because = f" ({last.trouble.text})" if last.trouble is not None else ""
+        return f"{last.what}{because}"
 
     def _death(self) -> str:
         last = told_by_init(self._inquiry.run.path).get("toolstack", {}).get("last")

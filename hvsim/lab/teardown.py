@@ -18,6 +18,7 @@ from hvsim.lab.control import Control
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
+from hvsim.wire.control import Stop
 
 GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""
@@ -117,7 +118,7 @@ def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None
     """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
     with Control(run.control, alive=lambda: run.running) as wire:
         try:
-            data = wire.data("stop", patience=timeout + 10.0, timeout=timeout)
+            data = wire.data(Stop(timeout), patience=timeout + 10.0)
         except ControlError as failure:
             say(f"the guests could not be asked: {failure}")
             return

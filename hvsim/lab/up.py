@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from hvsim.lab import cgroups, shortages, undo
 from hvsim.lab.answers import Answer
@@ -29,6 +28,7 @@ from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
 from hvsim.lab.undo import NotStarted, UpError
+from hvsim.wire.control import Create, File, Ps, Ready, Started
 from hvsim.xs.blocking import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0
@@ -101,7 +101,7 @@ def bring_up(
         domids: dict[str, int] = {}
         progress = Progress()
         with Control(run.control, alive=lambda: run.running) as control:
-            control.data("ready", patience=TOOLSTACK_TIMEOUT)
+            control.data(Ready(), patience=TOOLSTACK_TIMEOUT)
             say(
                 f"dom0: hypervisor, {_named('xenstored', lab.store)}, kernel, "
                 f"{_named('xenconsoled', lab.console)}, toolstack (pid {process.pid}, {run.path})"
@@ -113,7 +113,7 @@ def bring_up(
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
-                answer = control.request("started", patience=TOOLSTACK_TIMEOUT)
+                answer = control.request(Started(), patience=TOOLSTACK_TIMEOUT)
                 _check(answer, "the domains could not be started")
                 if wait:
                     wait_ready(
@@ -140,33 +140,32 @@ def _named(role: str, program: str) -> str:
     return role if program == BUILTIN else f"{role} ({find(program)})"
 
 
-def create_request(lab: Lab, run: RunDir, domain: Domain) -> dict[str, Any]:
-    """The fields of the control wire's "create" request for `domain`."""
+def create_request(lab: Lab, run: RunDir, domain: Domain) -> Create:
+    """What the toolstack is asked for `domain`."""
     images = lab.image_paths(run.images)
-    files = [list(entry) for entry in domain.files]
+    files = list(domain.files)
     if domain.is_driver:
-        files += [[path, "rw"] for path in images.values()]
-        files += [[path, mode] for path, mode in _served(lab, domain, images)]
-    return {
-        "config": domain.config,
-        "config_path": domain.config_path,
-        "directory": str(domain.directory),
-        "overrides": [*domain.overrides, *(["driver_domain = 1"] if domain.is_driver else [])],
-        "images": images,
-        "program": domain.program,
-        "args": {"seed": lab.seed, "hosts": lab.hosts, **domain.args},
-        "profile": domain.role,
-        "files": files,
-        "path": list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),
-        "restart": domain.restart,
-        "walls": domain.walls,
-        "paused": False,
-        "devices": list(of_domain(lab.devices, domain.name)),
-        "serves": sorted({one.type for one in lab.devices if one.served_by == domain.name}),
-    }
+        files += [(path, "rw") for path in images.values()]
+        files += _served(lab, domain, images)
+    return Create(
+        config=domain.config,
+        config_path=domain.config_path,
+        directory=str(domain.directory),
+        overrides=[*domain.overrides, *(["driver_domain = 1"] if domain.is_driver else [])],
+        images=images,
+        program=domain.program,
+        args={"seed": lab.seed, "hosts": lab.hosts, **domain.args},
+        profile=domain.role,
+        files=files,
+        path=list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),
+        restart=domain.restart,
+        walls=domain.walls,
+        devices=list(of_domain(lab.devices, domain.name)),
+        serves=sorted({one.type for one in lab.devices if one.served_by == domain.name}),
+    )
 
 
-def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[File]:
     """The undeclared images that `driver` serves: its process may open nothing else."""
     for guest in lab.domains:
         for disk in guest.disks:
@@ -177,15 +176,13 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[tuple[
 
 
 def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
-    answer = control.request(
-        "create", patience=TOOLSTACK_TIMEOUT, **create_request(lab, run, domain)
-    )
+    answer = control.request(create_request(lab, run, domain), patience=TOOLSTACK_TIMEOUT)
     _check(answer, f"domain {domain.name!r} could not be created")
     return int(answer.data["domid"])
 
 
 def _walls(control: Control) -> dict[str, list[str]]:
-    rows = (control.data("ps") or {}).get("domains", [])
+    rows = (control.data(Ps()) or {}).get("domains", [])
     return {str(row.get("name")): list(row["walls"]) for row in rows if row.get("walls")}
 
 
@@ -202,7 +199,7 @@ def _check(answer: Answer, failed: str) -> None:
 
 def _ended(inquiry: Inquiry, control: Control, domids: dict[str, int]) -> dict[int, str]:
     """Those of `domids` that are gone or shut down, and why."""
-    data = control.data("ps")
+    data = control.data(Ps())
     listed = {row.get("domid"): row for row in (data or {}).get("domains", [])}
     found = {}
     for domid in domids.values():

@@ -13,6 +13,8 @@ from hvsim.names import mac as mac_names
 from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload
 from hvsim.printable import printable
+from hvsim.wire.control import Capture as Request
+from hvsim.wire.control import Side
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Capture:
 
     control: Control
     out: BinaryIO
-    side: str
+    side: Side
     snaplen: int
     fill: bool = True
     about: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Capture:
     def start(self, vif: str) -> None:
         """Ask for it, and write the file's head.  Raises: ControlError, OSError."""
         self.about = self.control.data(
-            "capture", action="start", vif=vif, side=self.side, snaplen=self.snaplen
+            Request("start", vif=vif, side=self.side, snaplen=self.snaplen)
         )
         self._session = int(self.about["session"])
         self._clock = time.time_ns() - time.monotonic_ns()
@@ -95,7 +97,7 @@ class Capture:
         """
         deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
         while not stop():
-            found = self.control.data("capture", action="read", session=self._session)
+            found = self.control.data(Request("read", session=self._session))
             if int(found["epoch"]) != self._epoch:
                 if self._epoch:
                     self._begin(int(found["domid"]), f"domain {found['domid']}")
@@ -115,7 +117,7 @@ class Capture:
         middle of a request.  Raises: ControlError."""
         if self._session >= 0:
             number, self._session = self._session, -1
-            self._count(control.data("capture", action="stop", session=number))
+            self._count(control.data(Request("stop", session=number)))
 
     def close(self) -> None:
         """Write the statistics of every interface, last of all.  Raises: OSError."""

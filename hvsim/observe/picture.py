@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.lab.answers import ControlError
 from hvsim.linux import proc
 from hvsim.observe.compose import composed
+from hvsim.wire.control import Ps
 
 if TYPE_CHECKING:
     from hvsim.lab.control import Control
@@ -43,6 +44,6 @@ def _at_once(run: RunDir, control: Control) -> Picture | None:
     if any(proc.state(pid) in proc.STOPPED for pid in (toolstack, hypervisor.pid)):
         return None
     try:
-        return composed(run, dict(control.data("ps", patience=AT_ONCE) or {}), "toolstack")
+        return composed(run, dict(control.data(Ps(), patience=AT_ONCE) or {}), "toolstack")
     except ControlError:
         return None

@@ -16,6 +16,7 @@ from hvsim.observe.compose import composed, hypervisor, process
 from hvsim.observe.rows import Picture
 from hvsim.toolstack.host.parts import HYPERVISOR
 from hvsim.toolstack.host.trouble import Census, Trouble
+from hvsim.wire.control import Ps
 
 PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""
@@ -35,7 +36,7 @@ def picture(run: RunDir, control: Control) -> Picture:
     why = _why_silent(inquiry, census)
     if not why:
         try:
-            found = dict(control.data("ps", patience=PATIENCE) or {})
+            found = dict(control.data(Ps(), patience=PATIENCE) or {})
             return composed(run, found, "toolstack")
         except ControlError as silent:
             why = str(silent)

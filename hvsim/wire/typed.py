@@ -5,17 +5,19 @@ A message is a frozen class with a type for each field.  Whoever sends it makes 
 is missing, unknown or of the wrong kind is named by its place (``dom0.processes[2].files``).
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+from hvsim.wire.packing import BadMessage as BadMessage
 
 M = TypeVar("M")
 S = TypeVar("S", bound="Message")
 
-
-class BadMessage(ValueError):
-    """A message that cannot be followed; the text names the field and what is wrong with it."""
+_WRONG: Final = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?", re.DOTALL)
+"""What msgspec says: what is wrong, and where."""
 
 
 class Message(
@@ -36,9 +38,8 @@ def read(kind: type[M], raw: object) -> M:
     try:
         return msgspec.convert(raw, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as wrong:
-        what, _, place = str(wrong).partition(" - at `$")
-        field = place.rstrip("`").lstrip(".")
-        raise BadMessage(f"{field}: {what}" if field else what) from None
+        found = _WRONG.fullmatch(str(wrong))
+        raise BadMessage(*(found.groups("") if found else (str(wrong),))) from None
 
 
 def words(message: Word) -> list[object]:

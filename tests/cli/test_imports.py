@@ -37,7 +37,13 @@ LISTING = EVERY | {
     *("hvsim.commands.common", "hvsim.lab", "hvsim.lab.answers", "hvsim.lab.builtin"),
     *("hvsim.lab.choose", "hvsim.lab.control", "hvsim.lab.processes", "hvsim.lab.rundir"),
     *("hvsim.lab.trust", "hvsim.lab.wire", "hvsim.linux", "hvsim.linux.proc", "hvsim.wire"),
-    *("hvsim.wire.closing", "hvsim.wire.endpoints", "hvsim.wire.frames", "hvsim.wire.packing"),
+    *(
+        "hvsim.wire.closing",
+        "hvsim.wire.control",
+        "hvsim.wire.endpoints",
+        "hvsim.wire.frames",
+        "hvsim.wire.packing",
+    ),
 }
 OURS = {
     ("--help",): EVERY,

@@ -27,6 +27,7 @@ from hvsim.lab.rundir import RunDir
 from hvsim.lab.terminal import Port
 from hvsim.spawn import exec_process
 from hvsim.wire import rights
+from hvsim.wire.control import Exec, Ps
 from hvsim.wire.execution import MESSAGE_MAX
 from tests.support.labs import Commands
 from tests.support.waits import wait
@@ -251,7 +252,7 @@ def control(lab: Commands) -> Iterator[Control]:
 
 
 def sessions(control: Control) -> set[str]:
-    [row] = [row for row in control.data("ps")["domains"] if row["name"] == "one"]
+    [row] = [row for row in control.data(Ps())["domains"] if row["name"] == "one"]
     return set(row["pids"]) - {"main"}
 
 
@@ -266,7 +267,7 @@ def test_the_process_of_a_program_bears_it(
         listener.bind(path)
         listener.listen(1)
         listener.settimeout(LIMIT)
-        answer = control.request("exec", domain="one", argv=["sleep", "1000"], stdio=path)
+        answer = control.request(Exec("one", ["sleep", "1000"], path))
         assert answer.exit == 0, answer.err
         with listener.accept()[0] as wire:
             wire.settimeout(LIMIT)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.wire.control import Xl
 from tests.fidelity.recording import Command, commands
 from tests.support import optional
 from tests.support.lab_host import LabHost
@@ -119,9 +120,7 @@ def run(host: LabHost, home: Path, line: str, config: str | None) -> tuple[list[
         written = config.replace("/root/domu", str(home))
         (home / line.split()[-1].rpartition("/")[2]).write_text(written)
     said: list[str] = []
-    answer = host.control.request(
-        "xl", argv=argv, cwd="/", json=False, out=said.append, err=said.append
-    )
+    answer = host.control.request(Xl(argv), out=said.append, err=said.append)
     lines = "".join(said).split("\n")
     while lines and not lines[-1]:
         lines.pop()

@@ -1,7 +1,6 @@
 """``[[device]]``: what is wrong with a table is told with its place and remedy; what is right
 reaches the toolstack."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,9 @@ import pytest
 from hvsim.lab.devices import declarations, of_domain
 from hvsim.lab.load import load
 from hvsim.lab.problems import LabFileError
+from hvsim.wire import requests
+from hvsim.wire.control import Create, asking
+from hvsim.wire.packing import pack
 
 DOMAINS = """
 [[domain]]
@@ -57,7 +59,7 @@ def test_a_table_reaches_the_model(tmp_path: Path) -> None:
             "backend_keys": ["rate", "fast"],
         }
     ]
-    assert [row["devid"] for row in of_domain([device, device], "other")] == [0, 1]
+    assert [row.devid for row in of_domain([device, device], "other")] == [0, 1]
     assert list(of_domain([device], "entropy")) == []
 
 
@@ -206,4 +208,6 @@ def test_the_rows_are_what_the_wire_can_carry(tmp_path: Path) -> None:
     table = 'type = "vrng"\n' + HALVES + DOMAINS_OF_IT + "backend_keys = { rate = 5 }\n"
     devices = load(lab_file(tmp_path, table)).devices
     rows = list(of_domain(devices, "guest"))
-    assert json.loads(json.dumps(rows)) == rows
+    read = requests.read(pack(asking(Create("", devices=rows))))
+    assert isinstance(read, Create)
+    assert read.devices == rows

@@ -10,10 +10,11 @@ import pytest
 from hvsim.errors import HvsimError
 from hvsim.faults.now import inject
 from hvsim.lab.answers import Answer
-from hvsim.lab.control import _only_looks
+from hvsim.lab.control import only_looks
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.undo import NotStarted, UpError
 from hvsim.lab.up import _check
+from hvsim.wire.control import Xl
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -122,4 +123,4 @@ def test_what_up_asks_for_and_does_not_get_is_told() -> None:
 def test_what_only_looks_is_asked_again(argv: list[str], looks: bool) -> None:
     """When the toolstack dies in the middle of it.  Red without shortened verbs, and without the
     look at what `dmesg` is to do."""
-    assert _only_looks({"verb": "xl", "argv": argv}) is looks
+    assert only_looks(Xl(argv)) is looks

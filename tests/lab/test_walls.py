@@ -120,4 +120,4 @@ def test_a_served_image_is_granted_by_the_name_that_the_backend_is_told(tmp_path
     found = load(lab(tmp_path, text))
     driver = next(domain for domain in found.domains if domain.is_driver)
     request = create_request(found, RunDir(tmp_path / "run"), driver)
-    assert [str(tmp_path / "link.img"), "rw"] in request["files"]
+    assert (str(tmp_path / "link.img"), "rw") in request.files

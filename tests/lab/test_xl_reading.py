@@ -13,6 +13,7 @@ import pytest
 
 from hvsim.lab.control import Control
 from hvsim.toolstack.xl.table import VERBS
+from hvsim.wire.control import Xl
 from tests.support import optional
 from tests.support.labs import ROOT, Commands, commands
 from tests.support.waits import wait
@@ -87,9 +88,7 @@ def batch(lab: Commands, lines: Sequence[Sequence[str]]) -> tuple[list[str], lis
     with closing(Control(control)) as toolstack:
         for line in lines:
             said: list[str] = []
-            answer = toolstack.request(
-                "xl", argv=list(line), cwd="/", json=False, out=said.append, err=said.append
-            )
+            answer = toolstack.request(Xl(list(line)), out=said.append, err=said.append)
             ours.append(f"{''.join(said)}\nexit {answer.exit}")
     return [text.replace(program, "xl") for text in real[:-1]], ours
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hvsim.lab.control import Control
+from hvsim.wire.control import Xl
 from hvsim.xs.blocking import SocketStore, connect
 from tests.net.household import Household, difference, household
 from tests.net.tcplab import tcp_lab
@@ -27,12 +28,12 @@ class Hotplug:
         self.domid = self._domid("near")
 
     def _domid(self, name: str) -> int:
-        rows = self.control.request("xl", argv=["list"], cwd="/", json=True).data
+        rows = self.control.request(Xl(["list"], json=True)).data
         return next(int(row["domid"]) for row in rows if row["name"] == name)
 
     def xl(self, *argv: str) -> None:
         """One command, which must succeed without a word."""
-        answer = self.control.request("xl", argv=list(argv), cwd="/", json=False)
+        answer = self.control.request(Xl(argv))
         assert (answer.exit, answer.out, answer.err) == (0, "", ""), (argv, answer)
 
     def cycle(self, backend: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hvsim.lab.answers import Answer
 from hvsim.lab.control import Control
+from hvsim.wire.control import Xl
 from tests.support.lab_host import TIMEOUT, LabHost
 from tests.toolstack import hasty
 
@@ -59,7 +60,7 @@ def test_a_late_backend_is_waited_for_and_named(host: LabHost) -> None:
 
     def ask(*argv: str) -> Answer:
         with Control(host.run_dir / "control") as control:
-            return control.request("xl", argv=list(argv), cwd="/", patience=TIMEOUT)
+            return control.request(Xl(argv), patience=TIMEOUT)
 
     with ThreadPoolExecutor() as pool:
         detach = pool.submit(ask, "network-detach", "near", "1")

@@ -16,6 +16,7 @@ from hvsim.lab.control import Control
 from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store
+from tests.support.asking import asked
 from tests.support.waits import wait
 
 LAB = """
@@ -96,7 +97,7 @@ class Host:
         failed."""
         with Control(self.run.control, alive=lambda: self.run.running) as control:
             try:
-                answer = control.request(verb, **fields)
+                answer = control.request(asked(verb, **fields))
             except ControlError as failure:
                 return f"hvsim: {failure}"
             return answer.err if answer.exit else f"{answer.err}(it worked)\n{answer.out}"

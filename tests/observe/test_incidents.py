@@ -33,6 +33,9 @@ from hvsim.observe.events import snapshot
 from hvsim.observe.picture import picture
 from hvsim.observe.ps_words import lines as ps_lines
 from hvsim.observe.rows import Picture
+from hvsim.wire.control import Told
+from hvsim.wire.status import Status
+from hvsim.wire.typed import read
 from tests.observe.incident_kinds import LAB, NAMES, READER, Host, Incident
 from tests.observe.incident_table import BROKEN, CONSOLE, LAST, TABLE, qemu_rows
 from tests.support import qdisk_labs
@@ -353,9 +356,10 @@ def test_who_dies_again_and_again_is_given_up(worn: Worn, incident: Incident) ->
 def under_way(control: Control) -> list[str]:
     """What the toolstack does."""
     control.send({"verb": "status"})
-    while (frame := control.receive(1.0)) is None:
-        pass
-    return [task["task"] for task in frame["status"]["others"]]
+    frame = None
+    while not isinstance(frame, Told):
+        frame = control.receive(1.0)
+    return [task.task for task in read(Status, frame.status).others]
 
 
 @pytest.mark.parametrize(

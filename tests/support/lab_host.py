@@ -22,6 +22,7 @@ from hvsim.lab.boot import SPAWNER, STORE_SUCCESSOR
 from hvsim.lab.control import Control
 from hvsim.lab.rundir import RunDir
 from hvsim.xs.blocking import SocketStore, connect
+from tests.support.asking import asked
 from tests.support.hypervisor_process import ROOT, HypervisorProcess
 
 TIMEOUT = 30.0
@@ -149,7 +150,7 @@ class LabHost:
 
     def request(self, verb: str, **fields: Any) -> Answer:
         """A request over the control wire."""
-        return self.control.request(verb, patience=TIMEOUT, **fields)
+        return self.control.request(asked(verb, **fields), patience=TIMEOUT)
 
     def xl(self, *argv: str, cwd: str = "/", **fields: Any) -> Answer:
         """An xl command."""

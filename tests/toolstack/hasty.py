@@ -20,6 +20,10 @@ from hvsim.domain.domain import Domain
 from hvsim.domain.vcpu import VCPU, Handler
 from hvsim.lab.control import Control
 from hvsim.toolstack.daemon import daemon
+from hvsim.wire import control
+from hvsim.wire.control import Told, asking
+from hvsim.wire.status import Status
+from hvsim.wire.typed import read
 from tests.support.lab_host import LabHost
 
 PROGRAM: Final = "tests.toolstack.hasty:main"
@@ -78,15 +82,15 @@ def put_forward(host: LabHost, seconds: float) -> None:
 
 def wait_out(host: LabHost, what: str, seconds: float) -> None:
     """Wait until the toolstack waits for something with *what* in its name; *seconds* pass then."""
-    with Control(host.run_dir / "control") as asking:
+    with Control(host.run_dir / "control") as conversation:
 
         def waits() -> bool:
-            asking.send({"verb": "status"})
+            conversation.send(asking(control.Status()))
             frame = None
-            while frame is None:
-                frame = asking.receive(1.0)
-            tasks = frame["status"]["others"]
-            return any(what in wait["what"] for task in tasks for wait in task["waits"])
+            while not isinstance(frame, Told):
+                frame = conversation.receive(1.0)
+            tasks = read(Status, frame.status).others
+            return any(what in wait.what for task in tasks for wait in task.waits)
 
         host.wait(waits, f"the toolstack to wait for ...{what}")
     put_forward(host, seconds)

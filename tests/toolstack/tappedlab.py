@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from hvsim.drivers.capture.ring import Record, records
+from hvsim.wire.control import Capture
 from hvsim.xs.client import Transaction
 from tests.support.lab_host import TIMEOUT, LabHost
 
@@ -72,7 +73,7 @@ class Lab:
 
     def capture(self, **fields: Any) -> Any:
         """One request of the verb; asserts that it is answered with success."""
-        return self.host.control.data("capture", **fields)
+        return self.host.control.data(Capture(**fields))
 
     def start(self, vif: str = "guest", side: str = "back", snaplen: int = 200) -> int:
         found = self.capture(action="start", vif=vif, side=side, snaplen=snaplen)

@@ -19,6 +19,7 @@ import pytest
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.toolstack.devices.captures import IDLE_TIMEOUT
+from hvsim.wire.control import Capture, Exit, asking
 from tests.support.lab_host import TIMEOUT, LabHost
 from tests.toolstack import hasty
 from tests.toolstack.tappedlab import Lab
@@ -101,7 +102,7 @@ def test_two_cannot_have_the_same_half(shared: Lab) -> None:
 def test_a_session_that_nobody_reads_is_ended(shared: Lab) -> None:
     """The one who started it may have been killed."""
     with Control(shared.host.run_dir / "control") as gone:
-        gone.data("capture", action="start", vif="guest", side="back", snaplen=100)
+        gone.data(Capture("start", vif="guest", side="back", snaplen=100))
     with shared.host.store() as store:
         assert store.exists(f"{shared.back_path}/capture")
         hasty.put_forward(shared.host, IDLE_TIMEOUT)
@@ -179,16 +180,14 @@ def test_a_half_that_answers_nonsense_is_refused(shared: Lab, said: str) -> None
     shared.host.fault("stall", "guest")
     control = Control(shared.host.run_dir / "control")
     with control, shared.host.store() as store:
-        control.send(
-            {"verb": "capture", "action": "start", "vif": "guest", "side": "front", "snaplen": 9}
-        )
+        control.send(asking(Capture("start", vif="guest", side="front", snaplen=9)))
         shared.host.wait(lambda: store.exists(f"{shared.front_path}/capture"), "the request")
         token = store.read(f"{shared.front_path}/capture").split()[0]
         store.write(f"{shared.front_path}/capture-ring", f"{token} {said}")
         frame = None
-        while frame is None or "exit" not in frame:
+        while not isinstance(frame, Exit):
             frame = control.receive(1.0) or frame
-        assert frame["exit"] == 1
+        assert frame.exit == 1
         assert not store.exists(f"{shared.front_path}/capture-ring")
 
 

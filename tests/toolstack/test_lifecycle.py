@@ -10,6 +10,7 @@ import pytest
 
 from hvsim.lab.control import Control
 from hvsim.lab.wire import Wire
+from hvsim.wire.control import Create, Err, Exit
 from hvsim.wire.packing import unpack
 from tests.support.lab_host import LabHost
 
@@ -290,10 +291,7 @@ def test_many_guests_are_made_at_once(host: LabHost, image: Path) -> None:
     def make(number: int) -> int:
         with Control(host.run_dir / "control") as control:
             answer = control.request(
-                "create",
-                config=f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,r"]',
-                config_path="g.cfg",
-                directory="/",
+                Create(f'name="g{number}"\n{IDLE}disk=["{image},raw,xvda,r"]', "g.cfg")
             )
             return answer.exit
 
@@ -324,13 +322,10 @@ def test_nonsense_on_the_control_wire_is_answered(host: LabHost) -> None:
         {"verb": "stop", "timeout": "x"},
     ):
         host.control.send(request)
-        frames: list[dict[str, object]] = []
-        while not frames or "exit" not in frames[-1]:
-            frame = host.control.receive(30.0)
-            assert frame is not None
-            frames.append(frame)
-        assert frames[-1]["exit"] != 0
-        assert any(frame.get("err") for frame in frames)
+        first, last = host.control.receive(30.0), host.control.receive(30.0)
+        assert isinstance(first, Err)
+        assert isinstance(last, Exit)
+        assert last.exit != 0
     wire = Wire(host.run_dir / "control")
     wire.send(b"\xc1 not msgpack")
     said = [unpack(wire.receive(30.0) or b"") for _ in range(2)]

@@ -13,6 +13,7 @@ import pytest
 
 from hvsim.lab.answers import Answer, RequestLost
 from hvsim.lab.control import Control
+from tests.support.asking import asked
 from tests.support.lab_host import LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=8\n'
@@ -91,7 +92,7 @@ class Begun:
         self._pool = ThreadPoolExecutor(1)
         self._control = Control(host.run_dir / "control")
         self._answer: Future[Answer] = self._pool.submit(
-            lambda: self._control.request(verb, patience=30.0, **fields)
+            lambda: self._control.request(asked(verb, **fields), patience=30.0)
         )
 
     def lost(self) -> str:

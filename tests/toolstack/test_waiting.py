@@ -21,8 +21,8 @@ from tests.toolstack.fabricated import census, domain
 
 
 def waits(task: Task, **more: object) -> list[tuple[str, str | None]]:
-    told = task.describe(census(**more), task.since + 1.0)["waits"]  # type: ignore[arg-type]
-    return [(wait["what"], wait["trouble"]["who"] if wait["trouble"] else None) for wait in told]
+    told = task.describe(census(**more), task.since + 1.0).waits  # type: ignore[arg-type]
+    return [(wait.what, wait.trouble.who if wait.trouble is not None else None) for wait in told]
 
 
 @pytest.mark.asyncio

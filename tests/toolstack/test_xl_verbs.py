@@ -15,6 +15,7 @@ import pytest
 
 from hvsim.lab.answers import Answer
 from hvsim.lab.control import Control
+from hvsim.wire.control import Xl
 from tests.support.lab_host import TIMEOUT, LabHost
 
 IDLE = 'program="domains.guests.idle:main"\nmemory=32\n'
@@ -185,8 +186,7 @@ class Foreground:
 
     def _run(self) -> None:
         self.answer = self._control.request(
-            "xl", patience=TIMEOUT, argv=self._words, cwd="/", json=False,
-            out=self.said.append, err=self.said.append,
+            Xl(self._words), patience=TIMEOUT, out=self.said.append, err=self.said.append,
         )  # fmt: skip
 
     @property

@@ -16,7 +16,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from hvsim.wire.endpoints import MESSAGE_MAX
 from hvsim.wire.frames import Frames, TooLargeError, framed
@@ -55,7 +55,7 @@ class Client(asyncio.Protocol):
 
     # -- what the service does ---------------------------------------------------------------
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, object]) -> None:
         """Send a map, or keep it until the client takes it; nothing for one that has gone."""
         transport = self._transport
         if transport is None or transport.is_closing():

@@ -1,28 +1,27 @@
 """The control wire: who wants something of the toolstack asks here.
 
-A request is one msgpack map with a ``verb``; the answer is a row of maps: ``out``, ``err`` (text)
-and last ``exit`` with ``data``.  A client has one request under way; ``{"verb": "cancel"}`` ends
-it, and so does hanging up.  Whatever comes in, the daemon goes on: what it does not understand it
+What is said there: ``hvsim.wire.control``.  A request is checked as it comes
+(``hvsim.wire.requests``); whatever comes in, the daemon goes on: what it does not understand it
 says so.
 
-Who hears nothing for a while asks ``{"verb": "status", "asked": n}``, and is told at once, between
-the maps of the answer, with the same ``asked``: ``status`` with ``yours``, the task that its
-request is (None: there is none, as after the death of a toolstack that had one), and ``others``,
-everything else that is under way.  Each names what it waits for, and what keeps that from coming
-(``waiting``).
+Who asks for the status is told of ``yours``, the task that its request is (None: there is none, as
+after the death of a toolstack that had one), and ``others``, everything else that is under way.
+Each names what it waits for, and what keeps that from coming (``waiting``).
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from hvsim.domain.hypercall import HypercallError
+from hvsim.printable import line
 from hvsim.toolstack.config import ConfigError
 from hvsim.toolstack.daemon.clients import Client
 from hvsim.toolstack.host.context import Toolstack
@@ -31,8 +30,22 @@ from hvsim.toolstack.host.reasons import reason
 from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.host.starting import NotStartedError
 from hvsim.toolstack.host.waiting import Task, working
+from hvsim.wire import requests, status
+from hvsim.wire.control import (
+    Asked,
+    Cancel,
+    Err,
+    Exec,
+    Exit,
+    Frame,
+    Status,
+    Stop,
+    Told,
+    Xl,
+    verb_of,
+)
 from hvsim.wire.endpoints import MESSAGE_MAX
-from hvsim.wire.packing import MALFORMED, unpack
+from hvsim.wire.typed import write
 from hvsim.xs.requests import StoreError
 
 MAX_REQUESTS: Final = 256
@@ -40,93 +53,89 @@ MAX_REQUESTS: Final = 256
 MAX_TOLD: Final = 16
 """Other tasks that a status tells of."""
 
-CARRIED_ON: Final = frozenset({"stop"})
-"""What goes on when whoever asked for it has gone: a lab that began to go down goes down."""
-
-Verb = Callable[[dict[str, Any], Reply], Awaitable[int]]
+Serve = Callable[[Asked, Reply], Awaitable[int]]
 
 
 @dataclass(slots=True)
-class Request:
+class Begun:
     """One request under way.
 
     Attributes:
         task: what the toolstack does for it, once that has begun.
     """
 
-    fields: dict[str, Any]
+    request: Asked
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     task: Task | None = None
 
 
 class ControlServer:
-    """Serves *verbs*; ``clients.serve`` brings whoever asks for one.
+    """Has every request served; ``clients.serve`` brings whoever asks.
 
-    A verb gets the request and a Reply, and returns an exit code; what it raises becomes text.
+    Args:
+        serve: gets the request and a Reply, and returns an exit code; what it raises becomes text.
     """
 
     def __init__(
         self,
-        verbs: Mapping[str, Verb],
+        serve: Serve,
         log: Callable[[str], None],
         toolstack: Toolstack,
         tasks: TaskGroup,
     ) -> None:
         self._toolstack = toolstack
-        self._verbs = verbs
+        self._serve = serve
         self._log = log
         self._tasks = tasks
-        self._running: dict[Client, Request] = {}
+        self._running: dict[Client, Begun] = {}
 
     def receive(self, client: Client, frame: bytes) -> None:
         """See ``clients.Service``."""
         try:
-            request = unpack(frame)
-        except MALFORMED:
-            request = None
-        if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
-            _refuse(client, "a request is one msgpack map with a verb")
-        elif request["verb"] == "status":
-            client.send({"status": self._status(client), "asked": request.get("asked", 0)})
-        elif request["verb"] == "cancel":
-            if client in self._running:
-                self._running[client].scope.cancel()
-        elif client in self._running:
-            _refuse(client, "this connection has a request under way")
+            request = requests.read(frame)
+        except requests.BadRequest as bad:
+            _refuse(client, str(bad), bad.code)
+            return
+        begun = self._running.get(client)
+        if isinstance(request, Status):
+            _send(client, Told(write(self._status(begun)), request.asked))
+        elif isinstance(request, Cancel):
+            if begun is not None:
+                begun.scope.cancel()
+        elif begun is not None:
+            _refuse(client, "control: this connection has a request under way")
         elif len(self._running) >= MAX_REQUESTS:
-            _refuse(client, f"{MAX_REQUESTS} requests are under way; try again")
-        elif request["verb"] not in self._verbs:
-            known = ", ".join(sorted(self._verbs))
-            _refuse(client, f"no verb {request['verb']!r}; there are: {known}")
+            _refuse(client, f"control: {MAX_REQUESTS} requests are under way; try again")
         else:
-            self._running[client] = begun = Request(request)
+            self._running[client] = begun = Begun(request)
             self._tasks.start_soon(self._run, client, begun)
 
     def oversized(self, client: Client, size: int) -> None:
         """See ``clients.Service``."""
-        _refuse(client, f"a request of {size} bytes, and {MESSAGE_MAX} are taken")
+        _refuse(client, f"control: a request of {size} bytes, and {MESSAGE_MAX} are taken")
 
     def left(self, client: Client) -> None:
         """See ``clients.Service``."""
         begun = self._running.get(client)
-        if begun is not None and begun.fields["verb"] not in CARRIED_ON:
+        # A lab that began to go down goes down.
+        if begun is not None and not isinstance(begun.request, Stop):
             begun.scope.cancel()
 
-    async def _run(self, client: Client, begun: Request) -> None:
+    async def _run(self, client: Client, begun: Begun) -> None:
         code = 130  # as after Ctrl-C
-        reply = Reply(client.send)
-        with working(_title(begun.fields), self._toolstack.working) as begun.task:
+        reply = Reply(partial(_send, client))
+        with working(_title(begun.request), self._toolstack.working) as begun.task:
             try:
                 with begun.scope:
-                    code = await self._answer(begun.fields, reply)
+                    code = await self._answer(begun.request, reply)
             finally:
                 del self._running[client]
         await reply.finish(code)
 
-    async def _answer(self, request: dict[str, Any], reply: Reply) -> int:
-        verb = request["verb"]
+    async def _answer(self, request: Asked, reply: Reply) -> int:
+        verb = verb_of(request)
         try:
-            return await self._verbs[verb](request, reply)
+            return await self._serve(request, reply)
         except (ToolstackError, ConfigError) as failure:
             if isinstance(failure, NotStartedError):
                 reply.data = {"not_started": str(failure)}
@@ -141,26 +150,29 @@ class ControlServer:
             await reply.err(f"{verb}: {type(bug).__name__}: {bug} (see log/toolstack.log)")
             return 1
 
-    def _status(self, client: Client) -> dict[str, Any]:
+    def _status(self, begun: Begun | None) -> status.Status:
         """What this toolstack does for one client, and what else."""
-        now, begun = anyio.current_time(), self._running.get(client)
+        now = anyio.current_time()
         # Who has just asked may not have a task yet; its request is known all the same.
         yours = begun.task or Task("a request that has just come") if begun is not None else None
         census = self._toolstack.census()
         others = [task for task in self._toolstack.working if task is not yours]
-        return {
-            "yours": None if yours is None else yours.describe(census, now),
-            "others": [task.describe(census, now) for task in others[:MAX_TOLD]],
-        }
+        return status.Status(
+            yours=None if yours is None else yours.describe(census, now),
+            others=tuple(task.describe(census, now) for task in others[:MAX_TOLD]),
+        )
 
 
-def _title(request: Mapping[str, Any]) -> str:
+def _title(request: Asked) -> str:
     """A request in a few words: ``xl create web.cfg``."""
-    argv = request.get("argv")
-    words = [str(word) for word in argv[:3]] if isinstance(argv, list) else []
-    return " ".join([str(request["verb"]), *words])[:100]
+    words = request.argv[:3] if isinstance(request, Xl | Exec) else ()
+    return " ".join([verb_of(request), *words])[:100]
 
 
-def _refuse(client: Client, text: str) -> None:
-    client.send({"err": f"control: {text}\n"})
-    client.send({"exit": 2, "data": None})
+def _refuse(client: Client, text: str, code: int = 2) -> None:
+    _send(client, Err(f"{line(text)}\n"))
+    _send(client, Exit(code))
+
+
+def _send(client: Client, frame: Frame) -> None:
+    client.send(frame._asdict())

@@ -6,7 +6,7 @@ that is done a verb waits, under its name, but for those that only look.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -29,11 +29,24 @@ from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.hypervisor import DomainInfo
 from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.reply import Reply
-from hvsim.toolstack.host.request import parse
+from hvsim.toolstack.host.request import completed
 from hvsim.toolstack.host.store import StoreSilent
 from hvsim.toolstack.host.trouble import Trouble
 from hvsim.toolstack.host.waiting import STORE, Dom0Process, waiting, working
 from hvsim.toolstack.xl import main as xl
+from hvsim.wire.control import (
+    Asked,
+    Capture,
+    Create,
+    Device,
+    Exec,
+    Hotplug,
+    Ps,
+    Ready,
+    Started,
+    Stop,
+    Xl,
+)
 from hvsim.xs.requests import StoreError
 
 KERNEL_TIMEOUT: Final = 20.0
@@ -50,15 +63,32 @@ class Verbs:
         self.ready = anyio.Event()
         self.failure = ""
 
-    def table(self) -> dict[str, Any]:
-        """Name -> verb."""
-        return {
-            name: getattr(self, f"verb_{name}")
-            for name in (
-                *("create", "started", "xl", "ps", "ready", "stop"),
-                *("exec", "capture", "hotplug", "device"),
-            )
-        }
+    async def serve(self, request: Asked, reply: Reply) -> int:
+        """What is asked; the exit code."""
+        match request:
+            case Ps():
+                return await self._ps(reply)
+            case Stop():
+                return await self._stop(request, reply)
+        await self.standing()
+        match request:
+            case Create():
+                return await self._create(request, reply)
+            case Started():
+                return await self._started()
+            case Xl(argv, cwd, json):
+                return await xl.run(self._toolstack, reply, list(argv), cwd or "/", json)
+            case Ready():
+                return self._ready(reply)
+            case Capture():
+                reply.data = await self.captures.serve(request)
+            case Exec():
+                reply.data = await execute.execute(self._toolstack, request)
+            case Hotplug():
+                await script.run(self._toolstack, request)
+            case Device():
+                reply.data = await by_hand.serve(self._toolstack, request)
+        return 0
 
     async def standing(self) -> None:
         """Wait until dom0 stands, and what a former toolstack left is known."""
@@ -66,78 +96,39 @@ class Verbs:
             with waiting("dom0 to stand", STORE):
                 await self.ready.wait()
 
-    async def verb_create(self, request: dict[str, Any], reply: Reply) -> int:
+    async def _create(self, request: Create, reply: Reply) -> int:
         """Make a domain of a lab; returns as ``xl create`` does."""
-        await self.standing()
         for guest in self._toolstack.guests.values():
             starting.check(guest)  # of those before: nobody has waited for them
-        made = parse(request, self._toolstack.defaults)
+        made = completed(request, self._toolstack.defaults)
         others_wait = made.profile == "driver" or made.restart == "always"
         guest = await create.create(self._toolstack, made, wait=others_wait)
         await reply.err(*guest.config.warnings)
         reply.data = {"domid": guest.domid, "name": guest.name}
         return 0
 
-    async def verb_started(self, request: dict[str, Any], reply: Reply) -> int:
+    async def _started(self) -> int:
         """Answers once every domain made so far runs; fails when one could not be started."""
-        await self.standing()
         for guest in list(self._toolstack.guests.values()):
             await starting.settle(self._toolstack, guest)
         return 0
 
-    async def verb_xl(self, request: dict[str, Any], reply: Reply) -> int:
-        """An xl command line."""
-        argv = request.get("argv")
-        if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-            raise ToolstackError("xl: argv must be a list of texts", code=2)
-        await self.standing()
-        cwd = str(request.get("cwd") or "/")
-        return await xl.run(self._toolstack, reply, argv, cwd, bool(request.get("json")))
-
-    async def verb_ps(self, request: dict[str, Any], reply: Reply) -> int:
+    async def _ps(self, reply: Reply) -> int:
         """Every domain, process and device, and who waits for whom."""
         if not self.ready.is_set():
             raise ToolstackError("the toolstack has not found yet what there is")
         reply.data = await processes.survey(self._toolstack, self._waits, reply)
         return 0
 
-    async def verb_ready(self, request: dict[str, Any], reply: Reply) -> int:
-        """Answers once dom0 stands."""
-        await self.standing()
+    def _ready(self, reply: Reply) -> int:
+        """Whether dom0 stands as it should."""
         if self.failure:
             raise ToolstackError(self.failure)
         reply.data = {"version": __version__}
         return 0
 
-    async def verb_capture(self, request: dict[str, Any], reply: Reply) -> int:
-        """Start, read or stop a capture of a vif."""
-        await self.standing()
-        reply.data = await self.captures.serve(request)
-        return 0
-
-    async def verb_exec(self, request: dict[str, Any], reply: Reply) -> int:
-        """Start a program of the machine in a domain."""
-        await self.standing()
-        reply.data = await execute.execute(self._toolstack, request)
-        return 0
-
-    async def verb_hotplug(self, request: dict[str, Any], reply: Reply) -> int:
-        """The usual hotplug script of a device, run by a real xl."""
-        await self.standing()
-        await script.run(self._toolstack, request)
-        return 0
-
-    async def verb_device(self, request: dict[str, Any], reply: Reply) -> int:
-        """Attach or detach a device of a kind that the lab declares."""
-        await self.standing()
-        reply.data = await by_hand.serve(self._toolstack, request)
-        return 0
-
-    async def verb_stop(self, request: dict[str, Any], reply: Reply) -> int:
+    async def _stop(self, request: Stop, reply: Reply) -> int:
         """End every domain but dom0: guests first, then those that serve them."""
-        timeout = request.get("timeout", 10.0)
-        if not isinstance(timeout, int | float):
-            raise ToolstackError("stop: timeout must be a number of seconds", code=2)
         toolstack = self._toolstack
         toolstack.stopping = True
         if toolstack.lost:
@@ -147,7 +138,7 @@ class Verbs:
         destroyed: dict[str, str] = {}
         guests = list(toolstack.guests.values())
         for some in ([g for g in guests if not g.driver], [g for g in guests if g.driver]):
-            await self._stop(some, float(timeout), stopped, destroyed)
+            await self._stop_some(some, request.timeout, stopped, destroyed)
         for info in toolstack.hypervisor.domains():
             if info.domid and not info.dying:
                 destroyed[f"domain {info.domid}"] = "is not of this toolstack"
@@ -155,7 +146,7 @@ class Verbs:
         reply.data = {"stopped": stopped, "destroyed": list(destroyed), "reasons": destroyed}
         return 0
 
-    async def _end_all(self) -> dict[str, Any]:
+    async def _end_all(self) -> dict[str, object]:
         """Without a store nobody can be asked, and there is nothing to be cleared away in it."""
         toolstack = self._toolstack
         names = {guest.domid: guest.name for guest in toolstack.guests.values()}
@@ -170,7 +161,7 @@ class Verbs:
             "reasons": dict.fromkeys(destroyed, why),
         }
 
-    async def _stop(
+    async def _stop_some(
         self, guests: Sequence[Guest], timeout: float, stopped: list[str], destroyed: dict[str, str]
     ) -> None:
         """Ask *guests* to power off; destroy those that have not gone within *timeout* s, and at
@@ -251,7 +242,7 @@ async def serve(dom: Domain) -> None:
     verbs = Verbs(toolstack)
     async with anyio.create_task_group() as tasks:
         toolstack.tasks = tasks
-        server = ControlServer(verbs.table(), dom.log, toolstack, tasks)
+        server = ControlServer(verbs.serve, dom.log, toolstack, tasks)
         tasks.start_soon(clients.serve, str(toolstack.run_dir / "control"), server)
         if mourned := dom.args.get("mourned"):
             tasks.start_soon(mourn, toolstack, mourned)

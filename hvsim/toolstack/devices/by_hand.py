@@ -12,33 +12,30 @@ from hvsim.toolstack.devices import types
 from hvsim.toolstack.devices.declared import Declared, plan
 from hvsim.toolstack.devices.detach import Force
 from hvsim.toolstack.host.context import Toolstack
-from hvsim.toolstack.host.declaration import DeclaredDevice
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
+from hvsim.wire import control
+from hvsim.wire.control import DeclaredDevice
 
 
-async def serve(toolstack: Toolstack, request: dict[str, object]) -> dict[str, object]:
+async def serve(toolstack: Toolstack, request: control.Device) -> dict[str, object]:
     """``attach`` or ``detach`` for ``domain`` and ``device``.
 
     Raises: ToolstackError, which says what is known instead.
     """
-    action, text = request.get("action"), str(request.get("device") or "")
     async with toolstack.store() as store:
-        domid = await toolstack.find(store, str(request.get("domain") or ""))
+        domid = await toolstack.find(store, request.domain)
         guest = toolstack.guest(domid) if domid is not None else None
         if guest is None:
-            raise ToolstackError(f"there is no domain {request.get('domain')!r} of this lab")
-        if action == "attach":
-            served_by = request.get("served_by")
-            return await _attach(toolstack, store, guest, text, served_by)
-        if action == "detach":
-            return await _detach(toolstack, store, guest, text, bool(request.get("force")))
-    raise ToolstackError("device: action must be attach or detach", code=2)
+            raise ToolstackError(f"there is no domain {request.domain!r} of this lab")
+        if request.action == "attach":
+            return await _attach(toolstack, store, guest, request.device, request.served_by)
+        return await _detach(toolstack, store, guest, request.device, request.force)
 
 
 async def _attach(
-    toolstack: Toolstack, store: Store, guest: Guest, text: str, served_by: object
+    toolstack: Toolstack, store: Store, guest: Guest, text: str, served_by: str | None
 ) -> dict[str, object]:
     kind = _kind(toolstack, text)
     taken = {device.devid for device in await kind.all_of(store, guest.domid)}
@@ -52,7 +49,7 @@ async def _attach(
 
 
 def _like(
-    toolstack: Toolstack, guest: Guest, kind: Declared, taken: set[int], served_by: object
+    toolstack: Toolstack, guest: Guest, kind: Declared, taken: set[int], served_by: str | None
 ) -> DeclaredDevice:
     """The one that was detached, else one more like those that the guest has."""
     same = [one for one in guest.request.devices if one.type == kind.kind]
@@ -60,9 +57,8 @@ def _like(
     if one is None:
         devid = max(taken, default=-1) + 1
         fresh = DeclaredDevice(kind.kind, devid, _only_server(toolstack, kind.kind))
-        one = replace(same[0], devid=devid) if same else fresh
-    asked = served_by if isinstance(served_by, str) else one.served_by
-    return replace(one, served_by=asked, there=True)
+        one = same[0]._replace(devid=devid) if same else fresh
+    return one._replace(served_by=one.served_by if served_by is None else served_by, there=True)
 
 
 def _servers(toolstack: Toolstack, kind: str) -> list[str]:
@@ -100,7 +96,7 @@ async def _detach(
     said = await detaching.detach(toolstack, store, kind, device, how, failed)
     for one in guest.request.devices:
         if (one.type, one.devid) == (kind.kind, device.devid):
-            _remember(toolstack, guest, replace(one, there=False))
+            _remember(toolstack, guest, one._replace(there=False))
     return {"device": text, "said": said}
 
 

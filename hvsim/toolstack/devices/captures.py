@@ -7,13 +7,13 @@ from typing import Final
 import anyio
 
 from hvsim.domain.hypercall import HypercallError
-from hvsim.toolstack.devices.capture import SIDES, Session, Vif
+from hvsim.toolstack.devices.capture import Session, Vif
 from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.nodes import domain_path
+from hvsim.wire.control import MAX_SNAPLEN, Capture
 
-MAX_SNAPLEN: Final = 262144
 MAX_SESSIONS: Final = 8
 IDLE_TIMEOUT: Final = 6.0
 """Seconds without a read after which a session is ended."""
@@ -29,9 +29,9 @@ class Captures:
         self._first = int(anyio.current_time() * 1e9) if toolstack.dom.args.get("recover") else 1
         self._numbers = itertools.count(self._first)
 
-    async def serve(self, request: dict[str, object]) -> dict[str, object]:
+    async def serve(self, request: Capture) -> dict[str, object]:
         """One request of the verb "capture".  Raises: ToolstackError."""
-        match request.get("action"):
+        match request.action:
             case "start":
                 return await self._start(request)
             case "read":
@@ -39,13 +39,11 @@ class Captures:
                 found = await session.read()
                 return found
             case "stop":
-                number = request.get("session")
                 session = self._session(request)
-                self._sessions.pop(int(str(number)), None)
+                self._sessions.pop(request.session, None)
                 seen, dropped = session.counts()
                 await session.close()
                 return {"seen": seen, "dropped": dropped}
-        raise ToolstackError("capture: action must be start, read or stop", code=2)
 
     async def reap(self) -> None:
         """End sessions that nobody reads any more; until cancelled."""
@@ -57,10 +55,9 @@ class Captures:
                     self._sessions.pop(number, None)
                     await session.close()
 
-    def _session(self, request: dict[str, object]) -> Session:
-        number = request.get("session")
-        session = self._sessions.get(number) if isinstance(number, int) else None
-        if session is None and isinstance(number, int) and number < self._first:
+    def _session(self, request: Capture) -> Session:
+        session = self._sessions.get(request.session)
+        if session is None and 0 <= request.session < self._first:
             raise ToolstackError(
                 "capture: it has ended with the toolstack that read the frames, which has died"
             )
@@ -68,15 +65,13 @@ class Captures:
             raise ToolstackError("capture: that capture has ended (nobody read it for a while)")
         return session
 
-    async def _start(self, request: dict[str, object]) -> dict[str, object]:
-        side, snaplen = request.get("side"), request.get("snaplen")
-        if side not in SIDES:
-            raise ToolstackError("capture: side must be front or back", code=2)
-        if not isinstance(snaplen, int) or not 0 < snaplen <= MAX_SNAPLEN:
+    async def _start(self, request: Capture) -> dict[str, object]:
+        side, snaplen = request.side, request.snaplen
+        if not 0 < snaplen <= MAX_SNAPLEN:
             raise ToolstackError(f"capture: snaplen must be from 1 to {MAX_SNAPLEN}", code=2)
         if len(self._sessions) >= MAX_SESSIONS:
             raise ToolstackError(f"capture: {MAX_SESSIONS} captures run already; end one first")
-        vif = await self.find(str(request.get("vif") or ""))
+        vif = await self.find(request.vif)
         number = next(self._numbers)
         token = f"{int(anyio.current_time() * 1e9):x}.{number}"
         session = Session(self._toolstack, token, vif, side, snaplen)

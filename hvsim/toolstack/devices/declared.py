@@ -11,10 +11,11 @@ from hvsim.names import device as names
 from hvsim.toolstack.devices import backend_domain
 from hvsim.toolstack.devices.device_type import DeviceType
 from hvsim.toolstack.host.context import Toolstack
-from hvsim.toolstack.host.declaration import Declaration, DeclaredDevice
+from hvsim.toolstack.host.declaration import Declaration
 from hvsim.toolstack.host.device import Attached, Device
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
+from hvsim.wire.control import DeclaredDevice
 
 
 @dataclass(frozen=True, slots=True)

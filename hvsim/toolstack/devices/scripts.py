@@ -31,9 +31,10 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.nodes import write
-from hvsim.wire import rights
-from hvsim.wire.execution import GIVEN, MESSAGE_MAX
-from hvsim.wire.packing import MALFORMED, pack, unpack
+from hvsim.wire import execution, requests, rights
+from hvsim.wire.control import Exec
+from hvsim.wire.execution import GIVEN, MESSAGE_MAX, Begin, Exited, Failed
+from hvsim.wire.typed import BadMessage
 from hvsim.xs.sockets import open_socket
 
 DIRECTORY: Final = "/etc/xen/scripts"
@@ -156,13 +157,17 @@ async def _run(toolstack: Toolstack, script: Script, domid: int, device: Device)
         listener.setblocking(False)
         listener.bind(f"{folder}/s")
         listener.listen(1)
-        request: dict[str, Any] = {
-            "domain": str(domid),
-            "argv": [script.path, script.action, *script.words],
-            "stdio": f"{folder}/s",
+        request = Exec(
+            domain=str(domid),
+            argv=[script.path, script.action, *script.words],
+            stdio=f"{folder}/s",
             # No device node is of use to a script, and it starts many programs.
-            "env": {**script.environment, "LD_PRELOAD": ""},
-        }
+            env={**script.environment, "LD_PRELOAD": ""},
+        )
+        try:
+            requests.check(request)
+        except requests.BadRequest as bad:
+            raise ToolstackError(str(bad), code=bad.code) from None
         async with contextlib.AsyncExitStack() as stack:
             # A driver domain sees its own files, and this one.
             files = [(script.path, "r")] if domid else []
@@ -193,23 +198,23 @@ async def _see_through(listener: socket.socket, nothing: int, output: int) -> in
     await anyio.wait_socket_readable(listener)
     with listener.accept()[0] as program:
         program.setblocking(False)
-        begin = pack({"streams": [GIVEN] * 3, "modes": None, "size": None})
+        begin = execution.packed(Begin(streams=(GIVEN, GIVEN, GIVEN)))
         rights.send(program, [begin], [nothing, output, output], socket.MSG_DONTWAIT)
         while True:
             await anyio.wait_socket_readable(program)
             data = program.recv(MESSAGE_MAX)
             try:
-                message = unpack(data) if data else None
-            except MALFORMED:
-                message = None
+                message = execution.from_program(data)
+            except BadMessage:
+                raise ToolstackError(
+                    "the process of a hotplug script ended before its script"
+                ) from None
             match message:
-                case ["exit", int(status)]:
+                case Exited(status=status):
                     return status
-                case ["failed", _, str(text)]:
+                case Failed(text=text):
                     os.write(output, f"libxl: cannot execute {printable(text)}\n".encode())
                     return 255  # what libxl's child leaves with
-                case None:
-                    raise ToolstackError("the process of a hotplug script ended before its script")
 
 
 def _room(toolstack: Toolstack, script: Script) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from hvsim.toolstack.host.request import Defaults
 from hvsim.toolstack.host.store import PATIENCE, Reader, Store, open_store
 from hvsim.toolstack.host.userdata_files import FOLDER
 from hvsim.toolstack.host.waiting import STORE, Tasks, working
+from hvsim.wire.typed import read
 
 PAGES_PER_MIB: Final = 256
 MAX_DEPARTED: Final = 64
@@ -64,7 +65,7 @@ class Toolstack:
         self.store_path: Final = str(args.get("xenstored") or self.run_dir / "xenstored" / "socket")
         self.guests: Final[dict[int, Guest]] = {}
         self.images: Final = Images(self.run_dir)
-        self.defaults = Defaults.parse(args.get("defaults"))
+        self.defaults = read(Defaults, args.get("defaults") or {})
         self.stopping = False
         self.lost = ""
         self.working: Final[Tasks] = {}

@@ -1,8 +1,7 @@
 """``hvsim exec``: one more process, a program of the machine, in a domain that runs."""
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from hvsim.abi import errno
 from hvsim.abi.hypercall import MESSAGE_MAX
@@ -11,6 +10,7 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.starting import wait_for_process
+from hvsim.wire.control import Exec
 from hvsim.wire.packing import pack
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import read, write
@@ -24,7 +24,7 @@ MAX_SESSIONS: Final = 32
 
 async def execute(
     toolstack: Toolstack,
-    request: dict[str, Any],
+    request: Exec,
     *,
     files: Sequence[tuple[str, str]] = (),
     more: Mapping[str, Any] | None = None,
@@ -37,16 +37,15 @@ async def execute(
 
     Raises: ToolstackError: no such domain, it does not run, the process could not be made.
     """
-    argv, env, stdio, directory = _wanted(request)
-    domid = await _find(toolstack, str(request.get("domain", "")))
+    domid = await _find(toolstack, request.domain)
     process = f"exec-{_slot(toolstack, domid)}"
     told = {
         **_spec(toolstack, domid),
-        "exec": argv,
-        "stdio": stdio,
+        "exec": list(request.argv),
+        "stdio": request.stdio,
         "process": process,
-        "env": env,
-        "directory": directory if domid == 0 else "/",
+        "env": dict(request.env),
+        "directory": request.directory if domid == 0 else "/",
         "stdout": str(toolstack.run_dir / "log" / "exec.log"),
     }
     told |= more or {}
@@ -69,36 +68,6 @@ async def execute(
         raise
     pid = await wait_for_process(toolstack, domid, process)
     return {"domid": domid, "process": process, "pid": pid}
-
-
-def _wanted(request: dict[str, Any]) -> tuple[list[str], dict[str, str], str, str]:
-    """Command line, environment, socket and directory.  Raises ToolstackError for a part that is
-    none."""
-    argv, env, stdio, directory = (request.get(k) for k in ("argv", "env", "stdio", "directory"))
-    if not isinstance(argv, list) or not argv or not all(map(_is_word, argv)) or not argv[0]:
-        raise ToolstackError(
-            "exec: argv must be a list of texts without NUL, the first of which names a program",
-            code=2,
-        )
-    env = {} if env is None else env
-    if not isinstance(env, dict) or not all(
-        _is_word(key) and _is_word(value) and key and "=" not in key for key, value in env.items()
-    ):
-        raise ToolstackError(
-            "exec: env must be a table of texts without NUL; a variable's name is not empty and "
-            "has no '='",
-            code=2,
-        )
-    if not _is_word(stdio) or not stdio.startswith("/") or len(os.fsencode(stdio)) > 107:
-        raise ToolstackError("exec: stdio must be the path of a socket", code=2)
-    directory = "/" if directory is None else directory
-    if not _is_word(directory):
-        raise ToolstackError("exec: directory must be a path", code=2)
-    return argv, env, stdio, directory
-
-
-def _is_word(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and "\0" not in value
 
 
 def _slot(toolstack: Toolstack, domid: int) -> int:

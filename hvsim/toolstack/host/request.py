@@ -1,10 +1,10 @@
 """What a domain is made from: what was asked for, and what the lab says of all of them."""
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from hvsim.toolstack.host.declaration import Declaration, DeclaredDevice
-from hvsim.toolstack.host.errors import ToolstackError
+from hvsim.toolstack.host.declaration import Declaration
+from hvsim.wire.control import Create, DeclaredDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,6 @@ class Defaults:
     shared: tuple[str, ...] = ()
     walls: str = "all"
     devices: tuple[Declaration, ...] = ()
-
-    @classmethod
-    def parse(cls, raw: object) -> Self:
-        """From the toolstack's arguments; what is not there is empty."""
-        if not isinstance(raw, dict):
-            return cls()
-        images, files, path = (raw.get(key) for key in ("images", "files", "path"))
-        shared = raw.get("shared")
-        return cls(
-            images={str(k): str(v) for k, v in images.items()} if isinstance(images, dict) else {},
-            files=tuple((str(f[0]), str(f[1])) for f in files or () if len(f) == 2),
-            path=tuple(str(entry) for entry in path or ()),
-            shared=tuple(str(entry) for entry in shared or ()),
-            walls=str(raw.get("walls") or "all"),
-            devices=tuple(Declaration.parse(row) for row in raw.get("devices") or ()),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,64 +65,22 @@ class CreateRequest:
     serves: tuple[str, ...] = ()
 
 
-def parse(raw: dict[str, object], defaults: Defaults) -> CreateRequest:
-    """A request as it came over the control wire; missing parts are the lab's defaults.
-
-    Raises: ToolstackError that names the part which is wrong.
-    """
-
-    def text(key: str, default: str | None = None) -> str:
-        value = raw.get(key, default)
-        if not isinstance(value, str):
-            raise ToolstackError(f"create: {key!r} must be text, not {value!r}")
-        return value
-
-    def rows(key: str) -> list[object]:
-        value = raw.get(key) or []
-        if not isinstance(value, list):
-            raise ToolstackError(f"create: {key!r} must be a list, not {value!r}")
-        return value
-
-    def table(key: str) -> dict[str, object]:
-        value = raw.get(key) or {}
-        if not isinstance(value, dict):
-            raise ToolstackError(f"create: {key!r} must be a table, not {value!r}")
-        return value
-
-    files: list[tuple[str, str]] = []
-    for entry in rows("files"):
-        if not (isinstance(entry, list) and len(entry) == 2 and entry[1] in ("r", "rw")):
-            raise ToolstackError(f'create: an entry of files must be [path, "r" or "rw"]: {entry}')
-        files.append((str(entry[0]), str(entry[1])))
-    profile = text("profile", "guest")
-    if profile not in ("guest", "driver"):
-        raise ToolstackError(f"create: profile {profile!r} is neither guest nor driver")
-    restart = text("restart", "never")
-    if restart not in ("never", "always"):
-        raise ToolstackError(f"create: restart {restart!r} is neither never nor always")
-    devices = [_device(row) for row in rows("devices")]
-    program = raw.get("program")
+def completed(asked: Create, defaults: Defaults) -> CreateRequest:
+    """What was asked for; missing parts are the lab's defaults."""
     return CreateRequest(
-        config=text("config"),
-        config_path=text("config_path", "config"),
-        directory=text("directory", "/"),
-        overrides=tuple(str(line) for line in rows("overrides")),
-        images={**defaults.images, **{k: str(v) for k, v in table("images").items()}},
-        program=str(program) if program else None,
-        args=table("args"),
-        profile=profile,
-        files=tuple(files) or (defaults.files if profile == "driver" else ()),
-        path=tuple(str(path) for path in rows("path")) or defaults.path,
-        restart=restart,
-        walls=text("walls", defaults.walls),
-        paused=bool(raw.get("paused")),
-        devices=tuple(devices),
-        serves=tuple(str(kind) for kind in rows("serves")),
+        config=asked.config,
+        config_path=asked.config_path,
+        directory=asked.directory,
+        overrides=tuple(asked.overrides),
+        images={**defaults.images, **asked.images},
+        program=asked.program or None,
+        args=dict(asked.args),
+        profile=asked.profile,
+        files=tuple(asked.files) or (defaults.files if asked.profile == "driver" else ()),
+        path=tuple(asked.path) or defaults.path,
+        restart=asked.restart,
+        walls=asked.walls or defaults.walls,
+        paused=asked.paused,
+        devices=tuple(asked.devices),
+        serves=tuple(asked.serves),
     )
-
-
-def _device(raw: object) -> DeclaredDevice:
-    try:
-        return DeclaredDevice.parse(raw if isinstance(raw, dict) else {})
-    except (KeyError, ValueError) as wrong:
-        raise ToolstackError(f"create: an entry of devices: {wrong} in {raw!r}") from None

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hvsim.toolstack.host.declaration import DeclaredDevice
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.userdata_files import FORMAT, file_name, read_raw
+from hvsim.wire.typed import BadMessage, read
 
 Stage = Literal["building", "built", "ending", "again"]
 """A domain is being built, is there, is being destroyed, or (``again``) is being destroyed to be
@@ -95,18 +95,7 @@ def read_all(folder: Path, log: Callable[[str], None] = lambda text: None) -> It
     """The notes in *folder*, by domid."""
     for raw in read_raw(folder, log):
         try:
-            yield _parse(raw)
-        except (KeyError, TypeError, ValueError) as failure:
+            yield read(Record, raw)
+        except BadMessage as failure:
             name = file_name(raw["domid"], str(raw.get("uuid")))
             log(f"{name} cannot be read: {failure!r}")
-
-
-def _parse(raw: dict[str, Any]) -> Record:
-    """Raises: KeyError, TypeError, ValueError."""
-    parts = {key: value for key, value in raw.items() if key != "format"}
-    request = dict(parts.pop("request"))
-    for key in ("overrides", "path", "serves"):
-        request[key] = tuple(request.get(key, ()))
-    request["devices"] = tuple(map(DeclaredDevice.parse, request.get("devices", ())))
-    request["files"] = tuple((str(path), str(mode)) for path, mode in request["files"])
-    return Record(request=CreateRequest(**request), **parts)

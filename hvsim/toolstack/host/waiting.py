@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
 
 from hvsim.toolstack.host.trouble import Census, Trouble
+from hvsim.wire import status
 
 
 class Party(Protocol):
@@ -137,38 +138,33 @@ class Task:
     since: float = field(default_factory=anyio.current_time)
     waits: list[Wait] = field(default_factory=list)
 
-    def describe(self, census: Census, now: float) -> dict[str, Any]:
-        """``task``, ``seconds``, and for each wait ``what``, ``seconds``, ``limit``, and
-        ``trouble`` as a map, None when the one who is waited for runs."""
-        return {
-            "task": self.name,
-            "seconds": round(now - self.since, 3),
-            "waits": [
-                {
-                    "what": wait.what,
-                    "seconds": round(now - wait.since, 3),
-                    "limit": wait.limit,
-                    "trouble": as_map(wait.party.trouble(census)),
-                }
+    def describe(self, census: Census, now: float) -> status.Task:
+        """For who asks what is being done."""
+        return status.Task(
+            task=self.name,
+            seconds=round(now - self.since, 3),
+            waits=tuple(
+                status.Wait(
+                    what=wait.what,
+                    seconds=round(now - wait.since, 3),
+                    limit=wait.limit,
+                    trouble=_obstacle(wait.party.trouble(census)),
+                )
                 for wait in self.waits
-            ],
-        }
+            ),
+        )
 
 
 Tasks = dict[Task, None]
 """Those that are under way, the oldest first: their order is what a person is told."""
 
 
-def as_map(trouble: Trouble | None) -> dict[str, Any] | None:
-    """A trouble for the wire."""
+def _obstacle(trouble: Trouble | None) -> status.Obstacle | None:
     if trouble is None:
         return None
-    return {
-        "who": trouble.who,
-        "what": trouble.what,
-        "text": trouble.text,
-        "lasting": trouble.lasting,
-    }
+    return status.Obstacle(
+        who=trouble.who, what=trouble.what, text=trouble.text, lasting=trouble.lasting
+    )
 
 
 _CURRENT: ContextVar[Task | None] = ContextVar("hvsim_task", default=None)
