@@ -12,7 +12,7 @@ nothing on trust, checks what comes against the types here (``hvsim.wire.request
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from hvsim.wire.packing import BadMessage
+from hvsim.wire.bad import BadMessage
 
 MAX_SNAPLEN: Final = 262144
 """Bytes of a frame that a capture takes at most."""

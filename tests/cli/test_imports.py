@@ -38,6 +38,7 @@ LISTING = EVERY | {
     *("hvsim.lab.choose", "hvsim.lab.control", "hvsim.lab.processes", "hvsim.lab.rundir"),
     *("hvsim.lab.trust", "hvsim.lab.wire", "hvsim.linux", "hvsim.linux.proc", "hvsim.wire"),
     *(
+        "hvsim.wire.bad",
         "hvsim.wire.closing",
         "hvsim.wire.control",
         "hvsim.wire.endpoints",
