@@ -86,6 +86,22 @@ def test_the_lab_s_programs_may_be_closed_to_others(spawner: Harness, tmp_path: 
     assert outcome[f"{module} w"] in {"EROFS", "EACCES"}
 
 
+def test_a_closed_directory_below_the_lab_s_programs(spawner: Harness, tmp_path: Path) -> None:
+    """A lab file in /tmp, and its run directory there.  Red, as root, without ``_clear_way``."""
+    tmp_path.chmod(0o755)  # else all of it is shown through an id map
+    closed = tmp_path / "run"
+    closed.mkdir()
+    first, second = closed_file(closed / "a.img"), closed_file(closed / "b.img")
+    beside = closed_file(closed / "not granted")
+    closed.chmod(0o700)
+    wanted = [[str(path), "w"] for path in (first, second, beside)]
+    outcome = opened(
+        spawner, wanted, path=[str(tmp_path)], files=[[str(first), "rw"], [str(second), "rw"]]
+    )
+    assert outcome[f"{first} w"] == outcome[f"{second} w"] == "ok"
+    assert outcome[f"{beside} w"] != "ok"
+
+
 def test_symbolic_links_on_the_way(spawner: Harness, tmp_path: Path) -> None:
     """Granted by a link's name, or through a directory that is one; both names lead there.  Red
     when ``plan`` forgets the links."""

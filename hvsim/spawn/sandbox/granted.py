@@ -21,6 +21,7 @@ from hvsim.spawn.sandbox.skeleton import Skeleton
 from hvsim.spawn.sandbox.trail import follow, is_below
 
 Mode = Literal["r", "rw"]
+_WAY_SIZE: Final = "size=64k,nr_inodes=256,mode=755"
 _NODES_SIZE: Final = "size=64k,nr_inodes=64,mode=700"
 
 
@@ -147,9 +148,33 @@ def lay(grants: Grants, base: str, proc: int, own: int | None, fresh: Sequence[s
         for one in grants.items:
             if any(is_below(one.real, area) for area in fresh):
                 skeleton.spot(base + one.real, one.directory)
+            _clear_way(one, base, grants, own)
             _lay(one, base + one.real, maps)
     finally:
         maps.close()
+
+
+def _clear_way(grant: Grant, base: str, grants: Grants, own: int | None) -> None:
+    """A directory on the way to *grant* may be closed to the domain, which sees it since one above
+    it is shown: an empty one takes its place, in which nothing is but the grant.
+
+    (A lab file that lies in /tmp, whose run directory is /tmp/hvsim-0.)"""
+    above = [one.real for one in grants.items if one.directory and one.real != grant.real]
+    shown = next((real for real in above if is_below(grant.real, real)), None)
+    if own is None or shown is None:
+        return
+    way = shown.rstrip("/")
+    for name in grant.real[len(way) :].strip("/").split("/")[:-1]:
+        way += f"/{name}"
+        if os.path.exists(base + way) and not _may_enter(os.stat(base + way), own):
+            mounts.mount("tmpfs", base + way, mounts.MS_NOSUID | mounts.MS_NODEV, _WAY_SIZE)
+            break
+    skeleton.spot(base + grant.real, grant.directory)
+
+
+def _may_enter(status: os.stat_result, own: int) -> bool:
+    mode = status.st_mode
+    return bool(mode & 0o001) or (status.st_uid == own and bool(mode & 0o100))
 
 
 def _lay(grant: Grant, target: str, maps: "IdMaps") -> None:
