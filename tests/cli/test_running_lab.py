@@ -10,13 +10,13 @@ import pytest
 
 from hvsim.linux import proc
 from tests.support import optional
-from tests.support.labs import TWO_TIER, Commands, commands
+from tests.support.labs import TWO_TIER, Commands, commands, patient
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Commands]:
-    with commands() as made:
-        made.ok("up", "--quiet", str(TWO_TIER))
+    with patient(TWO_TIER) as file, commands() as made:
+        made.ok("up", "--quiet", str(file))
         yield made
         assert "nothing of it is left" in made.ok("down")
 
@@ -163,7 +163,8 @@ def test_labs_and_a_second_up(lab: Commands) -> None:
 
 
 def test_a_second_lab_beside_it(lab: Commands) -> None:
-    lab.ok("up", "--quiet", str(TWO_TIER), "--name", "second")
+    with patient(TWO_TIER) as file:
+        lab.ok("up", "--quiet", str(file), "--name", "second")
     try:
         done = lab.run("xl", "list")
         assert done.returncode == 1

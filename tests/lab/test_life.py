@@ -41,10 +41,16 @@ def all_gone(identities: list[Identity], seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.parametrize(
-    "sign",
-    ["dom0: hypervisor", "storage: created", "web-frontend: created", "storage: frontend"],
+    ("sign", "number"),
+    [
+        ("dom0: hypervisor", signal.SIGINT),
+        ("dom0: hypervisor", signal.SIGTERM),
+        ("storage: created", signal.SIGINT),
+        ("web-frontend: created", signal.SIGTERM),
+        ("storage: frontend", signal.SIGINT),
+        ("storage: frontend", signal.SIGTERM),
+    ],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(
     hvsim_: Commands, tmp_path: Path, sign: str, number: signal.Signals
 ) -> None:

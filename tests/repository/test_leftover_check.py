@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-several = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one", "two processes"])
+NO_OTHERS = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+"""Plugins that are installed: each takes time to begin with."""
+several = pytest.mark.parametrize(
+    "options", [(), ("-p", "xdist", "-n", "2")], ids=["one", "two processes"]
+)
 
 CLEAN = "def test_clean() -> None:\n    pass\n"
 DESCRIPTOR = "import os\ndef test_leak() -> None:\n    os.memfd_create('left')\n"
@@ -33,7 +37,7 @@ def run(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.leftovers",
          "-p", "no:cacheprovider", "--rootdir", folder, "-c", os.devnull, *options, folder],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), NO_OTHERS: "1"},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 

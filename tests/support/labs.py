@@ -110,3 +110,15 @@ def commands() -> Iterator[Commands]:
             made.run("down", name, "--now")
         shutil.rmtree(base, ignore_errors=True)
     assert left == []
+
+
+@contextmanager
+def patient(shipped: Path) -> Iterator[Path]:
+    """A lab that we ship, whose guests leave the machine to others: of their own accord they take
+    all that it has, for as long as the lab is up."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = shutil.copytree(shipped.parent, Path(folder) / "configs")
+        for guest in ("db-primary", "web-frontend"):
+            with (made / "guests" / f"{guest}.cfg").open("a") as config:
+                config.write('extra = "rate=40"\n')
+        yield made / shipped.name

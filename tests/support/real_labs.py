@@ -1,15 +1,13 @@
 """Labs whose dom0 has daemons of Xen's own, and what tests ask of them."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hvsim.lab.processes import descendants
 from tests.support import optional
-from tests.support.labs import ROOT, Commands, commands
+from tests.support.labs import ROOT, Commands, commands, patient
 from tests.support.waits import wait
 
 TIMEOUT = 60.0
@@ -66,20 +64,10 @@ class RealLab:
 
 
 @contextmanager
-def patient(store: str) -> Iterator[Path]:
-    """The lab that we ship with that store, whose guests leave the machine to others."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = shutil.copytree(lab_file(store).parent, Path(folder) / "configs")
-        for guest in ("db-primary", "web-frontend"):
-            with (made / "guests" / f"{guest}.cfg").open("a") as config:
-                config.write('extra = "rate=40"\n')
-        yield made / lab_file(store).name
-
-
-@contextmanager
 def running(store: str, *words: str) -> Iterator[RealLab]:
-    """Such a lab, up; down afterwards, and nothing of it is left."""
-    with patient(store) as file, commands() as hvsim:
+    """The lab that we ship with that store, patient, up; down afterwards, and nothing of it is
+    left."""
+    with patient(lab_file(store)) as file, commands() as hvsim:
         hvsim.ok("up", "--quiet", str(file), *words)
         yield RealLab(hvsim, f"real-{store}")
         assert "nothing of it is left" in hvsim.ok("down")

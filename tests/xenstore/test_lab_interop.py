@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import optional
-from tests.support.labs import TWO_TIER, Commands, commands
+from tests.support.labs import TWO_TIER, Commands, commands, patient
 
 pytestmark = pytest.mark.interop
 
@@ -48,8 +48,8 @@ class Programs:
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[Programs]:
-    with commands() as lab:
-        lab.ok("up", "--quiet", str(TWO_TIER))
+    with patient(TWO_TIER) as file, commands() as lab:
+        lab.ok("up", "--quiet", str(file))
         yield Programs(lab)
         lab.ok("down")
 
