@@ -6,17 +6,22 @@ this host is CLOCK_MONOTONIC.  So a look at the clock costs no hypercall, and wh
 parameters moves the domain's time: with a factor of 0 it stands still.
 
 The parameters are kept; a look at the version, which is one word, says whether they still hold.
+`hvsim._native` has a compiled reader of the same, as every wait looks at the clock.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from hvsim import native
 from hvsim.abi.shared_info import VCPU_TIME_INFO, WALL_CLOCK
 from hvsim.abi.vcpu import VCPU_RUNSTATE_INFO, XEN_RUNSTATE_UPDATE, RunstateInfo
 from hvsim.abi.vcpu_page import RUNSTATE_OFFSET, TIME_OFFSET, WALL_CLOCK_OFFSET, scale
+
+if TYPE_CHECKING:
+    from hvsim._native import Clock
 
 _SECOND: Final = 1_000_000_000
 _ENTRY_OFFSET: Final = RUNSTATE_OFFSET + VCPU_RUNSTATE_INFO.offsets["state_entry_time"]
@@ -27,6 +32,15 @@ machine: Final[Callable[[], float]] = time.monotonic
 """The same in seconds: the clock of who has no page, and so is no domain."""
 machine_wall: Final[Callable[[], int]] = time.time_ns
 """The time of day of the machine, for the same."""
+
+
+def _compiled(page: memoryview) -> Clock | None:
+    """The compiled reader of system time, where that is built."""
+    module = native.load()
+    if module is None:
+        return None
+    clock: Clock = module.Clock(page[TIME_OFFSET : TIME_OFFSET + VCPU_TIME_INFO.size])
+    return clock
 
 
 class TimePage:
@@ -50,10 +64,13 @@ class TimePage:
         self._words = page.cast("I")
         self._longs = page.cast("Q")
         self._ticks = ticks
-        self.now: Final = self._reader(seconds)
+        self._clock = _compiled(page) if seconds is machine else None
+        self.now: Final[Callable[[], float]] = self._clock or self._reader(seconds)
 
     def close(self) -> None:
         """Nobody reads it any more."""
+        if self._clock is not None:
+            self._clock.release()
         self._words.release()
         self._longs.release()
 

@@ -173,6 +173,8 @@ class VCPU:
                 self._disarm(source)
         if pending:
             return True
+        if not self._waiting:
+            return False
         due = self._timers.deadline()
         return due is not None and due <= self._clock()
 

@@ -36,7 +36,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "hvsim._native",
-    .m_doc = "Compiled ring index work and block batch service.",
+    .m_doc = "Compiled ring index work, block batch service, and clock.",
     .m_size = -1,
     .m_methods = functions,
 };
@@ -52,7 +52,8 @@ PyMODINIT_FUNC PyInit__native(void)
     RingFullError = Py_NewRef(PyExc_RuntimeError);
     if (PyModule_AddType(module, &FrontRingType) < 0 ||
         PyModule_AddType(module, &BackRingType) < 0 ||
-        PyModule_AddType(module, &GrantCacheType) < 0) {
+        PyModule_AddType(module, &GrantCacheType) < 0 ||
+        PyModule_AddType(module, &ClockType) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvsim import native
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.abi.vcpu import VCPU_RUNSTATE_INFO, XEN_RUNSTATE_UPDATE, RunstateInfo
 from hvsim.abi.vcpu_page import NEVER, RUNSTATE_OFFSET, TIME_OFFSET, TSC_MUL, TSC_SHIFT, scale
+from hvsim.domain import clock as clocks
 from hvsim.domain.clock import TimePage
 from hvsim.domain.shm import SharedPages
 from hvsim.domain.vcpu import VCPU
@@ -91,6 +93,35 @@ def test_parameters_that_change_are_seen(page: VCpuPage) -> None:
     page.set_time(10**9, 50 * 10**9)
     assert time.now() == 50.0
     assert time.system_time() == 50 * 10**9
+
+
+@pytest.mark.parametrize("pure", [False, True], ids=["compiled", "pure"])
+def test_both_readers_follow_the_page(
+    page: VCpuPage, pure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the machine's clock, with parameters that change: jumps, drift, a stop.  Seen red with a
+    `Clock_now` that keeps the first parameters, and with one that takes no shift."""
+    if pure:
+        monkeypatch.setenv("HVSIM_PURE", "1")
+    elif native.load() is None:
+        pytest.skip("no compiled helper")
+    time = TimePage(page.time.view().toreadonly())
+    try:
+        for tsc, system, mul, shift in (
+            (0, 0, TSC_MUL, TSC_SHIFT),
+            (5, 3600 * 10**9, TSC_MUL, TSC_SHIFT),
+            (10**9, 7, TSC_MUL // 3, TSC_SHIFT + 1),
+            (0, 5 * 10**9, 0, TSC_SHIFT),
+        ):
+            page.set_time(tsc, system, mul, shift)
+            least = system + scale(clocks.tsc() - tsc, mul, shift)
+            now = time.now()
+            most = system + scale(clocks.tsc() - tsc, mul, shift)
+            assert least / 1e9 - 1e-6 <= now <= most / 1e9 + 1e-6
+    finally:
+        time.close()
+    with pytest.raises(ValueError, match="released"):
+        time.now()
 
 
 def test_the_wall_clock_goes_on_with_system_time(page: VCpuPage) -> None:
