@@ -14,7 +14,6 @@ PAST_THE_DOOR = {
     "hvsim/commands/xenstore_tools.py": "closes it as well; asks how wide the screen is",
     "hvsim/commands/capture.py": "frames, to a program",
     "hvsim/commands/logs.py": "all bytes of a console, to a file or a program",
-    "hvsim/commands/xl.py": "asks whether it is a terminal",
     "hvsim/observe/console.py": "a console is a terminal on purpose",
     "hvsim/spawn/child.py": "sets its own log up",
     "hvsim/xenstore/daemon/live_update.py": "empties the buffers of its own log",
