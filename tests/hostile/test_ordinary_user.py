@@ -15,17 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = {
     "hostile": ("test_walls.py", "test_hostile_guest.py", "test_programs.py", "test_resources.py"),
     "domain": ("test_sandbox_granted.py", "test_spawner.py"),
-    "net": (
-        "test_link.py",
-        "test_walls.py",
-        "test_lab.py::test_guests_reach_each_other_by_name_and_the_network_domain",
-        "test_lab.py::test_a_guest_has_its_own_links_and_no_other",
-        "test_lab.py::test_a_connection_lives_through_the_death_of_the_network_domain",
-    ),
+    "net": ("test_link.py", "test_walls.py", "test_lab.py"),
 }
-"""By folder: a start of pytest is a second of CPU.  Of a lab's network that which he makes in
-another way: its namespaces, links and addresses, and all of them anew; what goes over them is the
-same for everybody, and .ci/run has everything as an ordinary user."""
+"""By folder: a start of pytest is a second of CPU."""
 LIMIT = 300.0
 
 
