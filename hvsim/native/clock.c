@@ -7,7 +7,6 @@
  */
 #include "module.h"
 
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,6 +29,16 @@ typedef struct {
     double rate, base;
 } Clock;
 
+/* value * 2^shift, without libm */
+static double scaled(double value, int shift)
+{
+    for (; shift > 0; shift--)
+        value *= 2;
+    for (; shift < 0; shift++)
+        value /= 2;
+    return value;
+}
+
 /* The parameters, copied while nobody wrote them. */
 static void Clock_learn(Clock *clock)
 {
@@ -44,7 +53,7 @@ static void Clock_learn(Clock *clock)
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
     } while (__atomic_load_n(version, __ATOMIC_RELAXED) != before);
     clock->version = before;
-    clock->rate = ldexp((double)copy.tsc_to_system_mul, copy.tsc_shift - 32);
+    clock->rate = scaled((double)copy.tsc_to_system_mul, copy.tsc_shift - 32);
     clock->base = (double)copy.system_time / 1e9 - (double)copy.tsc_timestamp / 1e9 * clock->rate;
 }
 
