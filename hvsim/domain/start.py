@@ -91,6 +91,7 @@ def _prepare(domain: Domain, main: bool) -> Program:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:
             domain.starting()
+    domain.follow_faults()
     if main and domain.spec.net and domain.domid != 0:
         load_program(domain.spec.net)(domain)
     if main and domain.has_store and domain.spec.drivers is not None:

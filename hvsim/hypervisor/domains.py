@@ -50,6 +50,8 @@ class Process:
         later: its tagged calls whose answers are still to come.
         extents: extents of peers that it holds a descriptor of -> live mappings.
         handles: its live mappings.
+        faults_changed: whether rules of faults that it is to put in place have come or gone since
+            it asked; None before it has asked for the first time.
     """
 
     token: int
@@ -72,6 +74,7 @@ class Process:
     later: int = 0
     extents: dict[int, int] = field(default_factory=dict)
     handles: set[int] = field(default_factory=set)
+    faults_changed: bool | None = None
 
     @property
     def domid(self) -> int:

@@ -84,6 +84,15 @@ KINDS: Final[dict[str, Kind]] = {
     "hypercall.starved": Kind("an answer could not be sent for want of descriptors"),
     "console.suppressed": Kind("a domain writes into the hypervisor's console too fast"),
     "fault": Kind("somebody broke something on purpose", {"action": "kill, stall or resume"}),
+    "fault.added": Kind("a rule of a fault is in force", {"rule": "its number"}),
+    "fault.removed": Kind("a rule of a fault is no more", {"rule": "its number"}),
+    "fault.fired": Kind(
+        "a rule broke something; what it did",
+        {"rule": "its number", "suppressed": "lines of this rule left out before this one"},
+    ),
+    "fault.refused": Kind(
+        "a rule could not be put in place where it is to act", {"rule": "its number"}
+    ),
     "machine.halt": Kind("the hypervisor ends, and why"),
     "spawner.odd": Kind("the spawner said something that makes no sense"),
     "work.failed": Kind("a fault of ours: a piece of deferred work has failed"),

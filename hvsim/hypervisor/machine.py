@@ -20,6 +20,7 @@ from hvsim.hypervisor.domains import ALIVE, MAX_DOMAINS, Domain, DomainIds, Proc
 from hvsim.hypervisor.ends import Ends
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import MAX_PORTS, MAX_PORTS_DOM0, EventTable, Port
+from hvsim.hypervisor.faults import Faults
 from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
@@ -46,6 +47,7 @@ class Machine:
 
     Attributes:
         births, pauses, ends: of domains and their processes.
+        faults: rules that break something on purpose.
         fallen: the main process of dom0, once its end has ended the machine.
         shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
@@ -71,6 +73,7 @@ class Machine:
         self.domains: dict[int, Domain] = {}
         self.processes: dict[int, Process] = {}
         self.wires = Wires(host, ledger, mediated)
+        self.faults = Faults(host, ledger, self.domains)
         self.work = Work(self._job_failed)
         self.ends = Ends(self)
         self.pauses = Pauses(self)
@@ -165,6 +168,7 @@ class Machine:
             privileged,
         )
         self.domains[domid] = domain
+        self.faults.born(domain)
         self.ledger.record("domain.created", domid, f"d{domid} created, {pages} pages at most")
         return domain
 
@@ -193,6 +197,7 @@ class Machine:
         if domain.target is not None:
             self._names.drop(domain.target)
         self.wires.forget(domid)
+        self.faults.gone(domid)
         self.console.forget(domid)
         self.watchdogs.forget(domid)
         self.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
@@ -323,6 +328,7 @@ class Machine:
     def close_port(self, domain: Domain, number: int) -> None:
         """Close a port. Raises XenError(EINVAL)."""
         self.wires.closing(domain.events.port(number))
+        self.faults.port_closed(domain.domid, number)
         domain.events.close(number)
 
     def resettle(self) -> Generator[None, None, int]:

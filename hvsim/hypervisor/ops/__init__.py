@@ -14,6 +14,7 @@ FAMILIES = (
     "console",
     "version",
     "event_mode",
+    "faults",
     "files",
 )
 

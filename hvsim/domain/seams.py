@@ -1,0 +1,75 @@
+"""Where something may stand between a driver and what it uses: a ring, a medium, a link, a port.
+
+A driver passes what it is about to use through the seam that is named after it.  Nothing stands
+there in a domain without faults, and it gets back what it gave.  When that changes under a running
+device, the driver is told, and passes the thing through once more.
+
+    ring = dom.seams.through(BACK_RING, connection.ring, device)
+    dom.seams.follow(BACK_RING, self._reseat)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from hvsim.domain.xenbus.device import Device
+
+T = TypeVar("T")
+
+Layer = Callable[[Any, "Device"], Any]
+"""Gets what a device is about to use, and the device; returns what it uses instead: something with
+the same methods, or the very thing."""
+
+MEDIUM: Final = "medium"
+"""What is behind a disk (``drivers/block/image.py``)."""
+LINK: Final = "link"
+"""What is behind an interface (``drivers/net/link.py``)."""
+BACK_RING: Final = "back ring"
+FRONT_RING: Final = "front ring"
+"""A half of a ring (``domain/ring.py``)."""
+PORT: Final = "port"
+"""The local event channel (its number) of a device that has just got it."""
+
+
+class Seams:
+    """The seams of one domain."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, list[Layer]] = {}
+        self._followers: dict[str, dict[Callable[[], None], None]] = {}
+
+    def through(self, seam: str, thing: T, device: Device) -> T:
+        """What *device* is to use in the place of *thing*."""
+        used: T = thing
+        for layer in self._layers.get(seam, ()):
+            used = layer(used, device)
+        return used
+
+    def follow(self, seam: str, changed: Callable[[], None]) -> None:
+        """Call *changed* whenever something comes to stand at a seam, or goes."""
+        self._followers.setdefault(seam, {})[changed] = None
+
+    def unfollow(self, seam: str, changed: Callable[[], None]) -> None:
+        """No more of that.  Idempotent."""
+        followers = self._followers.get(seam)
+        if followers is not None:
+            followers.pop(changed, None)
+
+    def insert(self, seam: str, layer: Layer) -> Callable[[], None]:
+        """Put *layer* behind those that stand there, for all devices; returns what takes it out."""
+        self._layers.setdefault(seam, []).append(layer)
+        self._changed(seam)
+
+        def take_out() -> None:
+            layers = self._layers.get(seam, [])
+            if layer in layers:
+                layers.remove(layer)
+                self._changed(seam)
+
+        return take_out
+
+    def _changed(self, seam: str) -> None:
+        for changed in list(self._followers.get(seam, ())):
+            changed()

@@ -1,0 +1,86 @@
+"""Every fault that a rule can have: its words, what they mean, and who puts it in place.
+
+The one list: the grammar reads a rule by it, ``hvsim fault list --available`` and the reference in
+docs/ print it, the schema of lab files and scenarios takes its keys from it, and a test asks that
+each has a test.  Pure data.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a rule, KEY=VALUE.
+
+    Attributes:
+        key: before the sign.
+        form: what comes after it (`forms`), or the words that may, separated by ``|``.
+        text: what it does, for people.
+    """
+
+    key: str
+    form: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Faults that are put in place by the same hand, and may stand together in one rule.
+
+    Attributes:
+        name: of the family.
+        acts: where: "back" or "front" (the domain of that half of a device), "half" (as the word
+            ``half`` says), "domain", "store", "hypervisor".
+        targets: what a rule may be about: "device", "pair", "domain", "store".
+        types: types of devices, when it is about some only.
+        by: "module:function" that puts it in place in a process; "" when the hypervisor alone does.
+        seam: the hypervisor's own seam; "" when it has no part in it.
+        faults: words of which a rule has one at least.
+        settings: words that say more of them.
+    """
+
+    name: str
+    acts: str
+    targets: tuple[str, ...]
+    by: str
+    faults: tuple[Word, ...]
+    settings: tuple[Word, ...] = ()
+    types: tuple[str, ...] = ()
+    seam: str = ""
+
+
+WHEN: Final = (
+    Word("after", "count", "lets so many pass first"),
+    Word("nth", "count", "fires on that one alone, counted from 1"),
+    Word("every", "count", "fires on each n-th"),
+    Word("times", "count", "fires so often at most"),
+    Word("chance", "chance", "fires on that share of them, as its dice fall"),
+    Word("for", "time", "is taken away after that time"),
+    Word("seed", "number", "seeds its dice (default: the lab's)"),
+)
+"""Words of every rule: which of the events that it looks at it fires on."""
+
+MEDIA: Final = Family(
+    "media",
+    acts="back",
+    targets=("device", "domain"),
+    types=("vbd",),
+    by="hvsim.faults.inject.media:stand",
+    faults=(
+        Word("media=eio", "", "a request fails with EIO"),
+        Word("media=full", "", "a write fails with ENOSPC"),
+        Word("media=slow", "", "a request takes longer: by=TIME, or by=TIME..TIME"),
+        Word("media=short", "", "a write ends early and fails: its first sectors are written"),
+        Word("media=torn", "", "only the first sectors of an acknowledged write are there"),
+        Word("media=lost-flush", "", "a flush is acknowledged and not done; a crash loses writes"),
+        Word("media=flip", "", "one bit of what is read is another"),
+    ),
+    settings=(
+        Word("op", "read|write|flush|discard", "of these requests only"),
+        Word("sector", "range", "of requests that touch these sectors only"),
+        Word("by", "times", "how much longer"),
+    ),
+)
+
+FAMILIES: Final = (MEDIA,)

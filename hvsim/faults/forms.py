@@ -1,0 +1,141 @@
+"""The forms of what a rule says: counts, shares, times, ranges; read from words, shown again.
+
+A form's value is plain data, as it travels in a rule: a number, a text, or a list of two numbers.
+Times are seconds, shares lie in 0 to 1, rates are bits a second.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from hvsim.errors import HvsimError
+
+Value = bool | int | float | str | list[int] | list[float]
+
+_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|min|h)")
+_SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(k|m|g)?bit(?:/s)?", re.IGNORECASE)
+_BITS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|)")
+_PPM: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)ppm")
+_MOST: Final = 1 << 48
+LONGEST: Final = 30 * 86400.0
+"""Seconds that a rule may speak of."""
+
+
+class FormError(HvsimError):
+    """What stands there is not of the form that is wanted; the text says which is."""
+
+
+def read(form: str, text: str) -> Value:
+    """The value of *text*.  Raises: FormError."""
+    reader = FORMS.get(form)
+    if reader is not None:
+        return reader(text)
+    choices = form.split("|")
+    if text not in choices:
+        raise FormError(f"{text!r} is none of {', '.join(choices)}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15 or not 0 < int(text) < _MOST:
+        raise FormError(f"{text!r} is no count, such as 3")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15 or int(text) >= _MOST:
+        raise FormError(f"{text!r} is no number, such as 7")
+    return int(text)
+
+
+def _chance(text: str) -> float:
+    match = _SHARE.fullmatch(text)
+    value = float(match[1]) / (100.0 if match[2] else 1.0) if match else -1.0
+    if not 0.0 < value <= 1.0:
+        raise FormError(f"{text!r} is no share, such as 2% or 0.02")
+    return value
+
+
+def _time(text: str) -> float:
+    match = _TIME.fullmatch(text)
+    value = float(match[1]) * _SECONDS[match[2]] if match else -1.0
+    if not 0.0 < value <= LONGEST:
+        raise FormError(f"{text!r} is no time, such as 20ms or 5s (us, ms, s, min, h)")
+    return value
+
+
+def _shift(text: str) -> float:
+    """A time with a sign."""
+    sign = -1.0 if text.startswith("-") else 1.0
+    return sign * _time(text.lstrip("+-")) if text[:1] in "+-" else _time(text)
+
+
+def _times(text: str) -> list[float]:
+    """A time, or a span of times: least and most."""
+    least, dots, most = text.partition("..")
+    bounds = [_time(least), _time(most) if dots else _time(least)]
+    if bounds[0] > bounds[1]:
+        raise FormError(f"{text!r} ends before it begins")
+    return bounds
+
+
+def _range(text: str) -> list[int]:
+    """A number, or a range of them, both ends included."""
+    first, dots, last = text.partition("..")
+    bounds = [_number(first), _number(last) if dots else _number(first)]
+    if bounds[0] > bounds[1]:
+        raise FormError(f"{text!r} ends before it begins")
+    return bounds
+
+
+def _rate(text: str) -> float:
+    match = _RATE.fullmatch(text)
+    value = float(match[1]) * _BITS[(match[2] or "").lower()] if match else 0.0
+    if not 8.0 <= value <= 1e12:
+        raise FormError(f"{text!r} is no rate, such as 10mbit")
+    return value
+
+
+def _ppm(text: str) -> float:
+    match = _PPM.fullmatch(text)
+    value = float(match[1]) if match else 1e9
+    if not -500_000.0 <= value <= 500_000.0 or not value:
+        raise FormError(f"{text!r} is no drift, such as 200ppm or -50ppm (500000ppm at most)")
+    return value
+
+
+def _text(text: str) -> str:
+    if not text or len(text) > 200 or not text.isprintable():
+        raise FormError("a text of 1 to 200 letters is wanted")
+    return text
+
+
+FORMS: Final[dict[str, Callable[[str], Value]]] = {
+    "count": _count,
+    "number": _number,
+    "chance": _chance,
+    "time": _time,
+    "times": _times,
+    "shift": _shift,
+    "range": _range,
+    "rate": _rate,
+    "ppm": _ppm,
+    "text": _text,
+}
+"""By name; any other form is the list of its words."""
+
+SHOWN: Final = {
+    "count": "N",
+    "number": "N",
+    "chance": "SHARE",
+    "time": "TIME",
+    "times": "TIME[..TIME]",
+    "shift": "[+-]TIME",
+    "range": "N[..N]",
+    "rate": "RATE",
+    "ppm": "DRIFT",
+    "text": "TEXT",
+}
+"""How help texts name a form."""
