@@ -83,4 +83,40 @@ MEDIA: Final = Family(
     ),
 )
 
-FAMILIES: Final = (MEDIA,)
+PROCESS: Final = Family(
+    "process",
+    acts="domain",
+    targets=("domain", "store"),
+    by="",
+    seam="process",
+    faults=(
+        Word("process=kill", "", "its process is killed, as a crash of its kernel would"),
+        Word("process=crash", "", "the domain says that it crashed; not of a process of dom0"),
+        Word("process=stall", "", "its process stands still until the rule is taken away"),
+        Word("process=restart-loop", "", "each life of it is killed: in=TIME after its birth"),
+    ),
+    settings=(Word("in", "times", "how long until it happens"),),
+)
+
+CPU: Final = Family(
+    "cpu",
+    acts="domain",
+    targets=("domain", "store"),
+    by="",
+    seam="cpu",
+    faults=(Word("cpu", "chance", "it runs that share of each 50 ms"),),
+)
+
+CLOCK: Final = Family(
+    "clock",
+    acts="domain",
+    targets=("domain",),
+    by="",
+    seam="clock",
+    faults=(
+        Word("clock.jump", "shift", "its time jumps; back: its time of day only"),
+        Word("clock.drift", "ppm", "its time goes faster (or slower) than the machine's"),
+    ),
+)
+
+FAMILIES: Final = (PROCESS, CPU, CLOCK, MEDIA)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hvsim.abi.errno import ENOMEM
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.hypervisor.affinity import Affinity
+from hvsim.hypervisor.domain_time import DomainTime
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
@@ -43,6 +44,7 @@ class Process:
         failure: why it could not be made, "" for one that was.
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
+        throttled: stopped by a fault that gives it a share of its time only.
         stopped: SIGSTOP is in force.
         struck: killed by a fault that somebody asked for: its end says nothing of its program.
         status: how it ended, as from waitpid(2); None while nobody has told.
@@ -67,6 +69,7 @@ class Process:
     failure: str = ""
     gone: bool = False
     stalled: bool = False
+    throttled: bool = False
     stopped: bool = False
     struck: bool = False
     status: int | None = None
@@ -102,7 +105,7 @@ class Domain:
         cpu_time, queued_time: nanoseconds that processes which are gone have spent on CPUs, and
             waiting for one.
         vcpus: run states of its vCPUs; the first does all its work.
-        time_offset: nanoseconds that its system time is ahead of the host's.
+        time: its system time, over the host's.
         online_vcpus: how many of its vCPUs it has brought up.
         affinity: where they may run.
         closing: what it held is being released.
@@ -134,7 +137,7 @@ class Domain:
     start_info: dict[str, Any] = field(default_factory=dict)
     cpu_time: int = 0
     queued_time: int = 0
-    time_offset: int = 0
+    time: DomainTime = field(default_factory=DomainTime)
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
     lent: dict[tuple[str, bool], File] = field(default_factory=dict)

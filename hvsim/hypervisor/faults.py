@@ -40,6 +40,8 @@ class Standing:
         last: what the last firing did.
         cover: event channel ports that it is about, as their domain has said; (domid, port).
         trouble: why it could not be put in place, "" otherwise.
+        lift: takes away what a seam of ours has put in place.
+        born: called with each new domain of the rule's handle.
     """
 
     rule: Rule
@@ -50,6 +52,7 @@ class Standing:
     trouble: str = ""
     cover: set[tuple[int, int]] = field(default_factory=set)
     lift: Callable[[], None] | None = None
+    born: Callable[[Domain], None] | None = None
 
 
 class Faults:
@@ -173,6 +176,8 @@ class Faults:
         for standing in self._standing.values():
             if standing.rule.peer == domain.handle:
                 self._tell(standing.rule)
+            if standing.rule.domain == domain.handle and standing.born is not None:
+                standing.born(domain)
 
     def port_closed(self, domid: int, port: int) -> None:
         """A port is no more; its number may be another's soon."""
@@ -196,19 +201,19 @@ class Faults:
             return False
         return process.main if not rule.process else process.name == rule.process
 
-    def _living(self, handle: bytes) -> Domain | None:
+    def living(self, handle: bytes) -> Domain | None:
         """The youngest domain of a handle: its earlier life may not be gone yet."""
         found = [domain for domain in self._domains.values() if domain.handle == handle]
         return max(found, key=lambda domain: (domain.created, domain.domid), default=None)
 
     def _domid(self, rule: Rule) -> int:
-        domain = self._living(rule.domain)
+        domain = self.living(rule.domain)
         return -1 if domain is None else domain.domid
 
     def _peer(self, rule: Rule) -> int:
         if rule.peer is None:
             return -1
-        domain = self._living(rule.peer)
+        domain = self.living(rule.peer)
         return -2 if domain is None else domain.domid
 
     def _tell(self, rule: Rule) -> None:

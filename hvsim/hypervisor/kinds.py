@@ -26,7 +26,7 @@ FIELDS: Final = {
     "domid": "whom it is about; -1: nobody",
     "kind": "one of the kinds below",
     "text": "the record in words",
-    "suppressed": "refusals only: lines left out before this one, as the domain provoked too many",
+    "suppressed": "refusals, and firings of rules: lines left out before this one, of too many",
 }
 """What every record has."""
 
@@ -88,7 +88,7 @@ KINDS: Final[dict[str, Kind]] = {
     "fault.removed": Kind("a rule of a fault is no more", {"rule": "its number"}),
     "fault.fired": Kind(
         "a rule broke something; what it did",
-        {"rule": "its number", "suppressed": "lines of this rule left out before this one"},
+        {"rule": "its number"},
     ),
     "fault.refused": Kind(
         "a rule could not be put in place where it is to act", {"rule": "its number"}

@@ -14,6 +14,7 @@ from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
 from hvsim.abi.sched import SHUTDOWN_watchdog
 from hvsim.hypervisor.affinity import Affinity
 from hvsim.hypervisor.births import Births
+from hvsim.hypervisor.clock_faults import ClockFaults
 from hvsim.hypervisor.console import ConsoleRing
 from hvsim.hypervisor.debug_keys import Dumps
 from hvsim.hypervisor.domains import ALIVE, MAX_DOMAINS, Domain, DomainIds, Process
@@ -29,6 +30,7 @@ from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
 from hvsim.hypervisor.names import Names
 from hvsim.hypervisor.pauses import Pauses
+from hvsim.hypervisor.process_faults import ProcessFaults
 from hvsim.hypervisor.reclaim import Reclaim
 from hvsim.hypervisor.transfer import Transfers
 from hvsim.hypervisor.vcpu import VCpu
@@ -78,6 +80,8 @@ class Machine:
         self.ends = Ends(self)
         self.pauses = Pauses(self)
         self.births = Births(self, self.pauses, self.ends)
+        ProcessFaults(host, self.faults, self.pauses, self.ends)
+        ClockFaults(host, self.faults)
         self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
