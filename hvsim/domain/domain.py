@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hvsim.abi.hypercall import (
     CONSOLEIO_write,
@@ -31,9 +31,6 @@ from hvsim.speak import note
 from hvsim.wire import rights
 from hvsim.wire.spawn import Spawn
 from hvsim.xs.client import StoreClient
-
-if TYPE_CHECKING:
-    from hvsim.domain.injection import Injection
 
 _CONSOLEIO_MAX: Final = 1024
 
@@ -79,7 +76,6 @@ class Domain:
         self.mapper: Final = GrantMapper(hypercall)
         self.shutdown_requested: str | None = None
         self.seams: Final = Seams()
-        self._injection: Injection | None = None
         self._pages: tuple[TimePage | SharedPages, ...] = ()
         self._on_shutdown: list[Callable[[], None]] = []
         self._store: StoreClient | None = None
@@ -219,24 +215,6 @@ class Domain:
         if detail:
             self.store.write("data/health-detail", detail)
         self.store.write("data/health", "ok")
-
-    # -- breaking ------------------------------------------------------------------------------
-
-    def follow_faults(self) -> None:
-        """Put rules of faults in place that are about this process, now and whenever they change.
-
-        Part of the start of every process, after its store and its buses."""
-        self.events.on_faults = self._faults_changed
-        if self.events.faults_changed:
-            self._faults_changed()
-
-    def _faults_changed(self) -> None:
-        self.events.faults_changed = False
-        if self._injection is None:
-            from hvsim.domain.injection import Injection  # for who has any
-
-            self._injection = Injection(self)
-        self._injection.refresh()
 
     # -- waiting -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_domctl,
 )
 from hvsim.domain.domain import Domain
+from hvsim.domain.start import follow_faults
 from hvsim.faults.grammar import parse
 from hvsim.faults.rules import Standing, made
 from hvsim.wire.fault import Rule
@@ -36,7 +37,7 @@ class Breaker:
         self.domains = [self._row("guest", guest, [_device(device, guest, back)])]
         self.domains.append(self._row("back", back, []))
         for domain in (guest, back):
-            domain.follow_faults()
+            follow_faults(domain)
 
     def rule(self, target: str, *words: str) -> Rule:
         """What a person means by *words*."""
