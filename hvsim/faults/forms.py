@@ -68,8 +68,9 @@ def _time(text: str) -> float:
 
 def _shift(text: str) -> float:
     """A time with a sign."""
-    sign = -1.0 if text.startswith("-") else 1.0
-    return sign * _time(text.lstrip("+-")) if text[:1] in "+-" else _time(text)
+    if text[:1] in ("+", "-"):
+        return (-1.0 if text[0] == "-" else 1.0) * _time(text[1:])
+    return _time(text)
 
 
 def _times(text: str) -> list[float]:
