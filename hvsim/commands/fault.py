@@ -11,6 +11,14 @@ from hvsim.faults.now import ACTIONS
 from hvsim.lab.choose import choose
 
 if TYPE_CHECKING:
+    from hvsim.commands.rows import (
+        BreakableRow,
+        BreakablesRow,
+        RuleAddedRow,
+        RuleRow,
+        RulesRemovedRow,
+        RulesRow,
+    )
     from hvsim.faults.rules import Standing
     from hvsim.lab.rundir import RunDir
 
@@ -92,7 +100,8 @@ def _add(options: argparse.Namespace) -> int:
     draft = parse(options.domain, options.words)
     number = enter(choose(options.lab), [draft])[0]
     if options.json:
-        print_json({"number": number, "rule": draft.text})
+        row: RuleAddedRow = {"number": number, "rule": draft.text}
+        print_json(row)
     else:
         say(f"rule {number}: {draft.text}")
     return 0
@@ -112,7 +121,8 @@ def _remove(options: argparse.Namespace) -> int:
         for number in numbers:
             remove(door, number)
     if options.json:
-        print_json({"removed": numbers})
+        row: RulesRemovedRow = {"removed": numbers}
+        print_json(row)
     else:
         say(f"removed {', '.join(str(number) for number in numbers) or 'nothing'}")
     return 0
@@ -126,7 +136,8 @@ def _list(options: argparse.Namespace) -> int:
     with Door(lab.door) as door:
         found = standing(door)
     if options.json:
-        print_json({"lab": lab.name, "rules": [_row(one) for one in found]})
+        row: RulesRow = {"lab": lab.name, "rules": [_row(one) for one in found]}
+        print_json(row)
     elif not found:
         say("no rule stands; `hvsim fault list --available` shows what there is")
     else:
@@ -138,7 +149,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(one: Standing) -> dict[str, object]:
+def _row(one: Standing) -> RuleRow:
     return {
         "number": one.rule.number,
         "rule": one.rule.text,
@@ -153,9 +164,11 @@ def _available(as_json: bool) -> int:
 
     found = available()
     if as_json:
-        print_json(
-            {"faults": [dict(zip(("word", "about", "text"), row, strict=True)) for row in found]}
-        )
+        rows: list[BreakableRow] = [
+            {"word": word, "about": about, "text": text} for word, about, text in found
+        ]
+        row: BreakablesRow = {"faults": rows}
+        print_json(row)
     else:
         say(*table(("FAULT", "OF", "WHAT HAPPENS"), found))
     return 0
