@@ -157,8 +157,8 @@ class _Brake:
 
     def lift(self) -> None:
         """They run as they like."""
-        self._apply(False)
         self._lifted = True
+        self._apply(False)
 
     def _apply(self, stop: bool) -> None:
         rule = self._standing.rule
@@ -172,6 +172,7 @@ class _Brake:
         for process in domain.processes.values():
             named = process.name == rule.process if rule.process else not domain.privileged
             if named:
+                process.slowed = not self._lifted
                 process.throttled = stop
                 self._pauses.apply(process)
 
