@@ -48,6 +48,16 @@ class Fault:
         self._trigger = Trigger(rule.when, self.dice.random, rule.fired)
         self._ports: set[int] = set()
 
+    @property
+    def number(self) -> int:
+        """The rule's."""
+        return self._rule.number
+
+    @property
+    def spent(self) -> bool:
+        """Whether it will never fire again."""
+        return self._trigger.spent
+
     def fires(self) -> bool:
         """Whether it does, on the next of the events that it looks at."""
         return self._trigger.fires()

@@ -1,4 +1,5 @@
-"""Where something may stand between a driver and what it uses: a ring, a medium, a link, a port.
+"""Where something may stand between a driver and what it uses: a ring, a medium, a link, a port;
+or between the store and its clients.
 
 A driver passes what it is about to use through the seam that is named after it.  Nothing stands
 there in a domain without faults, and it gets back what it gave.  When that changes under a running
@@ -11,16 +12,13 @@ device, the driver is told, and passes the thing through once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-if TYPE_CHECKING:
-    from hvsim.domain.xenbus.device import Device
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-Layer = Callable[[Any, "Device"], Any]
-"""Gets what a device is about to use, and the device; returns what it uses instead: something with
-the same methods, or the very thing."""
+Layer = Callable[[Any, Any], Any]
+"""Gets what a device (or the store) is about to use, and the device (or the store); returns what it
+uses instead: something with the same methods, or the very thing."""
 
 MEDIUM: Final = "medium"
 """What is behind a disk (``drivers/block/image.py``)."""
@@ -31,6 +29,10 @@ FRONT_RING: Final = "front ring"
 """A half of a ring (``domain/ring.py``)."""
 PORT: Final = "port"
 """The local event channel (its number) of a device that has just got it."""
+STORE_OPERATIONS: Final = "store operations"
+"""What carries a request of the store out (``xenstore/operations/table.py``)."""
+STORE_EVENTS: Final = "store events"
+"""What gives a watch its event (``xenstore/rules/watches.py``)."""
 
 
 class Seams:
@@ -40,11 +42,11 @@ class Seams:
         self._layers: dict[str, list[Layer]] = {}
         self._followers: dict[str, dict[Callable[[], None], None]] = {}
 
-    def through(self, seam: str, thing: T, device: Device) -> T:
-        """What *device* is to use in the place of *thing*."""
+    def through(self, seam: str, thing: T, user: object) -> T:
+        """What *user*, a device or the store, is to use in the place of *thing*."""
         used: T = thing
         for layer in self._layers.get(seam, ()):
-            used = layer(used, device)
+            used = layer(used, user)
         return used
 
     def follow(self, seam: str, changed: Callable[[], None]) -> None:
@@ -58,7 +60,7 @@ class Seams:
             followers.pop(changed, None)
 
     def insert(self, seam: str, layer: Layer) -> Callable[[], None]:
-        """Put *layer* behind those that stand there, for all devices; returns what takes it out."""
+        """Put *layer* behind those that stand there, for all users; returns what takes it out."""
         self._layers.setdefault(seam, []).append(layer)
         self._changed(seam)
 

@@ -37,6 +37,8 @@ class Family:
         by: "module:function" that puts it in place in a process; "" when the hypervisor alone does.
         seam: the hypervisor's own seam; "" when it has no part in it.
         faults: words of which a rule has one at least.
+        needs: keys that each rule must have as well.
+        once: it fires once where the rule does not say how often.
         settings: words that say more of them.
     """
 
@@ -48,6 +50,8 @@ class Family:
     settings: tuple[Word, ...] = ()
     types: tuple[str, ...] = ()
     seam: str = ""
+    needs: tuple[str, ...] = ()
+    once: bool = False
 
 
 WHEN: Final = (
@@ -119,4 +123,102 @@ CLOCK: Final = Family(
     ),
 )
 
-FAMILIES: Final = (PROCESS, CPU, CLOCK, MEDIA)
+_STORE: Final = "hvsim.faults.inject.store."
+
+HANDSHAKES: Final = Family(
+    "handshakes",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}handshakes:stand",
+    faults=(
+        Word(
+            "freeze",
+            "device@state",
+            "a half that leaves the state is told that it did, and nobody sees it",
+        ),
+    ),
+    settings=(Word("half", "front|back", "that half only (default: both)"),),
+)
+
+WATCHES: Final = Family(
+    "watches",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}watches:stand",
+    faults=(
+        Word("watch=drop", "", "the event of a watch is lost"),
+        Word("watch=delay", "", "it comes later, with those behind it: by=TIME, or by=TIME..TIME"),
+    ),
+    settings=(
+        Word("by", "times", "how much later (default 100ms)"),
+        Word("path", "path", "of what changes at or below it only"),
+        Word("domain", "domain", "of that domain's watches only; PATH may be relative to its home"),
+    ),
+)
+
+REQUESTS: Final = Family(
+    "requests",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}requests:stand",
+    faults=(Word("request", "errno", "a request is refused with it"),),
+    settings=(
+        Word(
+            "op",
+            "read|write|mkdir|rm|directory|permissions|watch|transaction|commit|domain|control",
+            "of these only",
+        ),
+        Word("path", "path", "of those that name a node at or below it only"),
+        Word("domain", "domain", "of that domain's only; PATH may be relative to its home"),
+    ),
+)
+
+QUOTA: Final = Family(
+    "quotas",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}quotas:stand",
+    faults=(Word("quota=exhaust", "", "a domain gets no more nodes, watches, transactions"),),
+    settings=(Word("domain", "domain", "which"),),
+    needs=("domain",),
+)
+
+THRASH: Final = Family(
+    "states",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}states:stand",
+    faults=(
+        Word("thrash", "device", "its state is written over and over, in turn one and another"),
+    ),
+    settings=(
+        Word("half", "front|back", "which half's (default: back)"),
+        Word("between", "range", "the two states (default 3..4)"),
+        Word("rate", "count", "writes a second (default 10, at most 1000)"),
+    ),
+)
+
+DELETE: Final = Family(
+    "deletions",
+    acts="store",
+    targets=("store",),
+    by=f"{_STORE}deletions:stand",
+    faults=(
+        Word("delete", "path", "it is taken away with all below it, once (times=N: so often)"),
+    ),
+    settings=(Word("domain", "domain", "PATH is relative to that domain's home"),),
+    once=True,
+)
+
+FAMILIES: Final = (
+    PROCESS,
+    CPU,
+    CLOCK,
+    MEDIA,
+    HANDSHAKES,
+    WATCHES,
+    REQUESTS,
+    QUOTA,
+    THRASH,
+    DELETE,
+)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from hvsim.abi.xs_wire import ERROR_NUMBERS
 from hvsim.errors import HvsimError
 
 Value = bool | int | float | str | list[int] | list[float]
@@ -18,6 +19,8 @@ _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(k|m|g)?bit(?:/s)?", re.IGNOREC
 _BITS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|)")
 _PPM: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)ppm")
+_PATH: Final = re.compile(r"/?[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*")
+_DEVICE: Final = re.compile(r"[^/]+/[a-z0-9/-]+")
 _MOST: Final = 1 << 48
 LONGEST: Final = 30 * 86400.0
 """Seconds that a rule may speak of."""
@@ -113,6 +116,34 @@ def _text(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    """Of the store: absolute, or relative to a domain's home."""
+    if len(text) > 1024 or _PATH.fullmatch(text) is None:
+        raise FormError(f"{text!r} is no path of the store, such as /local/domain/0 or device/vbd")
+    return text
+
+
+def _errno(text: str) -> str:
+    """As it travels in an answer of the store."""
+    if text not in ERROR_NUMBERS:
+        raise FormError(f"{text!r} is none of {', '.join(ERROR_NUMBERS)}")
+    return text
+
+
+def _device(text: str) -> str:
+    """A device, by its domain and its name; who is meant is looked up later (`named`)."""
+    if len(text) > 200 or not text.isprintable() or _DEVICE.fullmatch(text) is None:
+        raise FormError(f"{text!r} is no device, such as web/xvda")
+    return text
+
+
+def _device_in_state(text: str) -> str:
+    device, at, state = text.rpartition("@")
+    if not at or state not in ("1", "2", "3", "4", "5", "6"):
+        raise FormError(f"{text!r} is no device in a state from 1 to 6, such as web/xvda@2")
+    return f"{_device(device)}@{state}"
+
+
 FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "count": _count,
     "number": _number,
@@ -124,6 +155,11 @@ FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "rate": _rate,
     "ppm": _ppm,
     "text": _text,
+    "path": _path,
+    "errno": _errno,
+    "domain": _text,
+    "device": _device,
+    "device@state": _device_in_state,
 }
 """By name; any other form is the list of its words."""
 
@@ -138,5 +174,10 @@ SHOWN: Final = {
     "rate": "RATE",
     "ppm": "DRIFT",
     "text": "TEXT",
+    "path": "PATH",
+    "errno": "ERRNO",
+    "domain": "DOMAIN",
+    "device": "DOMAIN/DEVICE",
+    "device@state": "DOMAIN/DEVICE@STATE",
 }
 """How help texts name a form."""

@@ -75,7 +75,10 @@ def parse(target: str, words: Sequence[str]) -> Draft:
     unknown = [key for key in said if key not in settings and key not in when]
     if unknown:
         raise RuleError(_stray(unknown[0], said, family))
-    return Draft(target, text, family, settings, _when(when), _seconds(when), _seed(when))
+    missing = [key for key in family.needs if key not in settings]
+    if missing:
+        raise RuleError(f"{text}: {missing[0]}= is wanted as well")
+    return Draft(target, text, family, settings, _when(when, family), _seconds(when), _seed(when))
 
 
 def of_table(table: Mapping[str, object]) -> Draft:
@@ -138,11 +141,13 @@ def _stray(key: str, said: Mapping[str, str], family: Family) -> str:
     return f"{key!r} is no word of a fault of {family.name}: {', '.join(dict.fromkeys(known))}"
 
 
-def _when(when: Mapping[str, forms.Value]) -> When:
+def _when(when: Mapping[str, forms.Value], family: Family) -> When:
     nth, after, every, times = (when.get(key) for key in ("nth", "after", "every", "times"))
     chance = when.get("chance")
     if nth is not None and (after is not None or every is not None or times is not None):
         raise RuleError("nth: not together with after, every or times")
+    if times is None and family.once:
+        times = 1
     return When(
         after=int(str(nth)) - 1 if nth is not None else int(str(after or 0)),
         every=int(str(every or 1)),

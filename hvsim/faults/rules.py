@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.errno import ENOENT
 from hvsim.abi.hypercall import (
@@ -15,6 +15,7 @@ from hvsim.abi.hypercall import (
 from hvsim.errors import HvsimError
 from hvsim.faults.catalogue import FAMILIES
 from hvsim.faults.grammar import Draft, RuleError
+from hvsim.faults.named import resolved
 from hvsim.faults.targets import (
     KINDS,
     SHOWN,
@@ -27,6 +28,7 @@ from hvsim.faults.targets import (
     find,
 )
 from hvsim.lab.door import Door, DoorError
+from hvsim.lab.our_store import needs_our_store
 from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
 
@@ -63,7 +65,7 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
     if kind not in family.targets:
         wanted = " or ".join(SHOWN[one] for one in family.targets)
         raise RuleError(f"{draft.target}: a fault of {family.name} is about {wanted}")
-    settings: dict[str, Any] = dict(draft.settings)
+    settings = resolved(draft, domains)
     if isinstance(target, DeviceTarget):
         if family.types and target.type not in family.types:
             wanted = " or ".join(family.types)
@@ -103,6 +105,9 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
 
     None stands when one of them cannot.  Raises: HvsimError.
     """
+    for draft in drafts:
+        if draft.family.acts == "store":
+            needs_our_store(run, draft.text)
     from hvsim.lab.control import Control
     from hvsim.observe.picture import picture
 

@@ -110,7 +110,8 @@ def find(text: str, domains: Sequence[DomainRow]) -> Target:
     return DomainTarget(_domain(text, domains))
 
 
-def _row(name: str, domains: Sequence[DomainRow]) -> DomainRow:
+def row_of(name: str, domains: Sequence[DomainRow]) -> DomainRow:
+    """The domain of that name or number.  Raises: TargetError."""
     for row in domains:
         if name in (row["name"], str(row["domid"])) or (row["domid"] == 0 and is_dom0(name)):
             return row
@@ -125,12 +126,12 @@ def _place(row: DomainRow) -> Place:
 def _domain(name: str, domains: Sequence[DomainRow]) -> Place:
     if name in DAEMONS:
         return Place(name, bytes(16), name)
-    return _place(_row(name, domains))
+    return _place(row_of(name, domains))
 
 
 def _device(name: str, wanted: str, domains: Sequence[DomainRow]) -> DeviceTarget:
-    row = _row(name, domains)
-    found = [device for device in row["devices"] if wanted in _names(device)]
+    row = row_of(name, domains)
+    found = [device for device in row["devices"] if wanted in names_of(device)]
     if len(found) != 1:
         names = ", ".join(device["vdev"] for device in row["devices"]) or "none"
         many = "there is no such device" if not found else "several are called so"
@@ -153,6 +154,7 @@ def _device(name: str, wanted: str, domains: Sequence[DomainRow]) -> DeviceTarge
     )
 
 
-def _names(device: DeviceRow) -> tuple[str, ...]:
+def names_of(device: DeviceRow) -> tuple[str, ...]:
+    """What a device may be called, without its domain."""
     kind, number = device["class"], str(device["devid"])
     return device["vdev"], number, f"{kind}{number}", f"{kind}/{number}"
