@@ -122,7 +122,6 @@ HVSIM_DOMCTL_lend: Final = 0x140
 # ---- ours: hvsim_op ----
 
 HVSIM_OP_start_info: Final = 0
-HVSIM_OP_event_mode: Final = 1
 HVSIM_OP_note: Final = 2
 HVSIM_OP_faults: Final = 3
 HVSIM_OP_fault_fired: Final = 4

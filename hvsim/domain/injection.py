@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from hvsim.abi.errno import ENOSPC
 from hvsim.abi.hypercall import (
     HVSIM_OP_fault_cover,
     HVSIM_OP_fault_fired,
@@ -46,7 +47,6 @@ class Fault:
         self.dice: Final = dices.seeded(rule.seed + rule.fired)
         self._rule = rule
         self._trigger = Trigger(rule.when, self.dice.random, rule.fired)
-        self._ports: set[int] = set()
 
     @property
     def number(self) -> int:
@@ -80,20 +80,22 @@ class Fault:
         return str(settings.get("devid", number)) == number
 
     def covers(self, port: int) -> None:
-        """Tell the hypervisor, which is to break its events, that it is about *port*."""
-        self._ports.add(port)
-        self.placed()
-
-    def uncovers(self, port: int) -> None:
-        """It was closed."""
-        self._ports.discard(port)
+        """Tell the hypervisor, which is to break its events, that it is about *port*, until that is
+        closed."""
+        self._placed("", [port])
 
     def placed(self, why_not: str = "") -> None:
         """Tell the hypervisor that the rule stands, or why it does not."""
-        ports = sorted(self._ports & set(self.domain.events.ports()))
+        self._placed(why_not, [])
+
+    def _placed(self, why_not: str, ports: list[int]) -> None:
         args = self._rule.number, not why_not, why_not[:WHY_MAX], ports
-        with contextlib.suppress(HypercallError):  # taken away in this very moment
+        try:
             self.domain.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover, *args)
+        except HypercallError as refusal:
+            if refusal.errno == ENOSPC:
+                self.placed(f"it is about more ports than a rule may name: {ports} are left out")
+            # else it was taken away in this very moment
 
 
 Injector = Callable[[Fault], Callable[[], None]]

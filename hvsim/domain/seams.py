@@ -28,7 +28,7 @@ BACK_RING: Final = "back ring"
 FRONT_RING: Final = "front ring"
 """A half of a ring (``domain/ring.py``)."""
 PORT: Final = "port"
-"""The local event channel (its number) of a device that has just got it."""
+"""The local event channel (its number) of a device, which holds it until it is closed."""
 STORE_OPERATIONS: Final = "store operations"
 """What carries a request of the store out (``xenstore/operations/table.py``)."""
 STORE_EVENTS: Final = "store events"
@@ -41,6 +41,7 @@ class Seams:
     def __init__(self) -> None:
         self._layers: dict[str, list[Layer]] = {}
         self._followers: dict[str, dict[Callable[[], None], None]] = {}
+        self._held: dict[str, dict[Any, object]] = {}
 
     def through(self, seam: str, thing: T, user: object) -> T:
         """What *user*, a device or the store, is to use in the place of *thing*."""
@@ -48,6 +49,18 @@ class Seams:
         for layer in self._layers.get(seam, ()):
             used = layer(used, user)
         return used
+
+    def hold(self, seam: str, thing: Any, device: object) -> None:
+        """*device* has got *thing*, which nothing takes the place of: shown to whatever stands at
+        the seam, now or later, until it is let go."""
+        self._held.setdefault(seam, {})[thing] = device
+        self.through(seam, thing, device)
+
+    def let_go(self, seam: str, thing: Any) -> None:
+        """It has it no more.  Idempotent."""
+        held = self._held.get(seam)
+        if held is not None:
+            held.pop(thing, None)
 
     def follow(self, seam: str, changed: Callable[[], None]) -> None:
         """Call *changed* whenever something comes to stand at a seam, or goes."""
@@ -62,6 +75,8 @@ class Seams:
     def insert(self, seam: str, layer: Layer) -> Callable[[], None]:
         """Put *layer* behind those that stand there, for all users; returns what takes it out."""
         self._layers.setdefault(seam, []).append(layer)
+        for thing, device in list(self._held.get(seam, {}).items()):
+            layer(thing, device)
         self._changed(seam)
 
         def take_out() -> None:

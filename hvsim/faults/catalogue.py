@@ -31,11 +31,13 @@ class Family:
     Attributes:
         name: of the family.
         acts: where: "back" or "front" (the domain of that half of a device), "half" (as the word
-            ``half`` says), "domain", "store", "hypervisor".
+            ``half`` says), "from" (as ``from`` says, which may be both), "domain", "store",
+            "hypervisor".
         targets: what a rule may be about: "device", "pair", "domain", "store".
         types: types of devices, when it is about some only.
         by: "module:function" that puts it in place in a process; "" when the hypervisor alone does.
-        seam: the hypervisor's own seam; "" when it has no part in it.
+        seam: the hypervisor's own seam; "" when it has no part in it.  With both, a process has its
+            part in a rule about a device; one about two domains is the hypervisor's alone.
         faults: words of which a rule has one at least.
         needs: keys that each rule must have as well.
         once: it fires once where the rule does not say how often.
@@ -121,6 +123,22 @@ CLOCK: Final = Family(
         Word("clock.jump", "shift", "its time jumps; back: its time of day only"),
         Word("clock.drift", "ppm", "its time goes faster (or slower) than the machine's"),
     ),
+)
+
+BELLS: Final = Family(
+    "bell",
+    acts="from",
+    targets=("device", "pair"),
+    by="hvsim.faults.inject.bells:stand",
+    seam="bell",
+    faults=(
+        Word("bell.drop", "chance", "that share of the notifies is lost"),
+        Word("bell.delay", "times", "a notify comes late, by a minute at most"),
+        Word("bell.duplicate", "chance", "that share comes once more, a millisecond later"),
+        Word("bell.reorder", "chance", "that share comes after the next one (100 ms at most)"),
+        Word("bell.storm", "per-second", "so many come without a cause"),
+    ),
+    settings=(Word("from", "front|back|both", "what that half of the device sends (both)"),),
 )
 
 _STORE: Final = "hvsim.faults.inject.store."
@@ -211,6 +229,7 @@ DELETE: Final = Family(
 )
 
 FAMILIES: Final = (
+    BELLS,
     PROCESS,
     CPU,
     CLOCK,

@@ -17,6 +17,7 @@ _TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|min|h)")
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(k|m|g)?bit(?:/s)?", re.IGNORECASE)
 _BITS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_PER_SECOND: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/s")
 _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|)")
 _PPM: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)ppm")
 _PATH: Final = re.compile(r"/?[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*")
@@ -102,6 +103,14 @@ def _rate(text: str) -> float:
     return value
 
 
+def _per_second(text: str) -> float:
+    match = _PER_SECOND.fullmatch(text)
+    value = float(match[1]) if match else 0.0
+    if not 0.0 < value <= 10_000.0:
+        raise FormError(f"{text!r} is no rate, such as 100/s (10000/s at most)")
+    return value
+
+
 def _ppm(text: str) -> float:
     match = _PPM.fullmatch(text)
     value = float(match[1]) if match else 1e9
@@ -153,6 +162,7 @@ FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "shift": _shift,
     "range": _range,
     "rate": _rate,
+    "per-second": _per_second,
     "ppm": _ppm,
     "text": _text,
     "path": _path,
@@ -172,6 +182,7 @@ SHOWN: Final = {
     "shift": "[+-]TIME",
     "range": "N[..N]",
     "rate": "RATE",
+    "per-second": "N/s",
     "ppm": "DRIFT",
     "text": "TEXT",
     "path": "PATH",

@@ -74,12 +74,20 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
     elif family.types:
         settings["type"] = family.types[0]
     place, peer = _ends(draft, target)
+    ours = isinstance(target, PairTarget) and bool(family.seam)
+    if ours and "from" in settings:
+        raise RuleError(f"{draft.target}: from= is of a device; between domains there is ->")
+    both = ours and isinstance(target, PairTarget) and not target.one_way
+    if family.acts == "from" and isinstance(target, DeviceTarget):
+        both = settings.get("from", "both") == "both"
     return Rule(
         text=draft.text,
         domain=place.handle,
         process=place.process,
         peer=None if peer is None else peer.handle,
-        by=family.by,
+        peer_process="" if peer is None else peer.process,
+        both=both,
+        by="" if ours else family.by,
         seam=family.seam,
         settings=settings,
         when=draft.when,
@@ -97,6 +105,8 @@ def _ends(draft: Draft, target: Target) -> tuple[Place, Place | None]:
     acts = draft.family.acts
     if acts == "half":
         acts = str(draft.settings.get("half", "back"))
+    elif acts == "from":
+        acts = str(draft.settings.get("from", "back"))
     return (target.front, target.back) if acts == "front" else (target.back, target.front)
 
 

@@ -27,8 +27,6 @@ LINES_BURST: Final = 64
 LINES_PER_SECOND: Final = 100.0
 """Ledger lines of one rule; what fires more often is counted."""
 
-Domains = dict[int, Domain]
-
 
 @dataclass(eq=False)
 class Standing:
@@ -38,10 +36,11 @@ class Standing:
         since: nanoseconds, when it was added.
         fired: how often it has fired.
         last: what the last firing did.
-        cover: event channel ports that it is about, as their domain has said; (domid, port).
-        trouble: why it could not be put in place, "" otherwise.
         lift: takes away what a seam of ours has put in place.
         born: called with each new domain of the rule's handle.
+        peer_born: the same for the one at the other end.
+        cover: called when a process has said which of its event channels the rule is about; raises
+            XenError, ENOSPC for too many.
     """
 
     rule: Rule
@@ -49,10 +48,22 @@ class Standing:
     limit: RateLimit = field(default_factory=lambda: RateLimit(LINES_BURST, LINES_PER_SECOND))
     fired: int = 0
     last: str = ""
-    trouble: str = ""
-    cover: set[tuple[int, int]] = field(default_factory=set)
     lift: Callable[[], None] | None = None
     born: Callable[[Domain], None] | None = None
+    peer_born: Callable[[Domain], None] | None = None
+    cover: Callable[[Process, list[int]], None] | None = None
+    _troubles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trouble(self) -> str:
+        """Why it could not be put in place, "" otherwise."""
+        return next(filter(None, self._troubles.values()), "")
+
+    def hinder(self, why: str, where: str = "") -> bool:
+        """It could not be put in place, or could ("") after all; whether that is news."""
+        news = bool(why) and self._troubles.get(where, "") != why
+        self._troubles[where] = why
+        return news
 
 
 class Faults:
@@ -63,10 +74,10 @@ class Faults:
             takes it away; raises XenError(EINVAL) for settings that make no sense.
     """
 
-    def __init__(self, host: Host, ledger: Ledger, domains: Domains) -> None:
+    def __init__(self, host: Host, ledger: Ledger) -> None:
         self._host = host
         self._ledger = ledger
-        self._domains = domains
+        self._lives: dict[bytes, dict[int, Domain]] = {}
         self._standing: dict[int, Standing] = {}
         self._next = 1
         self.seams: dict[str, Callable[[Standing], Callable[[], None]]] = {}
@@ -132,29 +143,38 @@ class Faults:
 
     # -- of a process ------------------------------------------------------------------------
 
-    def of(self, process: Process) -> list[Rule]:
-        """What a process is to put in place itself, the other ends by their numbers of now."""
-        found = []
+    def of(self, process: Process, after: int, most: int) -> list[Rule]:
+        """What a process is to put in place itself, the other ends by their numbers of now: the
+        first *most* beyond the number *after*."""
+        found: list[Rule] = []
         for standing in self._standing.values():
             rule = standing.rule
-            if rule.by and self._acts_in(rule, process):
-                found.append(self.as_told(standing))
+            if rule.number > after and rule.by and self._acts_in(rule, process):
+                found.append(self.as_told(standing, process))
+                if len(found) == most:
+                    break
         return found
 
-    def as_told(self, standing: Standing) -> Rule:
-        """A rule with what only we know of it."""
-        peer = self._peer(standing.rule)
-        return changed(standing.rule, fired=standing.fired, peer_domid=peer)
+    def as_told(self, standing: Standing, process: Process | None = None) -> Rule:
+        """A rule with what only we know of it, as *process* has it, which may be at its other
+        end."""
+        rule = standing.rule
+        if process is not None and rule.peer is not None and not self._acts_at_home(rule, process):
+            rule = changed(
+                rule,
+                domain=rule.peer,
+                process=rule.peer_process,
+                peer=rule.domain,
+                peer_process=rule.process,
+            )
+        return changed(rule, fired=standing.fired, peer_domid=self._peer(rule))
 
-    def placed(self, standing: Standing, process: Process, why: str, ports: list[int]) -> None:
-        """A process has put a rule in place, for these of its ports; or could not, and *why*."""
-        domid = process.domid
-        others = {entry for entry in standing.cover if entry[0] != domid}
-        standing.cover = others | {(domid, port) for port in ports}
-        if why and why != standing.trouble:
+    def placed(self, standing: Standing, process: Process, why: str) -> None:
+        """A process has put a rule in place; or could not, and *why*."""
+        why = why[:TEXT_MAX]
+        if standing.hinder(why, process.name if process.domain.privileged else ""):
             number = standing.rule.number
-            self._ledger.refuse("fault.refused", domid, why[:TEXT_MAX], rule=number)
-        standing.trouble = why[:TEXT_MAX]
+            self._ledger.refuse("fault.refused", process.domid, why, rule=number)
 
     def one_of(self, process: Process, number: int) -> Standing:
         """A rule that acts in a process.  Raises: XenError(ENOENT)."""
@@ -172,22 +192,27 @@ class Faults:
         return changes
 
     def born(self, domain: Domain) -> None:
-        """A domain has got its processes: who has rules about it learns its number."""
+        """A domain has come to life: who has rules about it learns its number."""
+        if any(domain.handle) or domain.privileged:
+            self._lives.setdefault(domain.handle, {})[domain.domid] = domain
         for standing in self._standing.values():
-            if standing.rule.peer == domain.handle:
-                self._tell(standing.rule)
-            if standing.rule.domain == domain.handle and standing.born is not None:
-                standing.born(domain)
+            rule = standing.rule
+            if rule.peer == domain.handle:
+                self._tell(rule)
+                if standing.peer_born is not None:
+                    standing.peer_born(domain)
+            if rule.domain == domain.handle:
+                if rule.both:
+                    self._tell(rule)
+                if standing.born is not None:
+                    standing.born(domain)
 
-    def port_closed(self, domid: int, port: int) -> None:
-        """A port is no more; its number may be another's soon."""
-        for standing in self._standing.values():
-            standing.cover.discard((domid, port))
-
-    def gone(self, domid: int) -> None:
-        """A domain is no more, and its ports."""
-        for standing in self._standing.values():
-            standing.cover = {entry for entry in standing.cover if entry[0] != domid}
+    def gone(self, domain: Domain) -> None:
+        """A domain is no more."""
+        lives = self._lives.get(domain.handle, {})
+        lives.pop(domain.domid, None)
+        if not lives:
+            self._lives.pop(domain.handle, None)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -195,16 +220,20 @@ class Faults:
         if self._standing.get(standing.rule.number) is standing:
             self.remove(standing.rule.number)
 
+    def _acts_in(self, rule: Rule, process: Process) -> bool:
+        if self._acts_at_home(rule, process):
+            return True
+        return rule.both and rule.peer is not None and _is(process, rule.peer, rule.peer_process)
+
     @staticmethod
-    def _acts_in(rule: Rule, process: Process) -> bool:
-        if process.domain.handle != rule.domain:
-            return False
-        return process.main if not rule.process else process.name == rule.process
+    def _acts_at_home(rule: Rule, process: Process) -> bool:
+        return _is(process, rule.domain, rule.process)
 
     def living(self, handle: bytes) -> Domain | None:
-        """The youngest domain of a handle: its earlier life may not be gone yet."""
-        found = [domain for domain in self._domains.values() if domain.handle == handle]
-        return max(found, key=lambda domain: (domain.created, domain.domid), default=None)
+        """The youngest domain of a handle: its earlier life may not be gone yet.  The handle of
+        zeroes is dom0's, whoever else has none."""
+        lives = self._lives.get(handle)
+        return lives[next(reversed(lives))] if lives else None
 
     def _domid(self, rule: Rule) -> int:
         domain = self.living(rule.domain)
@@ -217,10 +246,20 @@ class Faults:
         return -2 if domain is None else domain.domid
 
     def _tell(self, rule: Rule) -> None:
+        """Who is to put it in place learns of it: in the youngest life, an earlier one ends."""
         if not rule.by:
             return
-        for domain in self._domains.values():
-            for process in domain.processes.values():
+        for handle in (rule.domain, rule.peer) if rule.both else (rule.domain,):
+            domain = self.living(handle) if handle is not None else None
+            for process in () if domain is None else domain.processes.values():
                 if not process.gone and self._acts_in(rule, process):
                     process.faults_changed = True
                     process.upcall.ring()
+
+
+def _is(process: Process, handle: bytes, name: str) -> bool:
+    """Whether a process is the one that a rule names."""
+    domain = process.domain
+    if domain.handle != handle or not (any(handle) or domain.privileged):
+        return False
+    return process.name == name if name else process.main

@@ -65,10 +65,6 @@ KINDS: Final[dict[str, Kind]] = {
             "remote_port": "when it was bound to one: the port at the other end",
         },
     ),
-    "event.mode": Kind("events of a domain, or of all, go another way: direct or mediated"),
-    "event.dropped": Kind("a mediated event was not delivered"),
-    "event.duplicated": Kind("a mediated event was delivered twice"),
-    "event.delayed": Kind("a mediated event was delivered late"),
     "extent.shared": Kind(
         "a peer has got its first descriptor of an extent",
         {"extent": "its number", "peer": "who got it", "ref": "the grant that it mapped"},

@@ -13,6 +13,7 @@ from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
 from hvsim.abi.sched import SHUTDOWN_watchdog
 from hvsim.hypervisor.affinity import Affinity
+from hvsim.hypervisor.bells import Bells
 from hvsim.hypervisor.births import Births
 from hvsim.hypervisor.clock_faults import ClockFaults
 from hvsim.hypervisor.console import ConsoleRing
@@ -36,7 +37,7 @@ from hvsim.hypervisor.transfer import Transfers
 from hvsim.hypervisor.vcpu import VCpu
 from hvsim.hypervisor.watchdogs import Watchdogs
 from hvsim.hypervisor.wires import Wires
-from hvsim.hypervisor.work import SMALL, Work, pieces
+from hvsim.hypervisor.work import SMALL, Work
 
 
 class Machine:
@@ -74,14 +75,18 @@ class Machine:
         self.console = ConsoleRing()
         self.domains: dict[int, Domain] = {}
         self.processes: dict[int, Process] = {}
-        self.wires = Wires(host, ledger, mediated)
-        self.faults = Faults(host, ledger, self.domains)
+        self.wires = Wires(host, mediated)
+        self.faults = Faults(host, ledger)
         self.work = Work(self._job_failed)
         self.ends = Ends(self)
         self.pauses = Pauses(self)
         self.births = Births(self, self.pauses, self.ends)
         ProcessFaults(host, self.faults, self.pauses, self.ends)
         ClockFaults(host, self.faults)
+        self._bells = Bells(
+            host, self.faults, self.work, self._resettle, self.domains, self.processes
+        )
+        self.wires.judges = self._bells.about
         self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
@@ -200,8 +205,8 @@ class Machine:
         domain.past.clear()  # they name the domain: nothing is left to a collector of cycles
         if domain.target is not None:
             self._names.drop(domain.target)
-        self.wires.forget(domid)
-        self.faults.gone(domid)
+        self._bells.gone(domid)
+        self.faults.gone(domain)
         self.console.forget(domid)
         self.watchdogs.forget(domid)
         self.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
@@ -332,26 +337,13 @@ class Machine:
     def close_port(self, domain: Domain, number: int) -> None:
         """Close a port. Raises XenError(EINVAL)."""
         self.wires.closing(domain.events.port(number))
-        self.faults.port_closed(domain.domid, number)
+        self._bells.port_closed(domain.domid, number)
         domain.events.close(number)
 
-    def resettle(self) -> Generator[None, None, int]:
-        """Bring every port in line with changed policies; returns how many were swapped. A job
-        (``work``)."""
-        swapped = 0
-        for domain in list(self.domains.values()):
-            for _, piece in pieces(list(domain.events.ports.values())):
-                owners: set[int] = set()
-                for port in piece:
-                    there = domain.events.ports.get(port.number) is port
-                    if there and self.wires.settle(port):
-                        swapped += 1
-                        if port.token is not None:
-                            owners.add(port.token)
-                for token in owners:
-                    self.processes[token].upcall.ring()
-                yield
-        return swapped
+    def _resettle(self, port: Port) -> None:
+        """Rules about a port have come or gone.  Raises OSError, the port is as before then."""
+        if self.wires.settle(port):
+            self._news(port)
 
     def raise_virq(self, virq: int) -> None:
         """Ring a global virtual interrupt of dom0."""

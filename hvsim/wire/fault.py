@@ -39,6 +39,8 @@ class Rule(Message, frozen=True):
         domain: handle (uuid) of the domain in which it acts, whatever its number is by then.
         process: of that domain; "" for its main one.
         peer: handle of the domain at the other end; None for any.
+        peer_process: of that one, for a rule that acts there as well, or names it.
+        both: whether it acts in the peer's domain too, where domain and peer change places.
         by: "module:function" that puts it in place in that process; "" when the hypervisor does.
         seam: what it breaks, of the hypervisor's own.
         settings: what exactly.
@@ -55,6 +57,8 @@ class Rule(Message, frozen=True):
     domain: bytes = bytes(16)
     process: str = ""
     peer: bytes | None = None
+    peer_process: str = ""
+    both: bool = False
     by: str = ""
     seam: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -87,12 +91,15 @@ class Trigger:
 
     def fires(self) -> bool:
         """Whether it does, on the next event."""
+        fires = self.looks()
+        self.fired += fires
+        return fires
+
+    def looks(self) -> bool:
+        """Whether it may, on the next event: for who decides himself, and counts in `fired`."""
         when = self._when
         beyond = self._seen - when.after
         self._seen += 1
         if beyond < 0 or beyond % when.every or self.spent:
             return False
-        if when.chance < 1.0 and self._dice() >= when.chance:
-            return False
-        self.fired += 1
-        return True
+        return when.chance >= 1.0 or self._dice() < when.chance

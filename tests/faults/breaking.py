@@ -26,15 +26,20 @@ class Breaker:
     """Breaks what is between a guest and the domain that serves it.
 
     Args:
-        device: (type, number, name) of the one device of the guest.
+        device: (type, number, name) of the one device of the guest; None without one.
     """
 
     def __init__(
-        self, hv: Hypervisor, guest: Domain, back: Domain, device: tuple[str, int, str]
+        self,
+        hv: Hypervisor,
+        guest: Domain,
+        back: Domain,
+        device: tuple[str, int, str] | None = None,
     ) -> None:
         self._call = hv.dom0.hypercall.call
         self._hv = hv
-        self.domains = [self._row("guest", guest, [_device(device, guest, back)])]
+        devices = [] if device is None else [_device(device, guest, back)]
+        self.domains = [self._row("guest", guest, devices)]
         self.domains.append(self._row("back", back, []))
         for domain in (guest, back):
             follow_faults(domain)

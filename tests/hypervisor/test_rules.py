@@ -1,5 +1,6 @@
 """The rules by the thousand, without a process: invariants under any sequence of calls."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from itertools import pairwise
@@ -24,6 +25,7 @@ from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.memory import Extent
 from hvsim.hypervisor.ratelimit import RateLimit
 from hvsim.hypervisor.reclaim import MOST
+from hvsim.wire.fault import Rule, When
 from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeBell, FakeHost
 
@@ -119,12 +121,18 @@ def test_console_is_bounded() -> None:
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.randoms(use_true_random=False))
-def test_policy(drop: float, duplicate: float, delay: float, dice: random.Random) -> None:
-    rule = {"drop": drop, "duplicate": duplicate, "delay": delay, "delay_us": [5, 9]}
-    policy = Policy.parse(rule)
-    times = policy.decide(dice.random)
-    assert len(times) <= 2
-    assert all(time == 0 or 5_000 <= time <= 9_000 for time in times)
+def test_policy(drop: float, duplicate: float, reorder: float, dice: random.Random) -> None:
+    shares = {"bell.drop": drop, "bell.duplicate": duplicate, "bell.reorder": reorder}
+    policy = Policy.parse({**shares, "bell.delay": [5e-6, 9e-6]})
+    for _ in range(10):
+        fate = policy.decide(dice.random)
+        if fate.lost:
+            assert drop > 0
+        else:
+            assert drop < 1
+            assert 5_000 <= fate.late <= 9_000
+            assert fate.held == (reorder == 1) or 0 < reorder < 1
+            assert fate.twice == (duplicate == 1) or 0 < duplicate < 1
 
 
 def bell(found: object) -> FakeBell:
@@ -135,6 +143,8 @@ def bell(found: object) -> FakeBell:
 
 class World(RuleBasedStateMachine):
     """Three guests and dom0 doing to each other whatever the table of calls allows."""
+
+    born = 0
 
     @initialize()
     def boot(self) -> None:
@@ -163,7 +173,9 @@ class World(RuleBasedStateMachine):
     def build(self) -> None:
         if len(self.machine.domains) > 5:
             return
-        domain = self.machine.create_domain(bytes(16), 1, 24, 0)
+        self.born += 1
+        handle = self.born.to_bytes(16, "big")
+        domain = self.machine.create_domain(handle, 1, 24, 0)
         for _ in self.machine.populate(domain, 24):
             pass
         domain.pause_count, domain.started = 0, True
@@ -263,9 +275,18 @@ class World(RuleBasedStateMachine):
 
     @rule(mediated=st.booleans())
     def mode(self, mediated: bool) -> None:
-        self.machine.wires.set_policy(-1, Policy() if mediated else None)
-        for _ in self.machine.resettle():
-            pass
+        faults = self.machine.faults
+        for standing in faults.standing():
+            faults.remove(standing.rule.number)
+        handles = [domain.handle for domain in self.machine.domains.values()] if mediated else []
+        for one, other in itertools.combinations(sorted(set(handles)), 2):
+            settings = {"bell.drop": 1.0}
+            never = When(after=1 << 40)
+            faults.add(
+                Rule(domain=one, peer=other, both=True, seam="bell", settings=settings, when=never)
+            )
+        while self.machine.work.waiting:
+            self.machine.work.turn()
 
     @rule(who=st.integers(0, 9), number=st.integers(1, 6))
     def send(self, who: int, number: int) -> None:

@@ -168,12 +168,6 @@ class Worst:
         self.of(call, abi.HVSIM_SYSCTL_processes, self.dom0())
         self.of(call, abi.HVSIM_SYSCTL_holdings, *map(self.dom0, list(self.crowd.machine.domains)))
         call = abi.HYPERVISOR_hvsim_op
-        self.of(
-            call,
-            abi.HVSIM_OP_event_mode,
-            self.dom0(-1, "mediated", {}),
-            self.dom0(-1, "direct", {}),
-        )
         self.of(call, abi.HVSIM_OP_note, self.dom0("store.x", 0, "\n" * 8192))
         self.of(call, abi.HVSIM_OP_start_info, self.guest())
         self.of(call, abi.HVSIM_OP_borrow, self.guest(__file__, "r"), self.guest("/" + big, "w"))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.seams import BACK_RING, MEDIUM
+from hvsim.domain.seams import BACK_RING, MEDIUM, PORT
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.features import properties, ring_keys, spins
 from hvsim.drivers.block.image import Medium
@@ -173,6 +173,7 @@ class BlockBack:
             self.connection = connection = BackConnection(self._dom, peer, keys, self._event)
         except (GrantError, HypercallError) as failed:
             raise refusal(failed, f"ring-ref port {keys.port}", peer) from failed
+        self._dom.seams.hold(PORT, connection.port, device)
         self._eoi = LateEoi(self._dom, connection.port, self._event)
         self._connect_if_ready()
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
+from hvsim.domain.seams import PORT
 from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.features import PROPERTIES, number, parse_features
 from hvsim.drivers.block.protocol import (
@@ -171,6 +172,7 @@ class BlockFront:
         connection = FrontConnection(
             self._dom, self._deferred, device.otherend_id, order, self.disk.look
         )
+        self._dom.seams.hold(PORT, connection.port, device)
         self.disk.publish(connection)
         keys: dict[str, str | int] = {}
         if order == 0:

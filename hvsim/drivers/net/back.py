@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.seams import PORT
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.net import hotplug, rate
 from hvsim.drivers.net.features import (
@@ -265,6 +266,8 @@ class NetBack:
                 )
             except (GrantError, HypercallError) as failed:
                 raise refusal(failed, str(keys), device.otherend_id) from failed
+            for port in queue.ports:
+                self._dom.seams.hold(PORT, port, device)
             self.queues.append(queue)
 
     def _connect_if_plugged(self) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.seams import PORT
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.net.features import BACK_KEYS, FRONT_OFFERS, BackFeatures
 from hvsim.drivers.net.interface import Interface
@@ -201,6 +202,9 @@ class NetFront:
             lambda index: lambda: nic.tx_event(index),
             lambda index: lambda: nic.rx_event(index),
         )
+        for queue in connection.queues:
+            for port in (queue.keys.tx_port, queue.keys.rx_port):
+                self._dom.seams.hold(PORT, port, device)
         nic.publish(connection)
         device.write("xdp-headroom", 0)
         keys: dict[str, str | int] = {}

@@ -28,6 +28,9 @@ TURN: Final = 64
 class QueueService:
     """Transmitter and receiver of one queue of a frontend.
 
+    Attributes:
+        ports: local event channels.
+
     Args:
         fd: of the link; -1 without one.
         multicast: see BackTransmitter.
@@ -65,6 +68,7 @@ class QueueService:
         tx_port, rx_port = self._queue.tx_port, self._queue.rx_port
         self._rx_eoi = LateEoi(dom, rx_port, self.start)
         self._tx_eoi = self._rx_eoi if tx_port == rx_port else LateEoi(dom, tx_port, self.start)
+        self.ports = {tx_port, rx_port}
         pages = self._queue.pages
         self.tx = BackTransmitter(self._queue.tx_ring, pages, fd, multicast, tap, number, longest)
         self.rx = BackReceiver(self._queue.rx_ring, pages, sg=features.sg, tap=tap, number=number)

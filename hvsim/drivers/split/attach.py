@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hvsim.domain.ring import BackRing
+from hvsim.domain.seams import PORT
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain, Mapping
@@ -54,6 +55,7 @@ class Attachment:
         """Unbind and unmap everything.  Idempotent."""
         ports, self._ports = self._ports, []
         for port in ports:
+            self._dom.seams.let_go(PORT, port)
             self._dom.events.close(port)
         views, self._views = self._views, []
         for release in views:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.seams import PORT
 from hvsim.drivers.split.attach import Attachment
 from hvsim.drivers.split.deferred import DeferredGrants
 from hvsim.drivers.split.handshake import BackHandshake, FrontHandshake, RingRefused, refusal
@@ -124,6 +125,7 @@ class RingFront:
         extent, refs = share.grant(1)
         self._ring = share.ring(extent.view, *self._sizes)
         self._port = share.offer_port(self._event)
+        self._dom.seams.hold(PORT, self._port, self.device)
         keys: dict[str, str | int] = {"ring-ref": refs[0], "event-channel": self._port}
         self.device.write_many(keys, "publish the ring")
         self.device.switch_state(XenbusState.Initialised)
@@ -234,6 +236,7 @@ class RingBack:
         try:
             self._ring = attachment.ring([ref], *self._sizes)
             self._port = attachment.bind_port(port, self._event)
+            self._dom.seams.hold(PORT, self._port, device)
         except (GrantError, HypercallError) as failed:
             self._detach()
             raise refusal(failed, f"ring-ref port {port}", device.otherend_id) from failed

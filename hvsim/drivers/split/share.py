@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hvsim.domain.ring import FrontRing
+from hvsim.domain.seams import PORT
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
@@ -70,6 +71,7 @@ class Share:
         """Give everything up.  Idempotent."""
         ports, self._ports = self._ports, []
         for port in ports:
+            self._dom.seams.let_go(PORT, port)
             self._dom.events.close(port)
         views, self._views = self._views, []
         for release in views:

@@ -13,7 +13,6 @@ FAMILIES = (
     "vcpu",
     "console",
     "version",
-    "event_mode",
     "faults",
     "files",
 )

@@ -14,7 +14,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_domctl,
     HYPERVISOR_hvsim_op,
 )
-from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
+from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.wire.fault import Rule
@@ -49,26 +49,21 @@ def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -
 
 
 @hypercall(HYPERVISOR_domctl, HVSIM_DOMCTL_fault_add, dict)
-def fault_add(machine: Machine, caller: Process, raw: dict[str, Any]) -> Steps:
+def fault_add(machine: Machine, caller: Process, raw: dict[str, Any]) -> Result:
     """(rule: ``wire/fault.py``) -> its number"""
     machine.privileged(caller)
     try:
         rule = read(Rule, raw)
     except BadMessage as wrong:
         raise XenError(EINVAL, f"fault: {wrong}") from None
-    standing = machine.faults.add(rule)
-    if rule.seam == "bell":
-        yield from machine.resettle()
-    return (standing.rule.number,)
+    return (machine.faults.add(rule).rule.number,)
 
 
 @hypercall(HYPERVISOR_domctl, HVSIM_DOMCTL_fault_remove, int)
-def fault_remove(machine: Machine, caller: Process, number: int) -> Steps:
+def fault_remove(machine: Machine, caller: Process, number: int) -> Result:
     """(number)"""
     machine.privileged(caller)
-    bells = machine.faults.remove(number).seam == "bell"
-    if bells:
-        yield from machine.resettle()
+    machine.faults.remove(number)
     return ()
 
 
@@ -94,8 +89,7 @@ def fault_list(machine: Machine, caller: Process, after: int) -> Result:
 def faults(machine: Machine, caller: Process, after: int) -> Result:
     """(after number) -> rules that the calling process is to put in place, up to 8; ask again from
     the last number"""
-    later = [rule for rule in machine.faults.of(caller) if rule.number > after]
-    return ([write(rule) for rule in later[:RULES_PER_ANSWER]],)
+    return ([write(rule) for rule in machine.faults.of(caller, after, RULES_PER_ANSWER)],)
 
 
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_fault_fired, int, str)
@@ -111,10 +105,14 @@ def fault_cover(
     machine: Machine, caller: Process, number: int, placed: bool, why: str, ports: list[Any]
 ) -> Result:
     """(number, whether it is in place, why not, ports): a rule of the calling process, and which of
-    the domain's event channels it is about"""
+    the domain's event channels it is about, besides those that were named before"""
     standing = machine.faults.one_of(caller, number)
     own = caller.domain.events.of_process(caller.token)
     if any(type(port) is not int or port not in own for port in ports):
         raise XenError(EINVAL, f"fault {number}: ports that are none of {caller.name}")
-    machine.faults.placed(standing, caller, "" if placed else why, ports)
+    if ports:
+        if standing.cover is None:
+            raise XenError(EINVAL, f"fault {number}: it is about no ports")
+        standing.cover(caller, ports)
+    machine.faults.placed(standing, caller, "" if placed else why)
     return ()
