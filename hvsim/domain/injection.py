@@ -58,9 +58,10 @@ class Fault:
         """Whether it will never fire again."""
         return self._trigger.spent
 
-    def fires(self) -> bool:
-        """Whether it does, on the next of the events that it looks at."""
-        return self._trigger.fires()
+    def fires(self, would: bool = True) -> bool:
+        """Whether it does, on the next of the events that it looks at; one on which nothing *would*
+        happen is counted among them."""
+        return self._trigger.fires(would)
 
     def told(self, text: str) -> None:
         """Have the ledger say what it did just now."""

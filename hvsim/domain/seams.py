@@ -87,6 +87,10 @@ class Seams:
 
         return take_out
 
+    def again(self, seam: str) -> None:
+        """Have every device pass its thing through once more: for a layer that gives another."""
+        self._changed(seam)
+
     def _changed(self, seam: str) -> None:
         for changed in list(self._followers.get(seam, ())):
             changed()

@@ -31,8 +31,8 @@ class Family:
     Attributes:
         name: of the family.
         acts: where: "back" or "front" (the domain of that half of a device), "half" (as the word
-            ``half`` says), "from" (as ``from`` says, which may be both), "domain", "store",
-            "hypervisor".
+            ``half`` says), "from" (as ``from`` says, which may be both), "link" (whoever serves the
+            interface), "domain", "store", "hypervisor".
         targets: what a rule may be about: "device", "pair", "domain", "store".
         types: types of devices, when it is about some only.
         by: "module:function" that puts it in place in a process; "" when the hypervisor alone does.
@@ -123,6 +123,25 @@ CLOCK: Final = Family(
         Word("clock.jump", "shift", "its time jumps; back: its time of day only"),
         Word("clock.drift", "ppm", "its time goes faster (or slower) than the machine's"),
     ),
+)
+
+NETWORK: Final = Family(
+    "the network",
+    acts="link",
+    targets=("device", "domain", "pair"),
+    types=("vif",),
+    by="hvsim.faults.inject.frames:stand",
+    faults=(
+        Word("drop", "chance", "that share of the frames is lost"),
+        Word("delay", "times", "a frame comes later, with those behind it"),
+        Word("duplicate", "chance", "that share comes twice"),
+        Word("corrupt", "chance", "a bit of that share is turned over"),
+        Word("reorder", "chance", "that share is overtaken by the next"),
+        Word("rate", "rate", "no more gets through; what waits too long is lost"),
+        Word("link=down", "", "no carrier, no frames"),
+        Word("partition=yes", "", "no frame gets from one of two domains to the other"),
+    ),
+    settings=(Word("direction", "in|out", "what comes to the guest only, or what it sends"),),
 )
 
 BELLS: Final = Family(
@@ -234,6 +253,7 @@ FAMILIES: Final = (
     CPU,
     CLOCK,
     MEDIA,
+    NETWORK,
     HANDSHAKES,
     WATCHES,
     REQUESTS,

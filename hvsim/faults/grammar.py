@@ -112,6 +112,8 @@ def _family(said: Mapping[str, str]) -> Family:
         for family in FAMILIES
         if any(word.key.partition("=")[0] in said for word in family.faults)
     ]
+    if len(found) > 1:  # one word may be a fault of one and a setting of another
+        found = [family for family in found if said.keys() <= _keys(family)] or found
     if len(found) == 1:
         return found[0]
     if found:
@@ -122,6 +124,12 @@ def _family(said: Mapping[str, str]) -> Family:
         f"{', '.join(said)}: no word says what is to be broken; there are {', '.join(known)} "
         "(`hvsim fault list --available`)"
     )
+
+
+def _keys(family: Family) -> set[str]:
+    """Of all words that may stand in a rule of it."""
+    words = (*family.faults, *family.settings, *WHEN)
+    return {word.key.partition("=")[0] for word in words}
 
 
 def _value(word: Word, text: str) -> forms.Value:

@@ -13,6 +13,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_domctl,
 )
 from hvsim.errors import HvsimError
+from hvsim.faults import interfaces
 from hvsim.faults.catalogue import FAMILIES
 from hvsim.faults.grammar import Draft, RuleError
 from hvsim.faults.named import resolved
@@ -73,7 +74,11 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
         settings |= {"type": target.type, "devid": target.devid}
     elif family.types:
         settings["type"] = family.types[0]
-    place, peer = _ends(draft, target)
+    if family.acts == "link":
+        place, peer, which = interfaces.meant(draft, target, domains)
+        settings |= which
+    else:
+        place, peer = _ends(draft, target)
     ours = isinstance(target, PairTarget) and bool(family.seam)
     if ours and "from" in settings:
         raise RuleError(f"{draft.target}: from= is of a device; between domains there is ->")

@@ -89,9 +89,9 @@ class Trigger:
         """Whether it will never fire again."""
         return bool(self._when.times) and self.fired >= self._when.times
 
-    def fires(self) -> bool:
-        """Whether it does, on the next event."""
-        fires = self.looks()
+    def fires(self, would: bool = True) -> bool:
+        """Whether it does, on the next event, on which something *would* happen, or would not."""
+        fires = self.looks() and would
         self.fired += fires
         return fires
 

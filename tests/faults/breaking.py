@@ -44,6 +44,11 @@ class Breaker:
         for domain in (guest, back):
             follow_faults(domain)
 
+    def enter(self, name: str, guest: Domain, back: Domain, device: tuple[str, int, str]) -> None:
+        """One more guest that *back* serves."""
+        self.domains.append(self._row(name, guest, [_device(device, guest, back)]))
+        follow_faults(guest)
+
     def rule(self, target: str, *words: str) -> Rule:
         """What a person means by *words*."""
         return made(parse(target, words), self.domains, SEED)
