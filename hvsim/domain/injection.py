@@ -128,12 +128,12 @@ class Injection:
 
     def _place(self, rule: Rule) -> Callable[[], None] | None:
         fault = Fault(self._domain, rule)
+        fault.placed()  # first: at a device that is there, it may say at once why not
         try:
             lift: Callable[[], None] = load_program(rule.by)(fault)
         except (ProgramError, ValueError) as wrong:
             fault.placed(str(wrong) or type(wrong).__name__)
             return None
-        fault.placed()
         return lift
 
     def _ask(self) -> list[Rule]:

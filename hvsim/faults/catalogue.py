@@ -160,6 +160,41 @@ BELLS: Final = Family(
     settings=(Word("from", "front|back|both", "what that half of the device sends (both)"),),
 )
 
+_WHICH: Final = Word("which", "tx|rx", "of a vif: which of its rings (default: tx)")
+
+RING: Final = Family(
+    "ring",
+    acts="half",
+    targets=("device",),
+    by="hvsim.faults.inject.rings:stand",
+    faults=(
+        Word("ring=warp", "", "a producer index is published that is wrong: by=STEPS (default 1)"),
+        Word("ring=corrupt", "", "a slot is published with other bytes than were written into it"),
+        Word("ring=flip", "", "a published slot changes to and fro: at=BYTES (default: all of it)"),
+        Word("ring=stop", "", "nothing is consumed any more, and doorbells come to nothing"),
+    ),
+    settings=(
+        Word("half", "back|front", "which half does it (default: back)"),
+        Word("by", "steps", "slots too far, or backwards"),
+        Word("at", "range", "bytes of the slot, counted from 0"),
+        _WHICH,
+    ),
+)
+
+ANSWER: Final = Family(
+    "answer",
+    acts="back",
+    targets=("device",),
+    by="hvsim.faults.inject.answers:stand",
+    faults=(
+        Word("answer=never", "", "a request is done and not answered while the rule stands"),
+        Word("answer=twice", "", "a request is answered once more"),
+        Word("answer=unknown", "", "an answer names an id that nobody has; of a vbd or vif"),
+        Word("answer=wrong-op", "", "an answer names another operation; of a vbd"),
+    ),
+    settings=(_WHICH,),
+)
+
 _STORE: Final = "hvsim.faults.inject.store."
 
 HANDSHAKES: Final = Family(
@@ -254,6 +289,8 @@ FAMILIES: Final = (
     CLOCK,
     MEDIA,
     NETWORK,
+    RING,
+    ANSWER,
     HANDSHAKES,
     WATCHES,
     REQUESTS,

@@ -119,6 +119,14 @@ def _ppm(text: str) -> float:
     return value
 
 
+def _steps(text: str) -> int:
+    """A number with a sign that may be left out, not 0."""
+    negative, digits = text.startswith("-"), text.removeprefix("-" if text[:1] == "-" else "+")
+    if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits[:11]) < 1 << 31:
+        raise FormError(f"{text!r} is no number of steps, such as 3 or -1")
+    return -int(digits[:11]) if negative else int(digits[:11])
+
+
 def _text(text: str) -> str:
     if not text or len(text) > 200 or not text.isprintable():
         raise FormError("a text of 1 to 200 letters is wanted")
@@ -164,6 +172,7 @@ FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "rate": _rate,
     "per-second": _per_second,
     "ppm": _ppm,
+    "steps": _steps,
     "text": _text,
     "path": _path,
     "errno": _errno,
@@ -184,6 +193,7 @@ SHOWN: Final = {
     "rate": "RATE",
     "per-second": "N/s",
     "ppm": "DRIFT",
+    "steps": "[+-]N",
     "text": "TEXT",
     "path": "PATH",
     "errno": "ERRNO",

@@ -193,10 +193,10 @@ class BlockBack:
         for seam in (MEDIUM, BACK_RING):
             self._dom.seams.follow(seam, self._begin_anew)
 
-    def _begin(self, image: Medium, connection: BackConnection) -> None:
+    def _begin(self, image: Medium, connection: BackConnection) -> Service:
         """Serve the ring from the image, or from what stands before either."""
         through, device = self._dom.seams.through, self._the_device
-        self._service = Service(
+        self._service = service = Service(
             through(BACK_RING, connection.ring, device),
             connection.pages,
             through(MEDIUM, image, device),
@@ -205,14 +205,15 @@ class BlockBack:
         )
         # The frontend may have rung before there was a service.
         self._dom.vcpu.call_later(0.0, self._event)
+        return service
 
     def _begin_anew(self) -> None:
         """Something came to stand at a seam, or went: between two requests, as here."""
         image, connection, before = self.image, self.connection, self._service
         if image is not None and connection is not None and before is not None:
-            self._begin(image, connection)
-            if self._service is not None:
-                self._service.inherit(before)
+            self._begin(image, connection).inherit(before)
+            connection.ring.push()  # what was held back, or published as something else
+            self._dom.events.notify(connection.port)
 
     def _detach(self) -> None:
         for seam in (MEDIUM, BACK_RING):
