@@ -282,8 +282,34 @@ DELETE: Final = Family(
     once=True,
 )
 
+GRANTS: Final = Family(
+    "grant",
+    acts="back",
+    targets=("device", "pair"),
+    by="",
+    seam="grant",
+    faults=(
+        Word(
+            "grant=fail-map",
+            "",
+            "a map of a page fails, with status=NAME (a -> b: what a maps of b's)",
+        ),
+        Word("grant=fail-copy", "", "a copy of a page fails, with status=NAME"),
+        Word("grant=hold", "", "an unmap is acknowledged, and the page stays mapped"),
+        Word("grant=revoke", "", "a page that was mapped or copied is not granted any more"),
+    ),
+    settings=(
+        Word(
+            "status",
+            "general_error|bad_domain|bad_gntref|bad_page|permission_denied|no_device_space|no_space",
+            "with which GNTST status a map or a copy fails (general_error)",
+        ),
+    ),
+)
+
 FAMILIES: Final = (
     BELLS,
+    GRANTS,
     PROCESS,
     CPU,
     CLOCK,

@@ -23,6 +23,7 @@ from hvsim.hypervisor.ends import Ends
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import MAX_PORTS, MAX_PORTS_DOM0, EventTable, Port
 from hvsim.hypervisor.faults import Faults
+from hvsim.hypervisor.grant_faults import GrantFaults
 from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
@@ -90,7 +91,9 @@ class Machine:
         self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
-        self.transfers = Transfers(self.domains, ledger, self.ends.extent_released)
+        sound = Transfers(self.domains, ledger, self.ends.extent_released)
+        self.transfers = sound
+        GrantFaults(self, sound, self.ends.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)
         self._low_memory = LowMemory(self.heap.total)
