@@ -1,15 +1,14 @@
 """A link (``drivers/net/link.py``) with a bad wire behind it, in the place of a real one.
 
 From the guest: `writev` takes a frame where ``os.writev`` would, and what is due goes on into the
-real link.  To the guest: frames of the real link are read here, and those that are due go through a
-pair of packet sockets, whose other end is the descriptor that netback reads.
+real link.  To the guest: frames of the real link are read here, and netback gets those that are due
+by `read`; its `Ear` tells it when there are any.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -28,13 +27,47 @@ if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
     from hvsim.domain.injection import Fault
     from hvsim.domain.timers import Timer
+    from hvsim.domain.vcpu import VCPU
     from hvsim.domain.xenbus.device import Device
 
 LINK_KEY: Final = "link"
 """In the backend's directory, "down" as long as a rule has it so: what ``hvsim ps`` tells."""
-SOON: Final = 0.001
-LATE: Final = 0.1
-"""Seconds between two looks whether the guest has taken what is left: the first, and at most."""
+
+
+class Ear:
+    """Whether frames that are due are listened to, as `Listener` has it; deaf at first.
+
+    Attributes:
+        on: whether it listens.
+    """
+
+    def __init__(self, vcpu: VCPU, ready: deque[bytes], readable: Callable[[], None]) -> None:
+        self.on = False
+        self._vcpu = vcpu
+        self._ready = ready
+        self._readable = readable
+        self._called = False
+
+    def start(self) -> None:
+        """Listen.  Idempotent."""
+        self.on = True
+        self.tell()
+
+    def stop(self) -> None:
+        """Do not.  Idempotent."""
+        self.on = False
+
+    def tell(self) -> None:
+        """There may be some: whoever listens hears of it in the next turn."""
+        if self.on and self._ready and not self._called:
+            self._called = True
+            self._vcpu.call_later(0.0, self._call)
+
+    def _call(self) -> None:
+        self._called = False
+        if self.on and self._ready:
+            self._readable()
+            self.tell()
 
 
 class FaultyLink:
@@ -45,7 +78,6 @@ class FaultyLink:
         closed: called when netback is done with it, or it has stepped aside.
 
     Attributes:
-        fd: where frames for the guest are read.
         name: of the link.
         over: whether it has stepped aside: the real link is next.
     """
@@ -67,18 +99,15 @@ class FaultyLink:
         self._link = link
         self._stepped_aside = stepped_aside
         self._tell_closed = closed
-        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self._ours, self._theirs):
-            end.setblocking(False)
-        self.fd = self._theirs.fileno()
         self._in, self._out = Shaper(), Shaper()
         self._stages: dict[object, tuple[Stage | None, Stage | None]] = {}
         self._down: dict[object, Fault] = {}
         self._ready: deque[bytes] = deque()
-        self._stuck = False
+        self._ear: Ear | None = None
         self._carrier = False
         self._said_down = False
-        self._pause = SOON
+        self._gone = False
+        self._closed = False
         self._timer: Timer | None = None
         self._timer_due = 0.0
         self._listener = Listener(dom.vcpu, link, self._readable, self._tagged_readable)
@@ -114,15 +143,29 @@ class FaultyLink:
             self._out.remove(out, now)
         if self._down.pop(rule, None) is not None:
             self._set_carrier()
-        self._pause = SOON
         self._go_on()
         self._step_aside()
 
     # -- netback's side, as `Link` has it --------------------------------------------------
 
-    def fileno(self) -> int:
-        """The descriptor; -1 when closed."""
-        return self.fd
+    @property
+    def fd(self) -> int:
+        """The real link's; -1 when that is closed.  Nobody but us reads it, or writes it."""
+        return int(self._link.fd)
+
+    def listener(self, readable: Callable[[], None]) -> Ear:
+        """What calls *readable* while it listens, and `read` has frames."""
+        self._ear = Ear(self._dom.vcpu, self._ready, readable)
+        return self._ear
+
+    def read(self) -> tuple[bytes, bytes] | None:
+        """(virtio_net_hdr, frame) that is due for the guest; None when there is none."""
+        if not self._ready:
+            return None
+        data = self._ready.popleft()
+        if not self._ready:
+            self._dom.vcpu.call_later(0.0, self._emptied)
+        return data[: VNET.size], data[VNET.size :]
 
     def set_carrier(self, on: bool) -> None:
         """As `Link.set_carrier`, where no rule says that it is down.  Raises: OSError."""
@@ -142,16 +185,13 @@ class FaultyLink:
 
     def close(self) -> None:
         """Let go of everything but the real link.  Idempotent."""
-        if self.fd < 0:
+        if self._closed:
             return
-        self.fd = -1
+        self._closed = True
         self._listener.stop()
-        self._watch(stuck=False)
         if self._timer is not None:
             self._timer.cancel()
         self._say_down(down=False)
-        self._ours.close()
-        self._theirs.close()
         self._tell_closed()
 
     # -- frames ----------------------------------------------------------------------------
@@ -175,13 +215,12 @@ class FaultyLink:
                     self._in.put(b"".join(found), now)
         except OSError as failed:
             self._dom.log(f"{self.name}: the link has gone: {failed}")
-            self._listener.stop()
-            return
+            self._gone = True
         self._go_on()
 
     def _go_on(self) -> None:
         """Whatever is due, both ways."""
-        if self.fd < 0:
+        if self._closed:
             return
         now = self._dom.vcpu.now()
         self._send_out(now)
@@ -198,54 +237,36 @@ class FaultyLink:
         return failed
 
     def _send_in(self, now: float) -> None:
-        ready = self._ready
-        ready.extend(self._in.take(now))
-        with contextlib.suppress(BlockingIOError):
-            while ready:
-                self._ours.send(ready[0])
-                ready.popleft()
-        self._watch(stuck=bool(ready))
-
-    def _watch(self, stuck: bool) -> None:
-        """Read on, unless the guest does not take what there is, or nobody breaks anything."""
-        if stuck != self._stuck:
-            self._stuck = stuck
-            if stuck:
-                self._dom.vcpu.add_fd(self._ours.fileno(), self._go_on, write=True)
-            else:
-                self._dom.vcpu.remove_fd(self._ours.fileno())
-        if stuck or not self._stages or self.fd < 0:
-            self._listener.stop()
-        else:
+        self._ready.extend(self._in.take(now))
+        if self._ear is not None:
+            self._ear.tell()
+        # What the guest does not take waits in the link's own queue.
+        if self._stages and len(self._ready) < TURN and not self._gone:
             self._listener.start()
+        else:
+            self._listener.stop()
+
+    def _emptied(self) -> None:
+        """The guest has all there was."""
+        self._go_on()
+        self._step_aside()
+
+    def _step_aside(self) -> None:
+        """When nobody breaks it any more, and the guest has everything that was for it."""
+        if not (self._stages or self._ready or self.over or self._closed):
+            self.over = True
+            self._stepped_aside()
 
     def _set_timer(self, now: float) -> None:
-        """For the next frame that is due; or the next look whether the guest has all."""
+        """For the next frame that is due."""
         due = [one for one in (self._in.deadline, self._out.deadline) if one is not None]
-        if not self._stages and not self.over:
-            due.append(now + self._pause)
-            self._pause = min(2 * self._pause, LATE)
         timer, soonest = self._timer, min(due, default=None)
         if soonest is None or (timer is not None and timer.active and self._timer_due <= soonest):
             return
         if timer is not None:
             timer.cancel()
         self._timer_due = soonest
-        self._timer = self._dom.vcpu.call_later(max(0.0, soonest - now), self._due)
-
-    def _due(self) -> None:
-        self._go_on()
-        self._step_aside()
-
-    def _step_aside(self) -> None:
-        """When nobody breaks it any more, and the guest has everything that was for it."""
-        if self._stages or self._ready or self.over or self.fd < 0:
-            return
-        try:
-            self._theirs.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            self.over = True
-            self._stepped_aside()
+        self._timer = self._dom.vcpu.call_later(max(0.0, soonest - now), self._go_on)
 
     # -- the carrier -----------------------------------------------------------------------
 
