@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.errno import ENOENT
 from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault_add,
-    HVSIM_DOMCTL_fault_list,
     HVSIM_DOMCTL_fault_remove,
     HYPERVISOR_domctl,
 )
@@ -159,16 +158,10 @@ def remove(door: Door, number: int) -> None:
 
 def standing(door: Door) -> list[Standing]:
     """All in force, by number.  Raises: DoorError."""
-    found: list[Standing] = []
-    while True:
-        after = found[-1].rule.number if found else 0
-        rows = door.call(_DOMCTL, HVSIM_DOMCTL_fault_list, after)
-        if not rows:
-            return found
-        found += [
-            Standing(read(Rule, row["rule"]), row["since"], row["last"], row["trouble"])
-            for row in rows
-        ]
+    return [
+        Standing(read(Rule, row["rule"]), row["since"], row["last"], row["trouble"])
+        for row in door.rules()
+    ]
 
 
 def available() -> list[tuple[str, str, str]]:

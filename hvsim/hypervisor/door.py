@@ -26,6 +26,7 @@ from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault_add,
     HVSIM_DOMCTL_fault_list,
     HVSIM_DOMCTL_fault_remove,
+    HVSIM_DOMCTL_peek,
     HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_ledger_news,
@@ -58,6 +59,7 @@ _SERVED: Final = frozenset(
         (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_add),
         (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_list),
         (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_remove),
+        (HYPERVISOR_domctl, HVSIM_DOMCTL_peek),
         (HYPERVISOR_xen_version, XENVER_version),
         (HYPERVISOR_xen_version, XENVER_extraversion),
     }
