@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
-from hvsim.domain.seams import LINK, PORT
+from hvsim.domain.seams import BACK_RING, BACK_RX_RING, LINK, PORT
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.net import hotplug, rate
 from hvsim.drivers.net.features import (
@@ -285,8 +285,11 @@ class NetBack:
             hotplug.plug(self.link)
         device.switch_state(XenbusState.Connected)
         for queue in list(self.queues):
+            queue.seat(device)
             # The frontend may have rung before.
             self._dom.vcpu.call_later(0.0, queue.start)
+        for seam in (BACK_RING, BACK_RX_RING):
+            self._dom.seams.follow(seam, self._reseat)
         if self.link is not None:
             self._pass_frames()
             self._dom.seams.follow(LINK, self._pass_frames)
@@ -304,6 +307,11 @@ class NetBack:
         self._rx = GuestRx(self._dom, link, queues, multicast, name, self._break)
         self._rx.start()
 
+    def _reseat(self) -> None:
+        """Something came to stand before the rings, or went."""
+        for queue in list(self.queues):
+            queue.reseat(self._the_device)
+
     def _stop_listening(self) -> None:
         rx, self._rx = self._rx, None
         if rx is not None:
@@ -314,6 +322,8 @@ class NetBack:
             self._last = self.statistics()
         queues, self.queues = self.queues, []
         self._dom.seams.unfollow(LINK, self._pass_frames)
+        for seam in (BACK_RING, BACK_RX_RING):
+            self._dom.seams.unfollow(seam, self._reseat)
         self._stop_listening()
         before, self._before = self._before, None
         if before is not None and before is not self.link:
