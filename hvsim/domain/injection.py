@@ -95,7 +95,7 @@ class Fault:
             self.domain.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover, *args)
         except HypercallError as refusal:
             if refusal.errno == ENOSPC:
-                self.placed(f"it is about more ports than a rule may name: {ports} are left out")
+                self.placed(f"too many rules, or ports of one rule: {ports} are left out")
             # else it was taken away in this very moment
 
 

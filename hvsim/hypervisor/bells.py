@@ -23,6 +23,8 @@ from hvsim.wire.fault import Trigger
 
 MAX_COVERED: Final = 256
 """Ports that processes may name for one rule."""
+MAX_ON_ONE: Final = 32
+"""Rules between the same two domains, and about the same port: each notify passes them all."""
 TICK: Final = 1_000_000
 """Nanoseconds between two looks of a storm, at least: more than one notify comes at a time then."""
 _SECOND: Final = 1_000_000_000
@@ -107,6 +109,9 @@ class Bells:
         new = [n for n in numbers if (process.domid, n) not in rule.covered]
         if len(rule.covered) + len(new) > MAX_COVERED:
             raise XenError(ENOSPC, f"fault: a rule is about {MAX_COVERED} ports at most")
+        full = [n for n in new if len(self._covered.get((process.domid, n), ())) >= MAX_ON_ONE]
+        if full:
+            raise XenError(ENOSPC, f"fault: {MAX_ON_ONE} rules are about port {full[0]} at most")
         for number in new:
             rule.covered[process.domid, number] = None
             self._covered.setdefault((process.domid, number), []).append(rule)
@@ -121,7 +126,9 @@ class Bells:
         channel = (domain.domid, peer.domid) if sends else (peer.domid, domain.domid)
         ways = [channel, channel[::-1]] if rule.both else [channel]
         for way in ways:
-            if way not in rule.between:
+            if len(self._between.get(way, ())) >= MAX_ON_ONE:
+                rule.standing.hinder(f"{MAX_ON_ONE} rules are about those two domains at most")
+            elif way not in rule.between:
                 rule.between[way] = way != channel
                 self._between.setdefault(way, []).append(rule)
                 self._work.start(self._resettle(rule, self._ports(way)))

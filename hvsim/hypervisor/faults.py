@@ -14,6 +14,7 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.ratelimit import RateLimit
+from hvsim.hypervisor.work import Job, pieces
 from hvsim.wire.fault import Rule
 from hvsim.wire.packing import pack
 from hvsim.wire.typed import changed, write
@@ -26,6 +27,8 @@ TEXT_MAX: Final = 200
 LINES_BURST: Final = 64
 LINES_PER_SECOND: Final = 100.0
 """Ledger lines of one rule; what fires more often is counted."""
+_PIECE: Final = 4
+"""Rules that meet a new domain in one piece of work."""
 
 
 @dataclass(eq=False)
@@ -191,21 +194,32 @@ class Faults:
             return any(one.rule.by and self._acts_in(one.rule, process) for one in rules)
         return changes
 
-    def born(self, domain: Domain) -> None:
-        """A domain has come to life: who has rules about it learns its number."""
-        if any(domain.handle) or domain.privileged:
-            self._lives.setdefault(domain.handle, {})[domain.domid] = domain
-        for standing in self._standing.values():
-            rule = standing.rule
-            if rule.peer == domain.handle:
+    def born(self, domain: Domain) -> Job:
+        """A domain has come to life: who has rules about it learns its number.  A job."""
+        if not any(domain.handle) and not domain.privileged:
+            return
+        self._lives.setdefault(domain.handle, {})[domain.domid] = domain
+        for pause, piece in pieces(list(self._standing.values()), _PIECE):
+            if pause:
+                yield
+            if self._lives.get(domain.handle, {}).get(domain.domid) is not domain:
+                return
+            for standing in piece:
+                if standing.rule.number in self._standing:
+                    self._meet(standing, domain)
+
+    def _meet(self, standing: Standing, domain: Domain) -> None:
+        """A rule may be about a domain that has come to life."""
+        rule = standing.rule
+        if rule.peer == domain.handle:
+            self._tell(rule)
+            if standing.peer_born is not None:
+                standing.peer_born(domain)
+        if rule.domain == domain.handle:
+            if rule.both:
                 self._tell(rule)
-                if standing.peer_born is not None:
-                    standing.peer_born(domain)
-            if rule.domain == domain.handle:
-                if rule.both:
-                    self._tell(rule)
-                if standing.born is not None:
-                    standing.born(domain)
+            if standing.born is not None:
+                standing.born(domain)
 
     def gone(self, domain: Domain) -> None:
         """A domain is no more."""

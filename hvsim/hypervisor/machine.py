@@ -180,7 +180,7 @@ class Machine:
             privileged,
         )
         self.domains[domid] = domain
-        self.faults.born(domain)
+        self.work.start(self.faults.born(domain))
         self.ledger.record("domain.created", domid, f"d{domid} created, {pages} pages at most")
         return domain
 

@@ -21,7 +21,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_event_channel_op,
     HYPERVISOR_hvsim_op,
 )
-from hvsim.hypervisor.bells import MAX_COVERED
+from hvsim.hypervisor.bells import MAX_COVERED, MAX_ON_ONE
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.faults import LINES_BURST, MAX_RULES
 from hvsim.hypervisor.wires import MAX_LATE_OF_ONE
@@ -279,6 +279,22 @@ def test_processes_at_either_end_are_told_apart(world: World) -> None:
     faults.add(bell(by="", both=True, peer_process="kernel"))
     assert front.mediated
     assert back.mediated
+
+
+def test_rules_about_the_same_channels_are_few(world: World) -> None:
+    front, _ = wired(world)
+    faults = world.machine.faults
+    standing = [faults.add(bell(by="")) for _ in range(MAX_ON_ONE + 1)]
+    assert not standing[-2].trouble
+    assert standing[-1].trouble == f"{MAX_ON_ONE} rules are about those two domains at most"
+    for _ in range(MAX_ON_ONE):
+        faults.add(bell())
+    cover = HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover
+    last = MAX_ON_ONE + 1
+    for number in range(last + 1, last + MAX_ON_ONE + 1):
+        assert world.call(world.guest, *cover, number, True, "", [front.number]) == [0]
+    number = faults.add(bell()).rule.number
+    assert world.call(world.guest, *cover, number, True, "", [front.number])[0] == -ENOSPC
 
 
 def test_what_is_late_is_bounded(world: World) -> None:
