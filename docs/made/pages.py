@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs.made import commands, lab, ledger, python, rows
+from docs.made import commands, faults, lab, ledger, python, rows
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "lab-file.md": lab.keys,
     "commands.md": commands.commands,
     "json.md": rows.fields,
     "exit-codes.md": commands.exits,
+    "faults.md": faults.faults,
     "ledger.md": ledger.kinds,
     "python.md": python.domain,
     "drivers.md": python.drivers,

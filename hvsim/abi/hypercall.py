@@ -114,11 +114,16 @@ HVSIM_DOMCTL_set_target: Final = 0x104
 HVSIM_DOMCTL_spawn: Final = 0x105
 HVSIM_DOMCTL_fault: Final = 0x106
 HVSIM_DOMCTL_peek: Final = 0x107
+HVSIM_DOMCTL_fault_add: Final = 0x108
+HVSIM_DOMCTL_fault_remove: Final = 0x109
+HVSIM_DOMCTL_fault_list: Final = 0x10A
 HVSIM_DOMCTL_lend: Final = 0x140
 
 # ---- ours: hvsim_op ----
 
 HVSIM_OP_start_info: Final = 0
-HVSIM_OP_event_mode: Final = 1
 HVSIM_OP_note: Final = 2
+HVSIM_OP_faults: Final = 3
+HVSIM_OP_fault_fired: Final = 4
+HVSIM_OP_fault_cover: Final = 5
 HVSIM_OP_borrow: Final = 0x40

@@ -110,7 +110,7 @@ def _words(action: argparse.Action) -> Iterator[Word]:
 def _kind(action: argparse.Action, value: str) -> str:
     if value in ("FILE", "LAB"):
         return "files"
-    if value == "DOMAIN":
+    if value in ("DOMAIN", "TARGET"):
         return "domains"
     named = "--lab" in action.option_strings or (value == "N" and not action.option_strings)
     return "labs" if named and action.type is None else ""

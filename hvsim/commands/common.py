@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.errors import HvsimError
-from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.our_store import needs_our_store
 from hvsim.lab.rundir import RunDir
 from hvsim.speak import say, table, tell, warn
 from hvsim.speak import say_json as print_json
@@ -45,15 +44,6 @@ def daemon_options(parser: argparse.ArgumentParser) -> None:
 def json_option(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-
-def needs_our_store(run: RunDir, what: str) -> None:
-    """Raises HvsimError when the lab at `run` has a real daemon for its store."""
-    if run.store != BUILTIN:
-        raise HvsimError(
-            f"{what} needs hvsim's own store, and lab {run.name} has {run.store}: "
-            'start it with store = "builtin" under [lab]'
-        )
 
 
 def control_of(run: RunDir) -> Control:

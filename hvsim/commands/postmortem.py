@@ -21,7 +21,7 @@ hypervisor was killed) gets one when it is asked for here, cleared away or start
 EXAMPLE = """  hvsim postmortem
   hvsim postmortem 3"""
 
-SHOWN = ("ps.txt", "errors.txt", "timeline.txt")
+SHOWN = ("doctor.txt", "ps.txt", "errors.txt", "timeline.txt")
 LOG_LINES = 12
 
 

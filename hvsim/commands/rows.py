@@ -6,6 +6,7 @@ For types and for the reference; no command imports this to print a row.
 from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 from hvsim.demo.rows import DemoRow
+from hvsim.observe.diagnosis.rows import DoctorRow
 from hvsim.observe.rows import Picture
 from hvsim.toolstack.xl.rows import XlDiskRow, XlDomainRow, XlInterfaceRow, XlVcpuRow
 
@@ -99,13 +100,57 @@ class DeviceChangeRow(TypedDict):
 
 
 class FaultRow(TypedDict):
-    """`hvsim fault --json`"""
+    """`hvsim fault kill|stall|resume --json`"""
 
     lab: Annotated[str, "name of the lab"]
     action: Annotated[str, "kill, stall or resume"]
     domain: Annotated[str, "as it was named"]
     domid: Annotated[int | None, "its number; null for the hypervisor"]
     pid: Annotated[int, "the process"]
+
+
+class RuleAddedRow(TypedDict):
+    """`hvsim fault add --json`"""
+
+    number: Annotated[int, "of the rule, by which it is removed"]
+    rule: Annotated[str, "its words"]
+
+
+class RuleRow(TypedDict):
+    """A rule that stands."""
+
+    number: Annotated[int, "of the rule"]
+    rule: Annotated[str, "its words"]
+    fired: Annotated[int, "how often it has"]
+    last: Annotated[str, "what its last firing did"]
+    trouble: Annotated[str, "why it is not in place; empty when it is"]
+
+
+class RulesRow(TypedDict):
+    """`hvsim fault list --json`"""
+
+    lab: Annotated[str, "name of the lab"]
+    rules: Annotated[list[RuleRow], "those that stand, by number"]
+
+
+class RulesRemovedRow(TypedDict):
+    """`hvsim fault remove --json`"""
+
+    removed: Annotated[list[int], "numbers of the rules that stand no more"]
+
+
+class BreakableRow(TypedDict):
+    """A fault that a rule may have."""
+
+    word: Annotated[str, "as it is written: media=eio"]
+    about: Annotated[str, "what a rule with it may be about"]
+    text: Annotated[str, "what happens"]
+
+
+class BreakablesRow(TypedDict):
+    """`hvsim fault list --available --json`"""
+
+    faults: Annotated[list[BreakableRow], "every fault there is"]
 
 
 class LedgerRow(TypedDict):
@@ -227,7 +272,8 @@ JSON: Final[dict[tuple[str, ...], Any]] = {
     ("env",): EnvRow,
     ("events",): LedgerRow,
     ("device",): DeviceChangeRow,
-    ("fault",): FaultRow,
+    ("fault",): FaultRow | RuleAddedRow | RulesRow | RulesRemovedRow | BreakablesRow,
+    ("doctor",): DoctorRow,
     ("postmortem",): list[PostmortemRow],
     ("demo",): DemoRow,
     ("xenstore", "ls"): dict[str, NodeRow],

@@ -51,6 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0: ready (with --no-wait: started). 1: refused or failed, and nothing is left but, with
     --keep, the lab."""
+    from hvsim.faults.of_lab import entering
     from hvsim.lab.load import load
     from hvsim.lab.up import bring_up
     from hvsim.observe.evidence import gather
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         leave=options.keep,
         gather=gather,
+        before_start=entering(lab),
     )
     try:
         _tell(options, lab.name, running)

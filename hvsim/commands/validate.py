@@ -32,17 +32,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
     from hvsim.errors import HvsimError
+    from hvsim.faults.of_lab import drafts, with_words
     from hvsim.lab.load import load, load_guest
     from hvsim.lab.problems import LabFileError
     from hvsim.lab.schema import schema
 
     if options.schema:
-        print_json(schema())
+        print_json(with_words(schema()))
         return 0
     if options.file is None:
         raise HvsimError("validate: which lab file? `hvsim validate LAB.toml`")
     try:
         lab = (load_guest if options.file.endswith(".cfg") else load)(options.file)
+        drafts(lab)
     except LabFileError as error:
         if not options.json:
             raise

@@ -28,6 +28,7 @@ COMMANDS = {
     "capture": "the frames of a vif into a pcapng file, for tshark and Wireshark",
     "device": "attach or detach a device of the lab's own kind",
     "fault": "kill, stall or resume a domain",
+    "doctor": "who keeps whom waiting, since when and why, and what helps",
     "postmortem": "what is known of a lab that failed",
     "demo": "a database that survives its storage domain",
     "completion": "what makes a shell complete all of this",

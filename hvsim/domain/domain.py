@@ -21,6 +21,7 @@ from hvsim.domain.grants import GrantTable
 from hvsim.domain.hypercall import HypercallError, Hypercalls
 from hvsim.domain.mapper import GrantMapper
 from hvsim.domain.memory import Memory
+from hvsim.domain.seams import Seams
 from hvsim.domain.shm import SharedPages
 from hvsim.domain.vcpu import VCPU
 from hvsim.domain.xenbus.backends import BackendBus
@@ -53,6 +54,7 @@ class Domain:
         start_info: what the hypervisor and the toolstack told it at birth.
         args: the program's arguments (``hvsim.wire.spawn``).
         hypercall, vcpu, events, memory, grants, mapper: the parts, see their modules.
+        seams: where faults stand between its drivers and what they use.
         shutdown_requested: None, or what ``control/shutdown`` asked for ("poweroff", "reboot").
     """
 
@@ -75,6 +77,7 @@ class Domain:
         self.grants: Final = GrantTable(hypercall, _grant_slot(spec))
         self.mapper: Final = GrantMapper(hypercall)
         self.shutdown_requested: str | None = None
+        self.seams: Final = Seams()
         self._pages: tuple[TimePage | SharedPages, ...] = ()
         self._on_shutdown: list[Callable[[], None]] = []
         self._store: StoreClient | None = None

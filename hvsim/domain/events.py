@@ -19,6 +19,7 @@ Source: xen/event_channel.h.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from hvsim.abi import errno as xen_errno
@@ -66,6 +67,10 @@ class EventChannels:
         self._tx: dict[int, int] = {}
         self._rx: dict[int, int] = {}
         self._ring = doorbell.ring
+        self.faults_changed = False
+        """Whether rules of faults have come or gone that nobody has looked at."""
+        self.on_faults: Callable[[], None] | None = None
+        """Called when they have."""
         vcpu.add_upcall(upcall_fd, self.fetch)
         self.fetch()
 
@@ -183,6 +188,10 @@ class EventChannels:
             position += count
         for fd in fds[position:]:
             os.close(fd)
+        if len(results) > 1:
+            self.faults_changed = True
+            if self.on_faults is not None:
+                self.on_faults()
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class _Half:
         flat = memoryview(page).cast("B")
         if flat.readonly:
             raise BufferError("a ring needs a writable page")
+        self._page = flat
         self._slot_size = max(request_size, response_size)
         self._size = ring_size(flat.nbytes, self._slot_size)
         if not self._size:
@@ -91,11 +92,25 @@ class _Half:
         """Number of slots."""
         return self._size
 
+    @property
+    def slot_size(self) -> int:
+        """Bytes from one slot to the next."""
+        return self._slot_size
+
+    @property
+    def page(self) -> memoryview:
+        """A view of the shared page, for who breaks the rules; whoever takes it releases it.
+
+        Raises: ValueError once the ring was released.
+        """
+        return memoryview(self._page)
+
     def release(self) -> None:
         """Let go of the page; a later use raises ValueError."""
         self._index.release()
         self._slots.release()
         self._header.release()
+        self._page.release()
 
     def _store(self, data: bytes, wanted: int) -> None:
         if len(data) > wanted:

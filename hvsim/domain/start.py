@@ -16,7 +16,7 @@ A process that is not the domain's main one (dom0 consists of several) only ends
 from __future__ import annotations
 
 import traceback
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from hvsim.abi.hypercall import HYPERVISOR_sched_op
 from hvsim.abi.sched import (
@@ -33,6 +33,9 @@ from hvsim.errors import TimedOut
 from hvsim.speak import note
 from hvsim.wire.spawn import Spawn
 from hvsim.xs.client import StoreError
+
+if TYPE_CHECKING:
+    from hvsim.domain.injection import Injection
 
 CONSOLE_DRAIN_STEP: Final = 1.0
 CONSOLE_DRAIN_TIMEOUT: Final = 10.0
@@ -91,11 +94,31 @@ def _prepare(domain: Domain, main: bool) -> Program:
         _ = domain.backends, domain.frontends
         if domain.domid != 0:
             domain.starting()
+    follow_faults(domain)
     if main and domain.spec.net and domain.domid != 0:
         load_program(domain.spec.net)(domain)
     if main and domain.has_store and domain.spec.drivers is not None:
         declared.register(domain, domain.spec.drivers)
     return load_program(domain.spec.program)
+
+
+def follow_faults(domain: Domain) -> None:
+    """Put rules of faults in place that are about this process, now and whenever they change.
+
+    Part of the start of every process, after its store and its buses."""
+    standing: list[Injection] = []
+
+    def changed() -> None:
+        from hvsim.domain.injection import Injection  # for who has any
+
+        domain.events.faults_changed = False
+        if not standing:
+            standing.append(Injection(domain))
+        standing[0].refresh()
+
+    domain.events.on_faults = changed
+    if domain.events.faults_changed:
+        changed()
 
 
 def _finish(domain: Domain, main: bool) -> int:

@@ -12,7 +12,7 @@ from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.pauses import Pauses
 from hvsim.hypervisor.port import Port
 from hvsim.hypervisor.vcpu import VCpu
-from hvsim.hypervisor.vcpu_page import VCpuPage
+from hvsim.hypervisor.vcpu_page import VCpuPage, tell_time
 from hvsim.hypervisor.work import Job, pieces
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed
@@ -84,9 +84,7 @@ class Births:
         """What a process shares with us as a vCPU: the time, from now on."""
         host = self._port.host
         page = VCpuPage(host, f"d{domain.domid}-{name}"[:_NAME_MAX])
-        now = host.now()
-        page.set_time(now, now + domain.time_offset)
-        page.set_wall_clock(host.wall_clock() - domain.time_offset)
+        tell_time(page, domain.time, host)
         return page
 
     def unpause(self, domain: Domain) -> None:

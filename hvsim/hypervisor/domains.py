@@ -8,6 +8,7 @@ from typing import Final
 from hvsim.abi.errno import ENOMEM
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED
 from hvsim.hypervisor.affinity import Affinity
+from hvsim.hypervisor.domain_time import DomainTime
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import EventTable
 from hvsim.hypervisor.grants import GrantTable, Maptrack
@@ -43,6 +44,8 @@ class Process:
         failure: why it could not be made, "" for one that was.
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
+        slowed: a fault gives it a share of its time only.
+        throttled: stopped by that, for a moment.
         stopped: SIGSTOP is in force.
         struck: killed by a fault that somebody asked for: its end says nothing of its program.
         status: how it ended, as from waitpid(2); None while nobody has told.
@@ -50,6 +53,8 @@ class Process:
         later: its tagged calls whose answers are still to come.
         extents: extents of peers that it holds a descriptor of -> live mappings.
         handles: its live mappings.
+        faults_changed: whether rules of faults that it is to put in place have come or gone since
+            it asked; None before it has asked for the first time.
     """
 
     token: int
@@ -65,6 +70,8 @@ class Process:
     failure: str = ""
     gone: bool = False
     stalled: bool = False
+    slowed: bool = False
+    throttled: bool = False
     stopped: bool = False
     struck: bool = False
     status: int | None = None
@@ -72,6 +79,7 @@ class Process:
     later: int = 0
     extents: dict[int, int] = field(default_factory=dict)
     handles: set[int] = field(default_factory=set)
+    faults_changed: bool | None = None
 
     @property
     def domid(self) -> int:
@@ -99,7 +107,7 @@ class Domain:
         cpu_time, queued_time: nanoseconds that processes which are gone have spent on CPUs, and
             waiting for one.
         vcpus: run states of its vCPUs; the first does all its work.
-        time_offset: nanoseconds that its system time is ahead of the host's.
+        time: its system time, over the host's.
         online_vcpus: how many of its vCPUs it has brought up.
         affinity: where they may run.
         closing: what it held is being released.
@@ -131,7 +139,7 @@ class Domain:
     start_info: dict[str, object] = field(default_factory=dict)
     cpu_time: int = 0
     queued_time: int = 0
-    time_offset: int = 0
+    time: DomainTime = field(default_factory=DomainTime)
     past: deque[Process] = field(default_factory=lambda: deque(maxlen=8))
     """The last processes that are gone."""
     lent: dict[tuple[str, bool], File] = field(default_factory=dict)

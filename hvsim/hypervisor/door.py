@@ -2,7 +2,7 @@
 
 When dom0's toolstack is dead, stopped or busy, its owner still wants to know what there is and who
 stands still, and to kill, stop or continue any process of the lab. ``<run>/hypervisor`` speaks the
-wire of hypercalls for that, and serves only the few that look, and ``fault``: nothing that its
+wire of hypercalls for that, and serves only the few that look, and the faults: nothing that its
 owner could not learn from /proc, or do with kill(1), if pids were names.
 
 Who may come in: the lab's own people (``hvsim.wire.peer``), never a domain's process.
@@ -23,6 +23,10 @@ from hvsim.abi.domctl import (
 from hvsim.abi.errno import EPERM
 from hvsim.abi.hypercall import (
     HVSIM_DOMCTL_fault,
+    HVSIM_DOMCTL_fault_add,
+    HVSIM_DOMCTL_fault_list,
+    HVSIM_DOMCTL_fault_remove,
+    HVSIM_DOMCTL_peek,
     HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_ledger_news,
@@ -52,6 +56,10 @@ _SERVED: Final = frozenset(
         (HYPERVISOR_sysctl, HVSIM_SYSCTL_holdings),
         (HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo),
         (HYPERVISOR_domctl, HVSIM_DOMCTL_fault),
+        (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_add),
+        (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_list),
+        (HYPERVISOR_domctl, HVSIM_DOMCTL_fault_remove),
+        (HYPERVISOR_domctl, HVSIM_DOMCTL_peek),
         (HYPERVISOR_xen_version, XENVER_version),
         (HYPERVISOR_xen_version, XENVER_extraversion),
     }

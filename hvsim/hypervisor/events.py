@@ -112,6 +112,7 @@ class EventTable:
         self.domid = domid
         self.ports: dict[int, Port] = {}
         self._owned: dict[int | None, dict[int, Port]] = {}
+        self._towards: dict[int, dict[int, Port]] = {}
         self._make_bell = make_bell
         self._names = names
         self._limit = limit
@@ -210,6 +211,10 @@ class EventTable:
         del self.ports[number]
         del self._owned[port.token][number]
         if port.remote >= 0:
+            towards = self._towards[port.remote]
+            del towards[number]
+            if not towards:
+                del self._towards[port.remote]
             self._names.drop(port.remote)
         heapq.heappush(self._freed, number)
         if port.state == EVTCHNSTAT_virq:
@@ -239,6 +244,10 @@ class EventTable:
     def of_process(self, token: int | None) -> dict[int, Port]:
         """The ports of one process, or those of none, by number."""
         return self._owned.get(token, {})
+
+    def towards(self, domid: int) -> dict[int, Port]:
+        """The ports that are for one other domain, by number."""
+        return self._towards.get(domid, {})
 
     def give(self, port: Port, token: int) -> None:
         """A port of no process is that of *token* from now on."""
@@ -275,4 +284,5 @@ class EventTable:
         self._owned.setdefault(token, {})[number] = port
         if port.remote >= 0:
             self._names.hold(port.remote)
+            self._towards.setdefault(port.remote, {})[number] = port
         return port

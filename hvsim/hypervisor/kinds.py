@@ -26,7 +26,7 @@ FIELDS: Final = {
     "domid": "whom it is about; -1: nobody",
     "kind": "one of the kinds below",
     "text": "the record in words",
-    "suppressed": "refusals only: lines left out before this one, as the domain provoked too many",
+    "suppressed": "refusals, and firings of rules: lines left out before this one, of too many",
 }
 """What every record has."""
 
@@ -65,10 +65,6 @@ KINDS: Final[dict[str, Kind]] = {
             "remote_port": "when it was bound to one: the port at the other end",
         },
     ),
-    "event.mode": Kind("events of a domain, or of all, go another way: direct or mediated"),
-    "event.dropped": Kind("a mediated event was not delivered"),
-    "event.duplicated": Kind("a mediated event was delivered twice"),
-    "event.delayed": Kind("a mediated event was delivered late"),
     "extent.shared": Kind(
         "a peer has got its first descriptor of an extent",
         {"extent": "its number", "peer": "who got it", "ref": "the grant that it mapped"},
@@ -84,6 +80,15 @@ KINDS: Final[dict[str, Kind]] = {
     "hypercall.starved": Kind("an answer could not be sent for want of descriptors"),
     "console.suppressed": Kind("a domain writes into the hypervisor's console too fast"),
     "fault": Kind("somebody broke something on purpose", {"action": "kill, stall or resume"}),
+    "fault.added": Kind("a rule of a fault is in force", {"rule": "its number"}),
+    "fault.removed": Kind("a rule of a fault is no more", {"rule": "its number"}),
+    "fault.fired": Kind(
+        "a rule broke something; what it did",
+        {"rule": "its number"},
+    ),
+    "fault.refused": Kind(
+        "a rule could not be put in place where it is to act", {"rule": "its number"}
+    ),
     "machine.halt": Kind("the hypervisor ends, and why"),
     "spawner.odd": Kind("the spawner said something that makes no sense"),
     "work.failed": Kind("a fault of ours: a piece of deferred work has failed"),

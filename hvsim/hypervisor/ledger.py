@@ -68,6 +68,10 @@ class Ledger:
                 more["suppressed"] = suppressed
             self._enter(kind, domid, text, more)
 
+    def enter(self, kind: str, domid: int, text: str, **more: object) -> None:
+        """Enter what was counted, and limited in rate, elsewhere."""
+        self._enter(kind, domid, text, more)
+
     def forget(self, domid: int) -> None:
         """A domain is no more: its rate limit goes."""
         self._limits.pop(domid, None)

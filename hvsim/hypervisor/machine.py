@@ -13,13 +13,17 @@ from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
 from hvsim.abi.sched import SHUTDOWN_watchdog
 from hvsim.hypervisor.affinity import Affinity
+from hvsim.hypervisor.bells import Bells
 from hvsim.hypervisor.births import Births
+from hvsim.hypervisor.clock_faults import ClockFaults
 from hvsim.hypervisor.console import ConsoleRing
 from hvsim.hypervisor.debug_keys import Dumps
 from hvsim.hypervisor.domains import ALIVE, MAX_DOMAINS, Domain, DomainIds, Process
 from hvsim.hypervisor.ends import Ends
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import MAX_PORTS, MAX_PORTS_DOM0, EventTable, Port
+from hvsim.hypervisor.faults import Faults
+from hvsim.hypervisor.grant_faults import GrantFaults
 from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
@@ -28,12 +32,13 @@ from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
 from hvsim.hypervisor.names import Names
 from hvsim.hypervisor.pauses import Pauses
+from hvsim.hypervisor.process_faults import ProcessFaults
 from hvsim.hypervisor.reclaim import Reclaim
 from hvsim.hypervisor.transfer import Transfers
 from hvsim.hypervisor.vcpu import VCpu
 from hvsim.hypervisor.watchdogs import Watchdogs
 from hvsim.hypervisor.wires import Wires
-from hvsim.hypervisor.work import SMALL, Work, pieces
+from hvsim.hypervisor.work import SMALL, Work
 
 
 class Machine:
@@ -46,6 +51,7 @@ class Machine:
 
     Attributes:
         births, pauses, ends: of domains and their processes.
+        faults: rules that break something on purpose.
         fallen: the main process of dom0, once its end has ended the machine.
         shortage: what the machine below had too little of, the last time that it refused something.
         watchdogs: timers that end a domain which does not set them anew.
@@ -70,15 +76,24 @@ class Machine:
         self.console = ConsoleRing()
         self.domains: dict[int, Domain] = {}
         self.processes: dict[int, Process] = {}
-        self.wires = Wires(host, ledger, mediated)
+        self.wires = Wires(host, mediated)
+        self.faults = Faults(host, ledger)
         self.work = Work(self._job_failed)
         self.ends = Ends(self)
         self.pauses = Pauses(self)
         self.births = Births(self, self.pauses, self.ends)
+        ProcessFaults(host, self.faults, self.pauses, self.ends)
+        ClockFaults(host, self.faults)
+        self._bells = Bells(
+            host, self.faults, self.work, self._resettle, self.domains, self.processes
+        )
+        self.wires.judges = self._bells.about
         self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
-        self.transfers = Transfers(self.domains, ledger, self.ends.extent_released)
+        sound = Transfers(self.domains, ledger, self.ends.extent_released)
+        self.transfers = sound
+        GrantFaults(self, sound, self.ends.extent_released)
         self.watchdogs = Watchdogs(host, self._watchdog_fired)
         self.dumps = Dumps(self)
         self._low_memory = LowMemory(self.heap.total)
@@ -165,6 +180,7 @@ class Machine:
             privileged,
         )
         self.domains[domid] = domain
+        self.work.start(self.faults.born(domain))
         self.ledger.record("domain.created", domid, f"d{domid} created, {pages} pages at most")
         return domain
 
@@ -192,7 +208,8 @@ class Machine:
         domain.past.clear()  # they name the domain: nothing is left to a collector of cycles
         if domain.target is not None:
             self._names.drop(domain.target)
-        self.wires.forget(domid)
+        self._bells.gone(domid)
+        self.faults.gone(domain)
         self.console.forget(domid)
         self.watchdogs.forget(domid)
         self.ledger.record("domain.destroyed", domid, f"d{domid} is gone")
@@ -323,25 +340,13 @@ class Machine:
     def close_port(self, domain: Domain, number: int) -> None:
         """Close a port. Raises XenError(EINVAL)."""
         self.wires.closing(domain.events.port(number))
+        self._bells.port_closed(domain.domid, number)
         domain.events.close(number)
 
-    def resettle(self) -> Generator[None, None, int]:
-        """Bring every port in line with changed policies; returns how many were swapped. A job
-        (``work``)."""
-        swapped = 0
-        for domain in list(self.domains.values()):
-            for _, piece in pieces(list(domain.events.ports.values())):
-                owners: set[int] = set()
-                for port in piece:
-                    there = domain.events.ports.get(port.number) is port
-                    if there and self.wires.settle(port):
-                        swapped += 1
-                        if port.token is not None:
-                            owners.add(port.token)
-                for token in owners:
-                    self.processes[token].upcall.ring()
-                yield
-        return swapped
+    def _resettle(self, port: Port) -> None:
+        """Rules about a port have come or gone.  Raises OSError, the port is as before then."""
+        if self.wires.settle(port):
+            self._news(port)
 
     def raise_virq(self, virq: int) -> None:
         """Ring a global virtual interrupt of dom0."""

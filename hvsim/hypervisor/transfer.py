@@ -185,16 +185,25 @@ class Transfers:
         return released
 
     def _end(self, process: Process, mapping: Mapping) -> None:
+        self._let_go(process, mapping)
+        self._unpin(mapping)
+
+    def _let_go(self, process: Process, mapping: Mapping) -> None:
+        """The process has it no more."""
         del process.domain.maptrack.mappings[mapping.handle]
         process.handles.discard(mapping.handle)
-        owner = self._domains[mapping.owner]  # a zombie at least, while it has a pin
-        extent = owner.grants.unpin(mapping.ref, mapping.readonly).extent
+        extent = mapping.active.extent
         live = process.extents[extent.id] - 1
         if live:
             process.extents[extent.id] = live
         else:
             del process.extents[extent.id]
         self._ledger.counters["grant.unmap"] += 1
+
+    def _unpin(self, mapping: Mapping) -> None:
+        """The owner has it back."""
+        owner = self._domains[mapping.owner]  # a zombie at least, while it has a pin
+        extent = owner.grants.unpin(mapping.ref, mapping.readonly).extent
         if not extent.pins:
             self._released(owner, extent)
 

@@ -19,6 +19,7 @@ from hvsim.abi.vcpu_page import (
     TSC_SHIFT,
     WALL_CLOCK_OFFSET,
 )
+from hvsim.hypervisor.domain_time import DomainTime
 from hvsim.hypervisor.host import Host, Memory
 
 _WORD: Final = 4
@@ -104,3 +105,9 @@ class VCpuPage:
         self._words[word] = (version | 1) & 0xFFFF_FFFF
         self._view[offset + _WORD : offset + _WORD + len(body)] = body
         self._words[word] = (version | 1) + 1 & 0xFFFF_FFFF
+
+
+def tell_time(page: VCpuPage, time: DomainTime, host: Host) -> None:
+    """Let a page say what time its domain has."""
+    page.set_time(*time.parameters())
+    page.set_wall_clock(host.wall_clock() + time.wall_shift)

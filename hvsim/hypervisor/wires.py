@@ -6,52 +6,91 @@ rung once more then: a domain has one thread, so whatever it rang before its fet
 a ring without a cause costs a look.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.host import Host
-from hvsim.hypervisor.ledger import Ledger
-from hvsim.hypervisor.mediation import PASS, Policy
+from hvsim.hypervisor.mediation import AGAIN, Fate
 
 MAX_LATE: Final = 4096
-"""Delayed notifies on their way; more are delivered at once."""
-EVERYONE: Final = -1
+"""Notifies on their way, of all rules; more are delivered at once."""
+MAX_LATE_OF_ONE: Final = 256
+"""The same of one rule."""
+MAX_COPIES: Final = 8
+"""How often one notify comes at most, whatever rules it passes."""
+HELD_MOST: Final = 100_000_000
+"""Nanoseconds after which a notify comes for which no next one has come."""
+
+
+class Late:
+    """A notify on its way from a port to the one that was its peer then."""
+
+    __slots__ = ("_arrived", "_judges", "_peer", "_port")
+
+    def __init__(self, port: Port, peer: Port, judges: "Sequence[Judge]") -> None:
+        self._port = port
+        self._peer = peer
+        self._judges = judges
+        self._arrived = False
+        for judge in judges:
+            judge.late[self] = None
+
+    def arrive(self) -> None:
+        """Ring, once."""
+        if not self._arrived:
+            self._arrived = True
+            for judge in self._judges:
+                judge.late.pop(self, None)
+            # Both ends may have been closed meanwhile, and one of them bound to another.
+            if self._port.peer is self._peer:
+                self._peer.ring()
+
+
+class Judge(Protocol):
+    """A rule that notifies pass.
+
+    Attributes:
+        late: what it has made late, and has not arrived.
+        held: what of it waits for the next one.
+    """
+
+    late: dict[Late, None]
+    held: Late | None
+
+    @property
+    def mediates(self) -> bool:
+        """Whether notifies are to pass it."""
+
+    def judge(self, port: Port) -> Fate:
+        """What becomes of a notify of *port*."""
 
 
 class Wires:
-    """Which domains' notifies are mediated, and by what policy."""
+    """Which notifies are mediated, and what becomes of them.
 
-    def __init__(self, host: Host, ledger: Ledger, mediated: bool = False) -> None:
+    Args:
+        mediated: whether all are, whatever rules there are.
+
+    Attributes:
+        judges: the rules that are about a port.
+    """
+
+    def __init__(self, host: Host, mediated: bool = False) -> None:
         self._host = host
-        self._ledger = ledger
-        self._policies: dict[int, Policy | None] = {EVERYONE: PASS if mediated else None}
+        self._mediated = mediated
         self._late = 0
-
-    def policy(self, domid: int) -> Policy | None:
-        """The policy for what a domain sends; None for direct."""
-        policies = self._policies
-        return policies[domid] if domid in policies else policies[EVERYONE]
-
-    def set_policy(self, domid: int, policy: Policy | None) -> None:
-        """Decide for one domain, or (EVERYONE) for all, whatever was said about one before."""
-        if domid == EVERYONE:
-            self._policies.clear()
-        self._policies[domid] = policy
-
-    def forget(self, domid: int) -> None:
-        """A domain is no more."""
-        if domid != EVERYONE:
-            self._policies.pop(domid, None)
+        self.judges: Callable[[Port], Sequence[Judge]] = lambda _: ()
 
     def settle(self, port: Port) -> bool:
-        """Bring one port in line with the policy of its domain.
+        """Bring one port in line with the rules that are about it.
 
         True when its process must fetch. Raises OSError, the port is as before then.
         """
         if port.tx is None:
             return False  # a VIRQ, or nobody to be rung yet
-        wanted = self.policy(port.domid) is not None
+        wanted = self._mediated or any(judge.mediates for judge in self.judges(port))
         if wanted == port.mediated:
             return False
         if wanted and port.inlet is None:
@@ -92,34 +131,58 @@ class Wires:
             self._carry(port)
 
     def _carry(self, port: Port) -> None:
-        """Apply the policy to one notify."""
+        """Let the rules judge one notify, all of them together."""
         peer = port.peer
         if peer is None:
             return
-        policy = self.policy(port.domid)
-        if policy is None or policy is PASS:
+        judges = self.judges(port)
+        if not judges:
             peer.ring()
             return
-        delays = policy.decide(self._host.random)
-        if not delays:
-            self._note("event.dropped", port, "dropped")
-        for number, delay in enumerate(delays):
-            if number:
-                self._note("event.duplicated", port, "duplicated")
-            if delay and self._late < MAX_LATE:
-                self._note("event.delayed", port, f"delayed by {delay // 1000} us")
-                self._late += 1
-                self._host.call_later(delay, partial(self._deliver_late, port, peer))
+        lost, late, copies = False, 0, 1
+        made_late: list[Judge] = []
+        before: list[Late] = []
+        holder: Judge | None = None
+        for judge in judges:
+            fate = judge.judge(port)
+            if judge.held is not None:
+                before.append(judge.held)
+                judge.held = None
+            elif fate.held:
+                holder = judge
+            lost = lost or fate.lost
+            copies += fate.twice
+            late += fate.late
+            if fate.late or fate.twice:
+                made_late.append(judge)
+        if not lost:
+            if holder is not None:
+                holder.held = self._later(port, peer, late + HELD_MOST, [holder])
+            if holder is None or holder.held is None:
+                self._deliver(port, peer, late, made_late)
+            for number in range(1, min(copies, MAX_COPIES)):
+                self._deliver(port, peer, late + number * AGAIN, made_late)
+        for held in before:
+            if late:
+                self._host.call_later(late, held.arrive)
             else:
-                peer.ring()
+                held.arrive()
 
-    def _deliver_late(self, port: Port, peer: Port) -> None:
-        self._late -= 1
-        # Both ends may have been closed meanwhile, and one of them bound to another.
-        if port.peer is peer:
+    def _deliver(self, port: Port, peer: Port, late: int, judges: list[Judge]) -> None:
+        if not late or self._later(port, peer, late, judges) is None:
             peer.ring()
 
-    def _note(self, kind: str, port: Port, what: str) -> None:
-        self._ledger.refuse(
-            kind, port.domid, f"d{port.domid} port {port.number} -> d{port.remote}: {what}"
-        )
+    def _later(self, port: Port, peer: Port, late: int, judges: list[Judge]) -> Late | None:
+        """Deliver it then, or sooner when the rules that made it late are lifted; None when too
+        many are on their way."""
+        full = any(len(judge.late) >= MAX_LATE_OF_ONE for judge in judges)
+        if full or self._late >= MAX_LATE:
+            return None
+        notify = Late(port, peer, judges)
+        self._late += 1
+        self._host.call_later(late, partial(self._due, notify))
+        return notify
+
+    def _due(self, notify: Late) -> None:
+        self._late -= 1
+        notify.arrive()

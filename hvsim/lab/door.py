@@ -15,6 +15,8 @@ from hvsim.abi import domctl, errno
 from hvsim.abi.hypercall import (
     MESSAGE_MAX,
     HVSIM_DOMCTL_fault,
+    HVSIM_DOMCTL_fault_list,
+    HVSIM_DOMCTL_peek,
     HVSIM_SYSCTL_holdings,
     HVSIM_SYSCTL_ledger,
     HVSIM_SYSCTL_ledger_news,
@@ -106,6 +108,20 @@ class Door(Closing):
         """Ports and grants of a domain (``HVSIM_SYSCTL_holdings``)."""
         row: HoldingsRow = self.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_holdings, domid)
         return row
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every rule of a fault that stands, by number (``HVSIM_DOMCTL_fault_list``)."""
+        found: list[dict[str, Any]] = []
+        while True:
+            after = found[-1]["rule"]["number"] if found else 0
+            rows = self.call(HYPERVISOR_domctl, HVSIM_DOMCTL_fault_list, after)
+            if not rows:
+                return found
+            found += rows
+
+    def peek(self, domid: int, ref: int, offset: int, length: int) -> bytes:
+        """What stands in a page that a domain has granted (``HVSIM_DOMCTL_peek``)."""
+        return bytes(self.call(HYPERVISOR_domctl, HVSIM_DOMCTL_peek, domid, ref, offset, length))
 
     def machine(self) -> dict[str, Any]:
         """The machine as a whole (``XEN_SYSCTL_physinfo``)."""

@@ -19,6 +19,7 @@ from hvsim.lab.model import (
     Domain,
     Image,
     Lab,
+    LabFault,
     XlValue,
     render_lines,
 )
@@ -184,6 +185,10 @@ class _Loader:
             store=table.get("store", BUILTIN),
             console=table.get("console", BUILTIN),
             warnings=tuple(sorted(self.warnings)),
+            faults=tuple(
+                LabFault(self.locator.line(("fault", index)), words)
+                for index, words in enumerate(self.data.get("fault", ()))
+            ),
             walls=table.get("walls", ALL),
         )
 

@@ -99,6 +99,14 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class LabFault:
+    """A rule of a fault, as it stands at `line` of the file; its words mean nothing here."""
+
+    line: int
+    words: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """A whole lab file."""
 
@@ -125,6 +133,8 @@ class Lab:
     warnings: tuple[Problem, ...] = ()
     """What was said of the file and the guests' configs, and does not forbid them."""
 
+    faults: tuple[LabFault, ...] = ()
+    """Rules that stand from before the first domain runs."""
     walls: Walls = "all"
     """As ``Domain.walls``, for those whose table says nothing and those made by hand."""
 

@@ -70,6 +70,7 @@ def bring_up(
     timeout: float = math.inf,
     leave: bool = False,
     gather: Gather,
+    before_start: Callable[[RunDir], None] = lambda _: None,
 ) -> Running:
     """Start `lab` and return when it is ready.
 
@@ -80,6 +81,7 @@ def bring_up(
         wait: for devices and guests; else only until every domain's program runs.
         timeout: seconds in which all of it must be ready.
         leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
+        before_start: called when every domain is there and none has run yet.
         gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
     Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
@@ -113,6 +115,7 @@ def bring_up(
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
+                before_start(run)
                 answer = control.request(Started(), patience=TOOLSTACK_TIMEOUT)
                 _check(answer, "the domains could not be started")
                 if wait:

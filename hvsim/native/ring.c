@@ -284,6 +284,17 @@ static PyObject *get_size(Ring *ring, void *Py_UNUSED(closure))
     return PyLong_FromUnsignedLong(ring->size);
 }
 
+static PyObject *get_slot_size(Ring *ring, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLong(ring->slot_size);
+}
+
+/* Of what was given; it keeps the page from being unmapped until it is released. */
+static PyObject *get_page(Ring *ring, void *Py_UNUSED(closure))
+{
+    return Ring_ready(ring) ? PyMemoryView_FromObject(ring->buffer.obj) : NULL;
+}
+
 static PyObject *get_prod(Ring *ring, void *Py_UNUSED(closure))
 {
     return PyLong_FromUnsignedLong(ring->prod);
@@ -333,6 +344,9 @@ static PyMethodDef back_methods[] = {
 
 static PyGetSetDef front_getset[] = {
     {"size", (getter)get_size, NULL, "Number of slots.", NULL},
+    {"slot_size", (getter)get_slot_size, NULL, "Bytes from one slot to the next.", NULL},
+    {"page", (getter)get_page, NULL, "A view of the shared page; whoever takes it releases it.",
+     NULL},
     {"free", (getter)get_free, NULL, "Slots that may be produced into.", NULL},
     {"req_prod_pvt", (getter)get_prod, NULL, "Private producer index.", NULL},
     {"rsp_cons", (getter)get_cons, NULL, "Private consumer index.", NULL},
@@ -341,6 +355,9 @@ static PyGetSetDef front_getset[] = {
 
 static PyGetSetDef back_getset[] = {
     {"size", (getter)get_size, NULL, "Number of slots.", NULL},
+    {"slot_size", (getter)get_slot_size, NULL, "Bytes from one slot to the next.", NULL},
+    {"page", (getter)get_page, NULL, "A view of the shared page; whoever takes it releases it.",
+     NULL},
     {"rsp_prod_pvt", (getter)get_prod, NULL, "Private producer index.", NULL},
     {"req_cons", (getter)get_cons, NULL, "Private consumer index.", NULL},
     {"counters", (getter)get_counters, NULL, "Reads, writes, sectors read, sectors written.", NULL},

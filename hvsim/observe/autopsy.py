@@ -74,6 +74,7 @@ def gather(run: RunDir) -> Files:
     part("errors.txt", lambda: _errors(tree))
     if run.running:
         part("ps.txt", lambda: _ps(run, found))
+        part("doctor.txt", lambda: _doctor(run, found))
         part("events.txt", lambda: _events(run))
         part("dmesg.txt", lambda: _dmesg(run))
     if run.store == BUILTIN:
@@ -140,6 +141,18 @@ def _ps(run: RunDir, found: Files) -> str:
         seen = picture(run, control, full=True)
     found["ps.json"] = as_json(seen, 2).encode()
     return "".join(f"{printable(line)}\n" for line in lines(seen))
+
+
+def _doctor(run: RunDir, found: Files) -> str:
+    """Who kept whom waiting, and the facts that say so (``hvsim doctor --post-mortem``)."""
+    from hvsim.observe.diagnosis.looking import look
+    from hvsim.observe.diagnosis.remains import FACTS, kept
+    from hvsim.observe.diagnosis.told import told
+    from hvsim.observe.diagnosis.words import lines as said
+
+    facts = look(run)
+    found[FACTS] = kept(facts)
+    return "".join(f"{printable(line)}\n" for line in said(told(facts), False))
 
 
 def _events(run: RunDir) -> str:

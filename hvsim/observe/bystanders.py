@@ -127,7 +127,7 @@ def _device(
         [f"{frontend}/state", f"{backend}/state", f"{backend}/hotplug-error"]
     )
     owner = int(parts[3])
-    return {
+    row: DeviceRow = {
         "class": kind,
         "devid": int(number),
         "vdev": device_names.label(kind, int(number)),
@@ -144,3 +144,6 @@ def _device(
         "unanswered": None,
         "waiting_seconds": None,
     }
+    if kind == "vif":
+        row["mac"], row["link"] = store.read_many([f"{backend}/mac", f"{backend}/link"])
+    return row

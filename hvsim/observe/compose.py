@@ -27,7 +27,7 @@ def composed(run: RunDir, found: dict[str, Any], source: str) -> Picture:
     """
     domains: list[SeenDomain] = found.get("domains", [])
     processes = [hypervisor(run, found), *_dom0(found.get("processes", []))]
-    states = _states(domains, processes)
+    states = _states(domains, processes, _slowed(found))
     for row in (*domains, *processes):
         row["stalled"] = states.get(row["pid"] or 0, "") in proc.STOPPED
     for domain in domains:
@@ -83,13 +83,23 @@ def process(
     }
 
 
-def _states(domains: list[SeenDomain], processes: list[ProcessRow]) -> dict[int, str]:
+def _slowed(found: dict[str, Any]) -> set[int]:
+    """Those that a fault has made slow: stopped many times a second, they do not stand still."""
+    rows = found.get("processes", [])
+    return {int(row["pid"]) for row in rows if row.get("slowed") and not row.get("stalled")}
+
+
+def _states(
+    domains: list[SeenDomain], processes: list[ProcessRow], slowed: set[int]
+) -> dict[int, str]:
     """pid -> the state letter of everybody's process; that of one whose program is stopped is the
     program's."""
     pids = [pid for row in domains for pid in (row["pid"], *row["pids"].values())]
     found: dict[int, str] = {}
     for pid in (*pids, *(row["pid"] for row in processes)):
-        if pid and pid not in found:
+        if pid in slowed:
+            found[pid] = "S"
+        elif pid and pid not in found:
             family = (pid, *proc.children(pid))
             letters = [state for one in family if (state := proc.state(one))]
             stopped = next((letter for letter in letters if letter in proc.STOPPED), None)

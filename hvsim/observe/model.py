@@ -129,6 +129,8 @@ def _reason(
     if known and not front == back == CONNECTED:
         said = f"; {device['error']}" if device["error"] else ""
         return f"frontend {_name(front)}, backend {_name(back)}{said}"
+    if device.get("link") == "down":
+        return "the link is down"
     if not device["waits_for"]:
         return ""
     seconds = device["waiting_seconds"]

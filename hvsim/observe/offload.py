@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from hvsim.drivers.net.offload import ones_sum
 from hvsim.observe.pcapng import (
     FLAG_CHECKSUM_NOT_READY,
     FLAG_CHECKSUM_VALID,
@@ -97,13 +98,3 @@ class Offload:
         if checksum == 0 and self.offset == _UDP_CHECKSUM:
             checksum = 0xFFFF  # 0 means "no checksum" in UDP
         return data[:at] + struct.pack(">H", checksum) + data[at + 2 :]
-
-
-def ones_sum(data: bytes) -> int:
-    """The 16-bit one's complement sum of `data`, padded to whole words."""
-    if len(data) % 2:
-        data += b"\0"
-    number = int.from_bytes(data, "big")
-    # 2^16 is 1 modulo 2^16 - 1: the remainder is the sum with its carries wrapped around.
-    rest = number % 0xFFFF
-    return 0xFFFF if rest == 0 and number else rest

@@ -22,14 +22,18 @@ AT_ONCE: Final = 0.1
 """Seconds that the toolstack has, before others are asked."""
 
 
-def picture(run: RunDir, control: Control, *, full: bool = False) -> Picture:
-    """The picture of the lab at `run`; with `full` what each domain holds and did last, as well."""
+def picture(
+    run: RunDir, control: Control, *, full: bool = False, patience: float | None = None
+) -> Picture:
+    """The picture of the lab at `run`; with `full` what each domain holds and did last, as well,
+    where the hypervisor can tell.  A toolstack that runs has *patience* seconds to answer, before
+    others are asked (default: `witnesses.PATIENCE`)."""
     found = _at_once(run, control)
     if found is None:
         from hvsim.observe import witnesses  # seldom needed, and slow to import
 
-        found = witnesses.picture(run, control)
-    if full:
+        found = witnesses.picture(run, control, patience)
+    if full and found["source"] != "/proc":
         from hvsim.observe.holdings import enter
 
         enter(run, found["domains"])

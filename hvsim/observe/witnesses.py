@@ -22,7 +22,7 @@ PATIENCE: Final = 2.0
 """Seconds that a toolstack which runs has to answer, before others are asked."""
 
 
-def picture(run: RunDir, control: Control) -> Picture:
+def picture(run: RunDir, control: Control, patience: float | None = None) -> Picture:
     """As far as it can be told."""
     inquiry = Inquiry(run)
     still = inquiry.hypervisor()
@@ -36,7 +36,9 @@ def picture(run: RunDir, control: Control) -> Picture:
     why = _why_silent(inquiry, census)
     if not why:
         try:
-            found = dict(control.data(Ps(), patience=PATIENCE) or {})
+            found = dict(
+                control.data(Ps(), patience=PATIENCE if patience is None else patience) or {}
+            )
             return composed(run, found, "toolstack")
         except ControlError as silent:
             why = str(silent)

@@ -45,7 +45,8 @@ class ProcessInfo(TypedDict):
     """A process of a domain (``HVSIM_SYSCTL_processes``).
 
     ``missing`` are walls that this machine does not allow it, ``failure`` why it could not be made,
-    ``stalled`` and ``struck`` what a fault has done to it, ``status`` waitpid's when it has ended.
+    ``stalled``, ``slowed`` and ``struck`` what a fault has done to it, ``status`` waitpid's when it
+    has ended.
     """
 
     domid: int
@@ -56,6 +57,7 @@ class ProcessInfo(TypedDict):
     alive: bool
     gone: bool
     stalled: bool
+    slowed: bool
     struck: bool
     status: int | None
 

@@ -4,7 +4,7 @@ Each field says in its annotation what it means; the reference of ``hvsim ps --j
 that.  The state of a half is an XenbusState (xen/io/xenbus.h), null where its node is not there.
 """
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 #: One device: its two halves, and its ring ("class" is a word of Python's, hence the form).
 DeviceRow = TypedDict(
@@ -25,6 +25,8 @@ DeviceRow = TypedDict(
         "unanswered": Annotated[int | None, "requests in the ring without a response"],
         "waits_for": Annotated[str | None, "the backend's domain, when the device waits for it"],
         "waiting_seconds": Annotated[float | None, "how long it has been seen to wait"],
+        "mac": NotRequired[Annotated[str | None, "of a vif: its address"]],
+        "link": NotRequired[Annotated[str | None, "of a vif: down, while a rule has it so"]],
     },
 )
 

@@ -88,7 +88,7 @@ def test_verbs_of_xl_are_those_that_it_knows_and_that_are_built(script: Path) ->
     ("words", "offered"),
     [
         (["p"], ["ps", "postmortem"]),
-        (["fault", ""], ["kill", "stall", "resume"]),
+        (["fault", ""], ["kill", "stall", "resume", "add", "list", "remove"]),
         (["fault", "--lab", "x", "st"], ["stall"]),
         (["--lab", "x", "fault", "k"], ["kill"]),
         (["capture", "--side", ""], ["back", "front"]),

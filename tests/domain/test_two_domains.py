@@ -10,9 +10,9 @@ from hvsim.abi.event_channel import (
     EVTCHNSTAT_interdomain,
     EVTCHNSTAT_unbound,
 )
-from hvsim.abi.hypercall import HVSIM_OP_event_mode, HYPERVISOR_hvsim_op
 from hvsim.domain import Domain, HypercallError
 from tests.domain.pairs import a_hypervisor, descriptors, two_domains
+from tests.faults.breaking import Breaker
 from tests.support.hv import Hypervisor, HypervisorGone
 
 __all__ = ["a_hypervisor", "two_domains"]
@@ -79,8 +79,12 @@ def test_wires_change_hands_on_a_running_channel(
     port = one.events.alloc_unbound(two.domid, lambda: here.append(1))
     peer = two.events.bind_interdomain(one.domid, port, lambda: there.append(1))
     ring_and_see(one, port, two, there)
+    breaker = Breaker(hv, one, two)
     for mode in ("mediated", "direct", "mediated", "direct"):
-        hv.dom0.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, mode, {})
+        if mode == "mediated":
+            breaker.add("guest <-> back", "bell.drop=100%", f"after={1 << 40}")
+        else:
+            breaker.clear()
         for domain in pair:
             domain.vcpu.block(1.0)
             domain.vcpu.dispatch()
@@ -99,18 +103,21 @@ def test_a_rule_takes_hold_of_a_running_channel(
     two.events.bind_interdomain(one.domid, port, lambda: seen.append(1))
     ring_and_see(one, port, two, seen)
 
-    def switch(mode: str, rule: dict[str, float]) -> None:
-        hv.dom0.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, one.domid, mode, rule)
+    def settled() -> None:
         for domain in pair:
             while domain.vcpu.block(0.1):
                 domain.vcpu.dispatch()
 
-    switch("mediated", {"drop": 1.0})
+    breaker = Breaker(hv, one, two)
+    number = breaker.add("guest -> back", "bell.drop=100%")
+    settled()
     before = len(seen)
     one.events.notify(port)
     assert not two.vcpu.block(0.2)
     assert len(seen) == before
-    switch("direct", {})
+    assert breaker.fired(number) == [f"d{one.domid} port {port} -> d{two.domid}: lost"]
+    breaker.remove(number)
+    settled()
     ring_and_see(one, port, two, seen)
 
 
@@ -122,10 +129,11 @@ def test_a_swap_while_that_very_port_is_waited_for(
     peer = two.events.bind_interdomain(one.domid, port)
     while two.vcpu.block(0.0, port=peer):
         pass
-    hv.dom0.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "mediated", {})
+    breaker = Breaker(hv, one, two)
+    breaker.add("guest <-> back", "bell.drop=100%", f"after={1 << 40}")
     one.events.notify(port)
     assert two.vcpu.block(10.0, port=peer)
-    hv.dom0.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "direct", {})
+    breaker.clear()
 
 
 def test_a_masked_port_is_silent_until_unmasked(pair: tuple[Domain, Domain]) -> None:

@@ -62,6 +62,10 @@ class Wire:
         """Whether the driver has closed it."""
         return self._theirs is None
 
+    def set_carrier(self, on: bool) -> None:
+        """Whether somebody is at the other end."""
+        self.up = on
+
     # -- for the test --------------------------------------------------------------------------
 
     def send(self, frame: bytes, vnet: bytes = VNET) -> bool:

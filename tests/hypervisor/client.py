@@ -175,6 +175,7 @@ class Lab:
         self._hypervisor = HypervisorProcess(boot)
         self.process = self._hypervisor.popen
         self.doms: list[Dom] = []
+        self._created = 0
         self.notice = self._hypervisor.notice(PATIENCE)
         if not self.notice.get("ready"):
             listener.close()
@@ -208,7 +209,9 @@ class Lab:
 
     def create(self, pages: int = 64, program: str = "-") -> int:
         """Build a domain as the toolstack does; returns its number."""
-        config = {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0}
+        self._created += 1
+        handle = self._created.to_bytes(16, "big")
+        config = {"handle": handle, "max_vcpus": 1, "max_pages": pages, "flags": 0}
         domid = int(self.dom0.domctl(domctl.XEN_DOMCTL_createdomain, config))
         self.dom0.domctl(HVSIM_DOMCTL_populate, domid, pages)
         spec = {"name": f"d{domid}", "program": program, "profile": "guest"}

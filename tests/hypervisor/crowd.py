@@ -219,7 +219,8 @@ class Crowd:
 
     def domain(self, pages: int) -> Process:
         """A running domain of one process."""
-        domain = self.machine.create_domain(bytes(16), 1, pages, 0)
+        handle = (len(self.machine.domains) + 1).to_bytes(16, "big")
+        domain = self.machine.create_domain(handle, 1, pages, 0)
         for _ in self.machine.populate(domain, pages):
             pass
         domain.pause_count, domain.started = 0, True

@@ -13,6 +13,7 @@ from hvsim.abi.errno import E2BIG, EBUSY, EEXIST, EINVAL, ENOMEM, ENOSYS, EPERM,
 from hvsim.abi.event_channel import VIRQ_DOM_EXC, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_virq
 from hvsim.abi.hypercall import (
     DOMID_SELF,
+    HVSIM_DOMCTL_fault_add,
     HVSIM_DOMCTL_load,
     HVSIM_DOMCTL_populate,
     HVSIM_DOMCTL_set_target,
@@ -122,7 +123,7 @@ def test_oversized(lab: Lab) -> None:
         (36, 0x104, (1, 0), EPERM),
         (36, 0x106, (0, "", "kill"), EPERM),
         (36, 0x107, (0, 1, 0, 16), EPERM),
-        (0x48, 1, (-1, "mediated", {}), EPERM),
+        (36, HVSIM_DOMCTL_fault_add, ({},), EPERM),
     ],
 )
 def test_guest_refused(

@@ -3,7 +3,11 @@
 import fcntl
 import os
 import time
+from typing import Any
 
+import pytest
+
+from hvsim.abi.domctl import XEN_DOMCTL_getdomaininfo
 from hvsim.abi.errno import EINVAL, ENOSPC
 from hvsim.abi.event_channel import (
     EVTCHNOP_alloc_unbound,
@@ -17,13 +21,16 @@ from hvsim.abi.event_channel import (
 )
 from hvsim.abi.hypercall import (
     DOMID_SELF,
+    HVSIM_DOMCTL_fault_add,
+    HVSIM_DOMCTL_fault_remove,
     HVSIM_EVTCHN_fetch,
     HVSIM_EVTCHN_mask,
-    HVSIM_OP_event_mode,
     HYPERVISOR_hvsim_op,
     HYPERVISOR_xen_version,
     XENVER_version,
 )
+from hvsim.wire.fault import Rule, When
+from hvsim.wire.typed import write
 from tests.hypervisor.client import Dom, Lab, rung
 from tests.support.bells import heard, ring, silence
 
@@ -40,8 +47,29 @@ def wire(lab: Lab) -> tuple[Dom, Dom, int, int, list[int], list[int]]:
     return front, back, port, other, fds, back_fds
 
 
-def set_mode(lab: Lab, dom: int, mode: str, **rule: object) -> None:
-    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, dom, mode, rule)
+def break_bells(lab: Lab, sender: Dom, hearer: Dom, when: When | None = None, **how: Any) -> int:
+    """A rule about what one domain sends another; its number."""
+    handles = [
+        bytes(lab.dom0.domctl(XEN_DOMCTL_getdomaininfo, d.domid)["handle"])
+        for d in (sender, hearer)
+    ]
+    rule = Rule(
+        domain=handles[0],
+        peer=handles[1],
+        seam="bell",
+        settings={f"bell.{key}": value for key, value in how.items()},
+        when=when or When(),
+    )
+    return int(lab.dom0.domctl(HVSIM_DOMCTL_fault_add, write(rule)))
+
+
+def mediate(lab: Lab, sender: Dom, hearer: Dom) -> int:
+    """A rule that lets everything pass."""
+    return break_bells(lab, sender, hearer, When(after=1 << 40), drop=1.0)
+
+
+def mend(lab: Lab, number: int) -> None:
+    lab.dom0.domctl(HVSIM_DOMCTL_fault_remove, number)
 
 
 def served(dom: Dom) -> None:
@@ -114,8 +142,8 @@ def test_dom0_is_born_with_a_store_port(lab: Lab) -> None:
 
 def test_swap_on_the_running_machine(lab: Lab) -> None:
     """direct -> mediated -> direct: no notify is lost, and each is carried in between."""
-    front, _, port, _, fds, back_fds = wire(lab)
-    set_mode(lab, front.domid, "mediated")
+    front, back, port, _, fds, back_fds = wire(lab)
+    number = mediate(lab, front, back)
     assert heard(front.upcall)
     ring(fds[1])
     assert rung(back_fds[0]), "the old wire works until the new one is fetched"
@@ -123,7 +151,7 @@ def test_swap_on_the_running_machine(lab: Lab) -> None:
     assert rows == [[port, EVTCHNSTAT_interdomain, 2]]
     ring(tx)
     assert rung(back_fds[0])
-    set_mode(lab, front.domid, "direct")
+    mend(lab, number)
     ring(tx)
     assert rung(back_fds[0]), "the inlet is carried until the direct wire is fetched"
     ring(tx)
@@ -134,21 +162,21 @@ def test_swap_on_the_running_machine(lab: Lab) -> None:
 
 
 def test_dropped(lab: Lab) -> None:
-    front, _, _, _, _, back_fds = wire(lab)
-    set_mode(lab, front.domid, "mediated", drop=1.0)
+    front, back, _, _, _, back_fds = wire(lab)
+    number = break_bells(lab, front, back, drop=1.0)
     _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
     ring(tx)
     served(front)
     assert not heard(back_fds[0])
-    set_mode(lab, front.domid, "mediated")
+    mend(lab, number)
     ring(tx)
     assert rung(back_fds[0])
 
 
 def test_delayed(lab: Lab) -> None:
     """It comes, and not sooner than was said.  Seen red with a rule that delays by nothing."""
-    front, _, _, _, _, back_fds = wire(lab)
-    set_mode(lab, front.domid, "mediated", delay=1.0, delay_us=[20_000, 20_000])
+    front, back, _, _, _, back_fds = wire(lab)
+    break_bells(lab, front, back, delay=[0.02, 0.02])
     _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
     sent = time.monotonic()
     ring(tx)
@@ -159,7 +187,7 @@ def test_delayed(lab: Lab) -> None:
 def test_a_bell_that_is_filled_and_made_to_wait_stops_nobody(lab: Lab) -> None:
     """Seen red with bells that are rung by a write: the hypervisor hangs in it."""
     front, back, port, _, fds, back_fds = wire(lab)
-    set_mode(lab, front.domid, "mediated")
+    mediate(lab, front, back)
     _, (_, tx) = front.evtchn_fds(HVSIM_EVTCHN_fetch)
     for fd in (fds[1], tx, back.upcall):
         fcntl.fcntl(fd, fcntl.F_SETFL, 0)
@@ -189,7 +217,20 @@ def test_dom0_has_thousands_of_ports(lab: Lab) -> None:
         lab.dom0.evtchn(EVTCHNOP_close, port)
 
 
-def test_bad_rules(lab: Lab) -> None:
-    for rule in ({"drop": 2}, {"drop": True}, {"wat": 1}, {"delay_us": [5, 1]}, {"delay_us": 3}):
-        lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "mediated", rule, expect=EINVAL)
-    lab.dom0.call(HYPERVISOR_hvsim_op, HVSIM_OP_event_mode, -1, "psychic", {}, expect=EINVAL)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"drop": 2},
+        {"drop": True},
+        {"delay": [5.0, 1.0]},
+        {"delay": 3},
+        {"delay": [0.0, 61.0]},
+        {"storm": 1e9},
+        {"storm": "much"},
+    ],
+)
+def test_bad_rules(lab: Lab, how: dict[str, Any]) -> None:
+    settings = {f"bell.{key}": value for key, value in how.items()}
+    rule = Rule(peer=bytes(16), seam="bell", settings=settings)
+    lab.dom0.domctl(HVSIM_DOMCTL_fault_add, write(rule), expect=EINVAL)

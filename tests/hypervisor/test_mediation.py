@@ -8,65 +8,72 @@ from hypothesis import strategies as st
 
 from hvsim.abi.errno import EINVAL
 from hvsim.hypervisor.errors import XenError
-from hvsim.hypervisor.mediation import MAX_DELAY_US, PASS, Policy
+from hvsim.hypervisor.mediation import MAX_DELAY, MAX_STORM, UNTOUCHED, Fate, Policy
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.randoms(use_true_random=False))
-def test_policy(drop: float, duplicate: float, delay: float, dice: random.Random) -> None:
-    rule: dict[object, object] = {
-        "drop": drop,
-        "duplicate": duplicate,
-        "delay": delay,
-        "delay_us": [5, 9],
-    }
-    policy = Policy.parse(rule)
-    times = policy.decide(dice.random)
-    assert len(times) <= 2
-    assert all(time == 0 or 5_000 <= time <= 9_000 for time in times)
+def test_policy(drop: float, duplicate: float, reorder: float, dice: random.Random) -> None:
+    shares = {"bell.drop": drop, "bell.duplicate": duplicate, "bell.reorder": reorder}
+    policy = Policy.parse({**shares, "bell.delay": [5e-6, 9e-6]})
+    for _ in range(10):
+        fate = policy.decide(dice.random)
+        if fate.lost:
+            assert drop > 0
+        else:
+            assert drop < 1
+            assert 5_000 <= fate.late <= 9_000
+            assert fate.held == (reorder == 1) or 0 < reorder < 1
+            assert fate.twice == (duplicate == 1) or 0 < duplicate < 1
 
 
-def decided(rule: dict[object, object], *rolls: float) -> list[int]:
+def decided(settings: dict[str, object], *rolls: float) -> Fate:
     """What a rule makes of one notify when the dice show *rolls*, all of which it throws."""
     left = list(rolls)
-    times = Policy.parse(rule).decide(lambda: left.pop(0))
+    fate = Policy.parse(settings).decide(lambda: left.pop(0))
     assert not left
-    return times
+    return fate
 
 
 def test_each_fate_has_its_roll() -> None:
-    everything: dict[object, object] = {
-        "drop": 0.5,
-        "duplicate": 0.5,
-        "delay": 0.5,
-        "delay_us": [100, 300],
+    everything: dict[str, object] = {
+        "bell.drop": 0.5,
+        "bell.duplicate": 0.5,
+        "bell.reorder": 0.5,
+        "bell.delay": [1e-4, 3e-4],
     }
-    assert decided(everything, 0.4) == []
-    assert decided(everything, 0.6, 0.6, 0.6) == [0]
-    assert decided(everything, 0.6, 0.4, 0.5, 0.6) == [200_000]
-    assert decided(everything, 0.6, 0.6, 0.4, 0.4, 0.0) == [0, 100_000]
+    assert decided(everything, 0.4) == Fate(lost=True)
+    assert decided(everything, 0.6, 0.0, 0.6, 0.6) == Fate(late=100_000)
+    assert decided(everything, 0.6, 0.5, 0.4, 0.6) == Fate(late=200_000, held=True)
+    assert decided(everything, 0.6, 0.0, 0.6, 0.4) == Fate(late=100_000, twice=True)
 
 
 def test_what_no_rule_says_throws_no_dice() -> None:
-    assert decided({}) == PASS.decide(lambda: 1 / 0) == [0]
+    assert decided({"bell.storm": 5.0}) == UNTOUCHED
+    assert not UNTOUCHED
 
 
-@pytest.mark.parametrize("key", ["drop", "duplicate", "delay"])
+@pytest.mark.parametrize("key", ["drop", "duplicate", "reorder"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, True, "0.5", None])
-def test_a_probability_lies_between_never_and_always(key: str, value: object) -> None:
-    with pytest.raises(XenError, match=f"{key} is no probability") as refused:
-        Policy.parse({key: value})
+def test_a_share_lies_between_never_and_always(key: str, value: object) -> None:
+    with pytest.raises(XenError, match=f"bell.{key} is no share") as refused:
+        Policy.parse({f"bell.{key}": value})
     assert refused.value.errno == EINVAL
-    assert Policy.parse({key: 0}) == PASS
-    assert Policy.parse({key: 1}) != PASS
+    assert Policy.parse({f"bell.{key}": 1}).mediates
 
 
-@pytest.mark.parametrize("bounds", [[2, 1], [-1, 1], [0, MAX_DELAY_US + 1], [1], (1, 2), [1, 2.0]])
+@pytest.mark.parametrize("bounds", [[2, 1], [-1, 1], [0, MAX_DELAY + 1], [1], (1, 2), [1, "2"]])
 def test_a_delay_has_bounds(bounds: object) -> None:
-    with pytest.raises(XenError, match="delay_us is no"):
-        Policy.parse({"delay_us": bounds})
-    assert Policy.parse({"delay_us": [0, MAX_DELAY_US]}).delay_us == (0, MAX_DELAY_US)
+    with pytest.raises(XenError, match="delay is at most 60 s"):
+        Policy.parse({"bell.delay": bounds})
+    assert Policy.parse({"bell.delay": [0, MAX_DELAY]}).delay == (0, MAX_DELAY)
 
 
-def test_a_key_that_is_none_is_named() -> None:
-    with pytest.raises(XenError, match="unknown key 'lose'"):
-        Policy.parse({"lose": 1.0})
+@pytest.mark.parametrize("storm", [-1.0, MAX_STORM + 1, "many"])
+def test_a_storm_has_bounds(storm: object) -> None:
+    with pytest.raises(XenError, match="storm is at most 10000 a second"):
+        Policy.parse({"bell.storm": storm})
+
+
+def test_a_rule_that_breaks_nothing_is_none() -> None:
+    with pytest.raises(XenError, match="no bell is to be broken"):
+        Policy.parse({"bell.lose": 1.0})

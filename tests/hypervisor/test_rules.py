@@ -1,5 +1,6 @@
 """The rules by the thousand, without a process: invariants under any sequence of calls."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -17,10 +18,10 @@ from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.machine import Machine
-from hvsim.hypervisor.mediation import Policy
 from hvsim.hypervisor.memory import Extent
 from hvsim.hypervisor.ratelimit import RateLimit
 from hvsim.hypervisor.reclaim import MOST
+from hvsim.wire.fault import Rule, When
 from hvsim.wire.spawn import Spawn
 from tests.hypervisor.fakes import FakeBell, FakeHost
 
@@ -67,6 +68,8 @@ def bell(found: object) -> FakeBell:
 class World(RuleBasedStateMachine):
     """Three guests and dom0 doing to each other whatever the table of calls allows."""
 
+    born = 0
+
     @initialize()
     def boot(self) -> None:
         self.host = FakeHost()
@@ -94,7 +97,9 @@ class World(RuleBasedStateMachine):
     def build(self) -> None:
         if len(self.machine.domains) > 5:
             return
-        domain = self.machine.create_domain(bytes(16), 1, 24, 0)
+        self.born += 1
+        handle = self.born.to_bytes(16, "big")
+        domain = self.machine.create_domain(handle, 1, 24, 0)
         for _ in self.machine.populate(domain, 24):
             pass
         domain.pause_count, domain.started = 0, True
@@ -194,9 +199,18 @@ class World(RuleBasedStateMachine):
 
     @rule(mediated=st.booleans())
     def mode(self, mediated: bool) -> None:
-        self.machine.wires.set_policy(-1, Policy() if mediated else None)
-        for _ in self.machine.resettle():
-            pass
+        faults = self.machine.faults
+        for standing in faults.standing():
+            faults.remove(standing.rule.number)
+        handles = [domain.handle for domain in self.machine.domains.values()] if mediated else []
+        for one, other in itertools.combinations(sorted(set(handles)), 2):
+            settings = {"bell.drop": 1.0}
+            never = When(after=1 << 40)
+            faults.add(
+                Rule(domain=one, peer=other, both=True, seam="bell", settings=settings, when=never)
+            )
+        while self.machine.work.waiting:
+            self.machine.work.turn()
 
     @rule(who=st.integers(0, 9), number=st.integers(1, 6))
     def send(self, who: int, number: int) -> None:

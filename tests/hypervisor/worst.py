@@ -7,9 +7,13 @@ from typing import Any
 from hvsim.abi import domctl, event_channel, grant_table, memory, sched, vcpu
 from hvsim.abi import hypercall as abi
 from hvsim.abi.hypercall import DOMID_SELF, MESSAGE_MAX
+from hvsim.hypervisor.bells import MAX_COVERED
 from hvsim.hypervisor.calls import TABLE
 from hvsim.hypervisor.debug_keys import KEYS
 from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.faults import MAX_RULES
+from hvsim.wire.fault import Rule
+from hvsim.wire.typed import changed, write
 from tests.hypervisor.crowd import Crowd
 
 OTHERS = 0x7FEF
@@ -112,7 +116,8 @@ class Worst:
         empty = self.crowd.machine.create_domain(bytes(16), 1, 1 << 21, 0).domid
         victim, _ = self.crowd.giant(handles=2000)
         big = "x" * (MESSAGE_MAX - 1000)
-        self.of(call, domctl.XEN_DOMCTL_createdomain, self.dom0(new))
+        again = {**new, "handle": self.peer.domain.handle}  # many rules are about it
+        self.of(call, domctl.XEN_DOMCTL_createdomain, self.dom0(new), self.dom0(again))
         self.of(call, domctl.XEN_DOMCTL_getdomaininfo, self.dom0(0))
         self.of(call, domctl.XEN_DOMCTL_max_mem, self.dom0(giant, 1 << 31))
         self.of(call, abi.HVSIM_DOMCTL_populate, self.dom0(empty, 1 << 21))
@@ -167,16 +172,74 @@ class Worst:
         self.of(call, abi.HVSIM_SYSCTL_ledger_news, self.dom0(0))
         self.of(call, abi.HVSIM_SYSCTL_processes, self.dom0())
         self.of(call, abi.HVSIM_SYSCTL_holdings, *map(self.dom0, list(self.crowd.machine.domains)))
+        self._faults()
         call = abi.HYPERVISOR_hvsim_op
-        self.of(
-            call,
-            abi.HVSIM_OP_event_mode,
-            self.dom0(-1, "mediated", {}),
-            self.dom0(-1, "direct", {}),
-        )
         self.of(call, abi.HVSIM_OP_note, self.dom0("store.x", 0, "\n" * 8192))
         self.of(call, abi.HVSIM_OP_start_info, self.guest())
         self.of(call, abi.HVSIM_OP_borrow, self.guest(__file__, "r"), self.guest("/" + big, "w"))
+
+    def _faults(self) -> None:
+        """As many rules as may stand, of every kind, all about dom0 and the giant: their channels
+        and grants, so that what those do passes the rules as well."""
+        faults, giant = self.crowd.machine.faults, self.giant
+        handle, root = giant.domain.handle, bytes(16)
+        between = Rule(domain=handle, peer=self.peer.domain.handle, both=True, seam="bell")
+        bell = changed(between, settings={"bell.duplicate": 1.0, "bell.delay": [1.0, 1.0]})
+        grant = changed(between, seam="grant", settings={"grant": "hold"})
+        cover = changed(bell, by="x:y", domain=root, peer=handle, text="x" * 3000)
+        numbers = [faults.add(rule).rule.number for rule in [bell] * 90 + [grant] * 16]
+        while len(faults) < MAX_RULES - 1:
+            numbers.append(faults.add(cover).rule.number)
+        for _ in self.crowd.rest():
+            pass
+        bound = self.crowd.port(giant, self.peer.domid)
+        events = self.peer.domain.events
+        port_there = events.bind_interdomain(giant.domain.events, bound, self.peer.token)
+        self.crowd.machine.open_port(port_there, True)
+        call = abi.HYPERVISOR_event_channel_op
+        self.of(call, event_channel.EVTCHNOP_send, self.guest(201), self.guest(bound))
+        port = self.crowd.port(self.root, giant.domid)
+        ports = [self.crowd.port(self.root, giant.domid) for _ in range(MAX_COVERED)]
+        last = numbers[-1]
+        call = abi.HYPERVISOR_domctl
+        long = changed(cover, seconds=1e9)
+        self.of(
+            call,
+            abi.HVSIM_DOMCTL_fault_add,
+            self.dom0(write(long)),
+            self.dom0(write(long)),
+            self.dom0({"text": "x" * 60000}),
+        )
+        self.of(
+            call,
+            abi.HVSIM_DOMCTL_fault_list,
+            self.dom0(0),
+            self.dom0(numbers[-9]),
+            self.dom0(1 << 40),
+        )
+        self.of(
+            call,
+            abi.HVSIM_DOMCTL_fault_remove,
+            *(self.dom0(number) for number in (numbers[0], numbers[100], numbers[-2])),
+            self.dom0(1 << 40),
+        )
+        call = abi.HYPERVISOR_hvsim_op
+        self.of(
+            call,
+            abi.HVSIM_OP_faults,
+            self.dom0(0),
+            self.dom0(numbers[-9]),
+            self.guest(0),
+        )
+        self.of(call, abi.HVSIM_OP_fault_fired, self.dom0(last, "x" * 60000))
+        self.of(
+            call,
+            abi.HVSIM_OP_fault_cover,
+            self.dom0(last, True, "", [port]),
+            self.dom0(numbers[-3], True, "", ports),
+            self.dom0(last, False, "x" * 60000, []),
+            self.dom0(last, True, "", ports),
+        )
 
     def _small_ones(self) -> None:
         self.of(

@@ -217,8 +217,12 @@ FAULTS: Final[list[Fault]] = [
             "if self.drop and dice() < self.drop:",
             "if self.drop and dice() > self.drop:",
         ),
-        ("nothing comes twice", "times.append(self._delay(dice))", "pass"),
-        ("a delay is in milliseconds", "* dice()) * 1000)", "* dice()))"),
-        ("a chance above 1 is taken", "or not 0.0 <= value <= 1.0\n", "or not 0.0 <= value\n"),
+        (
+            "nothing comes twice",
+            "twice=bool(self.duplicate) and dice() < self.duplicate,",
+            "twice=False,",
+        ),
+        ("a delay is in milliseconds", "* dice()) * _SECOND)", "* dice()) * 1000)"),
+        ("a share above 1 is taken", "0.0 <= value <= most", "0.0 <= value"),
     ),
 ]

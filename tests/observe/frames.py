@@ -2,7 +2,8 @@
 
 import struct
 
-from hvsim.observe.offload import NEEDS_CSUM, ones_sum
+from hvsim.drivers.net.offload import ones_sum
+from hvsim.observe.offload import NEEDS_CSUM
 
 ONE, TWO = bytes.fromhex("00163e000001"), bytes.fromhex("00163e000002")
 IP_ONE, IP_TWO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hvsim.drivers.net.offload import ones_sum
 from hvsim.observe import pcapng
-from hvsim.observe.offload import Offload, ones_sum
+from hvsim.observe.offload import Offload
 from tests.observe.blocks import blocks
 from tests.observe.frames import ACK, FIN, PSH, SYN, TCP_CHECKSUM, TCP_START, partial, tcp
 from tests.support import optional

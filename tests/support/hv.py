@@ -90,6 +90,7 @@ class Hypervisor:
         self._config = config
         self._path = str(tmp_path / "handout")
         self.domains: dict[int, Domain] = {}
+        self._built = 0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.settimeout(TIMEOUT)
 
@@ -176,11 +177,13 @@ class Hypervisor:
         self, pages: int, spec: dict[str, Any], start_info: dict[str, Any] | None = None
     ) -> int:
         ask, call = self.dom0.hypercall.ask, self.dom0.hypercall.call
+        self._built += 1
+        handle = self._built.to_bytes(16, "big")
         domid = ask(
             int,
             HYPERVISOR_domctl,
             XEN_DOMCTL_createdomain,
-            {"handle": bytes(16), "max_vcpus": 1, "max_pages": pages, "flags": 0},
+            {"handle": handle, "max_vcpus": 1, "max_pages": pages, "flags": 0},
         )
         born = ask(dict[str, int], HYPERVISOR_domctl, HVSIM_DOMCTL_populate, domid, pages)
         gfn, ref = born["console_gfn"], GNTTAB_RESERVED_CONSOLE

@@ -19,6 +19,7 @@ def process(
         "alive": alive,
         "gone": not alive,
         "stalled": False,
+        "slowed": False,
         "struck": False,
         "status": status,
     }

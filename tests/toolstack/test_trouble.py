@@ -106,6 +106,15 @@ def test_a_paused_domain_is_not_called_stalled_and_a_stalled_one_not_paused() ->
     assert both.what == "stalled"
 
 
+def test_one_that_a_fault_has_made_slow_does_not_stand_still() -> None:
+    """It is stopped and let go on many times a second; red without the look at `slowed`."""
+    slowed = {**process(1, "main", 21), "slowed": True}
+    assert census([21], processes=[slowed]).domain(1) is None
+    both = census([21], processes=[{**slowed, "stalled": True}]).domain(1)
+    assert both is not None
+    assert both.what == "stalled"
+
+
 def test_a_domain_that_is_gone_or_given_up() -> None:
     assert census(domains=[]).domain(1) == Trouble(
         "storage", "gone", "storage (domain 1) is gone", True

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.seams import BACK_RING, MEDIUM, PORT
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.features import properties, ring_keys, spins
 from hvsim.drivers.block.image import Medium
@@ -172,6 +173,7 @@ class BlockBack:
             self.connection = connection = BackConnection(self._dom, peer, keys, self._event)
         except (GrantError, HypercallError) as failed:
             raise refusal(failed, f"ring-ref port {keys.port}", peer) from failed
+        self._dom.seams.hold(PORT, connection.port, device)
         self._eoi = LateEoi(self._dom, connection.port, self._event)
         self._connect_if_ready()
 
@@ -187,13 +189,35 @@ class BlockBack:
         keys = properties(image, discard=discard, cdrom=self._is_cdrom)
         device.write_many(keys, "publish the disk")
         device.switch_state(XenbusState.Connected)
-        self._service = Service(
-            connection.ring, connection.pages, image, self._log, spins=spins(self._dom.args)
+        self._begin(image, connection)
+        for seam in (MEDIUM, BACK_RING):
+            self._dom.seams.follow(seam, self._begin_anew)
+
+    def _begin(self, image: Medium, connection: BackConnection) -> Service:
+        """Serve the ring from the image, or from what stands before either."""
+        through, device = self._dom.seams.through, self._the_device
+        self._service = service = Service(
+            through(BACK_RING, connection.ring, device),
+            connection.pages,
+            through(MEDIUM, image, device),
+            self._log,
+            spins=spins(self._dom.args),
         )
         # The frontend may have rung before there was a service.
         self._dom.vcpu.call_later(0.0, self._event)
+        return service
+
+    def _begin_anew(self) -> None:
+        """Something came to stand at a seam, or went: between two requests, as here."""
+        image, connection, before = self.image, self.connection, self._service
+        if image is not None and connection is not None and before is not None:
+            self._begin(image, connection).inherit(before)
+            connection.ring.push()  # what was held back, or published as something else
+            self._dom.events.notify(connection.port)
 
     def _detach(self) -> None:
+        for seam in (MEDIUM, BACK_RING):
+            self._dom.seams.unfollow(seam, self._begin_anew)
         service, self._service = self._service, None
         if service is not None:
             self._last = service.statistics()
@@ -224,6 +248,8 @@ class BlockBack:
                 if notify:
                     self._dom.events.notify(connection.port)
                 left -= count
+                if service.waits is not None:
+                    self._dom.vcpu.call_later(service.waits, self._event)
                 if not service.goes_on(count):
                     break
             else:

@@ -37,6 +37,7 @@ from hvsim.errors import BrokenByPeer, TimedOut
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
+    from hvsim.domain.ring import FrontRing
     from hvsim.drivers.block.ring import FrontConnection
     from hvsim.drivers.split.deferred import DeferredGrants
 
@@ -255,20 +256,28 @@ class Disk:
         self.connection = connection
         self._port = connection.port
 
-    def connect(self, features: Features, persistent: bool) -> None:
-        """The backend has taken it, and says this of the disk."""
+    def connect(self, features: Features, persistent: bool, ring: FrontRing) -> None:
+        """The backend has taken it, and says this of the disk; *ring* is used for that of the
+        connection."""
         connection = self.connection
         assert connection is not None, "published before"
         self.features = features
         read_pool, write_pool = connection.open_pools(persistent)
         segments = max(BLKIF_MAX_SEGMENTS_PER_REQUEST, features.max_indirect_segments)
         self._queue.attach(
-            connection.ring,
+            ring,
             read_pool,
             write_pool,
             max_segments=min(segments, FRONT_MAX_SEGMENTS),
             handle=self.vdev & 0xFFFF,
         )
+
+    def reseat(self, ring: FrontRing) -> None:
+        """Use *ring* for that of the connection from now on."""
+        self._queue.reseat(ring)
+        ring.push()  # what was published as something else
+        self._notify(self._port)
+        self._dom.vcpu.call_later(0.0, self.look)
 
     def start(self, forget: bool = False) -> bool:
         """Go on with the work; whether the backend must be notified.

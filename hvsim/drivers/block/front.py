@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XEN_IO_PROTO_ABI_NATIVE, XenbusState
+from hvsim.domain.seams import FRONT_RING, PORT
 from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.features import PROPERTIES, number, parse_features
 from hvsim.drivers.block.protocol import (
@@ -41,6 +42,7 @@ from hvsim.names.number import unsigned
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
+    from hvsim.domain.ring import FrontRing
     from hvsim.domain.xenbus.device import FrontendDevice
 
 
@@ -116,6 +118,7 @@ class BlockFront:
         number = unsigned(device.read("virtual-device"), vdev_names.MAX_NUMBER)
         self.disk.vdev = device.device_id if number is None else number
         self._disks[self.disk.vdev] = self.disk
+        self._dom.seams.follow(FRONT_RING, self._reseat)
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The backend's state was reported."""
@@ -134,6 +137,7 @@ class BlockFront:
 
     def removed(self) -> None:
         """The device is gone."""
+        self._dom.seams.unfollow(FRONT_RING, self._reseat)
         self.disk.disconnect()
         self.disk.bury(BlockClosed, "the device was removed")
         if self._disks.get(self.disk.vdev) is self.disk:
@@ -159,6 +163,7 @@ class BlockFront:
         connection = FrontConnection(
             self._dom, self._deferred, device.otherend_id, order, self.disk.look
         )
+        self._dom.seams.hold(PORT, connection.port, device)
         self.disk.publish(connection)
         keys: dict[str, str | int] = {}
         if order == 0:
@@ -181,7 +186,8 @@ class BlockFront:
             disk.disconnect()
             disk.bury(BlockBroken, "the backend's properties make no sense")
             return
-        disk.connect(features, features.persistent and bool(self._options.get("persistent", True)))
+        persistent = features.persistent and bool(self._options.get("persistent", True))
+        disk.connect(features, persistent, self._ring())
         device.switch_state(XenbusState.Connected)
         moved = self._moved_at is not None
         if self._moved_at is not None:
@@ -189,6 +195,17 @@ class BlockFront:
             self._moved_at = None
         if disk.start(forget=moved and self._forgets) and disk.connection is not None:
             self._dom.events.notify(disk.connection.port)
+
+    def _ring(self) -> FrontRing:
+        """That of the connection, or what stands before it."""
+        connection = self.disk.connection
+        assert connection is not None, "published before"
+        return self._dom.seams.through(FRONT_RING, connection.ring, self._the_device)
+
+    def _reseat(self) -> None:
+        """Something came to stand before the ring, or went."""
+        if self.disk.connected:
+            self.disk.reseat(self._ring())
 
     def _update(self) -> None:
         """Connected already: the disk may have another size now."""

@@ -22,8 +22,20 @@ _BLKPBSZGET: Final = 0x127B
 _BLKDISCARD: Final = 0x1277
 
 
+class Busy(Exception):
+    """The medium cannot do a request now: it is asked once more after so many seconds, and nothing
+    that came later is done before (BLK_STS_DEV_RESOURCE in Linux)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"busy for {seconds:g} s")
+        self.seconds = seconds
+
+
 class Medium(Protocol):
-    """What blkback serves a disk from: an :class:`Image`, or what offers the same."""
+    """What blkback serves a disk from: an :class:`Image`, or what offers the same.
+
+    A request raises OSError for a failure, and may raise `Busy`.
+    """
 
     path: str
     readonly: bool

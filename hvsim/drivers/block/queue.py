@@ -102,8 +102,7 @@ class RequestQueue:
 
         `max_segments` is 11, or more with indirect descriptors.
         """
-        self._ring = ring
-        self._spin = getattr(ring, "spin", None)
+        self.reseat(ring)
         self._read_pool = read_pool
         self._write_pool = write_pool
         self._handle = handle
@@ -112,6 +111,11 @@ class RequestQueue:
             piece for part in self._waiting for piece in part.cut(self._max_sectors)
         )
         self.statistics.connections += 1
+
+    def reseat(self, ring: FrontRing) -> None:
+        """Use what stands before the ring, or the ring again."""
+        self._ring = ring
+        self._spin = getattr(ring, "spin", None)
 
     def detach(self) -> None:
         """The ring and its pools are gone; every unanswered piece waits again, in its order."""

@@ -38,7 +38,7 @@ from hvsim.abi.blkif import (
 )
 from hvsim.domain.mapper import GrantError
 from hvsim.domain.ring import BackRing
-from hvsim.drivers.block.image import Medium
+from hvsim.drivers.block.image import Busy, Medium
 from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, op_name, pack_response
 from hvsim.drivers.block.statistics import BackStatistics
 from hvsim.drivers.split.halt_poll import HaltPoll
@@ -66,7 +66,12 @@ class _Refused(Exception):
 
 
 class Service:
-    """Serves one ring from one image."""
+    """Serves one ring from one image.
+
+    Attributes:
+        waits: seconds until the image, which was busy, is to be asked once more; None when no
+            request waits for that.
+    """
 
     def __init__(
         self,
@@ -82,6 +87,8 @@ class Service:
         self._image = image
         self._log = log
         self._counted = BackStatistics()
+        self.waits: float | None = None
+        self._parked: bytes | None = None
         self._looks = HaltPoll(spins)
         self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
         self._serve = None
@@ -104,6 +111,12 @@ class Service:
             unsupported=counted.unsupported,
         )
 
+    def inherit(self, before: Service) -> None:
+        """Go on where *before*, of the same ring, has stopped: with its counters, and the request
+        that it had taken."""
+        self._counted = before._counted
+        self._parked, self.waits = before._parked, before.waits
+
     def batch(self) -> tuple[int, bool]:
         """Do a few requests and publish their answers: (how many, whether the frontend must be
         notified, which the caller does before anything else)."""
@@ -113,6 +126,8 @@ class Service:
     def goes_on(self, count: int) -> bool:
         """Whether there is more after a batch of *count*.  When it returns False the frontend rings
         for its next request.  Raises: BrokenByPeer."""
+        if self._parked is not None:
+            return False  # it is looked at again when the medium is ready
         if count and (count >= BATCH or (count <= SHALLOW and self._found_more())):
             return True  # no need to ask to be woken for what is there
         return self._ring.final_check()
@@ -129,29 +144,37 @@ class Service:
 
     def _batch(self) -> int:
         served = 0
+        if self._parked is not None:
+            raw, self._parked, self.waits = self._parked, None, None
+            self._counted.requests -= 1  # counted when it came
+            if not self._answer(raw):
+                return 0
+            served = 1
         serve = self._serve
         if serve is not None:
             image = self._image
-            served, odd = serve(
+            done, odd = serve(
                 self._pages.cache, image.fileno(), image.sectors, image.readonly, BATCH
             )
-            self._counted.requests += served
+            self._counted.requests += done
+            served += int(done)
             if odd is None:
-                return int(served)
-            self._answer(odd)
-            return int(served) + 1
+                return served
+            return served + self._answer(odd)
         while served < BATCH:
-            raw = self._ring.consume()
-            if raw is None:
+            request = self._ring.consume()
+            if request is None:
                 break
-            self._answer(raw)
+            if not self._answer(request):
+                break
             served += 1
         return served
 
     # -- one request -----------------------------------------------------------------------
 
-    def _answer(self, raw: bytes) -> None:
-        """Do the request of which `raw` is the only copy, and write its answer."""
+    def _answer(self, raw: bytes) -> bool:
+        """Do the request of which `raw` is the only copy, and write its answer; False when it
+        waits for the medium."""
         counted = self._counted
         counted.requests += 1
         request = unpack_request(raw)
@@ -162,6 +185,9 @@ class Service:
         try:
             self._do(request)
             status = BLKIF_RSP_OKAY
+        except Busy as busy:
+            self._parked, self.waits = raw, busy.seconds
+            return False
         except _Refused as refused:
             status = refused.status
             self._complain(operation, request, str(refused))
@@ -178,6 +204,7 @@ class Service:
         elif status != BLKIF_RSP_OKAY:
             counted.errors += 1
         self._ring.produce(pack_response(request.id, operation, status))
+        return True
 
     def _complain(
         self, operation: int, request: Request | RequestDiscard | RequestIndirect, why: str

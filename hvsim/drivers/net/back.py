@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.seams import BACK_RING, BACK_RX_RING, LINK, PORT
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.net import hotplug, rate
 from hvsim.drivers.net.features import (
@@ -67,6 +68,7 @@ class NetBack:
         self.queues: list[QueueService] = []
         self._dom = dom
         self._make_link = make_link
+        self._before: Any = None
         self._device: BackendDevice | None = None
         self._info: VifInfo | None = None
         self._tap: Tap | None = None
@@ -265,6 +267,8 @@ class NetBack:
                 )
             except (GrantError, HypercallError) as failed:
                 raise refusal(failed, str(keys), device.otherend_id) from failed
+            for port in queue.ports:
+                self._dom.seams.hold(PORT, port, device)
             self.queues.append(queue)
 
     def _connect_if_plugged(self) -> None:
@@ -280,23 +284,50 @@ class NetBack:
         if self._info is not None and hotplug.usual(self._info):
             hotplug.plug(self.link)
         device.switch_state(XenbusState.Connected)
-        carrier(self.link, True)
         for queue in list(self.queues):
+            queue.seat(device)
             # The frontend may have rung before.
             self._dom.vcpu.call_later(0.0, queue.start)
+        for seam in (BACK_RING, BACK_RX_RING):
+            self._dom.seams.follow(seam, self._reseat)
         if self.link is not None:
-            name = self._info.name if self._info is not None else "vif"
-            queues, multicast = list(self.queues), self._multicast
-            self._rx = GuestRx(self._dom, self.link, queues, multicast, name, self._break)
-            self._rx.start()
+            self._pass_frames()
+            self._dom.seams.follow(LINK, self._pass_frames)
+
+    def _pass_frames(self) -> None:
+        """Between the rings and the link, or what stands before it: now, and anew when something
+        came to stand there, or went."""
+        self._stop_listening()
+        link = self._before = self._dom.seams.through(LINK, self.link, self._the_device)
+        carrier(link, True)
+        queues, multicast = list(self.queues), self._multicast
+        for queue in queues:
+            queue.tx.use(link)
+        name = self._info.name if self._info is not None else "vif"
+        self._rx = GuestRx(self._dom, link, queues, multicast, name, self._break)
+        self._rx.start()
+
+    def _reseat(self) -> None:
+        """Something came to stand before the rings, or went."""
+        for queue in list(self.queues):
+            queue.reseat(self._the_device)
+
+    def _stop_listening(self) -> None:
+        rx, self._rx = self._rx, None
+        if rx is not None:
+            rx.close()
 
     def _disconnect(self) -> None:
         if self.queues:
             self._last = self.statistics()
         queues, self.queues = self.queues, []
-        rx, self._rx = self._rx, None
-        if rx is not None:
-            rx.close()
+        self._dom.seams.unfollow(LINK, self._pass_frames)
+        for seam in (BACK_RING, BACK_RX_RING):
+            self._dom.seams.unfollow(seam, self._reseat)
+        self._stop_listening()
+        before, self._before = self._before, None
+        if before is not None and before is not self.link:
+            before.close()
         if queues:
             carrier(self.link, False)
         for queue in queues:

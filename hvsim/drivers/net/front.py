@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from hvsim.abi.xenbus import XenbusState
+from hvsim.domain.seams import FRONT_RING, FRONT_RX_RING, PORT
 from hvsim.drivers.capture.tap import Tap
 from hvsim.drivers.net.features import BACK_KEYS, FRONT_OFFERS, BackFeatures
 from hvsim.drivers.net.interface import Interface
@@ -127,6 +128,8 @@ class NetFront:
         nic.link = self._interfaces.make_link(info)
         carrier(nic.link, False)
         self._interfaces.found[nic.index] = nic
+        for seam in (FRONT_RING, FRONT_RX_RING):
+            self._dom.seams.follow(seam, self._reseat)
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The backend's state was reported (netfront's ``netback_changed``)."""
@@ -162,6 +165,8 @@ class NetFront:
 
     def removed(self) -> None:
         """The device is gone: nothing of it stays granted, bound or open."""
+        for seam in (FRONT_RING, FRONT_RX_RING):
+            self._dom.seams.unfollow(seam, self._reseat)
         try:
             self.nic.end(f"vif {self.nic.index} was removed")
         finally:
@@ -191,6 +196,10 @@ class NetFront:
             lambda index: lambda: nic.tx_event(index),
             lambda index: lambda: nic.rx_event(index),
         )
+        for queue in connection.queues:
+            queue.seat(self._dom, device)
+            for port in (queue.keys.tx_port, queue.keys.rx_port):
+                self._dom.seams.hold(PORT, port, device)
         nic.publish(connection)
         device.write("xdp-headroom", 0)
         keys: dict[str, str | int] = {}
@@ -205,6 +214,12 @@ class NetFront:
         device.write_many(keys, "publish the rings")
         offloads(nic.link, checksum=True, tso4=offered.gso_tcpv4, tso6=offered.gso_tcpv6)
         device.switch_state(XenbusState.Connected)
+
+    def _reseat(self) -> None:
+        """Something came to stand before the rings, or went."""
+        for queue in self.nic.queues:
+            queue.seat(self._dom, self._the_device)
+        self.nic.look_again()
 
     def _begin_close(self) -> None:
         device = self._device

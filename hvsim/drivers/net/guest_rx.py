@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from hvsim.domain import Domain
     from hvsim.drivers.net.multicast import Multicast
 
+Read = Callable[[], tuple[bytes, bytes] | None]
+"""(virtio_net_hdr, frame); None when there is none."""
+
 
 class GuestRx:
     """Of one connected frontend.
 
     Args:
-        link: see `link.py`.
+        link: see `link.py`; or what stands before it, which may have a `read` and a `listener` of
+            its own.
         queues: at least one.
         name: of the link, for the log.
         broken: called with why the device has to be given up.
@@ -46,7 +50,12 @@ class GuestRx:
         self._name = name
         self._broken = broken
         self._closed = False
-        self._listener = Listener(dom.vcpu, link, self._readable, self._tagged_readable)
+        self._read: Read | None = getattr(link, "read", None)
+        self._listener = (
+            Listener(dom.vcpu, link, self._readable, self._tagged_readable)
+            if self._read is None
+            else link.listener(self._readable)
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -63,7 +72,10 @@ class GuestRx:
             self._readable()
 
     def _readable(self) -> None:
-        if len(self._queues) == 1:
+        read = self._read
+        if read is not None:
+            self._turn(lambda: self._many(read))
+        elif len(self._queues) == 1:
             self._turn(self._one)
         else:
             fd = self._link.fd
@@ -110,7 +122,7 @@ class GuestRx:
                 queue.rx.hold(*found)
         return False
 
-    def _many(self, read: Callable[[], tuple[bytes, bytes] | None]) -> bool:
+    def _many(self, read: Read) -> bool:
         """Several queues: a frame is looked at before it is known where it goes."""
         for _ in range(TURN):
             if not all(queue.ready() for queue in self._queues):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.drivers.net.link import carrier
@@ -171,6 +172,21 @@ class Interface:
             if queue.tx.room:
                 queue.tx.send(data[VNET.size :], data[: VNET.size], self.tap)
         self.push(queue)
+
+    def look_again(self) -> None:
+        """The rings were seated anew: say what is published there, and see what was answered."""
+        if not self.connected:
+            return
+        for index, queue in enumerate(self.queues):
+            queue.tx.push()
+            queue.rx.ring.push()
+            for port in {queue.tx_port, queue.rx_port}:
+                self._dom.events.notify(port)
+            self._dom.vcpu.call_later(0.0, partial(self._look, index))
+
+    def _look(self, index: int) -> None:
+        self.rx_event(index)
+        self.tx_event(index)
 
     def disconnect(self) -> None:
         """Give up what is shared with the backend."""

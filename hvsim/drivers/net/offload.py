@@ -157,3 +157,13 @@ def hash_bytes(key: bytes) -> int:
     for byte in key:
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
     return value
+
+
+def ones_sum(data: bytes) -> int:
+    """The 16-bit one's complement sum of `data` (RFC 1071), padded to whole words."""
+    if len(data) % 2:
+        data += b"\0"
+    number = int.from_bytes(data, "big")
+    # 2^16 is 1 modulo 2^16 - 1: the remainder is the sum with its carries wrapped around.
+    rest = number % 0xFFFF
+    return 0xFFFF if rest == 0 and number else rest

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hvsim.abi.netif import NET_RX_RING_SIZE, NET_TX_RING_SIZE
+from hvsim.domain.seams import FRONT_RING, FRONT_RX_RING
 from hvsim.drivers.net.protocol import (
     RX_REQUEST_BYTES,
     RX_RESPONSE_BYTES,
@@ -28,6 +29,7 @@ from hvsim.drivers.split.share import Share
 if TYPE_CHECKING:
     from hvsim.domain import Domain
     from hvsim.domain.memory import Extent
+    from hvsim.domain.xenbus.device import FrontendDevice
     from hvsim.drivers.split.deferred import DeferredGrants
 
 RING_PAGES: Final = 2
@@ -86,6 +88,12 @@ class FrontQueue:
         self.rx_port = keys.rx_port
         self.tx = tx
         self.rx = rx
+        self._tx_ring, self._rx_ring = tx.ring, rx.ring
+
+    def seat(self, dom: Domain, device: FrontendDevice) -> None:
+        """Use the rings, or what stands before them."""
+        self.tx.ring = dom.seams.through(FRONT_RING, self._tx_ring, device)
+        self.rx.ring = dom.seams.through(FRONT_RX_RING, self._rx_ring, device)
 
 
 class FrontConnection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from hvsim.domain.seams import BACK_RING, BACK_RX_RING
 from hvsim.drivers.net.receive import BackReceiver
 from hvsim.drivers.net.ring import BackQueue, QueueKeys
 from hvsim.drivers.net.transmit import BackTransmitter
@@ -17,6 +18,7 @@ from hvsim.errors import BrokenByPeer
 
 if TYPE_CHECKING:
     from hvsim.domain import Domain
+    from hvsim.domain.xenbus.device import BackendDevice
     from hvsim.drivers.capture.tap import Tap
     from hvsim.drivers.net.features import FrontFeatures
     from hvsim.drivers.net.rate import Credit
@@ -27,6 +29,9 @@ TURN: Final = 64
 
 class QueueService:
     """Transmitter and receiver of one queue of a frontend.
+
+    Attributes:
+        ports: local event channels.
 
     Args:
         fd: of the link; -1 without one.
@@ -65,6 +70,7 @@ class QueueService:
         tx_port, rx_port = self._queue.tx_port, self._queue.rx_port
         self._rx_eoi = LateEoi(dom, rx_port, self.start)
         self._tx_eoi = self._rx_eoi if tx_port == rx_port else LateEoi(dom, tx_port, self.start)
+        self.ports = {tx_port, rx_port}
         pages = self._queue.pages
         self.tx = BackTransmitter(self._queue.tx_ring, pages, fd, multicast, tap, number, longest)
         self.rx = BackReceiver(self._queue.rx_ring, pages, sg=features.sg, tap=tap, number=number)
@@ -74,6 +80,21 @@ class QueueService:
         self._started = True
         self._tx_event()
         self._rx_event()
+
+    def seat(self, device: BackendDevice) -> None:
+        """Use the rings, or what stands before them."""
+        through, queue = self._dom.seams.through, self._queue
+        self.tx.ring = through(BACK_RING, queue.tx_ring, device)
+        self.rx.ring = through(BACK_RX_RING, queue.rx_ring, device)
+
+    def reseat(self, device: BackendDevice) -> None:
+        """Something came to stand before them, or went."""
+        self.seat(device)
+        self.tx.push()  # what was held back, or published as something else
+        self.rx.push()
+        for port in self.ports:
+            self._dom.events.notify(port)
+        self._dom.vcpu.call_later(0.0, self.start)
 
     def close(self) -> None:
         """Unbind and unmap everything."""
@@ -103,7 +124,7 @@ class QueueService:
         if rx.flush():
             return True
         # Before more pages are waited for, the guest must know that we wait.
-        if self._queue.rx_ring.final_check():
+        if rx.ring.final_check():
             rx.take_requests()
         return rx.flush()
 
@@ -117,13 +138,14 @@ class QueueService:
         worked = queue.rx_port == queue.tx_port and self._transmit()
         if self.closed():
             return
-        before = queue.rx_ring.req_cons
+        ring = self.rx.ring
+        before = ring.req_cons
         try:
             self.rx.take_requests()
         except BrokenByPeer as broken:
             self._broken(str(broken))
             return
-        worked = worked or queue.rx_ring.req_cons != before
+        worked = worked or ring.req_cons != before
         self._posted()
         if not self.closed():
             self._rx_eoi.end(worked)
@@ -137,7 +159,7 @@ class QueueService:
     def _transmit(self) -> bool:
         """Send what the guest has put on its TX ring, as much as one turn allows; whether there
         was anything."""
-        ring = self._queue.tx_ring
+        ring = self.tx.ring
         before = ring.req_cons
         now = self._dom.vcpu.now
         credit = self._credit

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.abi.memory import PAGE_SIZE
 from hvsim.abi.netif import (
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from hvsim.drivers.capture.tap import Tap
     from hvsim.drivers.split.pages import PeerPages
 
+Writev = Callable[[int, list[bytes | memoryview]], int]
+"""``os.writev``, or what a link has in its place."""
 NO_DATA: Final = frozenset({errno.EAGAIN, errno.ENETDOWN, errno.EIO, errno.EBADFD})
 """What a read of a link says when there is nothing to be had now."""
 _FRAME_PAGES: Final = MAX_SLOTS - 1
@@ -212,12 +214,19 @@ class BackTransmitter:
     ) -> None:
         self.statistics = Direction()
         self.ring = ring
-        self.fd = fd
+        self._fd = fd
+        self._writev: Writev = os.writev
         self._longest = longest
         self._pages = pages
         self._multicast = multicast
         self._tap = tap
         self._number = number
+
+    def use(self, link: Any) -> None:
+        """Frames go into *link* from now on (`link.py`), or into what stands before it, which
+        takes them itself: its ``writev`` is called as that of a link's descriptor."""
+        self._fd = link.fd
+        self._writev = getattr(link, "writev", os.writev)
 
     def run(self, budget: int, allowed: Callable[[], bool], spent: Callable[[int], None]) -> bool:
         """Send up to `budget` frames on; whether there may be more.
@@ -297,18 +306,23 @@ class BackTransmitter:
             frame = b"".join(parts)
             parts = [frame]
             tap.frame(frame, vnet, sent=False, queue=self._number)
-        return write_frame(self.fd, vnet, parts, packet.size, self.statistics)
+        return write_frame(self._fd, vnet, parts, packet.size, self.statistics, self._writev)
 
 
 def write_frame(
-    fd: int, vnet: bytes, parts: list[bytes | memoryview], size: int, statistics: Direction
+    fd: int,
+    vnet: bytes,
+    parts: list[bytes | memoryview],
+    size: int,
+    statistics: Direction,
+    writev: Writev = os.writev,
 ) -> int:
     """Write a frame into a link; NETIF_RSP_OKAY, or _DROPPED and a drop counted."""
     if fd < 0:
         statistics.drop("no_link")
         return NETIF_RSP_DROPPED
     try:
-        os.writev(fd, [vnet, *parts])
+        writev(fd, [vnet, *parts])
     except OSError as error:
         statistics.drop(_WHY.get(error.errno or 0, "link_error"))
         return NETIF_RSP_DROPPED

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hvsim.domain.seams import PORT
+
 if TYPE_CHECKING:
     from hvsim.domain import Domain
 
@@ -30,6 +32,7 @@ class Held:
         """Give up what there is, in the order in which it came: ports, then views.  Idempotent."""
         ports, self._ports = self._ports, []
         for port in ports:
+            self._dom.seams.let_go(PORT, port)
             self._dom.events.close(port)
         views, self._views = self._views, []
         for release in views:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.abi.xenbus import XenbusState
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.seams import BACK_RING, FRONT_RING, PORT
 from hvsim.drivers.split.attach import Attachment
 from hvsim.drivers.split.deferred import DeferredGrants
 from hvsim.drivers.split.handshake import BackHandshake, FrontHandshake, RingRefused, refusal
@@ -74,6 +75,7 @@ class RingFront:
         self._answered = answered
         self._deferred = DeferredGrants(dom)
         self._share: Share | None = None
+        self._true: FrontRing | None = None
         self._ring: FrontRing | None = None
         self._port = -1
         self._issued = 0
@@ -99,6 +101,7 @@ class RingFront:
         """The bus found the device."""
         self.device = device
         self._handshake = FrontHandshake(device, self._publish, self._connect, self._disconnect)
+        self._dom.seams.follow(FRONT_RING, self._reseat)
 
     def otherend_changed(self, state: XenbusState) -> None:
         """The backend's state was reported."""
@@ -114,6 +117,7 @@ class RingFront:
 
     def removed(self) -> None:
         """The device is gone."""
+        self._dom.seams.unfollow(FRONT_RING, self._reseat)
         self._disconnect()
 
     # -- inside --------------------------------------------------------------------------------
@@ -122,8 +126,10 @@ class RingFront:
         self._disconnect()
         self._share = share = Share(self._dom, self._deferred, self.device.otherend_id)
         extent, refs = share.grant(1)
-        self._ring = share.ring(extent.view, *self._sizes)
+        self._true = share.ring(extent.view, *self._sizes)
+        self._ring = self._dom.seams.through(FRONT_RING, self._true, self.device)
         self._port = share.offer_port(self._event)
+        self._dom.seams.hold(PORT, self._port, self.device)
         keys: dict[str, str | int] = {"ring-ref": refs[0], "event-channel": self._port}
         self.device.write_many(keys, "publish the ring")
         self.device.switch_state(XenbusState.Initialised)
@@ -135,10 +141,19 @@ class RingFront:
         self._connected()
 
     def _disconnect(self) -> None:
-        self._ring, self._issued = None, 0
+        self._true, self._ring, self._issued = None, None, 0
         share, self._share = self._share, None
         if share is not None:
             share.close()
+
+    def _reseat(self) -> None:
+        """Something came to stand before the ring, or went."""
+        if self._true is None:
+            return
+        self._ring = self._dom.seams.through(FRONT_RING, self._true, self.device)
+        self._ring.push()  # what was held back, or published as something else
+        self._dom.events.notify(self._port)
+        self._dom.vcpu.call_later(0.0, self._event)
 
     def _issue(self) -> bool:
         """Put what waits on the ring; whether the backend must be notified."""
@@ -195,6 +210,7 @@ class RingBack:
         self._sizes = request_bytes, answer_bytes
         self._answer = answer
         self._attachment: Attachment | None = None
+        self._true: BackRing | None = None
         self._ring: BackRing | None = None
         self._eoi: LateEoi | None = None
         self._port = -1
@@ -209,6 +225,7 @@ class RingBack:
         """A new backend directory."""
         self.device = device
         self._handshake = BackHandshake(device, self._attach, self._detach)
+        self._dom.seams.follow(BACK_RING, self._reseat)
         device.switch_state(XenbusState.InitWait)
 
     def otherend_changed(self, state: XenbusState) -> None:
@@ -217,6 +234,7 @@ class RingBack:
 
     def removed(self) -> None:
         """The device is gone."""
+        self._dom.seams.unfollow(BACK_RING, self._reseat)
         self._detach()
 
     # -- inside --------------------------------------------------------------------------------
@@ -232,17 +250,28 @@ class RingBack:
             raise RingRefused(errno.EINVAL, f"reading {device.otherend}/ring-ref and event-channel")
         self._attachment = attachment = Attachment(self._dom, device.otherend_id)
         try:
-            self._ring = attachment.ring([ref], *self._sizes)
+            self._true = attachment.ring([ref], *self._sizes)
             self._port = attachment.bind_port(port, self._event)
+            self._dom.seams.hold(PORT, self._port, device)
         except (GrantError, HypercallError) as failed:
             self._detach()
             raise refusal(failed, f"ring-ref port {port}", device.otherend_id) from failed
         self._eoi = LateEoi(self._dom, self._port, self._event)
+        self._ring = self._dom.seams.through(BACK_RING, self._true, device)
         device.switch_state(XenbusState.Connected)
         self._dom.vcpu.call_later(0.0, self._event)  # the frontend may have rung before
 
+    def _reseat(self) -> None:
+        """Something came to stand before the ring, or went."""
+        if self._true is None or self._ring is None:
+            return
+        self._ring = self._dom.seams.through(BACK_RING, self._true, self.device)
+        self._ring.push()  # what was held back, or published as something else
+        self._dom.events.notify(self._port)
+        self._dom.vcpu.call_later(0.0, self._event)
+
     def _detach(self) -> None:
-        self._ring = None
+        self._true = self._ring = None
         eoi, self._eoi = self._eoi, None
         if eoi is not None:
             eoi.close()

@@ -13,7 +13,7 @@ FAMILIES = (
     "vcpu",
     "console",
     "version",
-    "event_mode",
+    "faults",
     "files",
 )
 

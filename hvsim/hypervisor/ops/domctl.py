@@ -23,10 +23,9 @@ from hvsim.abi.domctl import (
     XEN_DOMCTL_setvcpuaffinity,
     XEN_DOMCTL_unpausedomain,
 )
-from hvsim.abi.errno import E2BIG, EBUSY, EINVAL, ENOENT, ENOSYS, ESRCH
+from hvsim.abi.errno import E2BIG, EBUSY, EINVAL, ENOSYS, ESRCH
 from hvsim.abi.hypercall import (
     XEN_LEGACY_MAX_VCPUS,
-    HVSIM_DOMCTL_fault,
     HVSIM_DOMCTL_gnttab_seed,
     HVSIM_DOMCTL_load,
     HVSIM_DOMCTL_peek,
@@ -40,7 +39,6 @@ from hvsim.abi.memory import PAGE_SIZE
 from hvsim.abi.sched import NMI_SIGNAL
 from hvsim.hypervisor.calls import Machine, Process, Result, Steps, hypercall
 from hvsim.hypervisor.domains import Domain
-from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.report import domain_info
 from hvsim.wire.packing import pack
@@ -247,29 +245,6 @@ def _spec(raw: dict[object, object]) -> Spawn:
         return read(Spawn, raw)
     except BadMessage as wrong:
         raise XenError(EINVAL, f"spawn: {wrong}") from None
-
-
-@hypercall(_OP, HVSIM_DOMCTL_fault, int, str, str)
-def fault(machine: Machine, caller: Process, dom: int, name: str, action: str) -> Result:
-    """(dom, process or "", "kill" | "stall" | "resume") -> pid; stall is answered as a pause"""
-    domain = _other(machine, caller, dom)
-    process = domain.process(name)
-    if process is None or not process.pid:
-        raise XenError(ENOENT if name else ESRCH, f"d{domain.domid} has no process {name!r}")
-    if action not in ("kill", "stall", "resume"):
-        raise XenError(EINVAL, f"fault: no action {action!r}")
-    machine.ledger.record(
-        "fault", domain.domid, f"d{domain.domid} {process.name}: {action}", action=action
-    )
-    done: Result = (process.pid,)
-    if action == "kill":
-        process.struck = True
-        machine.host.signal(process.token, SIGKILL)
-    elif action == "stall":
-        done = machine.pauses.stall(process, caller) or done
-    else:
-        machine.pauses.resume(process)
-    return done
 
 
 @hypercall(_OP, HVSIM_DOMCTL_peek, int, int, int, int)

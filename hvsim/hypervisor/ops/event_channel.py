@@ -135,7 +135,7 @@ def mask(machine: Machine, caller: Process, number: int) -> Result:
 @hypercall(_OP, HVSIM_EVTCHN_fetch)
 def fetch(machine: Machine, caller: Process) -> Result:
     """() -> [[port, status, count], ...], with [rx, tx] for each that has a wire (count 2); call
-    again while the upcall rings.
+    again while the upcall rings. And True, when there is news for HVSIM_OP_faults.
     """
     rows: list[list[int]] = []
     bells: list[Held] = []
@@ -149,7 +149,7 @@ def fetch(machine: Machine, caller: Process) -> Result:
         given = _bells(port)
         rows.append([port.number, port.state, len(given)])
         bells += given
-    return Answer((rows,), bells)
+    return Answer((rows, True) if machine.faults.news(caller) else (rows,), bells)
 
 
 def _note(machine: Machine, domain: Domain, port: Port, text: str, **more: int) -> None:

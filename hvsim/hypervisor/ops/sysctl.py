@@ -141,7 +141,7 @@ def ledger_news(machine: Machine, caller: Process, after: int) -> Result:
 
 @hypercall(_OP, HVSIM_SYSCTL_processes)
 def processes(machine: Machine, caller: Process) -> Steps:
-    """() -> list of {domid, process, pid, missing, failure, alive, gone, stalled, struck,
+    """() -> list of {domid, process, pid, missing, failure, alive, gone, stalled, slowed, struck,
     status}"""
     machine.privileged(caller)
     rows = yield from process_list(machine)

@@ -67,6 +67,7 @@ class _Look:
     backend_state: str | None
     ref: int | None
     error: str | None = None
+    link: list[str | None] = field(default_factory=list)
     first: tuple[int, int] | None = None
     second: tuple[int, int] | None = None
 
@@ -163,7 +164,7 @@ async def _look(toolstack: Toolstack, store: Glance) -> list[_Look]:
     paths = []
     for _, one in devices:
         paths += [f"{one.device.frontend}/{key}" for key in ("state", *_rings(toolstack, one))]
-        paths += [f"{one.device.backend}/state", *_complaints(one.device)]
+        paths += [f"{one.device.backend}/state", *_complaints(one.device), *_link(one.device)]
     values = iter(await store.read_many(paths))
     looks = []
     for guest, one in devices:
@@ -172,6 +173,7 @@ async def _look(toolstack: Toolstack, store: Glance) -> list[_Look]:
         look = _Look(guest, one, state, next(values), ref)
         said = [next(values) for _ in _complaints(one.device)]
         look.error = next((text for text in said if text), None)
+        look.link = [next(values) for _ in _link(one.device)]
         looks.append(look)
     for look in looks:
         look.first = _indices(toolstack, look)
@@ -193,6 +195,11 @@ def _complaints(device: Device) -> list[str]:
         home = domain_path(domid)
         found.append(f"{home}/error/{path.removeprefix(f'{home}/')}/error")
     return found
+
+
+def _link(device: Device) -> list[str]:
+    """What is told of an interface: its address, and whether a rule keeps its link down."""
+    return [f"{device.backend}/{key}" for key in ("mac", "link")] if device.kind == "vif" else []
 
 
 def _rings(toolstack: Toolstack, one: Attached) -> tuple[str, ...]:
@@ -228,7 +235,7 @@ def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float)
     seconds = waits.update(key, responses, look.waiting, now)
     backend = names.get(device.backend_domid)
     indices = look.second or look.first or (None, None)
-    return {
+    row: DeviceRow = {
         "class": device.kind,
         "devid": device.devid,
         "vdev": look.attached.name,
@@ -245,6 +252,9 @@ def _device(look: _Look, names: dict[int, str | None], waits: Waits, now: float)
         "unanswered": look.unanswered,
         "waiting_seconds": round(seconds, 3) if look.waiting else None,
     }
+    if look.link:
+        row["mac"], row["link"] = look.link
+    return row
 
 
 def _about(guest: Guest | None) -> About:

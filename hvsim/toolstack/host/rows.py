@@ -56,7 +56,8 @@ def domain_row(
     own.sort(key=lambda process: bool(process.get("alive")))  # who lives has the name
     pids = {str(process.get("process")): process.get("pid") for process in own}
     stalled = any(process.get("stalled") for process in own) or (
-        not flags.get("paused") and any(_stopped(pid) for pid in pids.values())
+        not flags.get("paused")
+        and any(_stopped(process.get("pid")) for process in own if not process.get("slowed"))
     )
     return {
         "domid": domid,

@@ -114,7 +114,7 @@ class Census:
         rows = [r for r in self._processes if r["domid"] == 0 and r["process"] == process]
         row = next((row for row in rows if row["alive"]), None)
         if row is not None:
-            return self._stalled(process, int(row["pid"]))
+            return self._stalled(process, row)
         if not rows:
             return None  # it was never there: a part that this lab does not have
         told = self._daemons.get(process) or {}
@@ -159,10 +159,10 @@ class Census:
         main = next((r for r in self._live(domid) if r["process"] == "main"), None)
         if flags.get("paused"):
             if main is not None and main["stalled"]:
-                return self._stalled(name, int(main["pid"]))
+                return self._stalled(name, main)
             remedy = f"`hvsim xl unpause {name}` lets it go on"
             return Trouble(name, "paused", f"{who} is paused; {remedy}", False)
-        return None if main is None else self._stalled(name, int(main["pid"]))
+        return None if main is None else self._stalled(name, main)
 
     def server(self, kind: str, domid: int, backend_domid: int) -> Trouble | None:
         """What is wrong with who serves a device of backend class *kind* ("vbd", "vif", "qdisk")
@@ -202,7 +202,11 @@ class Census:
     def _live(self, domid: int) -> list[Row]:
         return [row for row in self._processes if row["domid"] == domid and row["alive"]]
 
-    def _stalled(self, who: str, pid: int) -> Trouble | None:
+    def _stalled(self, who: str, row: Row) -> Trouble | None:
+        """One that a fault has made slow is stopped many times a second, and does not stand."""
+        if row.get("slowed") and not row["stalled"]:
+            return None
+        pid = int(row["pid"])
         return _still(who, pid) if self._still(pid) else None
 
 

@@ -167,7 +167,7 @@ class Connection:
         session = self.session
         reply = type
         try:
-            operation = OPERATIONS.get(type)
+            operation = (self.store.operations or OPERATIONS).get(type)
             if operation is None:
                 raise Refused(ENOSYS)
             tx = None

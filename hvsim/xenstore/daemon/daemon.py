@@ -30,6 +30,7 @@ from hvsim.domain.mapper import Mapping as Mapped
 from hvsim.wire.answers import DomainInfo
 from hvsim.wire.typed import read
 from hvsim.xenstore.daemon import live_update
+from hvsim.xenstore.daemon.between import Between
 from hvsim.xenstore.daemon.doors import Doors
 from hvsim.xenstore.daemon.ledger import QuotaReports, watch_handshakes
 from hvsim.xenstore.daemon.live_update import ServerState
@@ -81,6 +82,7 @@ class Daemon:
         self._virq = dom.events.bind_virq(VIRQ_DOM_EXC, self._domains_changed)
         self._connect_dom0()
         self._restore()
+        self._between = Between(dom.seams, self.store)
         self.server = SocketServer(
             socket_path, self.store, dom.vcpu, trace, dom.log, inherited=tools
         )
@@ -103,6 +105,7 @@ class Daemon:
         self.keeper.close()
         self.server.close()
         self._doors.close_all()
+        self._between.close()
         for domid in list(self._rings):
             self.disconnect_domain(domid)
         self.dom.events.close(self._virq)
@@ -266,6 +269,8 @@ def main(dom: Domain) -> None:
     servers = read(tuple[ServerState, ...], dom.args.get("servers") or ())
     successor = dom.args.get("successor") or ()
     socket = str(dom.args["socket"])
+    if servers and dom.events.on_faults is not None:
+        dom.events.on_faults()  # who was told of rules of faults was the program before
     daemon = Daemon(dom, socket, trace, journal, recover, limits, servers, successor)
     handshakes = watch_handshakes(dom, daemon.store, str(dom.args.get("handshake") or "record"))
     if journal:

@@ -6,7 +6,7 @@ What only the outside can do (map a ring, look at the hypervisor's list of domai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from hvsim.abi.errno import EINVAL, ENOENT
@@ -20,7 +20,7 @@ from hvsim.xenstore.rules.permissions import Permissions
 from hvsim.xenstore.rules.quota import Limits
 from hvsim.xenstore.rules.transaction import Transaction
 from hvsim.xenstore.rules.tree import Node, Tree
-from hvsim.xenstore.rules.watches import Watch, Watcher, WatchTable
+from hvsim.xenstore.rules.watches import Deliver, Watch, Watcher, WatchTable, send
 
 SPECIAL: Final = (paths.INTRODUCE_DOMAIN, paths.RELEASE_DOMAIN)
 
@@ -42,6 +42,8 @@ class Member(Watcher, Protocol):
 
 Command = Callable[[list[bytes]], bytes]
 """A CONTROL command: its arguments to the answer.  May raise Refused."""
+Operations = Mapping[int, Callable[..., bytes]]
+"""XS_* to what carries it out (``operations.table``)."""
 
 
 class Domain:
@@ -78,6 +80,8 @@ class Store:
         governor: holds back who makes others' transactions fail; None holds nobody.
         on_bug: hears of an exception out of a request (EIO is answered then); None lets it pass.
         handshake: the monitor of device handshakes; None: nobody watches.
+        operations: what carries requests out in the place of ``operations.table``; None: that does.
+        deliver: gives a watch its event.
         commands: CONTROL commands of those who stand around the store, by name.
         sessions: everybody who is connected, in order of arrival.
         known: domids that exist although they were not introduced (the host's list).
@@ -97,6 +101,8 @@ class Store:
         self.special: dict[bytes, Permissions] = dict.fromkeys(SPECIAL, perm.DEFAULT)
         self.sessions: dict[Member, None] = {}
         self.commands: dict[bytes, Command] = {}
+        self.operations: Operations | None = None
+        self.deliver: Deliver = send
         self.on_bug: Callable[[str, Exception], None] | None = None
         self.on_limit: Callable[[str, int, str], None] | None = None
         self.governor: Governor | None = None
@@ -126,7 +132,7 @@ class Store:
         above = self.tree.nodes.get(paths.parent(path))
         for watch in found:
             if self._may_hear(watch.owner, node, above, before):
-                watch.owner.outlet.send_event(watch.event(path))
+                self.deliver(watch, path)
 
     def _may_hear(
         self,
@@ -151,7 +157,7 @@ class Store:
         for watch in self.watches.matching(path, True):
             owner = watch.owner
             if perm.access(perms, owner.domid, owner.target) & perm.READ:
-                owner.outlet.send_event(watch.event(path))
+                self.deliver(watch, path)
 
     def remove(self, path: bytes) -> None:
         """Remove a node and all below it, and tell the watchers."""

@@ -68,6 +68,14 @@ class Watch:
         return path[self.prefix :] + b"\0" + self.token + b"\0"
 
 
+Deliver = Callable[[Watch, bytes], None]
+
+
+def send(watch: Watch, path: bytes) -> None:
+    """Tell the owner of *watch* that *path* changed."""
+    watch.owner.outlet.send_event(watch.event(path))
+
+
 _NONE: Final[list[Watch]] = []
 
 

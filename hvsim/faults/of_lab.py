@@ -1,0 +1,64 @@
+"""Rules of faults in a lab file, ``[[fault]]``: checked with it, in force before a domain runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hvsim.errors import HvsimError
+from hvsim.faults.catalogue import FAMILIES, WHEN
+from hvsim.faults.grammar import Draft, of_table
+from hvsim.lab.problems import LabFileError, Problem
+
+if TYPE_CHECKING:
+    from hvsim.lab.model import Lab
+    from hvsim.lab.rundir import RunDir
+
+
+def drafts(lab: Lab) -> list[Draft]:
+    """The rules of *lab*.  Raises: LabFileError with every one that makes no sense."""
+    found: list[Draft] = []
+    problems = []
+    for number, fault in enumerate(lab.faults, 1):
+        try:
+            found.append(of_table(fault.words))
+        except HvsimError as wrong:
+            place = f"fault number {number}"
+            problems.append(Problem(str(lab.file), fault.line, place, str(wrong)))
+    if problems:
+        raise LabFileError(problems)
+    return found
+
+
+def entering(lab: Lab) -> Callable[[RunDir], None]:
+    """What puts them in force in a lab whose domains are there (`bring_up`'s before_start).
+
+    Raises: LabFileError; what it returns raises HvsimError.
+    """
+    rules = drafts(lab)
+
+    def enter_all(run: RunDir) -> None:
+        from hvsim.faults.rules import enter
+
+        enter(run, rules)
+
+    return enter_all if rules else lambda _: None
+
+
+def with_words(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of lab files, its faults with every word there is."""
+    fault = schema["$defs"]["fault"]
+    words: dict[str, dict[str, Any]] = {}
+    choices: dict[str, list[str]] = {}
+    for family in FAMILIES:
+        for word in (*family.faults, *family.settings):
+            key, _, choice = word.key.partition("=")
+            words.setdefault(key, {"description": word.text})
+            if choice:
+                choices.setdefault(key, []).append(choice)
+    for word in WHEN:
+        words[word.key] = {"description": f"of every fault: {word.text}"}
+    for key, found in choices.items():
+        words[key] = {"description": "what happens to it", "enum": found}
+    properties = {**fault["properties"], **words}
+    return {**schema, "$defs": {**schema["$defs"], "fault": {**fault, "properties": properties}}}

@@ -1,0 +1,188 @@
+"""Rules of faults in a running lab: added, listed, removed, at the hypervisor's door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hvsim.abi.errno import ENOENT
+from hvsim.abi.hypercall import (
+    HVSIM_DOMCTL_fault_add,
+    HVSIM_DOMCTL_fault_remove,
+    HYPERVISOR_domctl,
+)
+from hvsim.errors import HvsimError
+from hvsim.faults import interfaces
+from hvsim.faults.catalogue import FAMILIES
+from hvsim.faults.grammar import Draft, RuleError
+from hvsim.faults.named import resolved
+from hvsim.faults.targets import (
+    KINDS,
+    SHOWN,
+    DeviceTarget,
+    DomainTarget,
+    PairTarget,
+    Place,
+    StoreTarget,
+    Target,
+    find,
+)
+from hvsim.lab.door import Door, DoorError
+from hvsim.lab.our_store import needs_our_store
+from hvsim.wire.fault import Rule
+from hvsim.wire.typed import read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hvsim.lab.rundir import RunDir
+    from hvsim.wire.picture import DomainRow
+
+_DOMCTL: Final = HYPERVISOR_domctl
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A rule in force.
+
+    Attributes:
+        since: when it was added, nanoseconds of the machine's clock.
+        last: what its last firing did.
+        trouble: why it could not be put in place.
+    """
+
+    rule: Rule
+    since: int
+    last: str
+    trouble: str
+
+
+def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
+    """The rule that a draft is in the lab of those domains.  Raises: HvsimError."""
+    target = find(draft.target, domains)
+    family = draft.family
+    kind = KINDS[type(target)]
+    if kind not in family.targets:
+        wanted = " or ".join(SHOWN[one] for one in family.targets)
+        raise RuleError(f"{draft.target}: a fault of {family.name} is about {wanted}")
+    settings = resolved(draft, domains)
+    if isinstance(target, DeviceTarget):
+        if family.types and target.type not in family.types:
+            wanted = " or ".join(family.types)
+            raise RuleError(f"{draft.target}: a fault of {family.name} is about a {wanted}")
+        settings |= {"type": target.type, "devid": target.devid}
+    elif family.types:
+        settings["type"] = family.types[0]
+    if family.acts == "link":
+        place, peer, which = interfaces.meant(draft, target, domains)
+        settings |= which
+    else:
+        place, peer = _ends(draft, target)
+    ours = isinstance(target, PairTarget) and bool(family.seam)
+    if ours and "from" in settings:
+        raise RuleError(f"{draft.target}: from= is of a device; between domains there is ->")
+    both = ours and isinstance(target, PairTarget) and not target.one_way
+    if family.acts == "from" and isinstance(target, DeviceTarget):
+        both = settings.get("from", "both") == "both"
+    return Rule(
+        text=draft.text,
+        domain=place.handle,
+        process=place.process,
+        peer=None if peer is None else peer.handle,
+        peer_process="" if peer is None else peer.process,
+        both=both,
+        by="" if ours else family.by,
+        seam=family.seam,
+        settings=settings,
+        when=draft.when,
+        seconds=draft.seconds,
+        seed=seed if draft.seed is None else draft.seed,
+    )
+
+
+def _ends(draft: Draft, target: Target) -> tuple[Place, Place | None]:
+    """Where the rule acts, and who is at the other end."""
+    if isinstance(target, StoreTarget | DomainTarget):
+        return target.place, None
+    if isinstance(target, PairTarget):
+        return target.first, target.second
+    acts = draft.family.acts
+    if acts == "half":
+        acts = str(draft.settings.get("half", "back"))
+    elif acts == "from":
+        acts = str(draft.settings.get("from", "back"))
+    return (target.front, target.back) if acts == "front" else (target.back, target.front)
+
+
+def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
+    """Put rules in force in the lab at *run*; their numbers.
+
+    None stands when one of them cannot.  Raises: HvsimError.
+    """
+    for draft in drafts:
+        if draft.family.acts == "store":
+            needs_our_store(run, draft.text)
+    from hvsim.lab.control import Control
+    from hvsim.observe.picture import picture
+
+    with Control(run.control, alive=lambda: run.running) as control:
+        domains = picture(run, control)["domains"]
+    seed = run.record.get("seed")
+    rules = [made(draft, domains, seed if isinstance(seed, int) else 0) for draft in drafts]
+    numbers: list[int] = []
+    with Door(run.door) as door:
+        try:
+            for rule in rules:
+                numbers.append(add(door, rule))
+        except HvsimError:
+            for number in numbers:
+                remove(door, number)
+            raise
+    return numbers
+
+
+def add(door: Door, rule: Rule) -> int:
+    """Put it in force; its number.  Raises: HvsimError."""
+    return int(door.call(_DOMCTL, HVSIM_DOMCTL_fault_add, write(rule)))
+
+
+def remove(door: Door, number: int) -> None:
+    """Take it away.  Raises: HvsimError when there is none of that number."""
+    try:
+        door.call(_DOMCTL, HVSIM_DOMCTL_fault_remove, number)
+    except DoorError as refusal:
+        if refusal.errno == ENOENT:
+            raise HvsimError(f"there is no rule {number}; `hvsim fault list` shows them") from None
+        raise
+
+
+def standing(door: Door) -> list[Standing]:
+    """All in force, by number.  Raises: DoorError."""
+    return [
+        Standing(read(Rule, row["rule"]), row["since"], row["last"], row["trouble"])
+        for row in door.rules()
+    ]
+
+
+def available() -> list[tuple[str, str, str]]:
+    """Every fault there is: (its word, what it is about, what it does)."""
+    return [
+        (_shown(word.key, word.form), _about(family.targets, family.types), word.text)
+        for family in FAMILIES
+        for word in family.faults
+    ]
+
+
+def _shown(key: str, form: str) -> str:
+    from hvsim.faults.forms import SHOWN as FORMS_SHOWN
+
+    return key if not form else f"{key}={FORMS_SHOWN.get(form, form)}"
+
+
+def _about(targets: tuple[str, ...], types: tuple[str, ...]) -> str:
+    names = [
+        f"{kind} {one}" if kind == "device" and types else kind
+        for kind in targets
+        for one in (types or ("",))[:1]
+    ]
+    return ", ".join(names)

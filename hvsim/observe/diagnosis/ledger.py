@@ -1,0 +1,76 @@
+"""What the ledger tells of: limits of the store that bit, and lives that end again and again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from hvsim.observe.diagnosis.cause import NOTE, STUCK, Cause
+
+if TYPE_CHECKING:
+    from hvsim.observe.diagnosis.host import Host
+
+RECENT: Final = 60.0
+"""Seconds for which what has happened is taken for what goes on."""
+LOOP: Final = 3
+"""Lives within that time that make a loop."""
+_QUOTA: Final = re.compile(r"d(\d+): store (?:quota|limit) '([^']+)'(?: \((\d+)\) reached)?: (.*)")
+
+
+def quotas(host: Host) -> Iterator[Cause]:
+    """Limits that bit a domain which is still there, the newest of each."""
+    seen = set()
+    for record in host.records("store.quota"):
+        found = _QUOTA.match(record["text"])
+        if found is None or found[1] not in map(str, host.domains):
+            continue
+        domid, name, value = int(found[1]), found[2], found[3]
+        if (domid, name) in seen:
+            continue
+        seen.add((domid, name))
+        what = found[4].partition(". Remedy")[0]
+        limit = f"quota '{name}'" + (f" ({value})" if value else "")
+        wide = f"hvsim xenstore control quota set {name} {int(value) * 2 if value else 'N'}"
+        ago = host.ago(record)
+        yield Cause(
+            culprit=host.name(domid),
+            what="quota",
+            is_so="",
+            text="",
+            cure=f"{wide}, or let {host.name(domid)} have less of it",
+            domid=domid,
+            severity=STUCK if ago < RECENT else NOTE,
+            since=ago,
+            says=f"{host.full_name(domid)} has hit the store's {limit}: {what}",
+            evidence=[f"ledger {record['seq']}: {record['text']}"],
+        )
+
+
+def loops(host: Host) -> Iterator[Cause]:
+    """Domains, and daemons of dom0, that are made again and again."""
+    for row in host.facts.picture["domains"]:
+        born = next((r for r in host.records("domain.created") if r["domid"] == row["domid"]), None)
+        if row["restarts"] >= LOOP and born is not None and host.ago(born) < RECENT:
+            yield _loop(str(row["name"]), row["restarts"], row["domid"])
+    lives: dict[str, int] = {}
+    for record in host.records("init.restart", "toolstack.restart"):
+        if host.ago(record) < RECENT:
+            name = str(record["text"]).split(" ")[0].rstrip(":")
+            lives[name] = lives.get(name, 0) + 1
+    for name, count in lives.items():
+        if count >= LOOP:
+            yield _loop(name, count, None)
+
+
+def _loop(name: str, count: int, domid: int | None) -> Cause:
+    return Cause(
+        culprit=name,
+        what="restart-loop",
+        is_so="",
+        text="",
+        cure=f"hvsim logs {name} says why it dies",
+        domid=domid,
+        severity=STUCK,
+        says=f"{name} dies again and again: it was made anew {count} times",
+    )

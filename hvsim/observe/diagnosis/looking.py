@@ -1,0 +1,205 @@
+"""The facts of a running lab, from whoever of it answers: nobody is waited for in vain.
+
+The picture comes from the toolstack, or without it (`observe.picture`); rings, rules and ledger
+from the hypervisor's door; what each half did last from the store's monitor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.control import Control
+from hvsim.lab.door import Door, DoorError
+from hvsim.lab.states import state_name
+from hvsim.observe.diagnosis.facts import (
+    LOOKED_AT,
+    Facts,
+    Record,
+    Ring,
+    StandingRule,
+    Step,
+    in_use,
+)
+from hvsim.observe.picture import picture
+from hvsim.xs.blocking import SocketStore
+from hvsim.xs.requests import StoreError
+
+if TYPE_CHECKING:
+    from hvsim.lab.rundir import RunDir
+    from hvsim.wire.picture import DeviceRow
+
+PATIENCE: Final = 0.1
+"""Seconds that the toolstack has, and the store for each answer."""
+RECORDS: Final = 5000
+"""Records of the ledger in which those that matter are looked for, the newest; `KEPT` of them."""
+KEPT: Final = 400
+SECOND_LOOK: Final = 0.03
+"""Seconds between two readings of a ring in which something lies: one that is busy moves."""
+STEPS: Final = 16
+"""Devices of whose handshakes the last steps are asked for."""
+CONNECTED: Final = 4
+REFS: Final = {
+    "vbd": ("ring-ref", "ring-ref0", "queue-0/ring-ref"),
+    "vif": ("tx-ring-ref", "queue-0/tx-ring-ref"),
+}
+"""Where a frontend names the ring that it sends into."""
+OTHER: Final = ("ring-ref",)
+SLOTS: Final = {"vbd": 32, "vif": 256}
+"""Slots of a ring of one page (__CONST_RING_SIZE of blkif.h and netif.h)."""
+
+
+def look(run: RunDir) -> Facts:
+    """Now."""
+    with Control(run.control, alive=lambda: run.running) as control:
+        seen = picture(run, control, full=True, patience=PATIENCE)
+    ledger: list[Record] = []
+    rules: list[StandingRule] = []
+    rings: list[Ring] = []
+    steps: dict[str, dict[str, Step]] = {}
+    devices = [device for row in seen["domains"] for device in row["devices"]]
+    if seen["source"] != "/proc":
+        with contextlib.suppress(DoorError), Door(run.door) as door:
+            ledger, rules = list(_ledger(door)), [_rule(row) for row in door.rules()]
+            if not seen["unknown"] and not seen["lost"]:
+                refs: list[tuple[DeviceRow, int, int | None]] = []
+                with (
+                    contextlib.suppress(OSError, StoreError, ValueError, LookupError),
+                    SocketStore(str(run.xenstored), "CLI", timeout=PATIENCE) as store,
+                ):
+                    refs = list(_refs(store, devices))
+                    if run.store == BUILTIN:
+                        steps = _steps(store, devices)
+                rings = _rings(door, refs)
+    return Facts(seen, time.monotonic(), ledger, rings, steps, rules)
+
+
+def _ledger(door: Door) -> Iterator[Record]:
+    last = int(door.machine()["ledger_seq"])
+    after, found = max(0, last - RECORDS), []
+    while records := door.ledger(after, 1000):
+        found += [record for record in records if record["kind"] in LOOKED_AT]
+        after = records[-1]["seq"]
+    yield from found[-KEPT:]
+
+
+def _rule(row: dict[str, Any]) -> StandingRule:
+    rule = row["rule"]
+    peer = rule.get("peer")
+    return {
+        "number": rule["number"],
+        "text": rule.get("text", ""),
+        "domain": str(UUID(bytes=rule.get("domain", bytes(16)))),
+        "process": rule.get("process", ""),
+        "peer": None if peer is None else str(UUID(bytes=peer)),
+        "seam": rule.get("seam", ""),
+        "settings": rule.get("settings", {}),
+        "times": rule.get("when", {}).get("times", 0),
+        "fired": rule.get("fired", 0),
+        "last": row["last"],
+        "trouble": row["trouble"],
+        "since": row["since"] / 1e9,
+    }
+
+
+def _refs(
+    store: SocketStore, devices: Iterable[DeviceRow]
+) -> Iterator[tuple[DeviceRow, int, int | None]]:
+    """(device, grant of its ring, slots) of those that are connected."""
+    known = [one for one in devices if one["frontend_state"] == one["backend_state"] == CONNECTED]
+    paths = [path for device in known for path in _paths(device)]
+    values = iter(store.read_many(paths))
+    for device in known:
+        *said, order = [next(values) for _ in _paths(device)]
+        ref = next((int(text) for text in said if text is not None and _is_number(text)), None)
+        slots = SLOTS.get(device["class"])
+        if slots is not None and order is not None and _is_number(order):
+            slots <<= min(int(order), 4)
+        if ref is not None:
+            yield device, ref, slots
+
+
+def _paths(device: DeviceRow) -> list[str]:
+    kind = device["class"]
+    home = f"/local/domain/{device['frontend_domid']}/device/{kind}/{device['devid']}"
+    return [f"{home}/{key}" for key in (*REFS.get(kind, OTHER), "ring-page-order")]
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
+def _rings(door: Door, refs: list[tuple[DeviceRow, int, int | None]]) -> list[Ring]:
+    first = [_ring(door, *one) for one in refs]
+    if not any(ring is not None and in_use(ring) for ring in first):
+        return [ring for ring in first if ring is not None]
+    time.sleep(SECOND_LOOK)
+    found = []
+    for before, one in zip(first, refs, strict=True):
+        after = _ring(door, *one)
+        if before is not None and after is not None:
+            keys = ("req_event", "rsp_prod", "rsp_event")
+            after["moved"] = any(before[key] != after[key] for key in keys)  # type: ignore[literal-required]
+            found.append(after)
+    return found
+
+
+def _ring(door: Door, device: DeviceRow, ref: int, slots: int | None) -> Ring | None:
+    try:
+        page = door.peek(device["frontend_domid"], ref, 0, 16)
+    except DoorError:
+        return None
+    req_prod, req_event, rsp_prod, rsp_event = struct.unpack("<4I", page)
+    return {
+        "domid": device["frontend_domid"],
+        "kind": device["class"],
+        "devid": device["devid"],
+        "req_prod": req_prod,
+        "req_event": req_event,
+        "rsp_prod": rsp_prod,
+        "rsp_event": rsp_event,
+        "slots": slots,
+        "moved": False,
+    }
+
+
+def _steps(store: SocketStore, devices: Iterable[DeviceRow]) -> dict[str, dict[str, Step]]:
+    """The last step of each half of the devices that are not connected."""
+    found: dict[str, dict[str, Step]] = {}
+    for device in devices:
+        if device["frontend_state"] == device["backend_state"] == CONNECTED:
+            continue
+        key = f"{device['frontend_domid']}/{device['class']}/{device['devid']}"
+        with contextlib.suppress(StoreError):  # the monitor has not seen it
+            found[key] = _last_steps(store, key)
+        if len(found) >= STEPS:
+            break
+    return found
+
+
+def _last_steps(store: SocketStore, key: str) -> dict[str, Step]:
+    found: dict[str, Step] = {}
+    after: int | None = 0
+    while after is not None:
+        answer = json.loads(store.control("handshake", key, str(after)))
+        for record in answer["records"]:
+            if record["kind"] in ("state", "removed"):
+                found[record["half"]] = {
+                    "mono": float(record["mono"]),
+                    "writer": str(record["writer"]),
+                    "text": _step(record),
+                }
+        after = answer["next"]
+    return found
+
+
+def _step(record: dict[str, Any]) -> str:
+    if record["kind"] == "removed":
+        return "it was removed"
+    return f"{state_name(str(record['old']))} -> {state_name(str(record['new']))}"

@@ -1,0 +1,56 @@
+"""Rules of faults that stand: what somebody has broken on purpose, and how it is lifted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause
+
+if TYPE_CHECKING:
+    from hvsim.observe.diagnosis.facts import StandingRule
+    from hvsim.observe.diagnosis.host import Host
+
+
+def causes(host: Host) -> dict[int, Cause]:
+    """One for each that stands, by number."""
+    return {rule["number"]: _of(host, rule) for rule in host.facts.rules}
+
+
+def blamed(host: Host, rule: StandingRule) -> bool:
+    """Whether a rule can be why a device does not go on: it has fired, and not at a clock."""
+    return rule["fired"] > 0 and rule["seam"] != "clock"
+
+
+def _of(host: Host, rule: StandingRule) -> Cause:
+    number, text = rule["number"], rule["text"]
+    return Cause(
+        culprit=f"rule {number}",
+        what="rule",
+        is_so=f"rule {number} ({text}) has it so, {_fired(rule)}",
+        text=f"rule {number} ({text}) stands, {_fired(rule)}",
+        cure=f"hvsim fault remove {number}",
+        severity=_weight(rule),
+        rule=number,
+        since=max(0.0, host.facts.now - rule["since"]),
+    )
+
+
+def _fired(rule: StandingRule) -> str:
+    if rule["trouble"]:
+        return f"and could not be put in place: {rule['trouble']}"
+    if not rule["fired"]:
+        return "and has not fired yet"
+    times = "once" if rule["fired"] == 1 else f"{rule['fired']} times"
+    last = f", the last: {rule['last']}" if rule["last"] else ""
+    return f"and has fired {times}{last}"
+
+
+def _weight(rule: StandingRule) -> str:
+    settings = rule["settings"]
+    if rule["trouble"] or not rule["fired"]:
+        return NOTE
+    if "link" in settings or "partition" in settings:
+        return STUCK
+    if settings.get("process") == "restart-loop":
+        return STUCK
+    return SLOW if rule["seam"] == "cpu" else NOTE

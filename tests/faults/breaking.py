@@ -1,0 +1,120 @@
+"""Rules in tests, written as a person would, put in force on a real hypervisor."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from hvsim.abi.hypercall import (
+    HVSIM_DOMCTL_fault_add,
+    HVSIM_DOMCTL_fault_list,
+    HVSIM_DOMCTL_fault_remove,
+    HYPERVISOR_domctl,
+)
+from hvsim.domain.domain import Domain
+from hvsim.domain.start import follow_faults
+from hvsim.faults.grammar import parse
+from hvsim.faults.rules import Standing, made
+from hvsim.wire.fault import Rule
+from hvsim.wire.picture import DeviceRow, DomainRow
+from hvsim.wire.typed import write
+from tests.support.hv import Hypervisor
+
+SEED = 7
+
+
+class Breaker:
+    """Breaks what is between a guest and the domain that serves it.
+
+    Args:
+        device: (type, number, name) of the one device of the guest; None without one.
+    """
+
+    def __init__(
+        self,
+        hv: Hypervisor,
+        guest: Domain,
+        back: Domain,
+        device: tuple[str, int, str] | None = None,
+    ) -> None:
+        self._call = hv.dom0.hypercall.call
+        self._hv = hv
+        devices = [] if device is None else [_device(device, guest, back)]
+        self.domains = [self._row("guest", guest, devices)]
+        self.domains.append(self._row("back", back, []))
+        for domain in (guest, back):
+            follow_faults(domain)
+
+    def enter(self, name: str, guest: Domain, back: Domain, device: tuple[str, int, str]) -> None:
+        """One more guest that *back* serves."""
+        self.domains.append(self._row(name, guest, [_device(device, guest, back)]))
+        follow_faults(guest)
+
+    def rule(self, target: str, *words: str) -> Rule:
+        """What a person means by *words*."""
+        return made(parse(target, words), self.domains, SEED)
+
+    def add(self, target: str, *words: str) -> int:
+        """A rule, in force; its number.  The domains learn of it in their next turn."""
+        raw = write(self.rule(target, *words))
+        return self._hv.dom0.hypercall.ask(int, HYPERVISOR_domctl, HVSIM_DOMCTL_fault_add, raw)
+
+    def remove(self, number: int) -> None:
+        """No more."""
+        self._call(HYPERVISOR_domctl, HVSIM_DOMCTL_fault_remove, number)
+
+    def standing(self) -> list[Standing]:
+        """Those in force."""
+        ask = self._hv.dom0.hypercall.ask
+        return ask(list[Standing], HYPERVISOR_domctl, HVSIM_DOMCTL_fault_list, 0)
+
+    def fired(self, number: int) -> list[str]:
+        """What the ledger says that a rule did."""
+        found = self._hv.ledger("fault.fired")
+        return [record["text"] for record in found if record["rule"] == number]
+
+    def clear(self) -> None:
+        """No rule stands."""
+        for one in self.standing():
+            self.remove(one.rule.number)
+
+    def _row(self, name: str, domain: Domain, devices: list[DeviceRow]) -> DomainRow:
+        return {
+            "domid": domain.domid,
+            "name": name,
+            "role": "guest",
+            "state": "-b----",
+            "stalled": False,
+            "health": None,
+            "pid": None,
+            "pids": {},
+            "memory_mb": 1,
+            "vcpus": 1,
+            "cpu_seconds": 0.0,
+            "walls": [],
+            "uuid": str(UUID(bytes=self._hv.info(domain.domid)["handle"])),
+            "restart": "never",
+            "restarts": 0,
+            "program": None,
+            "devices": devices,
+        }
+
+
+def _device(device: tuple[str, int, str], guest: Domain, back: Domain) -> DeviceRow:
+    kind, number, name = device
+    return {
+        "class": kind,
+        "devid": number,
+        "vdev": name,
+        "frontend_domid": guest.domid,
+        "frontend_state": 4,
+        "backend_class": kind,
+        "backend_domid": back.domid,
+        "backend": "back",
+        "backend_state": 4,
+        "error": None,
+        "requests": None,
+        "responses": None,
+        "unanswered": None,
+        "waits_for": None,
+        "waiting_seconds": None,
+    }

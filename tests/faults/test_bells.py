@@ -1,0 +1,196 @@
+"""Each fault of a doorbell, fired by a rule, and heard (or not) at the far end.
+
+Seen red: with `Wires._carry` that rings whatever the rules say (all but the storm), with
+`BellRule.fits` and `Bells.about` that look at no channel (a rule of another direction), with
+`Bells._lift` that rings nobody (what is on its way when the rule goes), and without `Seams.hold`
+(rules of a device).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from hvsim.abi.blkif import BLKIF_RSP_OKAY
+from hvsim.domain.domain import Domain
+from hvsim.drivers.block.request import READ
+from tests.domain.pairs import two_domains
+from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
+from tests.faults.breaking import Breaker
+from tests.support.hv import Hypervisor, turn
+
+__all__ = ["a_disk_and_its_domains", "two_domains"]
+
+
+class Channels:
+    """Two channels between two domains, and who breaks them."""
+
+    def __init__(self, hv: Hypervisor, one: Domain, two: Domain) -> None:
+        self.domains = one, two
+        self.breaker = Breaker(hv, one, two)
+        self.heard: list[str] = []
+        self.ports: dict[str, int] = {}
+        for name in ("a", "b"):
+            port = one.events.alloc_unbound(two.domid, partial(self.hear, f"back {name}"))
+            two.events.bind_interdomain(one.domid, port, partial(self.hear, name))
+            self.ports[name] = port
+        self.settle()
+
+    def hear(self, name: str) -> None:
+        self.heard.append(name)
+
+    def settle(self, seconds: float = 0.05) -> list[str]:
+        """What is heard by both until it has been quiet for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            before = len(self.heard)
+            turn(self.domains, 0.005)
+            if len(self.heard) > before:
+                end = time.monotonic() + seconds
+        heard, self.heard = self.heard, []
+        return heard
+
+    def add(self, target: str, *words: str) -> int:
+        number = self.breaker.add(target, *words)
+        self.settle()
+        return number
+
+    def ring(self, name: str) -> None:
+        self.domains[0].events.notify(self.ports[name])
+
+
+@pytest.fixture
+def channels(hv: Hypervisor, pair: tuple[Domain, Domain]) -> Iterator[Channels]:
+    made = Channels(hv, *pair)
+    yield made
+    made.breaker.clear()
+
+
+def test_lost(channels: Channels) -> None:
+    number = channels.add("guest -> back", "bell.drop=100%", "after=1", "times=1")
+    for wanted in (["a"], [], ["a"]):
+        channels.ring("a")
+        assert channels.settle() == wanted
+    assert len(channels.breaker.fired(number)) == 1
+    assert channels.breaker.fired(number)[0].endswith(": lost")
+
+
+def test_one_way_and_both(channels: Channels) -> None:
+    number = channels.add("back -> guest", "bell.drop=100%")
+    channels.ring("a")
+    assert channels.settle() == ["a"]
+    channels.breaker.remove(number)
+    channels.add("back <-> guest", "bell.drop=100%")
+    channels.ring("a")
+    assert channels.settle() == []
+
+
+def test_late(channels: Channels) -> None:
+    channels.add("guest <-> back", "bell.delay=80ms", "nth=1")
+    began = time.monotonic()
+    channels.ring("a")
+    assert channels.settle(0.5) == ["a"]
+    assert time.monotonic() - began >= 0.08
+
+
+def test_what_is_late_comes_when_the_rule_goes(channels: Channels) -> None:
+    number = channels.add("guest -> back", "bell.delay=50s")
+    channels.ring("a")
+    assert channels.settle() == []
+    channels.breaker.remove(number)
+    assert "a" in channels.settle()
+
+
+def test_twice(channels: Channels) -> None:
+    number = channels.add("guest -> back", "bell.duplicate=100%", "nth=1")
+    channels.ring("a")
+    assert channels.settle() == ["a", "a"]
+    assert channels.breaker.fired(number)[0].endswith(": once more")
+
+
+def test_after_the_next_one(channels: Channels) -> None:
+    channels.add("guest -> back", "bell.reorder=100%", "nth=1")
+    channels.ring("a")
+    channels.domains[1].vcpu.block(0.02)
+    channels.ring("b")
+    assert channels.settle() == ["b", "a"]
+
+
+def test_without_a_next_one_it_comes_all_the_same(channels: Channels) -> None:
+    channels.add("guest -> back", "bell.reorder=100%")
+    channels.ring("a")
+    assert channels.settle(0.5) == ["a"]
+
+
+def test_a_storm_rings_without_a_cause(channels: Channels) -> None:
+    number = channels.add("guest -> back", "bell.storm=200/s", "times=5")
+    heard = channels.settle(0.3)
+    assert set(heard) <= {"a", "b"}
+    assert len(channels.breaker.fired(number)) == 5
+    assert all(text.endswith("without a cause") for text in channels.breaker.fired(number))
+
+
+def test_a_rule_ends_by_itself(channels: Channels) -> None:
+    channels.add("guest -> back", "bell.drop=100%", "for=100ms")
+    channels.settle(0.2)
+    assert channels.breaker.standing() == []
+    channels.ring("a")
+    assert channels.settle() == ["a"]
+
+
+class Disk:
+    """A disk that is connected, and who breaks its doorbells."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.back = rig.domain(vbd={"spin": False})
+        rig.guest.args["vbd"] = {"spin": False}
+        self.disk = rig.start(self.back)
+        self.breaker = Breaker(rig.hv, rig.guest, self.back, ("vbd", VDEV, "xvda"))
+
+    def add(self, *words: str) -> int:
+        number = self.breaker.add("guest/xvda", *words)
+        for _ in range(50):
+            turn(self.rig.live, 0.001)
+        return number
+
+
+@pytest.fixture
+def disk(rig: Rig) -> Iterator[Disk]:
+    made = Disk(rig)
+    yield made
+    made.breaker.clear()
+
+
+@pytest.mark.parametrize("half", ["front", "back"])
+def test_a_device_hangs_when_its_bell_is_lost(disk: Disk, half: str) -> None:
+    """Each half names its port, and what it lost is made good when the rule goes."""
+    number = disk.add("bell.drop=100%", f"from={half}")
+    request = disk.disk.submit(READ, 0, 1)
+    for _ in range(100):
+        turn(disk.rig.live, 0.001)
+    assert not request.done
+    [text] = disk.breaker.fired(number)
+    sender = disk.rig.guest if half == "front" else disk.back
+    assert text.startswith(f"vbd {VDEV}, d{sender.domid} port ")
+    disk.breaker.remove(number)
+    disk.rig.run(lambda: request.done, "the request: who goes direct again rings")
+    assert request.status == BLKIF_RSP_OKAY
+
+
+def test_a_device_of_which_both_bells_are_late(disk: Disk) -> None:
+    number = disk.add("bell.delay=30ms")
+    began = time.monotonic()
+    assert disk.rig.do(READ, 0, 1).status == BLKIF_RSP_OKAY
+    assert time.monotonic() - began >= 0.06
+    ports = {text.split(" -> ")[0] for text in disk.breaker.fired(number)}
+    assert len(ports) == 2
+
+
+def test_another_device_is_left_alone(disk: Disk) -> None:
+    disk.breaker.domains[0]["devices"][0]["devid"] = VDEV + 16
+    disk.add("bell.drop=100%")
+    assert disk.rig.do(READ, 0, 1).status == BLKIF_RSP_OKAY

@@ -1,0 +1,151 @@
+"""Each fault of a medium, fired by a rule, and seen by the guest or in the image.
+
+Seen red: with `BrokenMedium.read` and `write` that pass everything on, every test of its kind; with
+`_hits` that looks at neither `op` nor `sector`, those of the two words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hvsim.abi.blkif import BLKIF_RSP_ERROR, BLKIF_RSP_OKAY
+from hvsim.domain.domain import Domain
+from hvsim.drivers.block.request import FLUSH, READ, WRITE
+from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
+from tests.faults.breaking import Breaker
+
+__all__ = ["a_disk_and_its_domains"]
+
+OKAY, ERROR = BLKIF_RSP_OKAY, BLKIF_RSP_ERROR
+
+
+class Broken:
+    """A disk that is connected, and who breaks it."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.back: Domain = rig.domain()
+        rig.start(self.back)
+        self.breaker = Breaker(rig.hv, rig.guest, self.back, ("vbd", VDEV, "xvda"))
+
+    def add(self, *words: str, target: str = "guest/xvda") -> int:
+        number = self.breaker.add(target, *words)
+        self.rig.do(READ, 0, 1)  # the domain that serves has had its turn; no rule here fires on it
+        return number
+
+
+@pytest.fixture
+def broken(rig: Rig) -> Iterator[Broken]:
+    made = Broken(rig)
+    yield made
+    made.breaker.clear()
+
+
+def test_eio_of_the_requests_that_are_named(broken: Broken) -> None:
+    do = broken.rig.do
+    number = broken.add("media=eio", "op=write", "sector=64..71", "after=1", "times=2")
+    data = os.urandom(4096)
+    assert do(WRITE, 64, data=data).status == OKAY, "the first passes"
+    assert do(WRITE, 64, data=data).status == ERROR
+    assert do(READ, 64, 8).result() == data
+    assert do(WRITE, 72, data=data).status == OKAY, "another sector"
+    assert do(WRITE, 71, data=data[:512]).status == ERROR, "the last sector of the range"
+    assert do(WRITE, 64, data=data).status == OKAY, "two times"
+    assert broken.breaker.fired(number) == ["write at sector 64: EIO", "write at sector 71: EIO"]
+    [standing] = broken.breaker.standing()
+    assert (standing.rule.number, standing.rule.fired) == (number, 2)
+    assert standing.last == "write at sector 71: EIO"
+
+
+def test_a_rule_that_is_removed_breaks_nothing(broken: Broken) -> None:
+    number = broken.breaker.add("guest/xvda", "media=eio")
+    broken.rig.run(lambda: broken.rig.do(READ, 0, 1).status == ERROR, "the rule in place")
+    broken.breaker.remove(number)
+    broken.rig.run(lambda: broken.rig.do(READ, 0, 1).status == OKAY, "the rule gone")
+
+
+def test_a_rule_of_the_whole_domain(broken: Broken) -> None:
+    broken.add("media=eio", "op=flush", target="back")
+    assert broken.rig.do(FLUSH).status == ERROR
+
+
+def test_a_rule_about_another_guest_does_not_fire(broken: Broken) -> None:
+    broken.breaker.domains[0]["devices"][0]["devid"] = VDEV + 16
+    broken.add("media=eio")
+    assert broken.rig.do(READ, 0, 1).status == OKAY
+
+
+def test_full(broken: Broken) -> None:
+    number = broken.add("media=full")
+    assert broken.rig.do(WRITE, 8, data=bytes(512)).status == ERROR
+    assert broken.rig.do(READ, 8, 1).status == OKAY
+    assert broken.breaker.fired(number) == [f"write at sector 8: {errno.errorcode[errno.ENOSPC]}"]
+
+
+def test_slow_delays_the_request_and_those_behind_it_in_order(broken: Broken) -> None:
+    rig = broken.rig
+    broken.add("media=slow", "by=60ms", "op=write", "times=1")
+    began = time.monotonic()
+    first = rig.disk.submit(WRITE, 8, data=b"a" * 512)
+    second = rig.disk.submit(READ, 16, 1)
+    rig.run(lambda: second.done, "the request behind")
+    assert first.status == second.status == OKAY
+    assert time.monotonic() - began >= 0.06
+    assert rig.image.read_bytes()[8 * 512 : 9 * 512] == b"a" * 512
+
+
+def test_a_slow_request_survives_the_rule(broken: Broken) -> None:
+    rig = broken.rig
+    number = broken.add("media=slow", "by=20s", "op=write")
+    request = rig.disk.submit(WRITE, 8, data=b"b" * 512)
+    rig.run(lambda: bool(broken.breaker.fired(number)), "the rule fired")
+    broken.breaker.remove(number)
+    rig.run(lambda: request.done, "the request, once the rule is gone")
+    assert request.status == OKAY
+
+
+def test_short_fails_and_torn_does_not(broken: Broken) -> None:
+    rig = broken.rig
+    for word, status in (("short", ERROR), ("torn", OKAY)):
+        rig.do(WRITE, 32, data=bytes(4096))
+        number = broken.add(f"media={word}", "times=1")
+        assert rig.do(WRITE, 32, data=b"x" * 4096).status == status
+        assert rig.do(READ, 32, 8).result() == b"x" * 2048 + bytes(2048)
+        assert broken.breaker.fired(number)[0].startswith("write at sector 32: 4 sectors of it")
+
+
+def test_a_lost_flush_is_lost_with_the_process(broken: Broken) -> None:
+    rig = broken.rig
+    number = broken.add("media=lost-flush")
+    data = os.urandom(4096)
+    assert rig.do(WRITE, 80, data=data).status == OKAY
+    assert rig.do(FLUSH).status == OKAY
+    assert rig.do(READ, 80, 8).result() == data, "it is read again"
+    assert broken.breaker.fired(number) == ["flush acknowledged, 8 sectors held back"]
+    rig.kill(broken.back)
+    assert rig.image.read_bytes()[80 * 512 : 88 * 512] == bytes(4096)
+
+
+def test_what_was_held_back_is_written_when_the_rule_goes(broken: Broken) -> None:
+    rig = broken.rig
+    number = broken.add("media=lost-flush")
+    assert rig.do(WRITE, 80, data=b"y" * 512).status == OKAY
+    broken.breaker.remove(number)
+    rig.run(lambda: rig.image.read_bytes()[80 * 512 : 81 * 512] == b"y" * 512, "written")
+
+
+def test_flip_changes_one_bit_of_what_is_read(broken: Broken) -> None:
+    rig = broken.rig
+    data = os.urandom(4096)
+    rig.do(WRITE, 96, data=data)
+    broken.add("media=flip", "sector=96..103")
+    got = rig.do(READ, 96, 8).result()
+    differs = [one ^ other for one, other in zip(data, got, strict=True) if one != other]
+    assert len(differs) == 1
+    assert differs[0].bit_count() == 1
+    assert rig.image.read_bytes()[96 * 512 : 104 * 512] == data

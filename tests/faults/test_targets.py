@@ -1,0 +1,154 @@
+"""Who is meant by a target, and where a rule about it acts."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from hvsim.faults.grammar import RuleError, parse
+from hvsim.faults.rules import made
+from hvsim.faults.targets import (
+    DeviceTarget,
+    DomainTarget,
+    PairTarget,
+    StoreTarget,
+    TargetError,
+    find,
+)
+from hvsim.wire.picture import DeviceRow, DomainRow
+
+
+def _domain(domid: int, name: str, devices: list[DeviceRow] | None = None) -> DomainRow:
+    return {
+        "domid": domid,
+        "name": name,
+        "role": "guest",
+        "state": "-b----",
+        "stalled": False,
+        "health": None,
+        "pid": None,
+        "pids": {},
+        "memory_mb": 1,
+        "vcpus": 1,
+        "cpu_seconds": 0.0,
+        "walls": [],
+        "uuid": str(UUID(int=domid)),
+        "restart": "never",
+        "restarts": 0,
+        "program": None,
+        "devices": devices or [],
+    }
+
+
+def _device(kind: str, devid: int, vdev: str, backend: int) -> DeviceRow:
+    return {
+        "class": kind,
+        "devid": devid,
+        "vdev": vdev,
+        "frontend_domid": 3,
+        "frontend_state": 4,
+        "backend_class": "qdisk" if devid == 51728 else kind,
+        "backend_domid": backend,
+        "backend": None,
+        "backend_state": 4,
+        "error": None,
+        "requests": None,
+        "responses": None,
+        "unanswered": None,
+        "waits_for": None,
+        "waiting_seconds": None,
+    }
+
+
+HOST = [
+    _domain(0, "Domain-0"),
+    _domain(1, "storage"),
+    _domain(
+        3,
+        "web",
+        [
+            _device("vbd", 51712, "xvda", 1),
+            _device("vbd", 51728, "xvdb", 0),
+            _device("vif", 0, "eth0", 1),
+            _device("vbd", 51744, "xvdc", 9),
+        ],
+    ),
+]
+
+
+def handle(domid: int) -> bytes:
+    return UUID(int=domid).bytes
+
+
+@pytest.mark.parametrize("text", ["web/xvda", "web/51712", "web/vbd51712", "3/vbd/51712"])
+def test_a_device_by_its_names(text: str) -> None:
+    found = find(text, HOST)
+    assert isinstance(found, DeviceTarget)
+    assert (found.type, found.devid) == ("vbd", 51712)
+    assert (found.front.handle, found.back.handle) == (handle(3), handle(1))
+    assert found.back.process == ""
+
+
+def test_a_device_that_dom0_serves_acts_in_the_process_that_does() -> None:
+    found = find("web/xvdb", HOST)
+    assert isinstance(found, DeviceTarget)
+    assert (found.back.handle, found.back.process) == (bytes(16), "qemu-3")
+
+
+def test_pairs_and_their_directions() -> None:
+    both, there, back = (find(f"storage {arrow} web", HOST) for arrow in ("<->", "->", "<-"))
+    assert isinstance(both, PairTarget)
+    assert isinstance(there, PairTarget)
+    assert isinstance(back, PairTarget)
+    assert (both.first.name, both.second.name, both.one_way) == ("storage", "web", False)
+    assert (there.first.name, there.one_way) == ("storage", True)
+    assert (back.first.name, back.second.name, back.one_way) == ("web", "storage", True)
+
+
+def test_domains_processes_and_the_store() -> None:
+    domain, kernel, store = (find(text, HOST) for text in ("1", "kernel", "xenstored"))
+    assert isinstance(domain, DomainTarget)
+    assert domain.place.handle == handle(1)
+    assert isinstance(kernel, DomainTarget)
+    assert (kernel.place.handle, kernel.place.process) == (bytes(16), "kernel")
+    assert isinstance(store, StoreTarget)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nobody", "nobody: there is no such domain; there are Domain-0, storage, web"),
+        ("web/xvdz", "web/xvdz: there is no such device; its devices are xvda, xvdb, eth0, xvdc"),
+        ("storage/xvda", "storage/xvda: there is no such device; its devices are none"),
+        ("web/xvdc", "web/xvdc: the domain that served it is gone"),
+        ("web <-> web", "web <-> web: two domains are wanted, and that is one"),
+        ("web -> moon", "moon: there is no such domain; there are Domain-0, storage, web"),
+    ],
+)
+def test_nobody_is_called_so(text: str, said: str) -> None:
+    with pytest.raises(TargetError) as wrong:
+        find(text, HOST)
+    assert str(wrong.value) == said
+
+
+def test_a_rule_acts_where_its_family_does() -> None:
+    rule = made(parse("web/xvda", ["media=eio"]), HOST, 5)
+    assert (rule.domain, rule.peer, rule.seed) == (handle(1), handle(3), 5)
+    assert rule.settings == {"media": "eio", "type": "vbd", "devid": 51712}
+    whole = made(parse("storage", ["media=eio", "seed=6"]), HOST, 5)
+    assert (whole.domain, whole.peer, whole.seed) == (handle(1), None, 6)
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "said"),
+    [
+        ("web/eth0", ["media=eio"], "web/eth0: a fault of media is about a vbd"),
+        ("web/xvda", ["cpu=20%"], "web/xvda: a fault of cpu is about a domain (storage) or xensto"),
+        ("web -> storage", ["clock.jump=5s"], "web -> storage: a fault of clock is about a domain"),
+    ],
+)
+def test_a_fault_of_what_it_cannot_be_about(target: str, words: list[str], said: str) -> None:
+    with pytest.raises(RuleError) as wrong:
+        made(parse(target, words), HOST, 0)
+    assert str(wrong.value).startswith(said)

@@ -1,0 +1,130 @@
+"""Rules about processes, on a machine without a kernel: signals, lives, what a removal undoes.
+
+Seen red: `_Blow.lift` that does nothing (a rule that is taken away), `Pauses.apply` without
+``throttled`` (a share of its time), `ProcessFaults.strike` without ``born`` (each life).
+"""
+
+from typing import Any
+
+import pytest
+
+from hvsim.abi.errno import EINVAL
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.faults import Standing
+from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
+from hvsim.hypervisor.process_faults import PERIOD
+from hvsim.wire.fault import Rule, When
+from hvsim.wire.spawn import Spawn
+from tests.hypervisor.world import SECOND, World
+
+SIGKILL = 9
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def add(world: World, seam: str, settings: dict[str, Any], when: When | None = None) -> Standing:
+    handle = world.domain.handle
+    rule = Rule(domain=handle, seam=seam, settings=settings, when=when or When(), seed=1)
+    return world.machine.faults.add(rule)
+
+
+def told(world: World) -> list[str]:
+    records = world.machine.ledger.after(0, 1000)
+    return [str(record["text"]) for record in records if record["kind"] == "fault.fired"]
+
+
+def test_kill_after_a_time(world: World) -> None:
+    add(world, "process", {"process": "kill", "in": [2.0, 2.0]})
+    world.host.advance(2 * SECOND - 1)
+    assert world.host.signals == []
+    world.host.advance(1)
+    assert world.host.signals == [(world.guest, SIGKILL)]
+    assert world.machine.processes[world.guest].struck
+    assert told(world) == [f"d{world.domain.domid} main killed"]
+
+
+def test_crash(world: World) -> None:
+    add(world, "process", {"process": "crash"})
+    world.host.advance(1)
+    assert world.domain.shutdown_code == 3
+
+
+def test_a_stall_ends_with_its_rule(world: World) -> None:
+    standing = add(world, "process", {"process": "stall"})
+    world.host.advance(1)
+    assert world.host.signals == [(world.guest, SIGSTOP)]
+    world.machine.faults.remove(standing.rule.number)
+    assert world.host.signals == [(world.guest, SIGSTOP), (world.guest, SIGCONT)]
+
+
+def test_a_rule_that_is_taken_away_does_not_strike(world: World) -> None:
+    standing = add(world, "process", {"process": "kill", "in": [1.0, 1.0]})
+    world.machine.faults.remove(standing.rule.number)
+    world.host.advance(2 * SECOND)
+    assert world.host.signals == []
+
+
+def test_each_life_is_struck_as_often_as_the_rule_says(world: World) -> None:
+    machine = world.machine
+    when = When(times=2)
+    add(world, "process", {"process": "restart-loop", "in": [1.0, 1.0]}, when)
+    token = world.guest
+    struck = []
+    for _ in range(3):
+        world.host.advance(SECOND)
+        struck.append((token, SIGKILL) in world.host.signals)
+        again = machine.create_domain(world.domain.handle, 1, 24, 0)
+        machine.births.load(again, Spawn(process="main"))
+        machine.births.unpause(again)
+        token += 1
+        world.host.advance(SECOND + 1)  # it is made so late that the first look finds no process
+        machine.births.process_spawned(token, 2000 + token, [])
+    assert struck == [True, True, False]
+
+
+def test_a_process_of_dom0(world: World) -> None:
+    rule = Rule(process="kernel", seam="process", settings={"process": "kill"})
+    world.machine.faults.add(rule)
+    world.host.advance(1)
+    assert world.host.signals == [(world.root, SIGKILL)]
+
+
+def test_a_share_of_its_time(world: World) -> None:
+    standing = add(world, "cpu", {"cpu": 0.2})
+    run = PERIOD // 5
+    assert world.host.signals == []
+    for _ in range(3):
+        world.host.advance(run)
+        assert world.host.signals.pop() == (world.guest, SIGSTOP)
+        world.host.advance(PERIOD - run)
+        assert world.host.signals.pop() == (world.guest, SIGCONT)
+    world.host.advance(run)
+    world.machine.faults.remove(standing.rule.number)
+    assert world.host.signals == [(world.guest, SIGSTOP), (world.guest, SIGCONT)]
+    world.host.advance(PERIOD)
+    assert len(world.host.signals) == 2
+    assert told(world) == [f"d{world.domain.domid} runs 20% of its time"]
+
+
+@pytest.mark.parametrize(
+    ("seam", "settings"),
+    [
+        ("process", {"process": "explode"}),
+        ("process", {"process": "kill", "in": [2.0, 1.0]}),
+        ("process", {"process": "kill", "in": "soon"}),
+        ("cpu", {"cpu": 0.0}),
+        ("cpu", {"cpu": "all"}),
+        ("clock", {"clock.jump": "far"}),
+        ("clock", {"clock.drift": 600_000.0}),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    world: World, seam: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(XenError) as refused:
+        add(world, seam, settings)
+    assert refused.value.errno == EINVAL
+    assert len(world.machine.faults) == 0
