@@ -222,6 +222,7 @@ PRIVATE = {
     ("xenstore", "_HEADER"),
     ("xenstore", "_FRAME"),
     ("domain", "_HEADER"),
+    ("drivers", "int.from_bytes"),  # the sum of bytes, which are a copy
     ("drivers", "RECORD"),  # records of a capture, copied out of its ring
     ("drivers", "VNET"),  # the header that a port's frame came with
     ("drivers", "_HEADER"),  # messages of the kernel

@@ -39,12 +39,12 @@ def test_each_fate_has_its_roll() -> None:
         "bell.drop": 0.5,
         "bell.duplicate": 0.5,
         "bell.reorder": 0.5,
-        "bell.delay": [1e-4, 3e-4],
+        "bell.delay": [0.25, 0.75],
     }
     assert decided(everything, 0.4) == Fate(lost=True)
-    assert decided(everything, 0.6, 0.0, 0.6, 0.6) == Fate(late=100_000)
-    assert decided(everything, 0.6, 0.5, 0.4, 0.6) == Fate(late=200_000, held=True)
-    assert decided(everything, 0.6, 0.0, 0.6, 0.4) == Fate(late=100_000, twice=True)
+    assert decided(everything, 0.6, 0.0, 0.6, 0.6) == Fate(late=250_000_000)
+    assert decided(everything, 0.6, 0.5, 0.4, 0.6) == Fate(late=500_000_000, held=True)
+    assert decided(everything, 0.6, 0.0, 0.6, 0.4) == Fate(late=250_000_000, twice=True)
 
 
 def test_what_no_rule_says_throws_no_dice() -> None:
