@@ -75,9 +75,11 @@ def _name_of(table: Any) -> str:
     return ""
 
 
-def schema_problems(data: Any, file: str, locator: Locator) -> Iterator[Problem]:
-    """Every breach of the schema in `data`, as problems of `file`."""
-    validator = jsonschema.Draft202012Validator(schema())
+def schema_problems(
+    data: Any, file: str, locator: Locator, of: dict[str, Any] | None = None
+) -> Iterator[Problem]:
+    """Every breach of the schema (*of*, or that of lab files) in `data`, as problems of `file`."""
+    validator = jsonschema.Draft202012Validator(schema() if of is None else of)
     for error in validator.iter_errors(data):
         path = tuple(error.absolute_path)
         for key, text, remedy in _explain(error):
