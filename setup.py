@@ -5,9 +5,9 @@ preloaded into programs of the machine (see hvsim/devnodes/library/nodes.h) and 
 Python's.  Without a compiler the build goes on: the pure-Python twins in hvsim/domain serve instead
 of the first, and without the second programs of the machine have no device nodes.
 
-``domains/`` and ``configs/`` are at the top of the tree, where a reader looks for them; they would
-be strangers at the top of everybody's site-packages. In a wheel they lie in ``hvsim/shipped``,
-where ``hvsim/__init__.py`` finds them.
+``domains/``, ``configs/`` and ``scenarios/`` are at the top of the tree, where a reader looks for
+them; they would be strangers at the top of everybody's site-packages. In a wheel they lie in
+``hvsim/shipped``, where ``hvsim/__init__.py`` finds them.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from setuptools.command.build_py import build_py
 
 NODES = "hvsim.devnodes.libhvsim-nodes"
 WARNINGS = ["-O2", "-std=c11", "-Wall", "-Wextra"]
-SHIPPED = {"domains": "*.py", "configs": "*.*"}
+SHIPPED = {"domains": "*.py", "configs": "*.*", "scenarios": "*.toml"}
 
 
 class Modules(build_py):

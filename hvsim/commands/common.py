@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.lab.our_store import needs_our_store
 from hvsim.lab.rundir import RunDir
 from hvsim.speak import say, table, tell, warn
 from hvsim.speak import say_json as print_json
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from hvsim.lab.control import Control
 
 __all__ = [
-    "control_of", "daemon_options", "json_option", "lab_option", "needs_our_store",
+    "control_of", "daemon_options", "json_option", "lab_option",
     "positive", "print_json", "say", "seconds", "table", "tell", "warn",
 ]  # fmt: skip
 

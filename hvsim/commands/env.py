@@ -4,7 +4,8 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, lab_option, needs_our_store, print_json, warn
+from hvsim.commands.common import json_option, lab_option, print_json, warn
+from hvsim.lab.our_store import needs_our_store
 from hvsim.speak import say_exactly
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ For types and for the reference; no command imports this to print a row.
 from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 from hvsim.demo.rows import DemoRow
+from hvsim.faults.scenario.rows import RunRow
 from hvsim.observe.diagnosis.rows import DoctorRow
 from hvsim.observe.rows import Picture
 from hvsim.toolstack.xl.rows import XlDiskRow, XlDomainRow, XlInterfaceRow, XlVcpuRow
@@ -274,6 +275,7 @@ JSON: Final[dict[tuple[str, ...], Any]] = {
     ("device",): DeviceChangeRow,
     ("fault",): FaultRow | RuleAddedRow | RulesRow | RulesRemovedRow | BreakablesRow,
     ("doctor",): DoctorRow,
+    ("run",): RunRow,
     ("postmortem",): list[PostmortemRow],
     ("demo",): DemoRow,
     ("xenstore", "ls"): dict[str, NodeRow],

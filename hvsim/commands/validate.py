@@ -1,4 +1,4 @@
-"""hvsim validate LAB"""
+"""hvsim validate LAB or SCENARIO"""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hvsim.commands.rows import ProblemRow, ValidateRow
+    from hvsim.lab.model import Lab
     from hvsim.lab.problems import Problem
 
-HELP = """Check a lab file, and the guest configs it names, without starting anything.
+HELP = """Check a lab file or a scenario, and the guest configs it names, without starting anything.
 
 Whatever `hvsim up` or `xl create` would refuse is refused here, every problem at once, each with
 its file, line, place and remedy. What is accepted and has no effect here is warned of. A guest
 config (*.cfg, xl.cfg(5)) may be checked by itself. The JSON Schema of lab files is printed by
---schema; editors can use it for completion."""
+--schema, that of scenarios by --schema scenario; editors can use it for completion."""
 EXAMPLE = """  hvsim validate configs/two-tier.toml
   hvsim validate configs/guests/storage.cfg
   hvsim validate --schema > lab.schema.json"""
@@ -24,8 +25,16 @@ EXAMPLE = """  hvsim validate configs/two-tier.toml
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("file", metavar="LAB", nargs="?", help="the lab file (TOML), or a *.cfg")
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema and end")
+    parser.add_argument(
+        "file", metavar="LAB", nargs="?", help="the lab file or scenario (TOML), or a *.cfg"
+    )
+    parser.add_argument(
+        "--schema",
+        nargs="?",
+        const="lab",
+        choices=("lab", "scenario"),
+        help="print the JSON Schema of lab files, or of scenarios, and end",
+    )
     json_option(parser)
 
 
@@ -33,17 +42,21 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
     from hvsim.errors import HvsimError
     from hvsim.faults.of_lab import drafts, with_words
-    from hvsim.lab.load import load, load_guest
     from hvsim.lab.problems import LabFileError
     from hvsim.lab.schema import schema
 
+    if options.schema == "scenario":
+        from hvsim.faults.scenario.schema import schema as of_scenarios
+
+        print_json(of_scenarios())
+        return 0
     if options.schema:
         print_json(with_words(schema()))
         return 0
     if options.file is None:
         raise HvsimError("validate: which lab file? `hvsim validate LAB.toml`")
     try:
-        lab = (load_guest if options.file.endswith(".cfg") else load)(options.file)
+        lab = _read(options.file)
         drafts(lab)
     except LabFileError as error:
         if not options.json:
@@ -63,6 +76,17 @@ def run(options: argparse.Namespace) -> int:
             f"{len(lab.images)} images"
         )
     return 0
+
+
+def _read(file: str) -> "Lab":
+    """The lab of a lab file, a guest's config or a scenario.  Raises: LabFileError."""
+    from hvsim.faults.scenario.load import is_scenario
+    from hvsim.faults.scenario.load import load as load_scenario
+    from hvsim.lab.load import load, load_guest
+
+    if file.endswith(".cfg"):
+        return load_guest(file)
+    return load_scenario(file).lab if is_scenario(file) else load(file)
 
 
 def _rows(problems: "Sequence[Problem]") -> "list[ProblemRow]":

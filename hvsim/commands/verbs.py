@@ -29,6 +29,7 @@ COMMANDS = {
     "device": "attach or detach a device of the lab's own kind",
     "fault": "kill, stall or resume a domain",
     "doctor": "who keeps whom waiting, since when and why, and what helps",
+    "run": "run a scenario: a lab, what is broken when, and what must hold",
     "postmortem": "what is known of a lab that failed",
     "demo": "a database that survives its storage domain",
     "completion": "what makes a shell complete all of this",

@@ -33,12 +33,13 @@ def usage() -> list[str]:
 
 def run_raw(words: Sequence[str]) -> int:
     """Hand the words to the store's own command line; its exit codes are xenstore-*'s."""
-    from hvsim.commands.common import needs_our_store, say
+    from hvsim.commands.common import say
     from hvsim.commands.raw import split_lab
     from hvsim.commands.xenstore_tools import main
     from hvsim.lab.builtin import BUILTIN
     from hvsim.lab.choose import choose
     from hvsim.lab.inquiry import Inquiry
+    from hvsim.lab.our_store import needs_our_store
     from hvsim.xs.blocking import PATIENCE
 
     words, lab = split_lab(words)

@@ -6,12 +6,12 @@ from hvsim.commands.common import (
     control_of,
     json_option,
     lab_option,
-    needs_our_store,
     print_json,
     say,
     warn,
 )
 from hvsim.commands.parser import Parser, columns
+from hvsim.lab.our_store import needs_our_store
 from hvsim.speak import is_terminal
 
 DESCRIPTION = """How a device came up, step by step: what the guest's half and the backend's half

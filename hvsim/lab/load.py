@@ -60,21 +60,33 @@ def load(
     Starts nothing and writes nothing. Raises LabFileError with every problem found: of the
     TOML syntax, of the schema, of the guests' configs and of what these say together.
     """
-    file = _here_or_shipped(Path(path))
+    file, text = source(Path(path))
     shown = str(path)
-    try:
-        text = textfile.read(file).replace("\r\n", "\n")
-    except FileNotFoundError:
-        missing = Problem(shown, 0, "", "there is no such file", _others(file))
-        raise LabFileError([missing]) from None
-    except textfile.Unreadable as error:
-        problem = Problem(shown, 0, "", str(error), "give the path of a lab file")
-        raise LabFileError([problem]) from None
-    data = _parsed(text, shown)
+    data = parsed(text, shown)
     table = data.setdefault("lab", {})
     if isinstance(table, dict):
         given = {"store": store, "console": console}
         table.update({key: value for key, value in given.items() if value is not None})
+    return _Loader(file.resolve(), shown, text, data).lab(name)
+
+
+def source(path: Path) -> tuple[Path, str]:
+    """The file that is meant, and its text.  Raises LabFileError."""
+    file = _here_or_shipped(path)
+    try:
+        return file, textfile.read(file).replace("\r\n", "\n")
+    except FileNotFoundError:
+        missing = Problem(str(path), 0, "", "there is no such file", _others(file))
+        raise LabFileError([missing]) from None
+    except textfile.Unreadable as error:
+        problem = Problem(str(path), 0, "", str(error), "give the path of a lab file")
+        raise LabFileError([problem]) from None
+
+
+def load_tables(
+    file: Path, shown: str, text: str, data: dict[str, Any], name: str | None = None
+) -> Lab:
+    """As `load`, of the tables *data* of a file that holds others as well, whose text is *text*."""
     return _Loader(file.resolve(), shown, text, data).lab(name)
 
 
@@ -88,7 +100,7 @@ def load_guest(path: str | Path) -> Lab:
     return loader.lab("guest")
 
 
-def _parsed(text: str, shown: str) -> dict[str, Any]:
+def parsed(text: str, shown: str) -> dict[str, Any]:
     """The tables of a lab file, whose values are fit to be looked at.  Raises LabFileError."""
     try:
         data = tomllib.loads(text)
@@ -117,9 +129,10 @@ def _args(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _here_or_shipped(file: Path) -> Path:
-    """`configs/...` is there for who has installed hvsim, too, and stands in no checkout."""
+    """`configs/...` and `scenarios/...` are there for who has installed hvsim, too, and stands in
+    no checkout."""
     shipped = Path(TREE) / file
-    named = not file.is_absolute() and file.parts[:1] == ("configs",)
+    named = not file.is_absolute() and file.parts[:1] in (("configs",), ("scenarios",))
     return shipped if named and not file.exists() and shipped.exists() else file
 
 

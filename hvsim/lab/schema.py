@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hvsim.lab.json_schema import Breach, breaches, unknown_keys
+from hvsim.lab.json_schema import Breach, Schema, breaches, unknown_keys
 from hvsim.lab.locate import Locator
 from hvsim.lab.near_miss import did_you_mean, nearest
 from hvsim.lab.problems import Problem
@@ -75,9 +75,15 @@ def _name_of(table: object) -> str:
     return ""
 
 
-def schema_problems(data: object, file: str, locator: Locator) -> Iterator[Problem]:
-    """Every breach of the schema in `data`, as problems of `file`."""
-    for breach in breaches(schema(), data):
+def schema_problems(
+    data: object, file: str, locator: Locator, of: Schema | None = None
+) -> Iterator[Problem]:
+    """Every breach of the schema in `data`, as problems of `file`.
+
+    Args:
+        of: the schema; that of lab files without one.
+    """
+    for breach in breaches(schema() if of is None else of, data):
         for key, text, remedy in _explain(breach):
             at = (*breach.path, key) if key else breach.path
             yield Problem(file, locator.line(at), place_of(breach.path, data), text, remedy)

@@ -128,6 +128,16 @@ def test_what_is_held_back_is_bounded_and_hidden_from_guests(rig: Rig) -> None:
     assert rig.states() == ("3", "1")
 
 
+def test_what_is_held_back_may_be_taken_away_by_hand(rig: Rig) -> None:
+    lift = rig.rule("freeze=web/xvda@1")
+    rig.front(3)
+    assert rig.dom0.ask("RM", "/tool/hvsim") == "OK"
+    assert rig.front(1) == "OK"
+    assert rig.front(4) == "OK"
+    lift()
+    assert rig.states() == ("4", "1")
+
+
 def test_another_process_of_the_store_holds_it_still(rig: Rig) -> None:
     rig.rule("freeze=web/xvda@1")
     rig.front(3)

@@ -1,7 +1,8 @@
 """The registry of rules, on a machine without a kernel: numbers, limits, lives, who may ask.
 
 Seen red: `Faults._tell` that tells nobody, `Faults.gone` that forgets nothing (a life that has
-ended), `_is` without the process's name, `Bells.port_closed` that keeps what was covered.
+ended), `_is` without the process's name, `Bells.port_closed` that keeps what was covered,
+`BellRule.fits` that looks at no process, `Bells._lift` that rings nobody.
 """
 
 from typing import Any

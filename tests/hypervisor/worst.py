@@ -116,7 +116,7 @@ class Worst:
         empty = self.crowd.machine.create_domain(bytes(16), 1, 1 << 21, 0).domid
         victim, _ = self.crowd.giant(handles=2000)
         big = "x" * (MESSAGE_MAX - 1000)
-        again = {**new, "handle": self.peer.domain.handle}  # many rules are about it
+        again = {**new, "handle": self.giant.domain.handle}  # many rules are about it
         self.of(call, domctl.XEN_DOMCTL_createdomain, self.dom0(new), self.dom0(again))
         self.of(call, domctl.XEN_DOMCTL_getdomaininfo, self.dom0(0))
         self.of(call, domctl.XEN_DOMCTL_max_mem, self.dom0(giant, 1 << 31))

@@ -33,7 +33,9 @@ def test_there_is_nothing_but_hvsim_at_the_top(installed: Path) -> None:
     assert [entry.name for entry in installed.iterdir()] == ["hvsim"]
 
 
-@pytest.mark.parametrize(("top", "kind"), [("domains", "*.py"), ("configs", "*.*")])
+@pytest.mark.parametrize(
+    ("top", "kind"), [("domains", "*.py"), ("configs", "*.*"), ("scenarios", "*.toml")]
+)
 def test_all_programs_and_labs_are_in_it(installed: Path, top: str, kind: str) -> None:
     kept = {str(file.relative_to(ROOT)) for file in (ROOT / top).rglob(kind)}
     shipped = installed / "hvsim" / "shipped"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from hvsim.abi.xs_wire import XS_RM, XS_WRITE
 from hvsim.faults.inject.store.who import acting
 from hvsim.xenstore.operations.table import OPERATIONS
+from hvsim.xenstore.rules.errors import Refused
 
 if TYPE_CHECKING:
     from hvsim.xenstore.rules.store import Store
@@ -45,5 +47,6 @@ class Shelf:
                 self._do(XS_RM, ROOT.rpartition(b"/")[0] + b"\0")
 
     def _do(self, type: int, payload: bytes) -> None:
-        with acting(self._store, 0) as session:
+        # Who takes it away by hand must not make a client's request fail.
+        with acting(self._store, 0) as session, contextlib.suppress(Refused):
             OPERATIONS[type](session, payload, None)

@@ -1,0 +1,87 @@
+"""hvsim run SCENARIO"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hvsim.commands.common import json_option, print_json, say, tell, warn
+from hvsim.errors import HvsimError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+HELP = """Run a scenario: a lab comes up, its clients do what the file says, things are broken when
+it says, and everything is judged: nothing acknowledged is lost, no stale or foreign byte, registers
+on a disk are linearizable, no grant leaks, no handshake goes astray, and after healing everybody
+goes on in time. The lab is gone afterwards.
+
+All that is drawn (moments, dice of the rules, the lab's own) is drawn from the seed."""
+EXAMPLE = """  hvsim run scenarios/storage-storm.toml
+  hvsim run scenarios/storage-storm.toml --seed 7 --html report.html --junit report.xml
+  hvsim run scenarios/storage-storm.toml --json | jq .checks"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of this verb."""
+    parser.add_argument("file", metavar="LAB", help="the scenario file (TOML)")
+    parser.add_argument(
+        "--seed", type=_seed, metavar="N", help="of all that is drawn (default: the file's, or 0)"
+    )
+    parser.add_argument("--name", metavar="N", help="call the lab N")
+    parser.add_argument("--ledger", metavar="FILE", help="write the ledger, one JSON object a line")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--quiet", "-q", action="store_true", help="tell the end only")
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0: every check held. 1: one did not, or the lab did not come up. 2: the file is no
+    scenario."""
+    from dataclasses import replace
+
+    from hvsim.faults.scenario.junit import junit
+    from hvsim.faults.scenario.load import NoScenario, load
+    from hvsim.faults.scenario.run import run as run_it
+    from hvsim.faults.scenario.story import lines
+    from hvsim.printable import as_json
+
+    try:
+        scenario = load(options.file, options.name)
+    except NoScenario as wrong:
+        warn(*(f"hvsim: {line}" for line in wrong.lines))
+        return 2
+    seed = scenario.seed if options.seed is None else options.seed
+    scenario = replace(scenario, lab=replace(scenario.lab, seed=seed))
+    silent = options.quiet or options.json
+    if not silent:
+        tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
+    replay = f"hvsim run {options.file} --seed {seed}"
+    row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say)
+    if options.ledger:
+        _write(options.ledger, (as_json(record, None) for record in witness.ledger))
+    if options.junit:
+        _write(options.junit, [junit(row)])
+    if options.json:
+        print_json(row)
+    else:
+        tell(*lines(row))
+    return 0 if row["ok"] else 1
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 31:
+        import argparse
+
+        raise argparse.ArgumentTypeError("a number from 0 is wanted")
+    return number
+
+
+def _write(path: str, texts: Iterable[str]) -> None:
+    from pathlib import Path
+
+    try:
+        Path(path).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    except OSError as failure:
+        raise HvsimError(f"{path}: {failure.strerror}") from None

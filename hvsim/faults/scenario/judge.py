@@ -1,0 +1,161 @@
+"""Everything that is checked in a run, whatever was broken: the safety of a host."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from domains.guests.verify import verify
+from hvsim.errors import HvsimError
+from hvsim.faults.checkers.alive import alive
+from hvsim.faults.checkers.durability import durable
+from hvsim.faults.checkers.foreign import foreign
+from hvsim.faults.checkers.grants import grants
+from hvsim.faults.checkers.handshakes import handshakes
+from hvsim.faults.checkers.linearizable import linearizable
+from hvsim.faults.checkers.operations import operations
+from hvsim.faults.checkers.verdict import Verdict
+from hvsim.lab.answers import ControlError
+from hvsim.wire.control import Xl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hvsim.faults.scenario.clock import Clock
+    from hvsim.faults.scenario.history import Follower, History
+    from hvsim.faults.scenario.model import Scenario
+    from hvsim.faults.scenario.rows import RunActRow, RunCheckRow
+    from hvsim.faults.scenario.witness import Witness
+    from hvsim.lab.up import Running
+    from hvsim.wire.picture import HoldingsRow
+
+SHUTDOWN: Final = 15.0
+"""Seconds that a guest has to end when it is asked to."""
+SETTLE: Final = 3.0
+"""Seconds in which consoles are logged whole, and pages of the dead are let go."""
+_TICK: Final = 0.05
+
+
+class Judge:
+    """Of one run."""
+
+    def __init__(self, scenario: Scenario, running: Running, witness: Witness) -> None:
+        self._scenario = scenario
+        self._running = running
+        self._witness = witness
+        self._before: dict[int, HoldingsRow] = {}
+        self._checks: list[RunCheckRow] = []
+
+    def before(self) -> None:
+        """Look at what is there before anything is broken.  Raises: HvsimError."""
+        self._before = self._witness.holdings()
+
+    def after(
+        self,
+        clients: Sequence[Follower],
+        clock: Clock,
+        acts: Sequence[RunActRow],
+        trouble: str,
+    ) -> list[RunCheckRow]:
+        """Look again, when all has healed, and judge everything."""
+        self._acts(acts, trouble)
+        try:
+            self._enter("alive", "every guest is there", alive(self._guests()))
+            self._shut_down(clients)
+            deadline = clock.now() + SETTLE
+            while clock.now() < deadline and not all(self._read(clients, clock)):
+                clock.sleep(_TICK)
+            while not (held := self._grants()).held and clock.now() < deadline:
+                clock.sleep(_TICK)
+            self._enter("grants", "no grant leaks", held)
+            self._witness.read()
+            seen = handshakes(self._witness.ledger, self._witness.gaps)
+            self._enter("handshakes", "no step of a handshake breaks a rule", seen)
+            for client in clients:
+                self._client(client.history)
+        except HvsimError as wrong:
+            self._enter("lab", "the lab can be asked", Verdict("", (str(wrong),)))
+        return self._checks
+
+    def _acts(self, acts: Sequence[RunActRow], trouble: str) -> None:
+        failed = [f"{one['text']}: {one['trouble']}" for one in acts if one["trouble"]]
+        if trouble:
+            failed.append(f"the phases ended before their time: {trouble}")
+        verdict = Verdict(f"{len(acts)} acts", tuple(failed))
+        self._enter("acts", "everything was done as planned", verdict)
+
+    def _guests(self) -> dict[str, str]:
+        """How each guest is that nobody was to kill: "" or how it has ended."""
+        killed = {
+            act.who
+            for phase in self._scenario.phases
+            for act in phase.acts
+            if act.what == "kill" or (act.rule is not None and act.rule.family.name == "process")
+        }
+        flags = self._witness.flags()
+        found = {}
+        for domain in self._running.lab.domains:
+            if domain.is_driver or domain.name in killed:
+                continue
+            state = flags.get(self._running.domids[domain.name])
+            found[domain.name] = ""
+            if state is None or state.get("shutdown") or state.get("dying"):
+                how = "has crashed" if state and state.get("crashed") else "has ended"
+                found[domain.name] = how + self._last_words(domain.name)
+        return found
+
+    def _last_words(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            log = self._running.run.console_log(name)
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+            said = [line.strip() for line in lines if line.strip()]
+            return f": {said[-1][:300]}" if said else ""
+        return ""
+
+    def _shut_down(self, clients: Sequence[Follower]) -> None:
+        """Have every client end by itself, so that it has told all that it was told."""
+        with self._running.control() as control:
+            for client in clients:
+                words = ["shutdown", "-w", client.history.domain]
+                with contextlib.suppress(ControlError):
+                    control.request(Xl(words), patience=SHUTDOWN)
+
+    def _read(self, clients: Sequence[Follower], clock: Clock) -> list[bool]:
+        for client in clients:
+            client.read(client.history.told[-1] if client.history.told else 0.0)
+        return [one.history.orderly or one.history.kind == "lines" for one in clients]
+
+    def _grants(self) -> Verdict:
+        dying = [domid for domid, flags in self._witness.flags().items() if flags.get("dying")]
+        return grants(self._before, self._witness.holdings(), dying)
+
+    def _client(self, history: History) -> None:
+        name = history.domain
+        if history.kind == "commits":
+            with self._running.control() as control, contextlib.suppress(ControlError):
+                if not history.orderly:  # it does not answer: take it from its disk first
+                    control.request(Xl(["destroy", name]))
+            verdict = durable(history.commits, verify(self._image(name)), orderly=history.orderly)
+            self._enter("commits", f"{name}: nothing acknowledged is lost", verdict)
+        elif history.kind == "registers":
+            own = operations(history.events)
+            self._enter("bytes", f"{name}: no stale or foreign byte", foreign(own))
+            self._enter("registers", f"{name}: registers are linearizable", linearizable(own))
+
+    def _image(self, name: str) -> Path:
+        domain = next(one for one in self._running.lab.domains if one.name == name)
+        target = domain.disks[0].target
+        images = self._running.lab.image_paths(self._running.run.images)
+        return Path(images.get(target, str(domain.directory / target)))
+
+    def _enter(self, check: str, name: str, verdict: Verdict) -> None:
+        self._checks.append(
+            {
+                "name": name,
+                "held": verdict.held,
+                "counts": check not in self._scenario.unchecked,
+                "judged": verdict.judged,
+                "problems": list(verdict.problems),
+            }
+        )

@@ -1,0 +1,205 @@
+"""A scenario file is read and checked as a whole: all that is wrong with it is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from hvsim.faults.forms import FormError, read
+from hvsim.faults.grammar import RuleError, of_table
+from hvsim.faults.of_lab import drafts
+from hvsim.faults.scenario.model import Act, Goal, Load, Phase, Scenario
+from hvsim.faults.scenario.schema import schema
+from hvsim.lab.load import load as load_lab
+from hvsim.lab.load import load_tables, parsed, source
+from hvsim.lab.locate import Locator
+from hvsim.lab.model import Domain, Lab
+from hvsim.lab.problems import LabFileError, Problem
+from hvsim.lab.schema import place_of, schema_problems
+from hvsim.lab.schema import schema as lab_schema
+
+HISTORIES: Final = {
+    "domains.guests.database:main": "commits",
+    "domains.guests.register:main": "registers",
+}
+"""What the console of a program tells; any other's: lines."""
+ACTS: Final = ("kill", "stall", "resume", "look")
+_Path = tuple[str | int, ...]
+
+
+class NoScenario(LabFileError):
+    """The file is no scenario; `problems` holds everything that is wrong."""
+
+
+def is_scenario(path: str | Path) -> bool:
+    """Whether the file has a table [scenario].  Raises: LabFileError."""
+    file = Path(path)
+    return "scenario" in parsed(source(file)[1], str(file))
+
+
+def load(path: str | Path, name: str | None = None) -> Scenario:
+    """Read and check the scenario at *path*, whose lab is called *name*, or as it says.
+
+    Starts nothing and writes nothing.  Raises: NoScenario.
+    """
+    try:
+        file, text = source(Path(path))
+        return _Loader(file, str(path), text, parsed(text, str(path))).scenario(name)
+    except LabFileError as wrong:
+        raise NoScenario(wrong.problems) from None
+
+
+class _Loader:
+    """One reading of one file."""
+
+    def __init__(self, file: Path, shown: str, text: str, data: dict[str, Any]) -> None:
+        self._file = file
+        self._shown = shown
+        self._text = text
+        self._data = data
+        self._locator = Locator(text)
+        self._problems: list[Problem] = []
+
+    def scenario(self, name: str | None) -> Scenario:
+        shape = schema_problems(self._data, self._shown, self._locator, schema())
+        self._problems += shape
+        if self._problems:
+            raise LabFileError(self._problems)
+        table = self._data["scenario"]
+        called = name or table.get("name") or self._file.stem
+        lab = self._lab(table, called)
+        loads = tuple(self._load(index, one, lab) for index, one in self._tables("load"))
+        phases = tuple(self._phase(index, one, loads) for index, one in self._tables("phase"))
+        names = [phase.name for phase in phases]
+        for index, one in enumerate(names):
+            if one in names[:index]:
+                self._wrong(("phase", index, "name"), f"two phases are called {one!r}")
+        if self._problems:
+            raise LabFileError(self._problems)
+        seed = int(table.get("seed", 0))
+        return Scenario(
+            name=called,
+            title=table.get("title", called),
+            text=table.get("text", "").strip(),
+            file=self._file,
+            lab=_with(lab, loads),
+            seed=seed,
+            loads=loads,
+            phases=phases,
+            unchecked=frozenset(table.get("unchecked", ())),
+        )
+
+    def _lab(self, table: Mapping[str, Any], name: str) -> Lab:
+        """Raises: LabFileError of the lab."""
+        inline = {key: self._data[key] for key in lab_schema()["properties"] if key in self._data}
+        if "lab" in table:
+            if inline:
+                self._wrong(
+                    ("scenario", "lab"), f"a lab file is named, and [{next(iter(inline))}] is here"
+                )
+            lab = load_lab(self._file.parent / table["lab"], name=name)
+        else:
+            lab = load_tables(self._file, self._shown, self._text, inline, name)
+        drafts(lab)
+        return lab
+
+    def _tables(self, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from enumerate(self._data.get(kind, ()))
+
+    def _load(self, index: int, table: dict[str, Any], lab: Lab) -> Load:
+        domain = next((one for one in lab.domains if one.name == table["domain"]), None)
+        if domain is None:
+            self._wrong(("load", index, "domain"), _nobody(table["domain"], lab))
+        program = table.get("program") or (domain.program if domain else None)
+        return Load(
+            table["domain"],
+            table.get("history") or HISTORIES.get(str(program), "lines"),
+            table.get("program"),
+            table.get("args", {}),
+        )
+
+    def _phase(self, index: int, table: dict[str, Any], loads: tuple[Load, ...]) -> Phase:
+        at = "phase", index
+        if ("for" in table) == ("until" in table):
+            self._wrong(at, "a phase has either for = TIME or until = [...]")
+        clients = {one.domain for one in loads}
+        for name in (*table.get("quiet", ()), *(one["domain"] for one in table.get("until", ()))):
+            if name not in clients:
+                self._wrong(at, f"{name!r} has no [[load]], so that nobody knows of its progress")
+        goals = tuple(
+            Goal(one["domain"], one.get("count", 1), self._time(at, one.get("within", "10s")))
+            for one in table.get("until", ())
+        )
+        acts = [
+            act
+            for kind, read_one in (("fault", self._fault), ("step", self._step))
+            for one in table.get(kind, ())
+            if (act := read_one((*at, kind), one)) is not None
+        ]
+        return Phase(
+            name=table["name"],
+            text=table.get("text", "").strip(),
+            seconds=self._time((*at, "for"), table["for"]) if "for" in table else 0.0,
+            goals=goals,
+            acts=tuple(acts),
+            quiet=tuple(table.get("quiet", ())),
+        )
+
+    def _fault(self, at: _Path, table: dict[str, Any]) -> Act | None:
+        words = {key: value for key, value in table.items() if key != "at"}
+        try:
+            draft = of_table(words)
+        except RuleError as wrong:
+            self._wrong(at, str(wrong))
+            return None
+        return Act("fault", self._moment(at, table), draft.target, rule=draft)
+
+    def _step(self, at: _Path, table: dict[str, Any]) -> Act | None:
+        done = [one for one in ACTS if one in table]
+        if len(done) != 1:
+            self._wrong(at, f"a step is one of {', '.join(ACTS)}")
+            return None
+        what = done[0]
+        who = "" if what == "look" else str(table[what])
+        return Act(what, self._moment(at, table), who, table.get("process", ""))
+
+    def _moment(self, at: _Path, table: Mapping[str, Any]) -> tuple[float, float]:
+        text = table.get("at", "0s")
+        if text == "0s":
+            return 0.0, 0.0
+        first, dots, last = str(text).partition("..")
+        least = 0.0 if first == "0s" else self._time(at, first)
+        return least, self._time(at, last) if dots else least
+
+    def _time(self, at: _Path, text: str) -> float:
+        try:
+            return float(str(read("time", text)))
+        except FormError as wrong:
+            self._wrong(at, str(wrong))
+            return 1.0
+
+    def _wrong(self, path: _Path, text: str) -> None:
+        place = place_of(path, self._data)
+        self._problems.append(Problem(self._shown, self._locator.line(path), place, text))
+
+
+def _nobody(name: str, lab: Lab) -> str:
+    return f"no domain of the lab is called {name!r}; there are " + ", ".join(
+        one.name for one in lab.domains
+    )
+
+
+def _with(lab: Lab, loads: tuple[Load, ...]) -> Lab:
+    """The lab whose domains do what the loads say."""
+    by_name = {one.domain: one for one in loads}
+
+    def changed(domain: Domain) -> Domain:
+        load_of = by_name.get(domain.name)
+        if load_of is None:
+            return domain
+        args = {**domain.args, **load_of.args}
+        return replace(domain, program=load_of.program or domain.program, args=args)
+
+    return replace(lab, domains=tuple(map(changed, lab.domains)))

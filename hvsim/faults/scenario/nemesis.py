@@ -1,0 +1,82 @@
+"""Who breaks the lab: carries out a plan, and takes away what it has put in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hvsim.errors import HvsimError
+from hvsim.faults.now import inject
+from hvsim.faults.rules import enter, remove, standing
+from hvsim.lab.door import Door
+from hvsim.observe.diagnosis.looking import look
+from hvsim.observe.diagnosis.told import told
+from hvsim.observe.diagnosis.words import lines
+
+if TYPE_CHECKING:
+    from hvsim.faults.scenario.model import Act
+    from hvsim.faults.scenario.rows import RunActRow
+    from hvsim.lab.rundir import RunDir
+
+PATIENCE: Final = 2.0
+"""Seconds that a hypervisor has to answer."""
+
+
+@dataclass
+class _InForce:
+    number: int
+    row: RunActRow
+
+
+class Nemesis:
+    """Of one lab.  `rows` tells what it has done."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run: Final = run
+        self._in_force: list[_InForce] = []
+        self.rows: list[RunActRow] = []
+
+    def do(self, act: Act, phase: str, moment: float) -> RunActRow:
+        """Do it; what cannot be done is told in the row."""
+        row: RunActRow = {
+            "phase": phase,
+            "what": act.what,
+            "text": act.text,
+            "begun": moment,
+            "ended": None,
+            "rule": None,
+            "fired": None,
+            "said": [],
+            "trouble": "",
+        }
+        self.rows.append(row)
+        try:
+            if act.rule is not None:
+                number = enter(self._run, [act.rule])[0]
+                self._in_force.append(_InForce(number, row))
+                row["rule"] = number
+            elif act.what == "look":
+                row["said"] = [one for one in lines(told(look(self._run)), False) if one]
+            else:
+                done = inject(self._run, act.what, act.who, act.process)
+                row["said"] = [f"domain {done['domid']}, pid {done['pid']}"]
+        except HvsimError as wrong:
+            row["trouble"] = str(wrong)
+        return row
+
+    def lift(self, moment: float) -> None:
+        """Take away the rules that are in force, and note what came of them."""
+        if not self._in_force:
+            return
+        mine, self._in_force = self._in_force, []
+        with Door(self._run.door, PATIENCE) as door:
+            found = {one.rule.number: one for one in standing(door)}
+            for one in mine:
+                one.row["ended"] = moment
+                now = found.get(one.number)
+                if now is None:  # its time was over
+                    continue
+                one.row["fired"] = now.rule.fired
+                one.row["trouble"] = now.trouble
+                one.row["said"] = [now.last] if now.last else []
+                remove(door, one.number)

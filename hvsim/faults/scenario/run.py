@@ -1,0 +1,183 @@
+"""A scenario runs: the lab comes up, the phases go by, everything is judged, the lab goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from hvsim.errors import HvsimError
+from hvsim.faults.checkers.progress import progress
+from hvsim.faults.checkers.quiet import quiet
+from hvsim.faults.checkers.verdict import Verdict
+from hvsim.faults.of_lab import entering
+from hvsim.faults.scenario.clock import Clock, OfTheMachine
+from hvsim.faults.scenario.history import Follower, History
+from hvsim.faults.scenario.judge import Judge
+from hvsim.faults.scenario.nemesis import Nemesis
+from hvsim.faults.scenario.plan import Planned, plan
+from hvsim.faults.scenario.witness import Witness
+from hvsim.lab.up import Running, bring_up
+from hvsim.observe.evidence import gather
+
+if TYPE_CHECKING:
+    from hvsim.faults.scenario.model import Phase, Scenario
+    from hvsim.faults.scenario.rows import RunCheckRow, RunClientRow, RunPhaseRow, RunRow
+
+TICK: Final = 0.01
+"""Seconds between two looks at the consoles."""
+LOOK: Final = 0.2
+"""Seconds between two looks at the hypervisor."""
+SETTLE: Final = 0.5
+"""Seconds after the last act of a phase in which its clients may still be told something."""
+_PULSE: Final = 100
+
+Say = Callable[[str], None]
+
+
+def run(
+    scenario: Scenario, seed: int, replay: str, say: Say, clock: Clock | None = None
+) -> tuple[RunRow, Witness]:
+    """Run it; what came of it, and who has the ledger.  The lab is gone afterwards.
+
+    Raises: HvsimError when the lab does not come up.
+    """
+    lab = scenario.lab
+    running = bring_up(lab, say=say, gather=gather, before_start=entering(lab))
+    try:
+        return _Run(scenario, seed, running, say, clock or OfTheMachine()).whole(replay)
+    finally:
+        running.down(now=True)
+
+
+class _Run:
+    """One run."""
+
+    def __init__(
+        self, scenario: Scenario, seed: int, running: Running, say: Say, clock: Clock
+    ) -> None:
+        self._scenario: Final = scenario
+        self._seed: Final = seed
+        self._running: Final = running
+        self._say: Final = say
+        self._clock: Final = clock
+        self._zero: Final = clock.now()
+        self._nemesis: Final = Nemesis(running.run)
+        self._witness: Final = Witness(running.run)
+        self._clients: Final = [
+            Follower(running.run.console_log(one.domain), History(one.domain, one.history))
+            for one in scenario.loads
+        ]
+        self._phases: list[RunPhaseRow] = []
+        self._liveness: list[RunCheckRow] = []
+        self._looked = -LOOK
+        self._trouble = ""
+
+    def _now(self) -> float:
+        return self._clock.now() - self._zero
+
+    def whole(self, replay: str) -> tuple[RunRow, Witness]:
+        """All of it."""
+        planned = plan(self._scenario.phases, self._seed)
+        judge = Judge(self._scenario, self._running, self._witness)
+        try:
+            judge.before()
+            for number, phase in enumerate(self._scenario.phases):
+                self._phase(phase, [one for one in planned if one.phase == number])
+        except HvsimError as wrong:
+            self._trouble = str(wrong)
+        self._say(f"{self._now():8.3f}  judged")
+        safety = judge.after(self._clients, self._clock, self._nemesis.rows, self._trouble)
+        checks = [*safety, *self._liveness]
+        scenario = self._scenario
+        row: RunRow = {
+            "ok": all(one["held"] for one in checks if one["counts"]),
+            "scenario": scenario.name,
+            "title": scenario.title,
+            "text": scenario.text,
+            "seed": self._seed,
+            "replay": replay,
+            "up_seconds": round(self._running.seconds, 3),
+            "seconds": round(self._now(), 3),
+            "phases": self._phases,
+            "acts": self._nemesis.rows,
+            "clients": [self._client(one.history) for one in self._clients],
+            "checks": checks,
+        }
+        return row, self._witness
+
+    def _phase(self, phase: Phase, acts: list[Planned]) -> None:
+        begun = self._now()
+        self._say(f"{begun:8.3f}  {phase.name}" + (f": {phase.text}" if phase.text else ""))
+        row: RunPhaseRow = {"name": phase.name, "text": phase.text, "begun": begun, "ended": begun}
+        self._phases.append(row)
+        todo = list(acts)
+        while True:
+            self._look()
+            while todo and self._now() - begun >= todo[0].at:
+                self._act(todo.pop(0), phase)
+            if not todo and self._over(phase, begun):
+                break
+            self._clock.sleep(TICK)
+        ended = row["ended"] = self._now()
+        last = max((one.at for one in acts), default=0.0)
+        for goal in phase.goals:
+            verdict = progress(self._told(goal.domain), begun, ended, goal.within, goal.count)
+            self._judged(f"{phase.name}: {goal.domain} goes on", verdict)
+        for domain in phase.quiet:
+            since = begun + last + SETTLE
+            self._judged(
+                f"{phase.name}: {domain} is told nothing", quiet(self._told(domain), since, ended)
+            )
+        self._nemesis.lift(ended)
+
+    def _over(self, phase: Phase, begun: float) -> bool:
+        lasted = self._now() - begun
+        if not phase.goals:
+            return lasted >= phase.seconds
+        open_goals = [
+            goal
+            for goal in phase.goals
+            if sum(moment >= begun for moment in self._told(goal.domain)) < goal.count
+        ]
+        return not open_goals or lasted > max(goal.within for goal in open_goals)
+
+    def _act(self, planned: Planned, phase: Phase) -> None:
+        row = self._nemesis.do(planned.act, phase.name, self._now())
+        rule = "" if row["rule"] is None else f"rule {row['rule']}: "
+        self._say(f"{self._now():8.3f}    {rule}{row['text']}")
+        for line in [*row["said"], *([f"NOT DONE: {row['trouble']}"] if row["trouble"] else [])]:
+            self._say(f"            {line}")
+
+    def _look(self) -> None:
+        moment = self._now()
+        for client in self._clients:
+            client.read(moment)
+        if moment - self._looked >= LOOK:
+            self._looked = moment
+            self._witness.read()
+
+    def _told(self, domain: str) -> list[float]:
+        return next(one.history.told for one in self._clients if one.history.domain == domain)
+
+    def _judged(self, name: str, verdict: Verdict) -> None:
+        self._liveness.append(
+            {
+                "name": name,
+                "held": verdict.held,
+                "counts": True,
+                "judged": verdict.judged,
+                "problems": list(verdict.problems),
+            }
+        )
+
+    def _client(self, history: History) -> RunClientRow:
+        whole = max(self._now(), 0.001)
+        pulse = [0] * _PULSE
+        for moment in history.told:
+            pulse[min(_PULSE - 1, int(max(0.0, moment) / whole * _PULSE))] += 1
+        return {
+            "domain": history.domain,
+            "history": history.kind,
+            "told": len(history.told),
+            "pulse": pulse,
+        }

@@ -1,0 +1,112 @@
+"""Real runs, short: one that must hold, and one with a disk that lies, which must fail.
+
+The second is the negative control of the whole: its flushes are acknowledged and not done, and a
+crash of the storage domain loses what was held back.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from tests.support.labs import commands
+
+TEXT = """
+[scenario]
+title = "short"
+[lab]
+walls = "what-there-is"
+[[image]]
+path = "d.img"
+size = "1M"
+scratch = true
+[[domain]]
+name = "storage"
+role = "driver"
+restart = "always"
+memory = 32
+[[domain]]
+name = "web"
+memory = 32
+program = "domains.guests.register:main"
+disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=d.img"]
+on_poweroff = "destroy"
+[[load]]
+domain = "web"
+args = { rate = 150, registers = 2 }
+[[phase]]
+name = "calm"
+until = [{ domain = "web", count = 20, within = "30s" }]
+[[phase]]
+name = "storm"
+for = "1s"
+[[phase.fault]]
+target = "web/xvda"
+media = "MEDIA"
+by = "1ms..3ms"
+[[phase.step]]
+at = "500ms..700ms"
+kill = "storage"
+[[phase]]
+name = "healed"
+until = [{ domain = "web", count = 20, within = "30s" }]
+"""
+
+
+def run(tmp_path: Path, media: str, code: int) -> dict[str, Any]:
+    file = tmp_path / "short.toml"
+    file.write_text(TEXT.replace("MEDIA", media), encoding="utf-8")
+    ledger, xml = tmp_path / "ledger.jsonl", tmp_path / "junit.xml"
+    with commands() as hvsim:
+        done = hvsim.run(
+            *("run", str(file), "--seed", "5", "--json"),
+            *("--ledger", str(ledger), "--junit", str(xml)),
+        )
+        assert json.loads(hvsim.ok("labs", "--json")) == [], "the lab is gone"
+    assert done.returncode == code, (done.stdout, done.stderr)
+    row: dict[str, Any] = json.loads(done.stdout)
+    kinds = [json.loads(line)["kind"] for line in ledger.read_text(encoding="utf-8").splitlines()]
+    assert kinds.count("fault.added") == kinds.count("fault.removed") == 1
+    assert "fault.fired" in kinds
+    cases = ElementTree.parse(xml).getroot().findall(".//testcase")
+    assert [case.get("name") for case in cases] == [check["name"] for check in row["checks"]]
+    return row
+
+
+def test_a_storm_over_a_sound_host_holds(tmp_path: Path) -> None:
+    row = run(tmp_path, "slow", 0)
+    assert row["ok"]
+    assert all(check["held"] for check in row["checks"])
+    assert [act["what"] for act in row["acts"]] == ["fault", "kill"]
+    assert row["acts"][0]["fired"] > 0
+    [client] = row["clients"]
+    assert client["told"] == sum(client["pulse"]) >= 40
+    assert {check["name"].rpartition(": ")[2] for check in row["checks"]} == {
+        "everything was done as planned",
+        "every guest is there",
+        "no grant leaks",
+        "no step of a handshake breaks a rule",
+        "no stale or foreign byte",
+        "registers are linearizable",
+        "web goes on",
+    }
+
+
+def test_a_disk_that_lies_is_found(tmp_path: Path) -> None:
+    row = run(tmp_path, "lost-flush", 1)
+    failed = {check["name"] for check in row["checks"] if not check["held"]}
+    assert failed == {"web: registers are linearizable"}
+
+
+def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "no.toml"
+    file.write_text('[scenario]\n[[phase]]\nname = "a"\n', encoding="utf-8")
+    with commands() as hvsim:
+        done = hvsim.run("run", str(file))
+        assert done.returncode == 2
+        assert "no.toml" in done.stderr
+        assert hvsim.run("validate", str(file)).returncode == 1
+        assert "sound: lab storage-storm" in hvsim.ok("validate", "scenarios/storage-storm.toml")
+        assert json.loads(hvsim.ok("validate", "--schema", "scenario"))["title"]
