@@ -2,7 +2,8 @@
 
 Seen red: with `Stage.put` that lets everything pass, every test of a word; with `Bad.ways` that
 does not look at who has sent a frame, the partition; with a faulty link that steps aside at once,
-those of rules that go.
+or drops what a rule held, those of rules that go; with one that leaves the carrier, links down;
+with a netback that does not follow the seam, nearly all.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def test_a_bit_is_turned_over(net: Net) -> None:
         (VNET.pack(F_NEEDS_CSUM, 0, 0, 0, 34, 16), 500, PLAIN),
         (VNET.pack(F_NEEDS_CSUM, GSO_TCPV4, 54, 1448, 34, 16), 60000, None),
     ],
+    ids=["checksum", "segmentation"],
 )
 def test_offloads_hide_nothing(net: Net, vnet: bytes, size: int, after: bytes | None) -> None:
     """What comes out has another byte, and no header that says that its checksum is to be made

@@ -1,7 +1,8 @@
 """What a bad wire does to frames, by the thousand, without a wire.
 
 Seen red: a stage that does not hold up those behind a frame that is late, `drain` without the one
-that waits to be overtaken, a queue without an end, `twisted` without the checksum.
+that waits to be overtaken, a queue without an end, `twisted` that makes no checksum, and one that
+leaves the header saying that the checksum is to be made, or is right.
 """
 
 from __future__ import annotations
@@ -248,6 +249,7 @@ def test_a_twisted_frame_has_a_checksum_that_tells(payload: bytes, seed: int) ->
     assert header == PLAIN
     assert "turned over" in said
     assert not sum_is_right(data)
+    assert sum_is_right(data[:42] + payload), "it was made from what had been there"
     assert data[:40] == whole[:40]
     changed = [a ^ b for a, b in zip(data[42:], payload, strict=True)]
     assert sum(one.bit_count() for one in changed) == 1
