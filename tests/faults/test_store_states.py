@@ -2,7 +2,7 @@
 
 Seen red: with `Frozen._write` that passes everything on, and with `Thrash._go_on` that writes
 nothing, each of its kind; with `_asks` that never holds, the toolstack's; with a `Shelf` that
-keeps nothing, the two about another process of the store.
+keeps nothing, the two about another process of the store, and the one about the bound.
 """
 
 from __future__ import annotations
@@ -143,10 +143,10 @@ def test_another_process_of_the_store_holds_it_still(rig: Rig) -> None:
     rig.front(3)
     rig.begin_anew()
     lift = rig.rule("freeze=web/xvda@1", fired=1)
-    rig.front(4)
+    rig.back(2)
     assert rig.states() == ("1", "1")
     lift()
-    assert rig.states() == ("4", "1")
+    assert rig.states() == ("3", "2")
 
 
 # -- thrash ------------------------------------------------------------------------------------
