@@ -31,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="N", help="call the lab N")
     parser.add_argument("--ledger", metavar="FILE", help="write the ledger, one JSON object a line")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--html", metavar="FILE", help="write a page to read, with a timeline")
     parser.add_argument("--quiet", "-q", action="store_true", help="tell the end only")
     json_option(parser)
 
@@ -62,6 +63,10 @@ def run(options: argparse.Namespace) -> int:
         _write(options.ledger, (as_json(record, None) for record in witness.ledger))
     if options.junit:
         _write(options.junit, [junit(row)])
+    if options.html:
+        from hvsim.faults.scenario.page import page
+
+        _write(options.html, [page(row)])
     if options.json:
         print_json(row)
     else:

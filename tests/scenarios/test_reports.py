@@ -1,13 +1,17 @@
-"""Reports of a run: JUnit XML and the end of the story.
+"""Reports of a run: JUnit XML, the page, and the end of the story.
 
-Seen red: with a failed check that is no failure, and with a NUL that is written as it is.
+Seen red: with a failed check that is no failure, with a NUL that is written as it is, with a page
+whose `_text` escapes nothing, and with checks in the order in which they were made.
 """
 
 from __future__ import annotations
 
+import re
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 from hvsim.faults.scenario.junit import junit
+from hvsim.faults.scenario.page import page
 from hvsim.faults.scenario.rows import RunRow
 from hvsim.faults.scenario.story import lines
 
@@ -115,3 +119,67 @@ def test_the_story_ends_with_what_failed_and_the_line_that_replays_it() -> None:
     assert "rule 3: web/xvda media=eio: fired 2 times, last: write at sector 8: EIO" in said
     assert said[-1] == "again: hvsim run storm.toml --seed 7"
     assert "storm: everything held; 4.2 s, seed 7" in list(lines(row(held=True)))
+
+
+class Page(HTMLParser):
+    """Every tag that is closed as it was opened; what is loaded, and what runs."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.said: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = {name for name, _ in attrs}
+        assert not names & {"src", "href"}, "nothing is fetched"
+        assert not any(name.startswith("on") for name in names), "nothing runs"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data.strip())
+
+
+def test_the_page_says_what_was_done_what_broke_and_how_to_see_it_again() -> None:
+    said = Page(page(row())).said
+    for text in (
+        "1 of 3 checks failed",
+        "commit 4 is lost",
+        "and 5",
+        "web/xvda media=eio",
+        "kill storage",
+        "storm: 1.50 s to 4.00 s, fired 2 times",
+        "hvsim run storm.toml --seed 7",
+        "web: told 5 times (lines)",
+    ):
+        assert text in said, text
+    assert said.index("nothing is lost") < said.index("all is well"), "what failed comes first"
+    assert "Everything held" in Page(page(row(held=True))).said
+
+
+def test_the_page_fits_a_phone_and_needs_nothing() -> None:
+    text = page(row())
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert "http" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    widths = re.findall(r"left:([0-9.]+)%;width:([0-9.]+)%", text)
+    assert len(widths) >= 8
+    assert all(float(left) + float(width) <= 100.01 for left, width in widths)
+
+
+def test_the_page_is_one_whatever_a_guest_wrote() -> None:
+    hostile = '</pre><script>alert(1)</script>\x1b[2J"onload="x'
+    made = Page(page(row(hostile=hostile)))
+    assert "script" not in made.tags
+    assert any("alert(1)" in one for one in made.said)
+    assert "\x1b" not in page(row(hostile=hostile))
