@@ -1,10 +1,11 @@
-"""Keys of a lab file, from its JSON Schema."""
+"""Keys of a lab file and of a scenario, from their JSON Schemas."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from docs.made.text import code, page, table
+from hvsim.faults.scenario.schema import schema as schema_of_scenarios
 from hvsim.lab.schema import schema
 
 Node = Mapping[str, Any]
@@ -19,7 +20,16 @@ _WORDS: Final = {
 
 def keys() -> str:
     """The page of keys."""
-    whole = schema()
+    return page(
+        "Keys of a lab file",
+        "A lab file is TOML. `hvsim validate LAB` says what is wrong with one, `hvsim validate "
+        "--schema` prints the JSON Schema that this page is made of.",
+        *_of(schema()),
+    )
+
+
+def _of(whole: Node) -> list[str]:
+    """The tables of a schema."""
     parts = []
     for path, node in tables(whole, whole, ""):
         rows = [
@@ -37,11 +47,25 @@ def keys() -> str:
         head = f"## `{path}`" if path else "## Tables"
         parts += [head, *(text for text in (said, must) if text)]
         parts.append(table(("key", "is", "default", "meaning"), rows))
+    return parts
+
+
+def of_scenarios() -> str:
+    """The page of a scenario's keys; those of a lab file are on the page before."""
+    whole = schema_of_scenarios()
+    known = schema()["properties"]
+    own = {name: of for name, of in whole["properties"].items() if name not in known}
+    words = whole["$defs"]["timed_fault"]
+    timed = {**words, "properties": {key: words["properties"][key] for key in ("when", "target")}}
+    defs = {**whole["$defs"], "timed_fault": timed}
     return page(
-        "Keys of a lab file",
-        "A lab file is TOML. `hvsim validate LAB` says what is wrong with one, `hvsim validate "
-        "--schema` prints the JSON Schema that this page is made of.",
-        *parts,
+        "Keys of a scenario",
+        "A scenario is TOML: a lab, what its clients do, what is broken when, and what must hold. "
+        "`hvsim run SCENARIO` runs it, `hvsim validate SCENARIO` says what is wrong with one, "
+        "`hvsim validate --schema scenario` prints the JSON Schema that this page is made of. "
+        "Every table of a [lab file](lab-file.md) may stand in it, and the words of "
+        "`[[phase.fault]]` are those of [every fault](faults.md).",
+        *_of({**whole, "properties": own, "$defs": defs}),
     )
 
 

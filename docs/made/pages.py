@@ -8,6 +8,7 @@ from docs.made import commands, faults, lab, ledger, python, rows
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "lab-file.md": lab.keys,
+    "scenario-file.md": lab.of_scenarios,
     "commands.md": commands.commands,
     "json.md": rows.fields,
     "exit-codes.md": commands.exits,

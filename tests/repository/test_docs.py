@@ -61,6 +61,13 @@ def test_every_key_of_a_lab_file_is_in_it(pages: dict[str, str]) -> None:
     assert {"name", "disk", "exec", "transaction-nodes", "shared"} <= known
 
 
+def test_every_key_of_a_scenario_is_in_it(pages: dict[str, str]) -> None:
+    file = ROOT / "hvsim" / "faults" / "scenario" / "schema.json"
+    known = keys(json.loads(file.read_text(encoding="utf-8")))
+    assert {key for key in known if f"| `{key}` |" not in pages["scenario-file.md"]} == set()
+    assert {"unchecked", "quiet", "within", "stall", "history", "when"} <= known
+
+
 def test_every_kind_of_ledger_line_and_its_fields_are_in_it(pages: dict[str, str]) -> None:
     fields = {name for kind in KINDS.values() for name in kind.fields}
     names = {*KINDS, *FIELDS, *COUNTED, *fields}

@@ -9,12 +9,14 @@ from math import inf
 
 from domains.guests.register import Event, event
 from domains.guests.verify import Verdict as Found
+from hvsim.faults.checkers.alive import alive
 from hvsim.faults.checkers.durability import durable
 from hvsim.faults.checkers.foreign import foreign
 from hvsim.faults.checkers.grants import grants
 from hvsim.faults.checkers.handshakes import handshakes
 from hvsim.faults.checkers.operations import Operation, operations
 from hvsim.faults.checkers.progress import progress
+from hvsim.faults.checkers.quiet import quiet
 from hvsim.wire.picture import HoldingsRow
 
 
@@ -121,3 +123,15 @@ def test_lines_of_a_console_make_a_history() -> None:
     ]
     assert event("register 2 write 17 1.0") is None
     assert event(str(Event(1, False, 2, 3.0, 4.0, "ok"))) == Event(1, False, 2, 3.0, 4.0, "ok")
+
+
+def test_who_is_told_something_while_nothing_goes_on() -> None:
+    assert quiet([1.0, 5.0], since=1.5, until=4.0).held
+    assert not quiet([1.0, 2.0], since=1.5, until=4.0).held
+    assert not quiet([], since=4.0, until=4.0).held, "no time to look"
+
+
+def test_guests_that_have_ended() -> None:
+    assert alive({"web": "", "db": ""}).held
+    [problem] = alive({"web": "", "db": "has crashed: sector 4: zeros"}).problems
+    assert problem == "db has crashed: sector 4: zeros"

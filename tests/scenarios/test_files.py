@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from hvsim.faults.catalogue import FAMILIES, WHEN
 from hvsim.faults.scenario.load import NoScenario, is_scenario, load
 from hvsim.faults.scenario.plan import plan
 from hvsim.faults.scenario.schema import schema
@@ -43,11 +44,11 @@ GOOD = (
 name = "one"
 for = "1s"
 [[phase.fault]]
-at = "100ms..900ms"
+when = "100ms..900ms"
 target = "web/xvda"
 media = "eio"
 [[phase.step]]
-at = "0s..1s"
+when = "0s..1s"
 stall = "storage"
 [[phase.step]]
 look = true
@@ -103,7 +104,7 @@ def test_a_lab_file_is_named_or_is_here(tmp_path: Path) -> None:
         ('domain = "web", count', 'domain = "db", count', "'db' has no [[load]]"),
         ('domain = "web"\nargs', 'domain = "db"\nargs', "no domain of the lab is called 'db'"),
         ('media = "eio"', 'media = "eio"\nclock.jump = "1s"', "make a rule of each"),
-        ('at = "0s..1s"', 'at = "1s..x"', "'x' is no time"),
+        ('when = "0s..1s"', 'when = "1s..x"', "'x' is no time"),
         ("look = true", "looks = true", "unknown key 'looks'"),
         ('target=d.img"', 'target=d.img", "nonsense"', "nonsense"),
         ("[scenario]", "[scenario", "not TOML"),
@@ -141,8 +142,13 @@ def test_the_scenarios_that_come_with_it(file: Path) -> None:
     assert load(f"scenarios/{file.name}").name == file.stem
 
 
+def test_no_fault_has_a_word_that_means_a_moment_here() -> None:
+    words = [word.key for family in FAMILIES for word in (*family.faults, *family.settings, *WHEN)]
+    assert "when" not in words
+
+
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     assert json.loads(json.dumps(schema())) == schema()
     assert {"scenario", "phase", "load", "domain", "image"} <= schema()["properties"].keys()
-    assert {"at", "media", "target"} <= schema()["$defs"]["timed_fault"]["properties"].keys()
+    assert {"when", "media", "target"} <= schema()["$defs"]["timed_fault"]["properties"].keys()

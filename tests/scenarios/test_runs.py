@@ -47,7 +47,7 @@ target = "web/xvda"
 media = "MEDIA"
 by = "1ms..3ms"
 [[phase.step]]
-at = "500ms..700ms"
+when = "500ms..700ms"
 kill = "storage"
 [[phase]]
 name = "healed"

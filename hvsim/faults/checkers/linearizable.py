@@ -22,15 +22,19 @@ STEPS_MAX: Final = 2_000_000
 
 
 def linearizable(history: Sequence[Operation], steps: int = STEPS_MAX) -> Verdict:
-    """Judge the registers of a disk, all of which held 0 at first."""
+    """Judge the registers of a disk, all of which held 0 at first.
+
+    Moments are told as seconds after the first operation.
+    """
     registers = sorted({one.register for one in history})
     judged = f"{len(history)} operations on {len(registers)} registers"
     if not history:
         return Verdict(judged, ("no operation was told of: nothing was proven",))
+    zero = min(one.begun for one in history)
     problems = []
     for register in registers:
         own = [one for one in history if one.register == register]
-        problem = _Search(own, steps).problem()
+        problem = _Search(own, zero, steps).problem()
         if problem:
             problems.append(f"register {register}: {problem}")
     return Verdict(judged, tuple(problems))
@@ -40,9 +44,10 @@ class _Search:
     """Of one register.  Entries 2n and 2n+1 are the beginning and the end of operation n, in a
     list that is linked both ways; entry -1 (the last of the arrays) is its head."""
 
-    def __init__(self, own: Sequence[Operation], steps: int) -> None:
+    def __init__(self, own: Sequence[Operation], zero: float, steps: int) -> None:
         self._own: Final = own
         self._steps: Final = steps
+        self._zero: Final = zero
         order = [(one.begun, 0, 2 * n) for n, one in enumerate(own)]
         order += [(one.ended, 1, 2 * n + 1) for n, one in enumerate(own)]
         line = [entry for _, _, entry in sorted(order)]
@@ -100,7 +105,7 @@ class _Search:
 
     def _words(self, number: int) -> str:
         one = self._own[number]
-        when = f"between {one.begun:.6f} s and {one.ended:.6f} s"
+        when = f"between {one.begun - self._zero:.6f} s and {one.ended - self._zero:.6f} s"
         if one.writes:
             return f"the write of {one.value} {when} has no place in any order"
         written = next((w for w in self._own if w.writes and w.value == one.value), None)

@@ -148,7 +148,7 @@ class _Loader:
         )
 
     def _fault(self, at: _Path, table: dict[str, Any]) -> Act | None:
-        words = {key: value for key, value in table.items() if key != "at"}
+        words = {key: value for key, value in table.items() if key != "when"}
         try:
             draft = of_table(words)
         except RuleError as wrong:
@@ -166,7 +166,7 @@ class _Loader:
         return Act(what, self._moment(at, table), who, table.get("process", ""))
 
     def _moment(self, at: _Path, table: Mapping[str, Any]) -> tuple[float, float]:
-        text = table.get("at", "0s")
+        text = table.get("when", "0s")
         if text == "0s":
             return 0.0, 0.0
         first, dots, last = str(text).partition("..")

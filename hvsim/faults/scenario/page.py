@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.printable import printable
 
 if TYPE_CHECKING:
-    from hvsim.faults.scenario.rows import RunActRow, RunCheckRow, RunClientRow, RunRow
+    from hvsim.faults.scenario.rows import RunActRow, RunCheckRow, RunClientRow, RunPhaseRow, RunRow
 
 _LEAST: Final = 0.4
 """Per cent of the width that anything has."""
@@ -34,6 +34,9 @@ def page(row: RunRow) -> str:
             *(line for one in _bad_first(row["checks"]) for line in _check(one)),
             "</ul>\n<h2>When</h2>",
             *_timeline(row),
+            "<ol>",
+            *map(_phase, row["phases"]),
+            "</ol>",
             "<h2>What was done</h2>\n<ol>",
             *(line for number, one in enumerate(row["acts"], 1) for line in _act(number, one)),
             "</ol>\n</body>\n</html>",
@@ -91,6 +94,12 @@ def _timeline(row: RunRow) -> Iterator[str]:
     for client in row["clients"]:
         yield from _pulse(client)
     yield f'<p class="dim">from left to right: {whole:.1f} s</p>'
+
+
+def _phase(phase: RunPhaseRow) -> str:
+    told = f'<div class="dim">{_text(phase["text"])}</div>' if phase["text"] else ""
+    when = f"{phase['begun']:.2f} s to {phase['ended']:.2f} s"
+    return f'<li>{_text(phase["name"])} <span class="dim">{when}</span>{told}</li>'
 
 
 def _pulse(client: RunClientRow) -> Iterator[str]:

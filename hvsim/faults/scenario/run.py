@@ -119,7 +119,7 @@ class _Run:
                 break
             self._clock.sleep(TICK)
         ended = row["ended"] = self._now()
-        last = max((one.at for one in acts), default=0.0)
+        last = max((one.at for one in acts if one.act.what != "look"), default=0.0)
         for goal in phase.goals:
             verdict = progress(self._told(goal.domain), begun, ended, goal.within, goal.count)
             self._judged(f"{phase.name}: {goal.domain} goes on", verdict)

@@ -18,8 +18,8 @@ def schema() -> dict[str, Any]:
     own: dict[str, Any] = json.loads(text)
     lab = with_words(lab_schema())
     fault = lab["$defs"]["fault"]
-    at = own["$defs"]["act"]["properties"]["at"]
-    timed = {**fault, "properties": {"at": at, **fault["properties"]}}
+    when = own["$defs"]["act"]["properties"]["when"]
+    timed = {**fault, "properties": {**fault["properties"], "when": when}}
     return {
         **own,
         "properties": {**own["properties"], **lab["properties"]},
