@@ -105,18 +105,28 @@ def test_what_is_late_comes_when_the_rule_goes(channels: Channels) -> None:
 
 
 def test_twice(channels: Channels) -> None:
-    number = channels.add("guest -> back", "bell.duplicate=100%", "nth=1")
-    channels.ring("a")
-    assert channels.settle() == ["a", "a"]
+    number = channels.add("guest -> back", "bell.duplicate=100%")
+    for _ in range(30):  # who is late to look hears both as one
+        channels.ring("a")
+        heard = channels.settle()
+        if heard == ["a", "a"]:
+            break
+        assert heard == ["a"]
+    else:
+        raise AssertionError("never twice")
     assert channels.breaker.fired(number)[0].endswith(": once more")
 
 
 def test_after_the_next_one(channels: Channels) -> None:
-    channels.add("guest -> back", "bell.reorder=100%", "nth=1")
-    channels.ring("a")
-    channels.domains[1].vcpu.block(0.02)
-    channels.ring("b")
-    assert channels.settle() == ["b", "a"]
+    channels.add("guest -> back", "bell.reorder=100%")
+    for _ in range(30):  # on a machine that is slow the first may have waited too long
+        channels.ring("a")
+        channels.domains[1].vcpu.block(0.02)
+        channels.ring("b")
+        if channels.settle(0.2) == ["b", "a"]:
+            break
+    else:
+        raise AssertionError("never after the next one")
 
 
 def test_without_a_next_one_it_comes_all_the_same(channels: Channels) -> None:
