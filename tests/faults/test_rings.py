@@ -1,8 +1,8 @@
 """Each fault of the ring of a disk, by either half, and what the other half makes of it.
 
 Seen red: each with a `Half` of its kind that passes everything on; the recoveries with lifts that
-do not mend, with drivers that do not publish what was held back, and with a `Stop` that arms
-nothing.
+do not mend, with a layer that makes another half each time, with drivers that do not publish what
+was held back, and with a `Stop` that arms nothing.
 """
 
 from __future__ import annotations
@@ -199,7 +199,10 @@ def test_never_answered_until_the_rule_goes(broken: Broken) -> None:
     assert broken.rig.image.read_bytes()[8 * 512 : 9 * 512] == b"d" * 512, "done, and not answered"
     assert broken.rig.disk.statistics()["unanswered"] == 1
     assert broken.breaker.fired(number) == ["1 requests without an answer"]
-    other = broken.add("media=eio", "op=flush")  # sits the ring down anew
+    assert broken.driver._service is not None
+    half = broken.driver._service._ring
+    other = broken.add("media=eio", "op=flush")  # the ring is seated anew
+    assert broken.driver._service._ring is half, "with what it holds"
     assert not hangs.done
     broken.remove(other)
     assert not hangs.done
