@@ -8,6 +8,7 @@ with a netback that does not follow the seam, nearly all.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -182,6 +183,24 @@ def test_a_link_that_is_down_is_down_for_the_next_connection(net: Net) -> None:
     assert (guest.wire.up, out(net, 0, 1)) == (False, [])
     net.remove(number)
     assert (guest.wire.up, out(net, 1, 1)) == (True, [1])
+
+
+def test_a_link_that_hears_of_no_carrier_costs_nobody_his_domain(net: Net) -> None:
+    """It has gone under its netback.  Red when a rule that comes lets the error out."""
+    guest = net.guests[0]
+
+    def gone(on: bool) -> None:
+        raise OSError(errno.ENODEV, "no such link")
+
+    number = net.add("a/eth0", "drop=1", "after=1000")
+    guest.wire.set_carrier = gone  # type: ignore[method-assign]
+    down = net.add("a/eth0", "link=down")
+    assert out(net, 0, 3) == []
+    net.remove(down)
+    assert out(net, 3, 3) == [3, 4, 5]
+    net.remove(number)
+    net.run(lambda: net.state(net.back_path(net.back, guest.domain)) == "5", "the device alone")
+    assert net.errors(net.back)
 
 
 def test_a_whole_driver_domain(three: Net) -> None:

@@ -292,13 +292,15 @@ class NetBack:
             self._dom.seams.follow(seam, self._reseat)
         if self.link is not None:
             self._pass_frames()
-            self._dom.seams.follow(LINK, self._pass_frames)
+            self._dom.seams.follow(LINK, self._link_changed)
 
     def _pass_frames(self) -> None:
-        """Between the rings and the link, or what stands before it: now, and anew when something
-        came to stand there, or went."""
+        """Between the rings and the link, or what stands before it."""
+        link = self._dom.seams.through(LINK, self.link, self._the_device)
+        if link is self._before:
+            return
         self._stop_listening()
-        link = self._before = self._dom.seams.through(LINK, self.link, self._the_device)
+        self._before = link
         carrier(link, True)
         queues, multicast = list(self.queues), self._multicast
         for queue in queues:
@@ -312,6 +314,14 @@ class NetBack:
         for queue in list(self.queues):
             queue.reseat(self._the_device)
 
+    def _link_changed(self) -> None:
+        """Something came to stand there, or went: anew, in a turn of the device's own."""
+        self._the_device.call_later(0.0, self._pass_frames_again)
+
+    def _pass_frames_again(self) -> None:
+        if self._before is not None:
+            self._pass_frames()
+
     def _stop_listening(self) -> None:
         rx, self._rx = self._rx, None
         if rx is not None:
@@ -321,7 +331,7 @@ class NetBack:
         if self.queues:
             self._last = self.statistics()
         queues, self.queues = self.queues, []
-        self._dom.seams.unfollow(LINK, self._pass_frames)
+        self._dom.seams.unfollow(LINK, self._link_changed)
         for seam in (BACK_RING, BACK_RX_RING):
             self._dom.seams.unfollow(seam, self._reseat)
         self._stop_listening()

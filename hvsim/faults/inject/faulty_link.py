@@ -71,7 +71,7 @@ class Ear:
 
 
 class FaultyLink:
-    """In the place of *link*, of *device*.  Nobody else reads that one from now on.
+    """In the place of *link*, of *device*; nobody else reads that one once `listener` is asked for.
 
     Args:
         stepped_aside: called when nobody breaks it any more, and the guest has all that it held.
@@ -111,7 +111,6 @@ class FaultyLink:
         self._timer: Timer | None = None
         self._timer_due = 0.0
         self._listener = Listener(dom.vcpu, link, self._readable, self._tagged_readable)
-        self._listener.start()
 
     def __repr__(self) -> str:
         return f"<FaultyLink {self.name} {len(self._stages)} rules>"
@@ -130,7 +129,7 @@ class FaultyLink:
             if down.fires():
                 down.told(f"{self.name}: down")
         self.over = False
-        self._set_carrier()
+        self._try_carrier()
         self._go_on()
 
     def leave(self, rule: object) -> None:
@@ -142,7 +141,7 @@ class FaultyLink:
         if out is not None:
             self._out.remove(out, now)
         if self._down.pop(rule, None) is not None:
-            self._set_carrier()
+            self._try_carrier()
         self._go_on()
         self._step_aside()
 
@@ -156,6 +155,7 @@ class FaultyLink:
     def listener(self, readable: Callable[[], None]) -> Ear:
         """What calls *readable* while it listens, and `read` has frames."""
         self._ear = Ear(self._dom.vcpu, self._ready, readable)
+        self._listen()
         return self._ear
 
     def read(self) -> tuple[bytes, bytes] | None:
@@ -240,8 +240,12 @@ class FaultyLink:
         self._ready.extend(self._in.take(now))
         if self._ear is not None:
             self._ear.tell()
-        # What the guest does not take waits in the link's own queue.
-        if self._stages and len(self._ready) < TURN and not self._gone:
+        self._listen()
+
+    def _listen(self) -> None:
+        """To the real link, once netback does to us; what the guest does not take waits there."""
+        heard = self._ear is not None and bool(self._stages) and not self._gone
+        if heard and len(self._ready) < TURN:
             self._listener.start()
         else:
             self._listener.stop()
@@ -270,10 +274,17 @@ class FaultyLink:
 
     # -- the carrier -----------------------------------------------------------------------
 
+    def _try_carrier(self) -> None:
+        """The link may have gone; that is netback's business, not that of a rule."""
+        try:
+            self._set_carrier()
+        except OSError as failed:
+            self._dom.log(f"{self.name}: no word of its carrier: {failed}")
+
     def _set_carrier(self) -> None:
         down = bool(self._down)
-        carrier(self._link, self._carrier and not down)
         self._say_down(down=down)
+        carrier(self._link, self._carrier and not down)
 
     def _say_down(self, *, down: bool) -> None:
         """In the store, for people."""

@@ -20,6 +20,7 @@ from hvsim.drivers.net.offload import VNET
 from hvsim.faults.inject.faulty_link import FaultyLink
 from hvsim.faults.inject.shaper import Stage, Terms
 from hvsim.names.mac import bytes_of as mac_bytes
+from hvsim.xs.client import StoreError
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -68,7 +69,11 @@ class Bad:
         if not self.fault.is_about(device):
             return {}
         if self.between is not None:
-            own = device.read("mac") or ""
+            try:
+                own = device.read("mac") or ""
+            except StoreError as failed:
+                self.fault.placed(f"{device.nodename}: its address: {failed}")
+                return {}
             sources = frozenset[bytes]().union(
                 *(ours for ours, theirs in self.between if own.lower() in theirs)
             )
