@@ -18,7 +18,6 @@ from pathlib import Path
 from domains.guests.verify import verify
 from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
-from hvsim.demo.leftovers import Witness, left, witnessed
 from hvsim.demo.network_result import NetworkResult, Outage
 from hvsim.demo.tell import Teller, walls_missing
 from hvsim.demo.watch import Vbd, connected_elsewhere
@@ -27,6 +26,7 @@ from hvsim.faults.now import inject
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
+from hvsim.lab.leftovers import Witness, left, witnessed
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.undo import UpError

@@ -10,7 +10,6 @@ from pathlib import Path
 from domains.guests.verify import Verdict, verify
 from hvsim import TREE
 from hvsim.demo.acknowledgements import Acknowledgements
-from hvsim.demo.leftovers import Witness, left, witnessed
 from hvsim.demo.result import Kill, Result
 from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
@@ -19,6 +18,7 @@ from hvsim.faults.now import inject
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
+from hvsim.lab.leftovers import Witness, left, witnessed
 from hvsim.lab.load import load
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.up import Running, bring_up

@@ -91,6 +91,7 @@ def test_a_storm_over_a_sound_host_holds(tmp_path: Path) -> None:
         "no stale or foreign byte",
         "registers are linearizable",
         "web goes on",
+        "nothing is left",
     }
 
 

@@ -37,6 +37,17 @@ SETTLE: Final = 3.0
 _TICK: Final = 0.05
 
 
+def check_row(name: str, verdict: Verdict, counts: bool) -> RunCheckRow:
+    """What a checker said, for the reports."""
+    return {
+        "name": name,
+        "held": verdict.held,
+        "counts": counts,
+        "judged": verdict.judged,
+        "problems": list(verdict.problems),
+    }
+
+
 class Judge:
     """Of one run."""
 
@@ -150,12 +161,5 @@ class Judge:
         return Path(images.get(target, str(domain.directory / target)))
 
     def _enter(self, check: str, name: str, verdict: Verdict) -> None:
-        self._checks.append(
-            {
-                "name": name,
-                "held": verdict.held,
-                "counts": check not in self._scenario.unchecked,
-                "judged": verdict.judged,
-                "problems": list(verdict.problems),
-            }
-        )
+        counts = check not in self._scenario.unchecked
+        self._checks.append(check_row(name, verdict, counts))

@@ -12,10 +12,11 @@ from hvsim.faults.checkers.verdict import Verdict
 from hvsim.faults.of_lab import entering
 from hvsim.faults.scenario.clock import Clock, OfTheMachine
 from hvsim.faults.scenario.history import Follower, History
-from hvsim.faults.scenario.judge import Judge
+from hvsim.faults.scenario.judge import Judge, check_row
 from hvsim.faults.scenario.nemesis import Nemesis
 from hvsim.faults.scenario.plan import Planned, plan
 from hvsim.faults.scenario.witness import Witness
+from hvsim.lab import leftovers
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
 
@@ -43,10 +44,15 @@ def run(
     """
     lab = scenario.lab
     running = bring_up(lab, say=say, gather=gather, before_start=entering(lab))
-    try:
-        return _Run(scenario, seed, running, say, clock or OfTheMachine()).whole(replay)
-    finally:
-        running.down(now=True)
+    seen = leftovers.Witness(running.run)
+    with leftovers.witnessed(running, seen, lambda: running.down(now=True)):
+        row, witness = _Run(scenario, seed, running, say, clock or OfTheMachine()).whole(replay)
+    found = tuple(seen.leftovers())
+    row["checks"].append(
+        check_row("nothing is left", Verdict(f"{len(seen.seen)} processes", found), True)
+    )
+    row["ok"] = row["ok"] and not found
+    return row, witness
 
 
 class _Run:
@@ -160,15 +166,7 @@ class _Run:
         return next(one.history.told for one in self._clients if one.history.domain == domain)
 
     def _judged(self, name: str, verdict: Verdict) -> None:
-        self._liveness.append(
-            {
-                "name": name,
-                "held": verdict.held,
-                "counts": True,
-                "judged": verdict.judged,
-                "problems": list(verdict.problems),
-            }
-        )
+        self._liveness.append(check_row(name, verdict, True))
 
     def _client(self, history: History) -> RunClientRow:
         whole = max(self._now(), 0.001)

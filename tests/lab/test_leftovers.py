@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.demo.leftovers import OUR_LINKS, Witness
 from hvsim.lab.claim import claim, release
+from hvsim.lab.leftovers import OUR_LINKS, Witness
 from hvsim.lab.processes import Identity
 from hvsim.lab.rundir import RunDir
 
@@ -103,7 +103,7 @@ def test_links_of_ours_count_and_no_others(run: RunDir, monkeypatch: pytest.Monk
     ):
         assert bool(OUR_LINKS.fullmatch(name)) == ours
     there = {"vif7.0"}
-    monkeypatch.setattr("hvsim.demo.leftovers._links", lambda: set(there))
+    monkeypatch.setattr("hvsim.lab.leftovers._links", lambda: set(there))
     witness = Witness(run)  # it was there before: another lab's
     release(run)
     assert witness.leftovers() == []
