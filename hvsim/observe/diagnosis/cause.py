@@ -67,7 +67,7 @@ class Cause:
         if self.says:
             text = f"{self.says}{since}"
         elif self.unanswered and self.subject:
-            requests = "1 request" if self.unanswered == 1 else f"{self.unanswered} requests"
+            requests = counted(self.unanswered, "request")
             text = f"{self.subject} has {requests} unanswered{since}; {self.is_so}"
         else:
             text = f"{self.text}{since}"
@@ -78,6 +78,11 @@ class Cause:
             verb = "waits" if len(waiting) == 1 else "wait"
             text = f"{text}; {listed(waiting)} {verb} behind it"
         return text
+
+
+def counted(number: int, what: str) -> str:
+    """So many things: 1 request, 2 requests."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def listed(names: list[str]) -> str:

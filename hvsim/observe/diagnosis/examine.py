@@ -171,12 +171,24 @@ class _Examination:
 
     def _grants(self) -> None:
         for cause in grants.causes(self.host):
-            still = self.still.get(cause.culprit)
-            if still is not None:
+            still, rule = self.still.get(cause.culprit), self._keeps(cause)
+            if rule is not None:
+                rule.says = f"{cause.says}; {rule.is_so}"
+                rule.severity, rule.since = cause.severity, cause.since
+            elif still is not None:
                 still.evidence.append(cause.says)
                 still.severity = STUCK
             else:
                 self.own.append(cause)
+
+    def _keeps(self, cause: Cause) -> Cause | None:
+        """The rule that has a domain keep pages."""
+        row = None if cause.domid is None else self.host.domains.get(cause.domid)
+        for rule in self.host.facts.rules:
+            keeps = rule["settings"].get("grant") == "hold" and rule["fired"]
+            if keeps and row is not None and row["uuid"] in (rule["domain"], rule["peer"]):
+                return self.rules[rule["number"]]
+        return None
 
     def _looping(self) -> list[int]:
         rows = self.host.facts.rules

@@ -22,7 +22,8 @@ LOOKED_AT: Final = frozenset(
 
 
 class Ring(TypedDict):
-    """The header of a device's ring (xen/io/ring.h), and how many slots it has."""
+    """The header of a device's ring (xen/io/ring.h), and how many slots it has; whether it moved
+    between two looks, and which of its halves (frontend, backend) are at work: who was rung is."""
 
     domid: int
     kind: str
@@ -33,6 +34,7 @@ class Ring(TypedDict):
     rsp_event: int
     slots: int | None
     moved: bool
+    awake: list[str]
 
 
 class Step(TypedDict):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from hvsim.observe.diagnosis.cause import NOTE, STUCK, Cause
+from hvsim.observe.diagnosis.cause import NOTE, STUCK, Cause, counted
 
 if TYPE_CHECKING:
     from hvsim.observe.diagnosis.host import Host
@@ -49,7 +49,7 @@ def _cause(host: Host, row: SeenDomain, peer: int, pages: int, dead: bool) -> Ca
             since = host.ago(record)
             break
     why = "is dead, and cannot go" if dead else "has no open device there any more"
-    some = "1 page" if pages == 1 else f"{pages} pages"
+    some = counted(pages, "page")
     return Cause(
         culprit=who,
         what="grants-held",

@@ -68,9 +68,12 @@ class Host:
         if device["backend_domid"] == 0:
             return server_process(device["backend_class"], device["frontend_domid"])
         found = self.name(device["backend_domid"])
-        return (
-            str(device["backend"]) if found.startswith("domain ") and device["backend"] else found
-        )
+        if not found.startswith("domain "):
+            return found
+        mine = (self.front(device), device["vdev"])  # it is gone: who knew it has said its name
+        waits = self.facts.picture["waits"]
+        on = next((one["on"] for one in waits if (one["domain"], one["device"]) == mine), found)
+        return device["backend"] or on
 
     def backend(self, device: DeviceRow) -> str:
         """The same in full: blkback in storage (domain 1)."""

@@ -18,6 +18,7 @@ from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.control import Control
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.states import state_name
+from hvsim.linux import proc
 from hvsim.observe.diagnosis.facts import (
     LOOKED_AT,
     Facts,
@@ -27,12 +28,15 @@ from hvsim.observe.diagnosis.facts import (
     Step,
     in_use,
 )
+from hvsim.observe.diagnosis.host import BACK, FRONT
 from hvsim.observe.picture import picture
+from hvsim.toolstack.host.parts import server_process
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
 
 if TYPE_CHECKING:
     from hvsim.lab.rundir import RunDir
+    from hvsim.observe.rows import SeenDomain
     from hvsim.wire.picture import DeviceRow
 
 PATIENCE: Final = 0.1
@@ -76,7 +80,7 @@ def look(run: RunDir) -> Facts:
                     refs = list(_refs(store, devices))
                     if run.store == BUILTIN:
                         steps = _steps(store, devices)
-                rings = _rings(door, refs)
+                rings = _rings(door, refs, _pids(seen["domains"]))
     return Facts(seen, time.monotonic(), ledger, rings, steps, rules)
 
 
@@ -135,7 +139,29 @@ def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
-def _rings(door: Door, refs: list[tuple[DeviceRow, int, int | None]]) -> list[Ring]:
+def _pids(domains: Iterable[SeenDomain]) -> dict[tuple[int, str], int]:
+    """The processes of halves: (domid, "main", or the name of dom0's process) -> pid."""
+    return {
+        (row["domid"], name): pid
+        for row in domains
+        for name, pid in row["pids"].items()
+        if pid is not None
+    }
+
+
+def _awake(pids: dict[tuple[int, str], int], device: DeviceRow) -> list[str]:
+    """Which halves of a device are at work, or ready to be."""
+    server = server_process(device["backend_class"], device["frontend_domid"])
+    back = (device["backend_domid"], "main" if device["backend_domid"] else server)
+    halves = {FRONT: pids.get((device["frontend_domid"], "main")), BACK: pids.get(back)}
+    return [half for half, pid in halves.items() if pid and proc.state(pid) in ("R", "D")]
+
+
+def _rings(
+    door: Door,
+    refs: list[tuple[DeviceRow, int, int | None]],
+    pids: dict[tuple[int, str], int],
+) -> list[Ring]:
     first = [_ring(door, *one) for one in refs]
     if not any(ring is not None and in_use(ring) for ring in first):
         return [ring for ring in first if ring is not None]
@@ -146,6 +172,7 @@ def _rings(door: Door, refs: list[tuple[DeviceRow, int, int | None]]) -> list[Ri
         if before is not None and after is not None:
             keys = ("req_event", "rsp_prod", "rsp_event")
             after["moved"] = any(before[key] != after[key] for key in keys)  # type: ignore[literal-required]
+            after["awake"] = _awake(pids, one[0])
             found.append(after)
     return found
 
@@ -166,6 +193,7 @@ def _ring(door: Door, device: DeviceRow, ref: int, slots: int | None) -> Ring | 
         "rsp_event": rsp_event,
         "slots": slots,
         "moved": False,
+        "awake": [],
     }
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.lab.states import state_name
 from hvsim.observe.diagnosis import facts
-from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, duration
+from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, counted, duration
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
 
 if TYPE_CHECKING:
     from hvsim.wire.picture import DeviceRow
 
+LAZY: Final = ("vif",)
+"""Whose frontends take an answer when they need the room, and wait for none."""
 GRACE: Final = 1.0
 """Seconds that a handshake may take for a step before it is called stuck."""
 DETACH: Final = {"vbd": "block-detach", "vif": "network-detach"}
@@ -81,20 +83,27 @@ def _of_ring(host: Host, device: DeviceRow) -> Symptom | None:
         return None
     if ring["moved"]:
         return None
+    awake = ring["awake"] if (seconds or 0.0) < GRACE else []
     asked, answered = facts.untaken_requests(ring), facts.untaken_answers(ring)
+    if device["class"] in LAZY or _runs(host, device["frontend_domid"]):
+        answered = 0
     open_, slots = facts.unanswered(ring), ring["slots"]
+    if FRONT in awake:
+        answered = 0
+    if BACK in awake:
+        asked = open_ = 0
     full = f"; the ring is full, all {slots} slots" if facts.in_use(ring) == slots else ""
     if answered and full:
-        why = f"{answered} answers are not taken{full}"
+        why = f"{counted(answered, 'answer')} not taken{full}"
         return Symptom(FRONT, "ring-full", why, open_, seconds)
     if asked:
-        why = f"{asked} requests are in the ring at which it has not looked{full}"
+        why = f"{counted(asked, 'request')} in the ring at which it has not looked{full}"
         return Symptom(BACK, "bell-lost", why, open_, seconds)
     if open_:
         why = f"it has taken every request, and does not answer{full}"
         return Symptom(BACK, "ring-full" if full else "unanswered", why, open_, seconds)
     if answered:
-        why = f"{answered} answers are in the ring at which it has not looked"
+        why = f"{counted(answered, 'answer')} in the ring at which it has not looked"
         return Symptom(FRONT, "bell-lost", why, 0, seconds)
     return None
 
@@ -136,6 +145,12 @@ def evidence(host: Host, device: DeviceRow) -> list[str]:
         for act in (row.get("last_acts", []) if row is not None and domid else [])[-1:]:
             said.append(f"{host.name(domid)} did last: {act['kind']}: {act['text']}")
     return said
+
+
+def _runs(host: Host, domid: int) -> bool:
+    """Whether a guest is at work now: it will look when it is done."""
+    row = host.domains.get(domid)
+    return row is not None and bool(domid) and row["state"].startswith("r")
 
 
 def _state(number: int | None) -> str:
@@ -230,15 +245,14 @@ def _bell(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> None:
     ends = device["frontend_domid"], device["backend_domid"]
     asked = found.turn == BACK
     deaf = host.backend(device) if asked else host.full_name(ends[0])
-    row = host.domains.get(ends[1] if asked else ends[0])
-    if row is not None and row["domid"] and row["state"].startswith("r"):
+    if asked and _runs(host, ends[1]):
         made.what, made.severity = "busy", SLOW
         made.says = f"{deaf} is busy: {found.why}"
         made.cure = f"hvsim logs {made.culprit} says what it does"
         return
     made.culprit = host.label(device)
     made.says = f"a doorbell of {made.culprit} was lost: {found.why}, and {deaf} sleeps"
-    made.cure = f"hvsim fault add {made.culprit} bell.storm=1 for=3s rings in its place"
+    made.cure = f"hvsim fault add {made.culprit} bell.storm=1/s for=3s rings in its place"
     for record in host.records("event.dropped", "fault.fired"):
         if record["domid"] in ends and len(made.evidence) < 8:
             made.evidence.append(f"ledger {record['seq']}: {record['text']}")

@@ -30,7 +30,7 @@ def causes(host: Host) -> Iterator[Cause]:
     for trouble in host.facts.picture["troubles"]:
         yield _of(host, trouble)
     for row in host.facts.picture["domains"]:
-        if "p" in row["state"] and not row["stalled"] and row["name"]:
+        if "p" in row["state"] and row["name"]:
             yield Cause(
                 culprit=str(row["name"]),
                 what="paused",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hvsim.lab.states import state_name
-from hvsim.observe.diagnosis.cause import SLOW, STUCK, listed
+from hvsim.observe.diagnosis.cause import SLOW, STUCK, counted, listed
 from hvsim.speak import table
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ def summary(findings: list[FindingRow]) -> str:
     """All in one sentence."""
     kinds = {name: [one for one in findings if one["severity"] == name] for name in (STUCK, SLOW)}
     if not any(kinds.values()):
-        notes = f"; {_count(len(findings), 'thing')} to know" if findings else ""
+        notes = f"; {counted(len(findings), 'thing')} to know" if findings else ""
         return f"nobody waits in vain: every device goes on, every process runs{notes}"
     said = [
-        f"{_count(len(found), 'cause')} {'keeps' if len(found) == 1 else 'keep'} {whom}"
+        f"{counted(len(found), 'cause')} {'keeps' if len(found) == 1 else 'keep'} {whom}"
         for found, whom in (
             (kinds[STUCK], "somebody waiting in vain"),
             (kinds[SLOW], "somebody waiting for a while"),
@@ -68,7 +68,3 @@ def _cells(pair: PairRow) -> tuple[object, ...]:
 
 def _state(number: int | None) -> str:
     return state_name(None if number is None else str(number))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
