@@ -52,8 +52,8 @@ class Witness:
             except OSError:
                 continue
 
-    def leftovers(self) -> list[str]:
-        """What is still there, in words; empty when nothing is."""
+    def ours(self) -> list[str]:
+        """What is still there and can be no other lab's, in words; empty when nothing is."""
         found = [
             f"process {one.pid}"
             for one in sorted(self.seen, key=lambda one: one.pid)
@@ -63,11 +63,16 @@ class Witness:
             found.append(f"run directory {self.run.path}")
         found += [f"socket {name}" for name in self._sockets()]
         found += [f"pty {path}" for path, changed in self.terminals.items() if _is(path, changed)]
+        found += [f"network namespace {name}" for name in self._namespaces()]
+        return found
+
+    def leftovers(self) -> list[str]:
+        """As `ours`, with what has come meanwhile and may be another lab's as well."""
+        found = self.ours()
         found += [
             f"shared memory {name}" for name in sorted(_shm() - self.shm_before) if "hvsim" in name
         ]
         found += [f"network link {name}" for name in sorted(_links() - self.links_before)]
-        found += [f"network namespace {name}" for name in self._namespaces()]
         return found
 
     def _namespaces(self) -> list[str]:

@@ -35,7 +35,7 @@ disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=d.img"]
 on_poweroff = "destroy"
 [[load]]
 domain = "web"
-args = { rate = 150, registers = 2 }
+args = { rate = 150, registers = 6, reads = 75 }
 [[phase]]
 name = "calm"
 until = [{ domain = "web", count = 20, within = "30s" }]

@@ -20,7 +20,7 @@ from hvsim.lab.answers import ControlError
 from hvsim.wire.control import Xl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hvsim.faults.scenario.clock import Clock
     from hvsim.faults.scenario.history import Follower, History
@@ -74,12 +74,10 @@ class Judge:
         try:
             self._enter("alive", "every guest is there", alive(self._guests()))
             self._shut_down(clients)
-            deadline = clock.now() + SETTLE
-            while clock.now() < deadline and not all(self._read(clients, clock)):
-                clock.sleep(_TICK)
-            while not (held := self._grants()).held and clock.now() < deadline:
-                clock.sleep(_TICK)
-            self._enter("grants", "no grant leaks", held)
+            self._settle(clock, lambda: all(self._read(clients)))
+            self._settle(clock, lambda: self._destroyed(clients))
+            self._settle(clock, lambda: self._grants().held)
+            self._enter("grants", "no grant leaks", self._grants())
             self._witness.read()
             seen = handshakes(self._witness.ledger, self._witness.gaps)
             self._enter("handshakes", "no step of a handshake breaks a rule", seen)
@@ -132,7 +130,19 @@ class Judge:
                 with contextlib.suppress(ControlError):
                     control.request(Xl(words), patience=SHUTDOWN)
 
-    def _read(self, clients: Sequence[Follower], clock: Clock) -> list[bool]:
+    @staticmethod
+    def _settle(clock: Clock, settled: Callable[[], bool]) -> None:
+        deadline = clock.now() + SETTLE
+        while not settled() and clock.now() < deadline:
+            clock.sleep(_TICK)
+
+    def _destroyed(self, clients: Sequence[Follower]) -> bool:
+        """Whether the domains of the clients are no more, or on their way."""
+        flags = self._witness.flags()
+        domids = [self._running.domids[one.history.domain] for one in clients]
+        return all(domid not in flags or flags[domid]["dying"] for domid in domids)
+
+    def _read(self, clients: Sequence[Follower]) -> list[bool]:
         for client in clients:
             client.read(client.history.told[-1] if client.history.told else 0.0)
         return [one.history.orderly or one.history.kind == "lines" for one in clients]

@@ -47,7 +47,7 @@ def run(
     seen = leftovers.Witness(running.run)
     with leftovers.witnessed(running, seen, lambda: running.down(now=True)):
         row, witness = _Run(scenario, seed, running, say, clock or OfTheMachine()).whole(replay)
-    found = tuple(seen.leftovers())
+    found = tuple(seen.ours())
     row["checks"].append(
         check_row("nothing is left", Verdict(f"{len(seen.seen)} processes", found), True)
     )
