@@ -27,7 +27,7 @@ def composed(run: RunDir, found: dict[str, Any], source: str) -> Picture:
     """
     domains: list[SeenDomain] = found.get("domains", [])
     processes = [hypervisor(run, found), *_dom0(found.get("processes", []))]
-    states = _states(domains, processes, _slowed(found))
+    states = _states(domains, processes, _excused(found))
     for row in (*domains, *processes):
         row["stalled"] = states.get(row["pid"] or 0, "") in proc.STOPPED
     for domain in domains:
@@ -83,21 +83,26 @@ def process(
     }
 
 
-def _slowed(found: dict[str, Any]) -> set[int]:
-    """Those that a fault has made slow: stopped many times a second, they do not stand still."""
-    rows = found.get("processes", [])
-    return {int(row["pid"]) for row in rows if row.get("slowed") and not row.get("stalled")}
+def _excused(found: dict[str, Any]) -> set[int]:
+    """Those that the hypervisor has stopped for a reason of its own, which is told as such: of a
+    domain that is paused, or slow by a fault (stopped many times a second)."""
+    paused = {row["domid"] for row in found.get("domains", []) if "p" in row["state"]}
+    return {
+        int(row["pid"])
+        for row in found.get("processes", [])
+        if (row.get("slowed") or row["domid"] in paused) and not row.get("stalled")
+    }
 
 
 def _states(
-    domains: list[SeenDomain], processes: list[ProcessRow], slowed: set[int]
+    domains: list[SeenDomain], processes: list[ProcessRow], excused: set[int]
 ) -> dict[int, str]:
     """pid -> the state letter of everybody's process; that of one whose program is stopped is the
     program's."""
     pids = [pid for row in domains for pid in (row["pid"], *row["pids"].values())]
     found: dict[int, str] = {}
     for pid in (*pids, *(row["pid"] for row in processes)):
-        if pid in slowed:
+        if pid in excused:
             found[pid] = "S"
         elif pid and pid not in found:
             family = (pid, *proc.children(pid))

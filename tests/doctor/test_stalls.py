@@ -3,6 +3,11 @@
 A stall is looked at until it is what it will be (a request has to get stuck first), and then what
 is said of it is held against the table.  What is timed is the work: the best of several looks, as
 in tests/observe/test_incidents.py.
+
+Seen red: each row with what finds it taken out: `standing.causes` (who is stopped, paused, dead),
+`pairs.symptom` (handshakes, rings, links), `ledger.quotas`, `grants.causes`, `rules._weight` (the
+restart loop); "nothing is wrong" with a netfront of which it is expected that it takes its answers
+at once (`pairs.LAZY`).
 """
 
 from __future__ import annotations
@@ -81,6 +86,14 @@ def test_who_is_slow_is_not_called_stopped(healed: Ward) -> None:
         assert "stalled" not in healed.hvsim("ps")
         assert {one["culprit"] for one in healed.ask()["findings"]} == {f"rule {number}"}
         time.sleep(0.01)
+
+
+def test_who_is_paused_is_not_called_stopped(healed: Ward) -> None:
+    """Red without the look at paused domains in `compose`."""
+    healed.hvsim("xl", "pause", "storage")
+    said = healed.hvsim("ps")
+    assert "stalled" not in said
+    assert "web xvda waits for storage: paused" in said
 
 
 def test_the_cure_of_a_lost_doorbell_helps(healed: Ward) -> None:
