@@ -272,3 +272,18 @@ def _step(pair: Pair, step: str, number: int) -> object:
                 return (pair.front.final_check(), pair.back.final_check())
     except RingFull as full:
         return str(full)
+
+
+def test_the_page_is_shown_until_the_ring_is_released(kinds: tuple[Any, Any]) -> None:
+    """For who breaks the rules: the very bytes, and nothing stays held by a view that was given
+    back."""
+    pair = Pair(*kinds)
+    for half in (pair.front, pair.back):
+        assert half.slot_size == REQUEST
+        with half.page as page:
+            assert (page.nbytes, page.readonly) == (PAGE, False)
+            page[100] = 7
+        assert pair.page[100] == 7
+        half.release()
+        with pytest.raises(ValueError, match="released"):
+            _ = half.page
