@@ -39,8 +39,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0: every check held. 1: one did not, or the lab did not come up. 2: the file is no
     scenario."""
-    from dataclasses import replace
-
     from hvsim.faults.scenario.junit import junit
     from hvsim.faults.scenario.load import NoScenario, load
     from hvsim.faults.scenario.run import run as run_it
@@ -53,7 +51,6 @@ def run(options: argparse.Namespace) -> int:
         warn(*(f"hvsim: {line}" for line in wrong.lines))
         return 2
     seed = scenario.seed if options.seed is None else options.seed
-    scenario = replace(scenario, lab=replace(scenario.lab, seed=seed))
     silent = options.quiet or options.json
     if not silent:
         tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")

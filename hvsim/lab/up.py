@@ -111,7 +111,7 @@ def bring_up(
             inquiry = Inquiry(run)
             with open_store(run, "LAB", patience=0.0, grace=GRACE) as store:
                 for domain in lab.creation_order:
-                    domid = _create(control, lab, run, domain)
+                    domid = create_domain(control, lab, run, domain)
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
@@ -178,7 +178,8 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[File]:
                 yield path, "r" if disk.readonly else "rw"
 
 
-def _create(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
+def create_domain(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
+    """Make a domain of *lab*; its number.  Raises: UpError; ControlError."""
     answer = control.request(create_request(lab, run, domain), patience=TOOLSTACK_TIMEOUT)
     _check(answer, f"domain {domain.name!r} could not be created")
     return int(answer.data["domid"])

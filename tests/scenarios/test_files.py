@@ -108,6 +108,7 @@ def test_a_lab_file_is_named_or_is_here(tmp_path: Path) -> None:
         ("look = true", "looks = true", "unknown key 'looks'"),
         ('target=d.img"', 'target=d.img", "nonsense"', "nonsense"),
         ("[scenario]", "[scenario", "not TOML"),
+        ('domain = "web"\nargs', 'domain = "web"\nphase = "x"\nargs', "no phase is called 'x'"),
     ],
 )
 def test_what_is_no_scenario(tmp_path: Path, old: str, new: str, said: str) -> None:

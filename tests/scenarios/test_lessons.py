@@ -45,6 +45,16 @@ def test_a_lesson_shows_names_and_cures(lesson: str, words: tuple[str, ...]) -> 
     assert any(act["fired"] or act["what"] in ("stall", "kill") for act in row["acts"])
 
 
+def test_the_storm_holds_and_its_page_says_so(tmp_path: Path) -> None:
+    page = tmp_path / "storm.html"
+    with commands() as hvsim:
+        said = hvsim.ok("run", "scenarios/storage-storm.toml", "--seed", "3", "--html", str(page))
+    assert "storage-storm: everything held" in said
+    assert "db: nothing acknowledged is lost" in said
+    assert "again: hvsim run scenarios/storage-storm.toml --seed 3" in said
+    assert "Everything held" in page.read_text(encoding="utf-8")
+
+
 def test_a_lesson_whose_trouble_does_not_come_fails(tmp_path: Path) -> None:
     text = (ROOT / "scenarios" / "stalled-backend.toml").read_text(encoding="utf-8")
     broken = tmp_path / "broken.toml"

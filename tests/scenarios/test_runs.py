@@ -101,6 +101,23 @@ def test_a_disk_that_lies_is_found(tmp_path: Path) -> None:
     assert failed == {"web: registers are linearizable"}
 
 
+def test_a_client_that_comes_in_a_phase(tmp_path: Path) -> None:
+    file = tmp_path / "late.toml"
+    text = TEXT.replace("registers = 6, reads = 75 }", 'registers = 6 }\nphase = "healed"', 1)
+    head, _, rest = text.partition('[[phase]]\nname = "calm"')
+    healed = rest[rest.index('[[phase]]\nname = "healed"') :]
+    calm = '[[phase]]\nname = "alone"\nfor = "300ms"\n'
+    file.write_text(head + calm + healed, encoding="utf-8")
+    with commands() as hvsim:
+        row = hvsim.json("run", str(file))
+    assert row["ok"]
+    [client] = row["clients"]
+    alone = row["phases"][0]
+    quiet = int(alone["ended"] / row["seconds"] * 100)
+    assert not any(client["pulse"][:quiet]), "it was not there"
+    assert client["told"] >= 20
+
+
 def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
     file = tmp_path / "no.toml"
     file.write_text('[scenario]\n[[phase]]\nname = "a"\n', encoding="utf-8")

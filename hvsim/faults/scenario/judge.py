@@ -102,12 +102,12 @@ class Judge:
             for act in phase.acts
             if act.what == "kill" or (act.rule is not None and act.rule.family.name == "process")
         }
-        flags = self._witness.flags()
+        flags, domids = self._witness.flags(), self._running.domids
         found = {}
-        for domain in self._running.lab.domains:
-            if domain.is_driver or domain.name in killed:
+        for domain in self._scenario.lab.domains:
+            if domain.is_driver or domain.name in killed or domain.name not in domids:
                 continue
-            state = flags.get(self._running.domids[domain.name])
+            state = flags.get(domids[domain.name])
             found[domain.name] = ""
             if state is None or state.get("shutdown") or state.get("dying"):
                 how = "has crashed" if state and state.get("crashed") else "has ended"
@@ -139,8 +139,8 @@ class Judge:
     def _destroyed(self, clients: Sequence[Follower]) -> bool:
         """Whether the domains of the clients are no more, or on their way."""
         flags = self._witness.flags()
-        domids = [self._running.domids[one.history.domain] for one in clients]
-        return all(domid not in flags or flags[domid]["dying"] for domid in domids)
+        domids = [self._running.domids.get(one.history.domain) for one in clients]
+        return all(domid not in flags or flags[domid]["dying"] for domid in domids if domid)
 
     def _read(self, clients: Sequence[Follower]) -> list[bool]:
         for client in clients:
@@ -165,9 +165,9 @@ class Judge:
             self._enter("registers", f"{name}: registers are linearizable", linearizable(own))
 
     def _image(self, name: str) -> Path:
-        domain = next(one for one in self._running.lab.domains if one.name == name)
+        domain = next(one for one in self._scenario.lab.domains if one.name == name)
         target = domain.disks[0].target
-        images = self._running.lab.image_paths(self._running.run.images)
+        images = self._scenario.lab.image_paths(self._running.run.images)
         return Path(images.get(target, str(domain.directory / target)))
 
     def _enter(self, check: str, name: str, verdict: Verdict) -> None:

@@ -76,6 +76,12 @@ class _Loader:
         for index, one in enumerate(names):
             if one in names[:index]:
                 self._wrong(("phase", index, "name"), f"two phases are called {one!r}")
+        for index, load_of in enumerate(loads):
+            if load_of.phase and load_of.phase not in names:
+                self._wrong(("load", index, "phase"), f"no phase is called {load_of.phase!r}")
+            domain = next((one for one in lab.domains if one.name == load_of.domain), None)
+            if load_of.phase and domain is not None and domain.is_driver:
+                self._wrong(("load", index, "phase"), "a driver domain is there from the start")
         if self._problems:
             raise LabFileError(self._problems)
         seed = int(table.get("seed", 0))
@@ -118,6 +124,7 @@ class _Loader:
             table.get("history") or HISTORIES.get(str(program), "lines"),
             table.get("program"),
             table.get("args", {}),
+            table.get("phase", ""),
         )
 
     def _phase(self, index: int, table: dict[str, Any], loads: tuple[Load, ...]) -> Phase:

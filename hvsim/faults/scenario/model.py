@@ -18,12 +18,14 @@ class Load:
 
     Attributes:
         history: "commits", "registers" or "lines".
+        phase: at whose begin the domain is made; "" for with the lab.
     """
 
     domain: str
     history: str
     program: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    phase: str = ""
 
 
 @dataclass(frozen=True)

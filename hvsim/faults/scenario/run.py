@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
@@ -17,7 +19,7 @@ from hvsim.faults.scenario.nemesis import Nemesis
 from hvsim.faults.scenario.plan import Planned, plan
 from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
-from hvsim.lab.up import Running, bring_up
+from hvsim.lab.up import Running, bring_up, create_domain
 from hvsim.observe.evidence import gather
 
 if TYPE_CHECKING:
@@ -42,7 +44,11 @@ def run(
 
     Raises: HvsimError when the lab does not come up.
     """
-    lab = scenario.lab
+    _needs(scenario)
+    scenario = replace(scenario, lab=replace(scenario.lab, seed=seed))
+    later = {one.domain for one in scenario.loads if one.phase}
+    first = tuple(one for one in scenario.lab.domains if one.name not in later)
+    lab = replace(scenario.lab, domains=first)
     running = bring_up(lab, say=say, gather=gather, before_start=entering(lab))
     seen = leftovers.Witness(running.run)
     with leftovers.witnessed(running, seen, lambda: running.down(now=True)):
@@ -53,6 +59,16 @@ def run(
     )
     row["ok"] = row["ok"] and not found
     return row, witness
+
+
+def _needs(scenario: Scenario) -> None:
+    """Raises: HvsimError when a client's library is not here."""
+    commits = any(one.history == "commits" for one in scenario.loads)
+    if commits and importlib.util.find_spec("apsw") is None:
+        raise HvsimError(
+            f"{scenario.name}: its database is SQLite by apsw, which is not installed: "
+            "`pip install 'hvsim[demo]'` (or `pip install apsw`)"
+        )
 
 
 class _Run:
@@ -116,6 +132,7 @@ class _Run:
         self._say(f"{begun:8.3f}  {phase.name}" + (f": {phase.text}" if phase.text else ""))
         row: RunPhaseRow = {"name": phase.name, "text": phase.text, "begun": begun, "ended": begun}
         self._phases.append(row)
+        self._make(phase)
         todo = list(acts)
         while True:
             self._look()
@@ -135,6 +152,17 @@ class _Run:
                 f"{phase.name}: {domain} is told nothing", quiet(self._told(domain), since, ended)
             )
         self._nemesis.lift(ended)
+
+    def _make(self, phase: Phase) -> None:
+        """The domains that are made at the begin of a phase.  Raises: HvsimError."""
+        wanted = {one.domain for one in self._scenario.loads if one.phase == phase.name}
+        lab = self._scenario.lab
+        with self._running.control() as control:
+            for domain in lab.domains:
+                if domain.name in wanted:
+                    domid = create_domain(control, lab, self._running.run, domain)
+                    self._running.domids[domain.name] = domid
+                    self._say(f"{self._now():8.3f}    {domain.name} is made, domain {domid}")
 
     def _over(self, phase: Phase, begun: float) -> bool:
         lasted = self._now() - begun
