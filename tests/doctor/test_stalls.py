@@ -106,6 +106,14 @@ def test_the_cure_of_a_lost_doorbell_helps(healed: Ward) -> None:
     wait(lambda: healed.made.run("xenstore", "read", node).returncode == 0, "the answer")
 
 
+def test_a_rule_that_loses_doorbells_is_named(healed: Ward) -> None:
+    number = healed.rule("web/xvda", "bell.drop=100%")
+    wait(lambda: healed.ask()["waits"], "the stall")
+    first = healed.ask()["findings"][0]
+    assert (first["culprit"], first["behind"]) == (f"rule {number}", ["web"])
+    assert first["cure"] == f"hvsim fault remove {number}"
+
+
 def test_a_post_mortem_of_a_stall(healed: Ward, tmp_path: Path) -> None:
     """What is gathered of it says the same afterwards."""
     healed.hvsim("fault", "stall", "storage")

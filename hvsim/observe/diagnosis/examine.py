@@ -136,7 +136,7 @@ class _Examination:
             cause.says = f"{label}: {found.why}; {cause.is_so}"
 
     def _waits_for(self, cause: Cause, device: DeviceRow, found: Symptom | None) -> None:
-        waits = found is not None and found.turn == FRONT
+        waits = found is not None and found.turn == FRONT and found.what != "bell-lost"
         cause.behind[self.host.server(device) if waits else self.host.front(device)] = None
 
     def _circles(self) -> None:
