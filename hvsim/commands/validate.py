@@ -41,9 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
     from hvsim.errors import HvsimError
-    from hvsim.faults.of_lab import drafts, with_words
     from hvsim.lab.problems import LabFileError
-    from hvsim.lab.schema import schema
 
     if options.schema == "scenario":
         from hvsim.faults.scenario.schema import schema as of_scenarios
@@ -51,13 +49,15 @@ def run(options: argparse.Namespace) -> int:
         print_json(of_scenarios())
         return 0
     if options.schema:
+        from hvsim.faults.of_lab import with_words
+        from hvsim.lab.schema import schema
+
         print_json(with_words(schema()))
         return 0
     if options.file is None:
         raise HvsimError("validate: which lab file? `hvsim validate LAB.toml`")
     try:
         lab = _read(options.file)
-        drafts(lab)
     except LabFileError as error:
         if not options.json:
             raise
@@ -80,13 +80,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(file: str) -> "Lab":
     """The lab of a lab file, a guest's config or a scenario.  Raises: LabFileError."""
-    from hvsim.faults.scenario.load import is_scenario
-    from hvsim.faults.scenario.load import load as load_scenario
-    from hvsim.lab.load import load, load_guest
+    from hvsim.lab.load import load, load_guest, tables_of
 
     if file.endswith(".cfg"):
         return load_guest(file)
-    return load_scenario(file).lab if is_scenario(file) else load(file)
+    if "scenario" in tables_of(file):
+        from hvsim.faults.scenario.load import load as load_scenario
+
+        return load_scenario(file).lab
+    lab = load(file)
+    if lab.faults:
+        from hvsim.faults.of_lab import drafts
+
+        drafts(lab)
+    return lab
 
 
 def _rows(problems: "Sequence[Problem]") -> "list[ProblemRow]":

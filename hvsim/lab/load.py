@@ -100,6 +100,11 @@ def load_guest(path: str | Path) -> Lab:
     return loader.lab("guest")
 
 
+def tables_of(path: str) -> dict[str, Any]:
+    """The tables of a file, whatever they are.  Raises LabFileError."""
+    return parsed(source(Path(path))[1], path)
+
+
 def parsed(text: str, shown: str) -> dict[str, Any]:
     """The tables of a lab file, whose values are fit to be looked at.  Raises LabFileError."""
     try:

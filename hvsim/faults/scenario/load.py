@@ -13,7 +13,7 @@ from hvsim.faults.of_lab import drafts
 from hvsim.faults.scenario.model import Act, Goal, Load, Phase, Scenario
 from hvsim.faults.scenario.schema import schema
 from hvsim.lab.load import load as load_lab
-from hvsim.lab.load import load_tables, parsed, source
+from hvsim.lab.load import load_tables, parsed, source, tables_of
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import LabFileError, Problem
@@ -35,8 +35,7 @@ class NoScenario(LabFileError):
 
 def is_scenario(path: str | Path) -> bool:
     """Whether the file has a table [scenario].  Raises: LabFileError."""
-    file = Path(path)
-    return "scenario" in parsed(source(file)[1], str(file))
+    return "scenario" in tables_of(str(path))
 
 
 def load(path: str | Path, name: str | None = None) -> Scenario:
