@@ -39,6 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 0: every check held. 1: one did not, or the lab did not come up. 2: the file is no
     scenario."""
+    import shlex
+
     from hvsim.faults.scenario.junit import junit
     from hvsim.faults.scenario.load import NoScenario, load
     from hvsim.faults.scenario.run import run as run_it
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     silent = options.quiet or options.json
     if not silent:
         tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
-    replay = f"hvsim run {options.file} --seed {seed}"
+    replay = f"hvsim run {shlex.quote(options.file)} --seed {seed}"
     row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say)
     if options.ledger:
         _write(options.ledger, (as_json(record, None) for record in witness.ledger))

@@ -21,7 +21,7 @@ def row(*, hostile: str = "", held: bool = False) -> RunRow:
         "ok": held,
         "scenario": "storm",
         "title": f"A storm {hostile}",
-        "text": "What comes.\nAnd goes.",
+        "text": "What comes.\n\nAnd goes: `hvsim ps`.",
         "seed": 7,
         "replay": "hvsim run storm.toml --seed 7",
         "up_seconds": 0.5,
@@ -163,6 +163,7 @@ def test_the_page_says_what_was_done_what_broke_and_how_to_see_it_again() -> Non
     ):
         assert text in said, text
     assert said.index("nothing is lost") < said.index("all is well"), "what failed comes first"
+    assert "hvsim ps" in said, "what is to be typed, without its quotes"
     assert "Everything held" in Page(page(row(held=True))).said
 
 

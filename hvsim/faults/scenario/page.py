@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
@@ -27,7 +28,7 @@ def page(row: RunRow) -> str:
             f"<title>{title}</title>\n<style>\n{css}</style>\n</head>\n<body>",
             f"<h1>{title}</h1>",
             *_verdict(row),
-            *(f"<p>{_text(one)}</p>" for one in row["text"].split("\n\n") if one),
+            *(f"<p>{_prose(one)}</p>" for one in row["text"].split("\n\n") if one),
             "<h2>Again</h2>",
             f"<pre>{_text(row['replay'])}</pre>",
             "<h2>What held, and what did not</h2>\n<ul>",
@@ -129,6 +130,11 @@ def _act(number: int, one: RunActRow) -> Iterator[str]:
     if one["trouble"]:
         yield f'<div class="problem">not done: {_text(one["trouble"])}</div>'
     yield "</li>"
+
+
+def _prose(text: str) -> str:
+    """A paragraph of the scenario's text; what stands in backquotes is to be typed."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _text(text: str) -> str:
