@@ -165,7 +165,7 @@ class BrokenMedium:
         least, most = self._delay
         seconds = least + (most - least) * self._fault.dice.random()
         self._ready = self._fault.domain.vcpu.now() + seconds
-        self._fault.told(f"{op} at sector {offset // SECTOR_SIZE}: {seconds * 1000:.3g} ms late")
+        self._fault.told(f"{op} at sector {offset // SECTOR_SIZE}: {seconds * 1000:g} ms late")
         raise Busy(seconds)
 
     def _first_half(self, views: Sequence[memoryview], offset: int) -> int:

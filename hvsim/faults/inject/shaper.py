@@ -124,7 +124,7 @@ class Stage:
         frames = [frame] * (2 if "duplicate" in hits else 1)
         due = max(start, self._behind)
         if due > now:
-            what += f", {(due - now) * 1000:.3g} ms late"
+            what += f", {(due - now) * 1000:g} ms late"
         if "reorder" in hits and not self._overtaken:
             self._overtaken, self._patience = frames, due + REORDER_WAIT
             self._told(f"{what}, behind the next")

@@ -78,7 +78,7 @@ class Broken:
         elif fires:
             least, most = self._delay
             seconds = least + (most - least) * self._fault.dice.random()
-            self._fault.told(f"{_shown(watch, path)}: {seconds * 1000:.3g} ms late")
+            self._fault.told(f"{_shown(watch, path)}: {seconds * 1000:g} ms late")
             self._hold(watch, path, seconds)
         elif watch.owner in self._last:
             self._hold(watch, path, 0.0)
