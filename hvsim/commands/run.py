@@ -18,7 +18,7 @@ goes on in time. The lab is gone afterwards.
 
 All that is drawn (moments, dice of the rules, the lab's own) is drawn from the seed."""
 EXAMPLE = """  hvsim run scenarios/storage-storm.toml
-  hvsim run scenarios/storage-storm.toml --seed 7 --html report.html --junit report.xml
+  hvsim run scenarios/storage-storm.toml --html report.html --junit report.xml
   hvsim run scenarios/storage-storm.toml --json | jq .checks"""
 
 

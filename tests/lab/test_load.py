@@ -125,7 +125,7 @@ def test_unknown_keys_name_the_line_and_the_likely_key(tmp_path: Path) -> None:
 
 def test_unknown_tables_too(tmp_path: Path) -> None:
     assert refused(tmp_path, GUEST.replace("disk", "#") + "[host]\n") == [
-        "lab.toml:6: unknown key 'host'; known here: device, domain, image, lab, store"
+        "lab.toml:6: unknown key 'host'; known here: device, domain, fault, image, lab, store"
     ]
 
 
