@@ -103,6 +103,8 @@ HVSIM_SYSCTL_ledger: Final = 0x100
 HVSIM_SYSCTL_processes: Final = 0x101
 HVSIM_SYSCTL_holdings: Final = 0x102
 HVSIM_SYSCTL_ledger_news: Final = 0x103
+HVSIM_SYSCTL_advance: Final = 0x104
+HVSIM_SYSCTL_tape: Final = 0x105
 
 # ---- ours: domctl ----
 
@@ -126,4 +128,5 @@ HVSIM_OP_note: Final = 2
 HVSIM_OP_faults: Final = 3
 HVSIM_OP_fault_fired: Final = 4
 HVSIM_OP_fault_cover: Final = 5
+HVSIM_OP_park: Final = 6
 HVSIM_OP_borrow: Final = 0x40

@@ -49,7 +49,7 @@ def control_of(run: RunDir) -> Control:
     """A conversation with the toolstack of `run`, which ends when the lab ends."""
     from hvsim.lab.control import Control
 
-    return Control(run.control, alive=lambda: run.running)
+    return Control(run.control, alive=lambda: run.running, waits=run.waits())
 
 
 def positive(text: str) -> int:

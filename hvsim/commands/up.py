@@ -44,6 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", action="store_true", help="leave a lab that fails as it is, to be looked at"
     )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="one process runs at a time, and the seed of the lab says which; time stands still "
+        "while nobody waits for the lab",
+    )
     daemon_options(parser)
     json_option(parser)
 
@@ -55,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.lab.load import load
     from hvsim.lab.up import bring_up
     from hvsim.observe.evidence import gather
+    from hvsim.wire.boot import Lockstep
 
     begun = time.monotonic()
     lab = load(options.file, name=options.name, store=options.store, console=options.console)
@@ -74,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         leave=options.keep,
         gather=gather,
         before_start=entering(lab),
+        lockstep=Lockstep() if options.lockstep else None,
     )
     try:
         _tell(options, lab.name, running)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from hvsim.abi.hypercall import (
     CONSOLEIO_write,
+    HVSIM_OP_park,
     HVSIM_OP_start_info,
     HYPERVISOR_console_io,
     HYPERVISOR_hvsim_op,
@@ -107,12 +108,15 @@ class Domain:
         hypercall = Hypercalls(conn_fd)
         results, fds = hypercall.call_fds(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
         start_info = read(StartInfo, results[0])
+        waits = fds.pop() if len(fds) > 2 else None
         try:
             shared = SharedPages([(fds[0], 0, 1)], writable=False), SharedPages([(fds[1], 0, 1)])
         finally:
             rights.close(fds)
         page = TimePage(shared[0].view)
-        vcpu = VCPU(page.now, page.wall, shared[1].view)
+        vcpu = VCPU(page.now, page.wall, shared[1].view, waits)
+        if waits is not None:
+            vcpu.take_turns(partial(hypercall.call, HYPERVISOR_hvsim_op, HVSIM_OP_park))
         vcpu.add_hangup(conn_fd, lambda: hypercall.on_gone())
         domain = cls(spec, start_info, hypercall, vcpu, EventChannels(hypercall, vcpu, upcall_fd))
         domain._pages = (page, *shared)

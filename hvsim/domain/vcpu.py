@@ -29,6 +29,8 @@ Handler = Callable[[], None]
 _NEVER: Final = NEVER - 2**64
 
 _MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
+LOOKS: Final = 100
+"""How often a process in lockstep may look without waiting before its turn is over."""
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -71,6 +73,7 @@ class VCPU:
         clock: system time in seconds, as the time page says (``domain.clock``).
         wall: the time of day, in nanoseconds of Unix time.
         own: the page in which it says until when it is blocked (``abi.vcpu_page``).
+        waits: descriptor of the epoll set to wait in, which is its own from then on.
     """
 
     def __init__(
@@ -78,8 +81,12 @@ class VCPU:
         clock: Callable[[], float] = clocks.machine,
         wall: Callable[[], int] = clocks.machine_wall,
         own: memoryview | None = None,
+        waits: int | None = None,
     ) -> None:
-        self._epoll = _prepared.pop() if _prepared else select.epoll()
+        if waits is not None:
+            self._epoll = select.epoll.fromfd(waits)
+        else:
+            self._epoll = _prepared.pop() if _prepared else select.epoll()
         self._poll = self._epoll.poll
         self._clock = clock
         self.wall = wall
@@ -102,6 +109,24 @@ class VCPU:
         self._ports.clear()
         self._pending.clear()
         self._waiting.clear()
+
+    def take_turns(self, park: Callable[[int], object]) -> None:
+        """From now on wait in lockstep: *park* is told until which system time, in nanoseconds or
+        -1, and returns when it is this process's turn again."""
+        look, until, looks = self._epoll.poll, self._blocked_until, 0
+
+        def poll(timeout: float, most: int) -> list[tuple[int, int]]:
+            nonlocal looks
+            ready = look(0.0, most)
+            looks = 0 if ready or timeout else looks + 1
+            if ready or (not timeout and looks < LOOKS):
+                return ready
+            # Who looks again and again is waited for by others, and by the time.
+            looks = 0
+            park(until[0] if timeout else 0)
+            return look(0.0, most)
+
+        self._poll = poll
 
     # -- time ------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
     from hvsim.lab.control import Control
     from hvsim.observe.picture import picture
 
-    with Control(run.control, alive=lambda: run.running) as control:
+    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
         domains = picture(run, control)["domains"]
     seed = run.record.get("seed")
     rules = [made(draft, domains, seed if isinstance(seed, int) else 0) for draft in drafts]

@@ -38,6 +38,12 @@ def _read_config(fd: int) -> Boot:
         raise BadMessage(f"the boot config is no msgpack: {error}") from None
 
 
+def _in_lockstep(config: Boot) -> Server:
+    from hvsim.hypervisor.lockstep.server import LockstepServer  # seldom wanted
+
+    return LockstepServer(config)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Boot, say so, serve until halted, leave nothing. Exit status 0 after an orderly end."""
     parser = argparse.ArgumentParser(
@@ -64,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _notice(options.notice_fd, {"error": str(error)})
         return 1
     raise_descriptor_limit()
-    server = Server(config)
+    server = Server(config) if config.lockstep is None else _in_lockstep(config)
     signal.signal(signal.SIGTERM, server.stop)
     signal.signal(signal.SIGINT, server.stop)
     try:

@@ -67,12 +67,12 @@ class Births:
         token = self._next_token
         self._next_token += 1
         vcpu, seed = VCpu(host.now()), host.seed(f"d{domain.domid}/{name}")
-        process = Process(token, domain, name, main, upcall, vcpu, page, seed)
+        waits = host.make_waits(token)
+        process = Process(token, domain, name, main, upcall, vcpu, page, waits, seed)
         try:
             host.spawn(token, changed(spec, domid=domain.domid, process=name), join, upcall)
         except OSError:
-            upcall.close()
-            page.close()
+            process.close()
             raise
         self._port.processes[token] = domain.processes[token] = process
         if main:

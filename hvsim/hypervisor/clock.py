@@ -2,7 +2,7 @@
 
 import random
 import time
-from typing import Final
+from typing import Final, Protocol
 
 _CPUCLOCK_SCHED: Final = 2
 
@@ -15,6 +15,23 @@ def now() -> int:
 def wall_clock() -> int:
     """Unix time, in nanoseconds, at which :func:`now` read 0."""
     return time.time_ns() - time.monotonic_ns()
+
+
+class Clock(Protocol):
+    """What a machine takes for its time."""
+
+    def now(self) -> int:
+        """Nanoseconds, which never go back."""
+
+    def wall_clock(self) -> int:
+        """Unix time, in nanoseconds, at which :meth:`now` read 0."""
+
+
+class MachineClock:
+    """The machine's own."""
+
+    now: Final = staticmethod(now)
+    wall_clock: Final = staticmethod(wall_clock)
 
 
 def cpu_time(pid: int) -> int | None:

@@ -28,6 +28,10 @@ class DomainTime:
         """System time at *now* of the host."""
         return self._system + scale(max(0, now - self._tsc), self._mul, TSC_SHIFT)
 
+    def when(self, system: int) -> int:
+        """When, by the host's time, system time is *system* or a little more."""
+        return self._tsc - (-(system - self._system) * TSC_MUL // self._mul)
+
     def parameters(self) -> tuple[int, int, int]:
         """TSC, system time at it, and the factor: as `VCpuPage.set_time` takes them."""
         return self._tsc, self._system, self._mul

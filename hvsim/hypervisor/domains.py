@@ -37,6 +37,7 @@ class Process:
         token: its name between core and host; never used again.
         page: what it shares with the hypervisor as a vCPU; None for who is none (a visitor).
         vcpu: its run states.
+        waits: the epoll set in which it waits, in lockstep.
         seed: of its dice.
         main: its end is the domain's end.
         pid: 0 until it was spawned.
@@ -64,6 +65,7 @@ class Process:
     upcall: Doorbell
     vcpu: VCpu
     page: VCpuPage | None = None
+    waits: File | None = None
     seed: int = 0
     pid: int = 0
     missing: list[str] = field(default_factory=list)
@@ -85,6 +87,13 @@ class Process:
     def domid(self) -> int:
         """The domain's number."""
         return self.domain.domid
+
+    def close(self) -> None:
+        """Let go of what it shares with us."""
+        self.upcall.close()
+        for held in (self.page, self.waits):
+            if held is not None:
+                held.close()
 
     @property
     def address(self) -> Address:

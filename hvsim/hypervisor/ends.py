@@ -190,9 +190,7 @@ class Ends:
         domain.events.forget(token)
         del self._port.processes[token], domain.processes[token]
         domain.past.append(process)
-        process.upcall.close()
-        if process.page is not None:
-            process.page.close()
+        process.close()
         self._port.ledger.record(
             "process.gone",
             domain.domid,

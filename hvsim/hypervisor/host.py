@@ -104,6 +104,13 @@ class Host(Protocol):
     def open_file(self, path: str, writable: bool) -> File:
         """A regular file or a block device. Raises OSError, EINVAL for anything else."""
 
+    @property
+    def stands(self) -> bool:
+        """Whether time stands still while anybody runs: no page may let it go on by itself."""
+
+    def make_waits(self, token: int) -> File | None:
+        """The epoll set in which a process is to wait; None where it makes its own."""
+
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Call *rung* soon after *bell* was rung, until :meth:`unlisten`; perhaps once for several
         rings, and once for those before. Nothing is taken off a bell by hearing it."""

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import mmap
 import os
+import select
 import stat
 from typing import Final
 
@@ -136,6 +137,22 @@ class OpenFile:
         """Let go of it; who was given the descriptor keeps that."""
         os.close(self.fd)
         self.fd = -1
+
+
+class WaitSet:
+    """An epoll set in which a process waits, and into which the hypervisor looks."""
+
+    def __init__(self) -> None:
+        self._set = select.epoll()
+        self.fd: Final = self._set.fileno()
+
+    def lend(self) -> int:
+        """Another descriptor of it."""
+        return os.dup(self.fd)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._set.close()
 
 
 class Bell:

@@ -52,16 +52,32 @@ class Loop:
         self._timer_number += 1
         heapq.heappush(self._timers, (self._now() + delay, self._timer_number, call))
 
+    @property
+    def next_due(self) -> int | None:
+        """When the first timer is due; None while there is none."""
+        return self._timers[0][0] if self._timers else None
+
     def round(self, timeout: float | None) -> None:
         """Wait once, at most *timeout* seconds, and serve what has come and what is due."""
         if self._timers:
             until = max(0.0, (self._timers[0][0] - self._now()) / 1e9)
             timeout = until if timeout is None else min(timeout, until)
+        self.serve(timeout, MAX_EVENTS)
+        self.run_due()
+
+    def serve(self, timeout: float | None, most: int) -> bool:
+        """Wait once, at most *timeout* seconds, and serve at most so many that have come; whether
+        there were any."""
         handlers = self._handlers
-        for fd, events in self._epoll.poll(timeout, MAX_EVENTS):
+        found = self._epoll.poll(timeout, most)
+        for fd, events in found:
             handler = handlers.get(fd)
             if handler is not None:  # an earlier event of this round may have ended it
                 handler(events)
+        return bool(found)
+
+    def run_due(self) -> None:
+        """Run the timers that are due, or the first of them where they are many."""
         due = MAX_TIMERS
         while due and self._timers and self._timers[0][0] <= self._now():
             heapq.heappop(self._timers)[2]()

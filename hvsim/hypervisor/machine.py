@@ -28,6 +28,7 @@ from hvsim.hypervisor.grants import GrantTable, Maptrack
 from hvsim.hypervisor.heap import Heap
 from hvsim.hypervisor.host import Host
 from hvsim.hypervisor.ledger import Ledger
+from hvsim.hypervisor.lockstep.port import Lockstep
 from hvsim.hypervisor.low_memory import LowMemory
 from hvsim.hypervisor.memory import DomainMemory, Extent
 from hvsim.hypervisor.names import Names
@@ -58,6 +59,7 @@ class Machine:
         dumps: what debug keys print.
         work: what is too long to be done at once.
         reclaim: takes back what was given up.
+        lockstep: what it is in, where one process runs at a time.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Machine:
         self.reclaim = Reclaim(host, self.work, self.ends.swept)
         self.fallen: Process | None = None
         self.shortage = ""
+        self.lockstep: Lockstep | None = None
         sound = Transfers(self.domains, ledger, self.ends.extent_released)
         self.transfers = sound
         GrantFaults(self, sound, self.ends.extent_released)

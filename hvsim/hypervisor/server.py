@@ -22,7 +22,7 @@ from hvsim.hypervisor.connections import Connections
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.host import Address, Doorbell, Held
-from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory
+from hvsim.hypervisor.kernel import Bell, OpenFile, SharedMemory, WaitSet
 from hvsim.hypervisor.ledger import Ledger
 from hvsim.hypervisor.loop import Loop
 from hvsim.hypervisor.machine import Machine
@@ -51,21 +51,25 @@ _LAST_WORDS: Final = 2048
 class Server:
     """The running hypervisor.
 
+    Args:
+        time: what it takes for the time.
+
     Attributes:
         loop: its wait.
     """
 
-    def __init__(self, config: Boot) -> None:
+    def __init__(self, config: Boot, time: clock.Clock | None = None) -> None:
         self._config = config
+        self._clock = time or clock.MachineClock()
         self._dice = clock.dice(config.seed)
         self._cpus = sorted(os.sched_getaffinity(0))
-        self.loop = Loop(clock.now)
+        self.loop = Loop(self._clock.now)
         self._pidfds: dict[int, int] = {}
         self._exit_status: int | None = None
         self._why = ""
         self._fallen: Process | None = None
         self._asked = False
-        self.ledger = Ledger(clock.now, config.ledger_size, clock.wall_clock() / 1e9)
+        self.ledger = Ledger(self.now, config.ledger_size, self.wall_clock() / 1e9)
         # In the next round, as whoever has made a record is still at work.
         self.ledger.on_news = lambda: self.loop.call_later(0, self.ledger.tell)
         mediated = config.event_mode == "mediated"
@@ -158,11 +162,11 @@ class Server:
 
     def now(self) -> int:
         """Monotonic nanoseconds."""
-        return clock.now()
+        return self._clock.now()
 
     def wall_clock(self) -> int:
         """As the machine's clocks are now."""
-        return clock.wall_clock()
+        return self._clock.wall_clock()
 
     def random(self) -> float:
         """The lab's dice."""
@@ -187,6 +191,15 @@ class Server:
     def open_file(self, path: str, writable: bool) -> OpenFile:
         """Whatever dom0 may open."""
         return OpenFile(path, writable)
+
+    @property
+    def stands(self) -> bool:
+        """Time goes on by itself."""
+        return False
+
+    def make_waits(self, token: int) -> WaitSet | None:
+        """A process makes its own."""
+        return None
 
     def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
         """Watch a mediated wire."""

@@ -124,6 +124,15 @@ class Spawning:
             connection.close()
         self._loop.modify(self._channel.fileno(), select.EPOLLIN)
 
+    def hear(self, timeout: float) -> bool:
+        """Wait at most *timeout* seconds for what it says next; whether it has said something."""
+        ready = select.poll()
+        ready.register(self._channel, select.POLLIN)
+        if not ready.poll(timeout * 1000):
+            return False
+        self._event(select.EPOLLIN)
+        return True
+
     def _event(self, events: int) -> None:
         if events & select.EPOLLOUT:
             self.send()

@@ -75,6 +75,7 @@ class Wires:
 
     Attributes:
         judges: the rules that are about a port.
+        ring: lets an event arrive that was carried.
     """
 
     def __init__(self, host: Host, mediated: bool = False) -> None:
@@ -82,6 +83,7 @@ class Wires:
         self._mediated = mediated
         self._late = 0
         self.judges: Callable[[Port], Sequence[Judge]] = lambda _: ()
+        self.ring: Callable[[Port], None] = Port.ring
 
     def settle(self, port: Port) -> bool:
         """Bring one port in line with the rules that are about it.
@@ -137,7 +139,7 @@ class Wires:
             return
         judges = self.judges(port)
         if not judges:
-            peer.ring()
+            self.ring(peer)
             return
         lost, late, copies = False, 0, 1
         made_late: list[Judge] = []
@@ -170,7 +172,7 @@ class Wires:
 
     def _deliver(self, port: Port, peer: Port, late: int, judges: list[Judge]) -> None:
         if not late or self._later(port, peer, late, judges) is None:
-            peer.ring()
+            self.ring(peer)
 
     def _later(self, port: Port, peer: Port, late: int, judges: list[Judge]) -> Late | None:
         """Deliver it then, or sooner when the rules that made it late are lifted; None when too

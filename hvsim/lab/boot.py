@@ -16,7 +16,7 @@ from hvsim.lab.model import Lab
 from hvsim.lab.real_daemons import Command, console_command, store_command
 from hvsim.lab.rundir import RunDir
 from hvsim.names.size import MIB, PAGE_SIZE
-from hvsim.wire.boot import Boot, Dom0, Spawner
+from hvsim.wire.boot import Boot, Dom0, Lockstep, Spawner
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import write
 
@@ -47,8 +47,8 @@ STORE_SUCCESSOR: Final = ("-m", "hvsim.spawn.successor")
 """What the interpreter is told when the store is updated live."""
 
 
-def dom0_processes(lab: Lab, run: RunDir) -> list[Spawn]:
-    """Dom0's processes, in the order of their start."""
+def dom0_processes(lab: Lab, run: RunDir, *, edge: bool = True) -> list[Spawn]:
+    """Dom0's processes, in the order of their start; *edge*: with the one for people outside."""
     common = {"lab": run.name, "run_dir": str(run.path), "seed": lab.seed}
     trace = str(run.log / "xenstored.trace") if lab.trace else None
     store = str(run.xenstored)
@@ -101,8 +101,8 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[Spawn]:
         )
         for process, program, args in programs
     ]
-    xenstored, kernel, xenconsoled, toolstack, edge = specs
-    specs.remove(edge)  # nobody of the lab needs it: the kernel starts it when the lab stands
+    xenstored, kernel, xenconsoled, toolstack, zmq_edge = specs
+    specs.remove(zmq_edge)  # nobody of the lab needs it: the kernel starts it when the lab stands
     # The kernel is dom0's init as well. A store of ours finds its journal and goes on; a real one
     # has lost everything. A real xenconsoled ends when there is no store yet, and cannot find one
     # again.
@@ -121,7 +121,7 @@ def dom0_processes(lab: Lab, run: RunDir) -> list[Spawn]:
         followers.append(xenconsoled)
     kernel.args["daemons"] = list(map(write, daemons))
     kernel.args["followers"] = list(map(write, followers))
-    kernel.args["later"] = [write(edge)]
+    kernel.args["later"] = [write(zmq_edge)] if edge else []
     return specs
 
 
@@ -144,11 +144,17 @@ def _executable(program: str | Command) -> dict[str, Any]:
     return {"exec": list(program.argv), "env": dict(program.env)}
 
 
-def boot_config(lab: Lab, run: RunDir, cgroups: Mapping[str, str] | None = None) -> Boot:
+def boot_config(
+    lab: Lab,
+    run: RunDir,
+    cgroups: Mapping[str, str] | None = None,
+    lockstep: Lockstep | None = None,
+) -> Boot:
     """What the hypervisor reads before it does anything else.
 
     Args:
         cgroups: the directories in which cgroups of domains are made.
+        lockstep: how the processes take turns; None: all at once.
     """
     return Boot(
         lab=run.name,
@@ -156,6 +162,7 @@ def boot_config(lab: Lab, run: RunDir, cgroups: Mapping[str, str] | None = None)
         cpus=lab.cpus,
         event_mode=lab.event_mode,
         seed=lab.seed,
+        lockstep=lockstep,
         log_dir=str(run.log),
         door=str(run.door),
         obituary=str(run.obituary),
@@ -163,7 +170,7 @@ def boot_config(lab: Lab, run: RunDir, cgroups: Mapping[str, str] | None = None)
         dom0=Dom0(
             memory_pages=DOM0_MEMORY * MIB // PAGE_SIZE,
             max_vcpus=min(lab.cpus, os.cpu_count() or 1),
-            processes=tuple(dom0_processes(lab, run)),
+            processes=tuple(dom0_processes(lab, run, edge=lockstep is None)),
         ),
         spawner=Spawner(argv=SPAWNER, preload=PRELOAD),
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hvsim.lab.silence import Silence
+    from hvsim.xs.waits import Waits
 
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
@@ -62,14 +63,21 @@ class Control(Closing):
     """One conversation with a toolstack daemon; close it, or use it as a context manager.
 
     `alive` is asked while waiting; when it says False the wait ends at once, as nobody is
-    left to answer.
+    left to answer. `waits` is how it waits, where that is not as the machine does.
     """
 
-    def __init__(self, socket_path: Path, *, alive: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        *,
+        alive: Callable[[], bool] = lambda: True,
+        waits: Waits | None = None,
+    ) -> None:
         self.path = socket_path
         self.alive = alive
         self._asked = 0
-        self._wire = Wire(socket_path)
+        self._waits = waits
+        self._wire = Wire(socket_path, waits)
 
     def close(self) -> None:
         """Hang up. The daemon forgets this conversation."""
@@ -181,7 +189,9 @@ class Control(Closing):
         from hvsim.lab.silence import Silence
 
         inquiry, ask = Inquiry.beside(self.path), self._ask_status
-        return Silence(_title(request), inquiry, ask, self.alive, patience, err, FIRST_LOOK)
+        return Silence(
+            _title(request), inquiry, ask, self.alive, patience, err, FIRST_LOOK, self._waits
+        )
 
     def _ask_status(self) -> None:
         self._asked += 1

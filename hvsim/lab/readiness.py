@@ -4,7 +4,6 @@ Seen through watches on the store's socket, as any tool of a real dom0 would see
 """
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +82,8 @@ def wait_ready(
         progress.update(path, _read(store, path))
 
     watches += [store.watch(path, changed) for path in progress.paths()]
-    last = time.monotonic()
+    now_of = store.transport.waits.now
+    last = now_of()
     verdict = math.inf
     still = Still(inquiry)
     try:
@@ -93,13 +93,13 @@ def wait_ready(
                 for domid, why in ended().items():
                     progress.end(domid, why)
             if progress.changes:
-                last = time.monotonic()
+                last = now_of()
                 for line in progress.changes:
                     say(line)
                 progress.changes.clear()
             if failed := progress.failed():
                 raise HvsimError("; ".join(failed))
-            now = time.monotonic()
+            now = now_of()
             doomed = progress.doomed()
             verdict = min(verdict, now + SETTLE) if doomed else math.inf
             released[0] = released[0] or bool(doomed)

@@ -111,6 +111,14 @@ class RunDir:
         """The daemon that is the store: "builtin", or one of Xen's own."""
         return str(self.record.get("store", BUILTIN))
 
+    def waits(self) -> "Waits | None":
+        """How somebody outside waits for it, where that is not as the machine does: in lockstep."""
+        if not self.record.get("lockstep"):
+            return None
+        from hvsim.lab.lockstep import GateWaits  # seldom wanted
+
+        return GateWaits(self.door)
+
     @property
     def log(self) -> Path:
         """Directory of the process logs."""

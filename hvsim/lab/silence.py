@@ -14,7 +14,6 @@ A wait that is in vain until somebody does something is given up after GRACE; ev
 the caller's patience ends, and then the text says what was waited for.
 """
 
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +22,7 @@ from hvsim.lab.inquiry import Inquiry
 from hvsim.toolstack.host.trouble import Trouble, told_by_init
 from hvsim.wire.status import Status, Task
 from hvsim.wire.typed import read
+from hvsim.xs.waits import MACHINE, Waits
 
 STEP: Final = 0.15
 """Seconds between two looks."""
@@ -42,6 +42,7 @@ class Silence:
         patience: seconds without a word; None: for ever.
         tell: gets, with endless patience, a sentence about who stands still.
         lasted: seconds of it that have passed.
+        waits: whose clock it goes by.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Silence:
         patience: float | None,
         tell: Callable[[str], None],
         lasted: float = 0.0,
+        waits: Waits | None = None,
     ) -> None:
+        self._waits = waits or MACHINE
         self._what = what
         self._inquiry = inquiry
         self._ask = ask
@@ -66,7 +69,7 @@ class Silence:
 
     def broken(self) -> None:
         """Something was said: the silence begins anew."""
-        self._since = time.monotonic()
+        self._since = self._waits.now()
         self._asked: float | None = None
         self._status: Task | None = None
         self._seen: tuple[Trouble, float] | None = None
@@ -75,12 +78,12 @@ class Silence:
     @property
     def step(self) -> float:
         """Seconds to listen before the next look."""
-        return FIRST_LOOK + 0.01 if time.monotonic() - self._since < FIRST_LOOK else STEP
+        return FIRST_LOOK + 0.01 if self._waits.now() - self._since < FIRST_LOOK else STEP
 
     def look(self) -> None:
         """Nothing came.  Raises: ControlError when nothing will; ControlTimeout when the patience
         is at its end."""
-        now = time.monotonic()
+        now = self._waits.now()
         if not self._alive():
             why = self._inquiry.run.read().why_ended()
             raise ControlError(f"{self._what}: the lab has ended meanwhile: {why}")
@@ -109,7 +112,7 @@ class Silence:
         self._status = yours = read(Status, raw).yours
         if yours is None:
             raise RequestLost(f"{self._what}: {self._death()}")
-        now = time.monotonic()
+        now = self._waits.now()
         found = [wait.trouble for wait in yours.waits if wait.trouble is not None]
         lasting = next((one for one in reversed(found) if one.lasting), None)
         if lasting is not None:

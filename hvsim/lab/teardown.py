@@ -116,7 +116,7 @@ def _kill(handles: list[Handle]) -> list[Handle]:
 
 def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None:
     """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
-    with Control(run.control, alive=lambda: run.running) as wire:
+    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as wire:
         try:
             data = wire.data(Stop(timeout), patience=timeout + 10.0)
         except ControlError as failure:

@@ -28,6 +28,7 @@ from hvsim.lab.silence import GRACE
 from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
 from hvsim.lab.undo import NotStarted, UpError
+from hvsim.wire.boot import Lockstep
 from hvsim.wire.control import Create, File, Ps, Ready, Started
 from hvsim.xs.blocking import SocketStore
 
@@ -49,7 +50,7 @@ class Running:
 
     def control(self) -> Control:
         """A conversation with its toolstack."""
-        return Control(self.run.control, alive=lambda: self.run.running)
+        return Control(self.run.control, alive=lambda: self.run.running, waits=self.run.waits())
 
     def store(self, label: str = "LAB") -> SocketStore:
         """A connection to its store."""
@@ -71,6 +72,7 @@ def bring_up(
     leave: bool = False,
     gather: Gather,
     before_start: Callable[[RunDir], None] = lambda _: None,
+    lockstep: Lockstep | None = None,
 ) -> Running:
     """Start `lab` and return when it is ready.
 
@@ -82,6 +84,7 @@ def bring_up(
         timeout: seconds in which all of it must be ready.
         leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
         before_start: called when every domain is there and none has run yet.
+        lockstep: how its processes take turns; None: all at once.
         gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
     Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
@@ -94,15 +97,15 @@ def bring_up(
     shortages.check(lab, base)
     run = claim(lab.name, str(lab.file), base)
     with undo.undone(run, gather, leave) as started:
-        run.write(store=lab.store, console=lab.console)
+        run.write(store=lab.store, console=lab.console, lockstep=lockstep is not None)
         make_images(lab, run)
         prepare(lab, run)
         groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
-        process = launch(run, boot_config(lab, run, groups))
+        process = launch(run, boot_config(lab, run, groups, lockstep))
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
-        with Control(run.control, alive=lambda: run.running) as control:
+        with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
             control.data(Ready(), patience=TOOLSTACK_TIMEOUT)
             say(
                 f"dom0: hypervisor, {_named('xenstored', lab.store)}, kernel, "
@@ -110,6 +113,7 @@ def bring_up(
             )
             inquiry = Inquiry(run)
             with open_store(run, "LAB", patience=0.0, grace=GRACE) as store:
+                began = store.transport.waits.now()
                 for domain in lab.creation_order:
                     domid = create_domain(control, lab, run, domain)
                     domids[domain.name] = domid
@@ -125,7 +129,7 @@ def bring_up(
                         say=say,
                         inquiry=inquiry,
                         ended=lambda: _ended(inquiry, control, domids),
-                        deadline=begun + timeout,
+                        deadline=began + timeout,
                     )
             walls = _walls(control)
         hypervisor = run.hypervisor

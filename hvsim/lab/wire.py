@@ -21,6 +21,8 @@ from hvsim.wire.frames import Frames, framed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hvsim.xs.waits import Waits
+
 DIAL_AGAIN: Final = 0.01
 """Seconds between two attempts to reach a toolstack that does not listen."""
 _PIECE: Final = 1 << 18
@@ -29,9 +31,14 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Wire:
-    """A connection that is made when it is needed, and again when it was lost.  Never raises."""
+    """A connection that is made when it is needed, and again when it was lost.  Never raises.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        waits: how it waits, where that is not as the machine does.
+    """
+
+    def __init__(self, path: Path, waits: Waits | None = None) -> None:
+        self._waits = waits
         self._path = os.fspath(path)
         self._socket: socket.socket | None = None
         self._out: deque[bytes] = deque()
@@ -59,33 +66,41 @@ class Wire:
 
     def receive(self, seconds: float) -> bytes | None:
         """The next message within *seconds*; None when none came."""
-        end = time.monotonic() + seconds
+        end = self._now() + seconds
         while True:
             message = self._frames.take()
             if message is not None:
                 return message
-            left = end - time.monotonic()
+            left = end - self._now()
             if left <= 0.0:
                 return None
             self._wait(left)
 
     def flush(self, seconds: float) -> None:
         """Let what was sent be on its way, for at most *seconds*."""
-        end = time.monotonic() + seconds
-        while self._out and self._socket is not None and (left := end - time.monotonic()) > 0.0:
+        end = self._now() + seconds
+        while self._out and self._socket is not None and (left := end - self._now()) > 0.0:
             self._wait(left)
 
     def _wait(self, seconds: float) -> None:
         """Until something happens, at most *seconds*."""
         self._dial()
         if self._socket is None:
-            time.sleep(min(seconds, DIAL_AGAIN))
-            return
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._out else 0))
-        if poll.poll(seconds * 1000):
+            pause = time.sleep if self._waits is None else self._waits.pause
+            pause(min(seconds, DIAL_AGAIN))
+        elif self._ready(self._socket.fileno(), seconds):
             self._read()
             self._write()
+
+    def _ready(self, fd: int, seconds: float) -> bool:
+        if self._waits is not None:
+            return self._waits.ready(fd, bool(self._out), seconds)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN | (select.POLLOUT if self._out else 0))
+        return bool(poll.poll(seconds * 1000))
+
+    def _now(self) -> float:
+        return time.monotonic() if self._waits is None else self._waits.now()
 
     def _dial(self) -> None:
         if self._socket is not None:

@@ -137,7 +137,7 @@ def _errors(tree: Mapping[str, str]) -> str:
 
 
 def _ps(run: RunDir, found: Files) -> str:
-    with Control(run.control, alive=lambda: run.running) as control:
+    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
         seen = picture(run, control, full=True)
     found["ps.json"] = as_json(seen, 2).encode()
     return "".join(f"{printable(line)}\n" for line in lines(seen))

@@ -32,6 +32,19 @@ class Spawner(Message, frozen=True):
     preload: tuple[str, ...] = ()
 
 
+class Lockstep(Message, frozen=True):
+    """One process runs at a time, and the seed says which.
+
+    Attributes:
+        way: who is next: the one that has waited longest, anyone, by priorities (PCT), or what is
+            on the tape.
+        tape: choices that are not the first option, by number.
+    """
+
+    way: Literal["longest", "random", "pct", "tape"] = "random"
+    tape: dict[int, int] = field(default_factory=dict)
+
+
 class Boot(Message, frozen=True):
     """The machine.
 
@@ -40,6 +53,7 @@ class Boot(Message, frozen=True):
         memory_pages, nodes, cpus: its size.
         event_mode: whether events pass through the hypervisor from the start.
         seed: of every die that is thrown.
+        lockstep: how its processes take turns; None: all at once.
         ledger_size: records kept.
         log_dir: where the spawner's output goes, None for where ours goes.
         door: the socket of the owner's door, None for none.
@@ -55,6 +69,7 @@ class Boot(Message, frozen=True):
     cpus: Size = 1
     event_mode: EventMode = "direct"
     seed: int = 0
+    lockstep: Lockstep | None = None
     ledger_size: Size = LEDGER_SIZE
     log_dir: str | None = None
     door: str | None = None

@@ -112,6 +112,11 @@ class FakeHost:
         self.memories.append(FakeMemory(nr_pages))
         return self.memories[-1]
 
+    stands = False
+
+    def make_waits(self, token: int) -> None:
+        """Each makes its own."""
+
     def make_doorbell(self) -> FakeBell:
         self.bells.append(FakeBell())
         return self.bells[-1]

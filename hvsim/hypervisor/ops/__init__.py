@@ -15,6 +15,7 @@ FAMILIES = (
     "version",
     "faults",
     "files",
+    "lockstep",
 )
 
 

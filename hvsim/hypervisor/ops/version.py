@@ -12,6 +12,7 @@ from hvsim.abi.hypercall import (
     XENVER_version,
 )
 from hvsim.abi.memory import PAGE_SIZE
+from hvsim.hypervisor.host import Held
 from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
 
 XEN_VERSION: Final = (4, 17)
@@ -45,7 +46,7 @@ def pagesize(machine: Machine, caller: Process) -> Result:
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_start_info)
 def start_info(machine: Machine, caller: Process) -> Result:
     """() -> map: what the domain is told at birth; with the descriptors of the caller's time page
-    and of its own page (``hvsim.abi.vcpu_page``)
+    and of its own page (``hvsim.abi.vcpu_page``), and in lockstep of the epoll set to wait in
 
     Its ``seed`` is that of the calling process.
     """
@@ -66,4 +67,7 @@ def start_info(machine: Machine, caller: Process) -> Result:
     }
     info = {**defaults, **domain.start_info, **own}
     page = caller.page
-    return Answer((info,), [page.time, page.own] if page is not None else [])
+    held: list[Held] = [page.time, page.own] if page is not None else []
+    if caller.waits is not None:
+        held.append(caller.waits)
+    return Answer((info,), held)

@@ -61,7 +61,7 @@ SLOTS: Final = {"vbd": 32, "vif": 256}
 
 def look(run: RunDir) -> Facts:
     """Now."""
-    with Control(run.control, alive=lambda: run.running) as control:
+    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
         seen = picture(run, control, full=True, patience=PATIENCE)
     ledger: list[Record] = []
     rules: list[StandingRule] = []

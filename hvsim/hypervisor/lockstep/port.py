@@ -1,0 +1,30 @@
+"""What hypercalls need of a machine in lockstep, and nothing more."""
+
+from typing import Protocol
+
+from hvsim.hypervisor.domains import Process
+
+
+class Lockstep(Protocol):
+    """What a machine is in which one process runs at a time."""
+
+    def park(self, process: Process, until: int) -> None:
+        """A process waits in its vCPU, at most until its system time says that; -1: for ever.
+        It is answered when it has its turn."""
+
+    def called(self, process: Process) -> None:
+        """A call of a process was left open."""
+
+    def open_gate(self, caller: Process, by: int) -> None:
+        """Let time go on by so many nanoseconds; answered when it has, and all is done.
+
+        Raises: XenError(EBUSY) while somebody else has done that.
+        """
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """What time it is, and when something happens next by itself; -1: never."""
+
+    @property
+    def tape(self) -> tuple[int, dict[int, int]]:
+        """How many choices there were, and those that were not the first."""

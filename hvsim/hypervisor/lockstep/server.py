@@ -1,0 +1,299 @@
+"""The shell of a lab in lockstep: one process runs, and everything else is done before the next.
+
+It is the ordinary server with another round: serve whoever has the turn until he waits, finish all
+that followed from it, then let the chooser say what happens next.  Where the ordinary server goes
+on while Linux does something (makes a process, ends one, stops one), this one waits for it: what
+takes its time must not decide an order.
+
+When nothing can happen before time goes on, time does, as far as somebody outside has allowed
+(`open_gate`): who is outside is heard then alone, so that what he does has its place in the order
+too.
+"""
+
+import select
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, NamedTuple
+
+from hvsim.abi.errno import EBUSY, EOPNOTSUPP
+from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.ends import SIGKILL
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.events import Port
+from hvsim.hypervisor.host import Address, Doorbell, Held
+from hvsim.hypervisor.kernel import WaitSet
+from hvsim.hypervisor.lockstep.choices import Recorded, chooser
+from hvsim.hypervisor.lockstep.clock import STEP, VirtualClock
+from hvsim.hypervisor.lockstep.turns import NEVER, Turns
+from hvsim.hypervisor.pauses import SIGSTOP
+from hvsim.hypervisor.processes import is_running
+from hvsim.hypervisor.server import Server
+from hvsim.hypervisor.vcpu_page import tell_time
+from hvsim.wire.boot import Boot
+from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import changed
+
+PATIENCE: Final = 60.0
+"""Seconds that a turn may take, or Linux with something that was asked of it."""
+STOP_LOOK: Final = 0.0005
+"""Seconds between two looks whether a process has stopped."""
+
+
+class _Gate(NamedTuple):
+    """Who outside waits, and how far he lets time go."""
+
+    address: Address
+    limit: int
+
+
+class LockstepServer(Server):
+    """The hypervisor of a lab in lockstep."""
+
+    def __init__(self, config: Boot) -> None:
+        self._time = VirtualClock()
+        super().__init__(changed(config, event_mode="mediated"), self._time)
+        assert config.lockstep is not None
+        plan = config.lockstep
+        self._choices = Recorded(chooser(plan.way, str(config.seed), dict(plan.tape)))
+        self._turns = Turns(self._choices, self._begins)
+        self._sets: dict[int, WaitSet] = {}
+        self._tokens: dict[int, int] = {}
+        self._look = select.poll()
+        self._ended: set[int] = set()
+        self._gate: _Gate | None = None
+        self._boots = True
+        self._over = False
+        self.machine.lockstep = self
+        self.machine.wires.ring = self._bell
+
+    def boot(self) -> dict[str, object]:
+        """As ``Server.boot``; until it returns everybody takes turns without being let."""
+        try:
+            return super().boot()
+        finally:
+            self._boots = False
+
+    # -- rounds -------------------------------------------------------------------------------
+
+    def round(self, timeout: float | None) -> None:
+        """Serve whoever has the turn, or give it to the next, or let time go on."""
+        if self._over:
+            super().round(timeout)
+            return
+        self._finish()
+        if self._turns.turn is not None:
+            if not self.loop.serve(PATIENCE, 1):
+                name = self._name(self._turns.turn)
+                self.halt(1, f"lockstep: {name} has not come to wait in its vCPU within 60 s")
+            return
+        if self._gate is None and not self._boots:
+            self.loop.serve(timeout, 1)
+            return
+        option = self._turns.next(self.now(), self._ready())
+        if option is not None:
+            self._time.move(self.now() + STEP)
+            self._turns.take(option)
+        else:
+            self._pass_time(timeout)
+
+    def close(self) -> None:
+        """Nobody takes turns any more."""
+        self._over = True
+        self._time.let_go()
+        super().close()
+
+    def _finish(self) -> None:
+        """All that follows from what has happened, one thing after the other."""
+        work = self.machine.work
+        while True:
+            self.loop.run_due()
+            while work.waiting:
+                work.turn()
+            due = self.loop.next_due
+            if (due is None or due > self.now()) and not self.loop.serve(0.0, 1):
+                return
+
+    def _ready(self) -> set[int]:
+        """Those in whose set of waits something has come."""
+        return {self._tokens[fd] for fd, _ in self._look.poll(0)}
+
+    def _pass_time(self, timeout: float | None) -> None:
+        """Nothing can happen now: time goes on to the next moment at which something can."""
+        gate, (_, due) = self._gate, self.times
+        if gate is None:
+            self.loop.serve(timeout, 1)
+        elif due != NEVER and due <= gate.limit:
+            self._time.move(due)
+        else:
+            self._time.move(gate.limit)
+            self._gate = None
+            super().reply(gate.address, [0, self.times])
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def park(self, process: Process, until: int) -> None:
+        """A process waits in its vCPU, at most *until* its system time says that; -1: for ever."""
+        if until != NEVER:
+            until = process.domain.time.when(until)
+        self._turns.parks(process.token, until, partial(super().reply, process.address, [0]))
+
+    def called(self, process: Process) -> None:
+        """A call of a process was left open."""
+        self._turns.calls(process.token)
+
+    def open_gate(self, caller: Process, by: int) -> None:
+        """Let time go on by so many nanoseconds, and answer when it has, and all is done.
+
+        Raises: XenError(EBUSY) while somebody else has done that.
+        """
+        if self._gate is not None:
+            raise XenError(EBUSY, "lockstep: somebody else lets time go on")
+        self._gate = _Gate(caller.address, self.now() + by)
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """What time it is, and when something happens next by itself."""
+        times = [time for time in (self._turns.deadline(), self.loop.next_due) if time is not None]
+        return self.now(), min(times, default=NEVER)
+
+    @property
+    def tape(self) -> tuple[int, dict[int, int]]:
+        """How many choices there were, and which of them were not the one that waited longest."""
+        return self._choices.made, self._choices.tape
+
+    def reply(
+        self, address: Address, message: list[object] | bytes, objects: Sequence[Held] = ()
+    ) -> None:
+        """When the process has its turn."""
+        token, tag = address
+        send: Callable[[], None] = partial(super().reply, address, message, list(objects))
+        if self._over or not self._turns.answer(token, send, bool(tag)):
+            send()
+
+    def _begins(self, token: int) -> None:
+        """Its page says what time it is."""
+        process = self.machine.processes.get(token)
+        if process is not None and process.page is not None:
+            tell_time(process.page, process.domain.time, self)
+
+    def _bell(self, port: Port) -> None:
+        """A notify is on its way to *port*."""
+        peer = port.peer
+
+        def ring() -> None:
+            if port.peer is peer:  # else it was closed meanwhile
+                port.ring()
+
+        self._turns.bell(f"bell of d{port.domid} port {port.number}", ring)
+
+    def _name(self, token: int) -> str:
+        process = self.machine.processes.get(token)
+        return f"d{process.domid} {process.name}" if process is not None else "a process"
+
+    def _is_halted(self, token: int) -> bool:
+        process = self.machine.processes.get(token)
+        return process is not None and process.stopped
+
+    # -- what Linux does, waited for ------------------------------------------------------------
+
+    @property
+    def stands(self) -> bool:
+        """Time does, while anybody runs."""
+        return not self._over
+
+    def make_waits(self, token: int) -> WaitSet:
+        """An epoll set, into which we look."""
+        waits = WaitSet()
+        self._sets[token] = waits
+        self._tokens[waits.fd] = token
+        self._look.register(waits.fd, select.POLLIN)
+        return waits
+
+    def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
+        """When it is chosen; it has the turn then until it waits for the first time."""
+        if join is not None:
+            raise XenError(EOPNOTSUPP, "lockstep: a program of the machine takes no turns")
+        make = partial(super().spawn, token, spec, join, upcall)
+        name = f"d{spec.domid} {spec.process or 'main'}"
+        self._turns.birth(token, name, partial(self._is_halted, token), make)
+
+    def spawn_failed(self, token: int, text: str) -> None:
+        """There is nobody to take turns."""
+        self._forget(token)
+        super().spawn_failed(token, text)
+
+    def signal(self, token: int, number: int) -> None:
+        """And wait until it has done what it does."""
+        pidfd = self._pidfds.get(token)
+        process = self.machine.processes.get(token)
+        if pidfd is None or process is None or self._over:
+            super().signal(token, number)
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+        if number == SIGKILL:
+            self._await_end(pidfd, process.pid)
+        elif number == SIGSTOP:
+            self._await_stop(process.pid)
+
+    def stopped(self, token: int) -> bool:
+        """It was waited for."""
+        process = self.machine.processes.get(token)
+        return process is None or process.stopped
+
+    def exited(self, pid: int, status: int) -> None:
+        """How a process has ended."""
+        self._ended.add(pid)
+        super().exited(pid, status)
+
+    def cpu_time(self, token: int) -> int | None:
+        """Not told: no two runs take the same."""
+        return None
+
+    def queued_time(self, token: int) -> int | None:
+        """Not told."""
+        return None
+
+    def processor(self, token: int, count: int) -> int:
+        """Not told."""
+        return 0
+
+    def running(self, token: int) -> bool:
+        """Whether it has the turn."""
+        return self._turns.turn == token
+
+    def _gone(self, token: int, events: int) -> None:
+        process = self.machine.processes.get(token)
+        if process is not None and not self._over:
+            self._await_end(self._pidfds[token], process.pid)
+        self._forget(token)
+        super()._gone(token, events)
+
+    def _forget(self, token: int) -> None:
+        self._turns.gone(token)
+        waits = self._sets.pop(token, None)
+        if waits is not None:
+            self._look.unregister(waits.fd)
+            del self._tokens[waits.fd]
+
+    def _await_end(self, pidfd: int, pid: int) -> None:
+        """The process is dead, and the spawner has said how it ended."""
+        ready = select.poll()
+        ready.register(pidfd, select.POLLIN)
+        assert self._spawning is not None
+        if not ready.poll(PATIENCE * 1000):
+            self.halt(1, f"lockstep: process {pid} has not ended within 60 s of its kill")
+        while pid not in self._ended:
+            if not self._spawning.hear(PATIENCE):
+                self.halt(1, f"lockstep: nobody says within 60 s how process {pid} ended")
+                return
+
+    def _await_stop(self, pid: int) -> None:
+        nothing = select.poll()
+        for _ in range(int(PATIENCE / STOP_LOOK)):
+            if not is_running(pid):
+                return
+            nothing.poll(STOP_LOOK * 1000)
+        self.halt(1, f"lockstep: process {pid} has not stopped within 60 s")

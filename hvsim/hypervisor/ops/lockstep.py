@@ -1,0 +1,56 @@
+"""Lockstep: a process waits for its turn, and who is outside lets time go on.
+
+In a lab that is in none all of it is refused with -ENOSYS.
+"""
+
+from hvsim.abi.errno import EINVAL, ENOSYS
+from hvsim.abi.hypercall import (
+    HVSIM_OP_park,
+    HVSIM_SYSCTL_advance,
+    HVSIM_SYSCTL_tape,
+    HYPERVISOR_hvsim_op,
+    HYPERVISOR_sysctl,
+)
+from hvsim.hypervisor.calls import Machine, Process, Result, hypercall
+from hvsim.hypervisor.errors import XenError
+from hvsim.hypervisor.late import DEFERRED
+from hvsim.hypervisor.lockstep.port import Lockstep
+
+MAX_ADVANCE = 1 << 62
+"""Nanoseconds."""
+
+
+@hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_park, int)
+def park(machine: Machine, caller: Process, until: int) -> Result:
+    """(system time, -1: never) -> nothing, when the caller has its turn again"""
+    _lockstep(machine).park(caller, until)
+    return DEFERRED
+
+
+@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_advance, int)
+def advance(machine: Machine, caller: Process, by: int) -> Result:
+    """(nanoseconds) -> [now, when something happens next by itself, -1: never], when time has gone
+    on so far and all that came of it is done; 0: let happen what can before time goes on; -1: let
+    nothing happen"""
+    machine.privileged(caller)
+    if not -1 <= by <= MAX_ADVANCE:
+        raise XenError(EINVAL, f"lockstep: time cannot go on by {by}")
+    lockstep = _lockstep(machine)
+    if by < 0:
+        return (lockstep.times,)
+    lockstep.open_gate(caller, by)
+    return DEFERRED
+
+
+@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_tape)
+def tape(machine: Machine, caller: Process) -> Result:
+    """() -> [how many choices there were, {number: which, where it was not the first}]"""
+    machine.privileged(caller)
+    made, choices = _lockstep(machine).tape
+    return ((made, choices),)
+
+
+def _lockstep(machine: Machine) -> Lockstep:
+    if machine.lockstep is None:
+        raise XenError(ENOSYS, "the lab is not in lockstep")
+    return machine.lockstep
