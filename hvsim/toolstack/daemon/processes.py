@@ -85,14 +85,15 @@ class _Look:
 
 async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str, Any]:
     """All domains with their devices, and all processes; `unknown` says why states are missing."""
+    census = toolstack.census()
     told = {
         "gave_up": gave_up(toolstack),
-        "pids": toolstack.hypervisor.machine()["pids"],
-        "troubles": [one.row() for one in toolstack.census().everybody()],
+        "pids": dict(census.pids),
+        "troubles": [one.row() for one in census.everybody()],
     }
     if toolstack.lost:
         return {**_without_store(toolstack), **told, "lost": toolstack.lost}
-    async with glance(toolstack, teller) as store:
+    async with glance(toolstack, teller, census) as store:
         await refresh(toolstack, store)
         looks = await _look(toolstack, store)
         # After that, or a domain that was just made for a device would be taken for one that went.
