@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from hvsim.devnodes.server import NodeServer
 from hvsim.domain.domain import Domain
+from hvsim.wire.closing import Closing
 from tests.support import optional
 from tests.support.hv import Hypervisor
 
@@ -59,22 +59,15 @@ class Running:
         self.process.wait()
 
 
-class Programs:
+class Programs(Closing):
     """Starts programs in domains and runs the loops of those; a context manager."""
 
     def __init__(self, hv: Hypervisor) -> None:
         self._hv = hv
         self._running: list[Running] = []
 
-    def __enter__(self) -> Programs:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop what still runs."""
         for running in self._running:
             running.stop()
             for stream in (running.process.stdin, running.process.stdout, running.process.stderr):
