@@ -67,10 +67,10 @@ class Witness:
             f"shared memory {name}" for name in sorted(_shm() - self.shm_before) if "hvsim" in name
         ]
         found += [f"network link {name}" for name in sorted(_links() - self.links_before)]
-        found += [f"network namespace {name}" for name in self._namespaces()]
+        found += [f"network namespace {name}" for name in self.new_namespaces()]
         return found
 
-    def _namespaces(self) -> list[str]:
+    def new_namespaces(self) -> list[str]:
         """Those of the lab's network namespaces that a process of its time is still in, or that
         are mounted.  The kernel gives the number of one that has gone to the next, so processes
         that were started after ours was last seen there say nothing."""

@@ -149,7 +149,7 @@ class Programs(Closing):
     def turn(self, timeout: float = 0.01) -> None:
         """Run the loops of all domains once."""
         domains = (self._hv.dom0, *self._hv.domains.values())
-        polls = [domain.vcpu._epoll.fileno() for domain in domains]
+        polls = [domain.vcpu.fileno() for domain in domains]
         select.select(polls, [], [], timeout)
         for domain in domains:
             domain.vcpu.block(0.0)

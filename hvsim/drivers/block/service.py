@@ -83,10 +83,10 @@ class Service:
         self._log = log
         self._counted = BackStatistics()
         self._looks = HaltPoll(spins)
-        self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
-        self._serve = None
+        self.spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
+        self.serve_natively = None
         if pages.cache is not None and image.direct:
-            self._serve = getattr(ring, "serve", None)
+            self.serve_natively = getattr(ring, "serve", None)
 
     def statistics(self) -> BackStatistics:
         """A copy of the counters."""
@@ -119,9 +119,9 @@ class Service:
 
     def _found_more(self) -> bool:
         """Whether the frontend's next request came while we looked for it."""
-        if self._spin is None or not self._looks.due():
+        if self.spin is None or not self._looks.due():
             return False
-        if self._spin(SPIN_NANOSECONDS):
+        if self.spin(SPIN_NANOSECONDS):
             self._looks.hit()
             return True
         self._looks.missed()
@@ -129,7 +129,7 @@ class Service:
 
     def _batch(self) -> int:
         served = 0
-        serve = self._serve
+        serve = self.serve_natively
         if serve is not None:
             image = self._image
             served, odd = serve(
