@@ -100,8 +100,10 @@ async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str
         listed = toolstack.hypervisor.domain_rows()
         processes = toolstack.hypervisor.processes()
         infos = [DomainInfo.of(row) for row in listed]
-        names = await toolstack.names(store, infos)
-        healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
+        homes = [domain_path(info.domid) for info in infos]
+        paths = [f"{home}/{key}" for key in ("name", "data/health") for home in homes]
+        values = await store.read_many(paths)
+        names, healths = values[: len(homes)], values[len(homes) :]
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = anyio.current_time()
     waits.keep_only(_key(look) for look in looks)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 PATIENCE: Final = 0.1
 """Seconds that the store has for a whole listing."""
-_DEVICES: Final = re.compile(r"/libxl/(\d+)/device/([a-z][a-z0-9-]*)")
+_DEVICES: Final = re.compile(r"/libxl/(\d+)/device(?:/([a-z][a-z0-9-]*))?")
 
 
 class Teller(Protocol):
@@ -131,6 +131,8 @@ class Glance:
         guest = self._toolstack.guest(int(found[1])) if found else None
         if guest is None or found is None:
             return []
+        if found[2] is None:
+            return list(dict.fromkeys(one.device.kind for one in guest.devices))
         return [str(number) for number in guest.of(found[2])]
 
     def _remember(self, path: str) -> str | None:
