@@ -20,7 +20,7 @@ def main(dom: Domain) -> None:
     Raises: CannotRun, OSError when it cannot be started; SystemExit with its status.
     """
     for path, readonly in dom.args.get("images") or ():
-        _hold(dom, str(path), bool(readonly))
+        hold(dom, str(path), bool(readonly))
     ended: list[int] = []
     argv = [str(word) for word in dom.args["exec"]]
     env = {str(key): str(value) for key, value in (dom.args.get("env") or {}).items()}
@@ -30,7 +30,7 @@ def main(dom: Domain) -> None:
     raise SystemExit(ended[0])
 
 
-def _hold(dom: Domain, path: str, readonly: bool) -> int:
+def hold(dom: Domain, path: str, readonly: bool) -> int:
     """Lock an image for our lab as long as the descriptor that this returns is open; -1 for none.
     The toolstack has asked whether we may; QEMU's own locks are off for Xen's disks."""
     owner = lock.owner_in(dom.args)

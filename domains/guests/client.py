@@ -33,9 +33,9 @@ class Client:
         self._host = address[0]
         self._pause = pause
         self._wanted = wanted
-        self._connection: Connection | None = None
-        self._dialer = Dialer(dom, address, self._connected)
-        self._dialer.start()
+        self.connection: Connection | None = None
+        self.dialer = Dialer(dom, address, self._connected)
+        self.dialer.start()
 
     @property
     def done(self) -> bool:
@@ -56,12 +56,12 @@ class Client:
 
         connection.received = received
         connection.closed = self._gone
-        self._connection = connection
+        self.connection = connection
         self._ask()
 
     def _ask(self) -> None:
-        if self._connection is not None and not self.done:
-            self._connection.send(request("POST", "/commit", self._host))
+        if self.connection is not None and not self.done:
+            self.connection.send(request("POST", "/commit", self._host))
 
     def _answer(self, message: Message) -> None:
         status = message.first[1]
@@ -77,9 +77,9 @@ class Client:
 
     def _gone(self, why: str) -> None:
         self.lost += 1
-        self._connection = None
+        self.connection = None
         self._dom.log(f"client: connection lost: {why}")
-        self._dialer.start()
+        self.dialer.start()
 
 
 def main(dom: Domain) -> None:

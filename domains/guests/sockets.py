@@ -43,7 +43,7 @@ class Connection:
         self.received: Callable[[bytes], None] = lambda _piece: None
         self.closed: Callable[[str], None] = lambda _why: None
         self._dom = dom
-        self._unsent = bytearray()
+        self.unsent = bytearray()
         self._pieces: Iterator[bytes] | None = None
         self._behind = bytearray()
         self._sock: socket.socket | None = sock
@@ -64,8 +64,8 @@ class Connection:
         if self._pieces is not None:
             self._behind += data
         else:
-            self._unsent += data
-        if len(self._unsent) + len(self._behind) > UNSENT_MAX:
+            self.unsent += data
+        if len(self.unsent) + len(self._behind) > UNSENT_MAX:
             self._end("it takes nothing")
         elif self._pieces is None:
             self._flush(sock)
@@ -98,7 +98,7 @@ class Connection:
         sock = self._sock
         if sock is None:
             return
-        if self._unsent or self._pieces is not None:
+        if self.unsent or self._pieces is not None:
             self._flush(sock)
             if self._sock is None:
                 return
@@ -117,16 +117,16 @@ class Connection:
     def _flush(self, sock: socket.socket) -> None:
         try:
             for _ in range(TURN):
-                if not self._unsent and not self._fetch():
+                if not self.unsent and not self._fetch():
                     break
-                sent = sock.send(self._unsent)
-                del self._unsent[:sent]
+                sent = sock.send(self.unsent)
+                del self.unsent[:sent]
         except BlockingIOError:
             pass
         except OSError as error:
             self._end(error.strerror or str(error))
             return
-        more = bool(self._unsent) or self._pieces is not None
+        more = bool(self.unsent) or self._pieces is not None
         self._dom.vcpu.modify_fd(sock.fileno(), write=more)
 
     def _fetch(self) -> bool:
@@ -138,8 +138,8 @@ class Connection:
             self._pieces = None
             piece = bytes(self._behind)
             self._behind.clear()
-        self._unsent += piece
-        return bool(self._unsent)
+        self.unsent += piece
+        return bool(self.unsent)
 
     def _end(self, why: str) -> None:
         self.close()
@@ -192,7 +192,7 @@ class Dialer:
 
     def start(self) -> None:
         """Begin, or begin again."""
-        self._drop()
+        self.drop()
         sock = self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         never_wait(sock)
         number = sock.connect_ex(self._address)
@@ -221,7 +221,7 @@ class Dialer:
             sock.close()
         self._dom.vcpu.call_later(RETRY, self.start)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         sock, self._sock = self._sock, None
         if sock is not None:
             self._dom.vcpu.remove_fd(sock.fileno())

@@ -70,14 +70,14 @@ class Volume:
         slots = [device.read(slot * BLOCK, BLOCK) for slot in (0, 1)]
         tables = [_parse(slot, device.size) for slot in slots]
         valid = [table for table in tables if table is not None]
-        self._dirty = False
+        self.dirty = False
         if valid:
             self._sequence, self._files = max(valid, key=lambda table: table[0])
         elif readonly or not _is_blank(slots):
             raise VolumeError("no volume on this device, and it is not blank")
         else:
             self._sequence, self._files = 0, {}
-            self._write_table()
+            self.write_table()
 
     def names(self) -> list[str]:
         """Names of all files, sorted."""
@@ -111,7 +111,7 @@ class Volume:
         if wanted > length or not length:
             raise VolumeFull(f"no free region of {wanted} bytes for {name!r}; largest: {length}")
         self._files[name] = Entry(start, wanted, 0)
-        self._dirty = True
+        self.dirty = True
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """What the file has of these bytes: fewer than ``length`` at its end."""
@@ -135,7 +135,7 @@ class Volume:
         self._device.write(entry.offset + offset, data)
         if end > entry.size:
             entry.size = end
-            self._dirty = True
+            self.dirty = True
 
     def truncate(self, name: str, size: int) -> None:
         """Cut the file to ``size`` bytes, or lengthen it with zeros."""
@@ -145,7 +145,7 @@ class Volume:
         elif size < entry.size:
             self._check_writable()
             entry.size = size
-            self._dirty = True
+            self.dirty = True
 
     def sync(self) -> None:
         """Return when every write, and every file's size, is durable.
@@ -153,8 +153,8 @@ class Volume:
         The data go first: no table that survives ever speaks of bytes that did not.
         """
         self._device.flush()
-        if self._dirty:
-            self._write_table()
+        if self.dirty:
+            self.write_table()
 
     def remove(self, name: str) -> None:
         """Remove the file, durably: its region may be given away at once.
@@ -165,7 +165,7 @@ class Volume:
         self._entry(name)
         del self._files[name]
         self._device.flush()
-        self._write_table()
+        self.write_table()
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -199,9 +199,9 @@ class Volume:
         if needed > entry.capacity + free:
             raise VolumeFull(f"{name!r} cannot grow to {end} bytes: {free} free behind its region")
         entry.capacity = needed
-        self._dirty = True
+        self.dirty = True
 
-    def _write_table(self) -> None:
+    def write_table(self) -> None:
         sequence = self._sequence + 1
         body = _HEAD.pack(MAGIC, VERSION, len(self._files), sequence) + b"".join(
             _ENTRY.pack(name.encode(), entry.offset, entry.capacity, entry.size)
@@ -212,7 +212,7 @@ class Volume:
         self._device.write(sequence % 2 * BLOCK, body + _CRC.pack(zlib.crc32(body)))
         self._sequence = sequence
         self._device.flush()
-        self._dirty = False
+        self.dirty = False
 
 
 def _blocks(length: int) -> int:

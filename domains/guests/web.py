@@ -43,9 +43,9 @@ class Web:
         self._waiting: deque[Connection] = deque()
         self._asked: deque[Connection] = deque()
         self._commits = 0
-        self._database: Connection | None = None
-        self._dialer = Dialer(dom, database, self._database_is_there)
-        self._dialer.start()
+        self.database: Connection | None = None
+        self.dialer = Dialer(dom, database, self._database_is_there)
+        self.dialer.start()
 
     # -- behind ----------------------------------------------------------------------------
 
@@ -63,16 +63,16 @@ class Web:
 
         connection.received = received
         connection.closed = self._database_is_gone
-        self._database = connection
+        self.database = connection
         while self._waiting:
             self._ask(connection, self._waiting.popleft())
 
     def _database_is_gone(self, why: str) -> None:
         self._dom.log(f"web: the database is gone: {why}")
-        self._database = None
+        self.database = None
         while self._asked:
             self._asked.popleft().send(response("502 Bad Gateway", f"{why}\n"))
-        self._dialer.start()
+        self.dialer.start()
 
     def _ask(self, database: Connection, client: Connection) -> None:
         self._asked.append(client)
@@ -104,7 +104,7 @@ class Web:
     def _request(self, connection: Connection, message: Message) -> None:
         method, path, _ = message.first
         if (method, path) == ("GET", "/"):
-            there = "is there" if self._database is not None else "is not there"
+            there = "is there" if self.database is not None else "is not there"
             text = f"{self._commits} commits; the database {there}\n"
             connection.send(response("200 OK", text))
         elif method == "GET" and path.startswith("/bytes/"):
@@ -115,10 +115,10 @@ class Web:
             )
         elif len(self._waiting) + len(self._asked) >= WAITING_MAX:
             connection.send(response("503 Service Unavailable", "too many wait\n"))
-        elif self._database is None:
+        elif self.database is None:
             self._waiting.append(connection)
         else:
-            self._ask(self._database, connection)
+            self._ask(self.database, connection)
 
     def _download(self, connection: Connection, asked: str) -> None:
         if not asked.isdecimal() or int(asked) > DOWNLOAD_MAX:

@@ -4,7 +4,7 @@ import argparse
 
 from hvsim.commands.common import control_of, json_option, lab_option, print_json, say, warn
 from hvsim.lab.choose import choose
-from hvsim.wire.control import Device
+from hvsim.wire.lab_requests import Device
 
 HELP = """Attach a device of a kind that the lab declares ([[device]]) to a domain that runs, or
 take one away. Disks and interfaces are xl's: hvsim xl block-attach, network-attach.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.devnodes.dialogue import Dialogue, Refused
 from hvsim.devnodes.node import XENBUS, Ioctl, NodeFile, Result, Write
+from hvsim.wire.hearing import heard
 
 if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
@@ -160,12 +161,9 @@ class XenbusFile(NodeFile):
         self._pump()
         if self._store is None or len(self._dialogue.to_reader) > BACKLOG:
             return
-        try:
-            data = self._store.recv(_RECV)
-        except BlockingIOError:
+        data = heard(self._store, _RECV)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._lose()
             return

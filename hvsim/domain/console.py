@@ -13,6 +13,7 @@ from typing import Final
 
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
 from hvsim.domain.backlog import Backlog
+from hvsim.domain.byte_ring import INDEX_MASK, copied, place
 from hvsim.domain.events import EventChannels
 from hvsim.domain.ring import fence
 
@@ -22,7 +23,6 @@ RESERVE: Final = 4096
 """Bytes of the newest output that wait besides, whatever was lost before them."""
 MAX_LINE: Final = 4096
 """Longest input line; the rest of a longer one becomes the next line."""
-_MASK32: Final = 0xFFFF_FFFF
 
 
 class Console:
@@ -97,7 +97,7 @@ class Console:
     @property
     def pending(self) -> int:
         """Bytes of output that the daemon has not taken yet, ring included."""
-        return len(self._waiting) + ((self._out_prod - self._index[2]) & _MASK32)
+        return len(self._waiting) + ((self._out_prod - self._index[2]) & INDEX_MASK)
 
     @property
     def unsent(self) -> int:
@@ -122,19 +122,18 @@ class Console:
             # The daemon writes cons: read it once, check the copy.  The fence keeps our stores
             # behind that load (they reuse the space that it frees).
             prod = self._out_prod
-            used = (prod - index[2]) & _MASK32
+            used = (prod - index[2]) & INDEX_MASK
             fence()
             if used > OUT_SIZE:
                 self._break()
                 return
-            start = prod & (OUT_SIZE - 1)
-            count = min(len(waiting), OUT_SIZE - used, OUT_SIZE - start)
+            count = min(len(waiting), OUT_SIZE - used)
             if not count:
                 break
-            page[OUT + start : OUT + start + count] = waiting[:count]
+            place(page, OUT, OUT_SIZE, prod, waiting[:count])
             self._waiting.took(count)
             fence()
-            self._out_prod = index[3] = (prod + count) & _MASK32
+            self._out_prod = index[3] = (prod + count) & INDEX_MASK
             moved = True
         if moved:
             self._events.notify(self.port)
@@ -144,18 +143,16 @@ class Console:
         taken = False
         while self._listening and not self.broken:
             cons = self._in_cons
-            used = (index[1] - cons) & _MASK32
+            used = (index[1] - cons) & INDEX_MASK
             fence()
             if used > IN_SIZE:
                 self._break()
                 return
             if not used:
                 break
-            start = cons & (IN_SIZE - 1)
-            count = min(used, IN_SIZE - start)
-            data = bytes(page[IN + start : IN + start + count])
+            data = copied(page, IN, IN_SIZE, cons, used)
             fence()
-            self._in_cons = index[0] = (cons + count) & _MASK32
+            self._in_cons = index[0] = (cons + used) & INDEX_MASK
             taken = True
             self._input(data)
         if taken:

@@ -181,6 +181,16 @@ class Domain:
             self._backends = bus
         return self._backends
 
+    def stop_drivers(self) -> None:
+        """Stop both buses, with the drivers on them, as far as they were begun."""
+        for bus in (self._backends, self._frontends):
+            if bus is not None:
+                bus.stop()
+
+    def use_store(self, store: StoreClient) -> None:
+        """Speak to xenstore over *store*, in a process that was attached without."""
+        self._store = store
+
     @cached_property
     def dice(self) -> dices.Dice:
         """What every random choice of the program is drawn from; seeded by the lab."""
@@ -284,5 +294,5 @@ class Domain:
             self.events,
             self.vcpu,
         )
-        self._store = StoreClient(transport)
+        self.use_store(StoreClient(transport))
         control.listen(self)

@@ -66,6 +66,9 @@ class GrantTable:
     Args:
         slot: which window of references this process gives out, 0 to SLOTS - 1; None for the
             domain's main process, whose window is the lower half.
+
+    Attributes:
+        taken: the references that are given out, reserved ones not counted.
     """
 
     def __init__(self, hypercalls: Hypercalls, slot: int | None = None) -> None:
@@ -81,7 +84,7 @@ class GrantTable:
             self._next = _SLOTS_FROM + slot % SLOTS * SLOT_ENTRIES
             self._last = self._next + SLOT_ENTRIES
         self._free: list[int] = []
-        self._taken: set[int] = set()
+        self.taken: set[int] = set()
 
     def grant(self, domid: int, gfn: int, readonly: bool = False) -> int:
         """Let domain *domid* map own frame *gfn*; returns the grant reference.
@@ -127,7 +130,7 @@ class GrantTable:
     @property
     def in_use(self) -> int:
         """How many references are taken, reserved ones not counted."""
-        return len(self._taken)
+        return len(self.taken)
 
     def close(self) -> None:
         """Unmap the table without ending any access; the hypervisor sees the process go."""
@@ -162,7 +165,7 @@ class GrantTable:
             self._next += 1
         else:
             raise GrantTableFull(f"all grant references up to {self._last - 1} are taken")
-        self._taken.add(ref)
+        self.taken.add(ref)
         return ref
 
     def _enter(self, ref: int, domid: int, gfn: int, readonly: bool) -> None:
@@ -177,7 +180,7 @@ class GrantTable:
 
     def _revoke(self, refs: Sequence[int]) -> list[int]:
         for ref in refs:
-            if ref not in self._taken:
+            if ref not in self.taken:
                 raise ValueError(f"grant reference {ref} is not granted")
         if len(set(refs)) != len(refs):
             raise ValueError("a grant reference is named twice")
@@ -197,5 +200,5 @@ class GrantTable:
         return pins
 
     def _release(self, ref: int) -> None:
-        self._taken.discard(ref)
+        self.taken.discard(ref)
         self._free.append(ref)

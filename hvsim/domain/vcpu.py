@@ -21,6 +21,7 @@ from typing import Final
 from hvsim.abi.vcpu_page import BLOCKED_UNTIL_OFFSET, NEVER, RUNNING
 from hvsim.domain import clock as clocks
 from hvsim.domain.timers import Timer, Timers
+from hvsim.domain.waiting import Wait, compiled, in_turns, waiting
 from hvsim.errors import TimedOut
 from hvsim.wire.doorbell import LISTEN
 
@@ -28,9 +29,6 @@ Handler = Callable[[], None]
 
 _NEVER: Final = NEVER - 2**64
 
-_MAX_EVENTS: Final = 32  # a small buffer: epoll.poll() allocates it anew for every call
-LOOKS: Final = 100
-"""How often a process in lockstep may look without waiting before its turn is over."""
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -87,13 +85,15 @@ class VCPU:
             self._epoll = select.epoll.fromfd(waits)
         else:
             self._epoll = _prepared.pop() if _prepared else select.epoll()
-        self._poll = self._epoll.poll
-        self._clock = clock
+        self.clock = clock
         self.wall = wall
         """The time of day, in nanoseconds of Unix time."""
         page = memoryview(bytearray(8)) if own is None else own
         # Signed, since -1 is written in half the time of 2^64 - 1, and has the same bits.
         self._blocked_until = page[BLOCKED_UNTIL_OFFSET : BLOCKED_UNTIL_OFFSET + 8].cast("q")
+        self._compiled = compiled(self._epoll.fileno(), self._blocked_until)
+        self.wait: Wait = self._compiled or waiting(self._epoll.poll, self._blocked_until)
+        """How it waits, and looks."""
         self._sources: dict[int, _Source] = {}
         self._ports: dict[int, _Source] = {}
         self._pending: list[_Source] = []
@@ -101,8 +101,14 @@ class VCPU:
         self._waiting = self._timers.waiting
         self._dispatching = False
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when something has come; for who waits on several."""
+        return self._epoll.fileno()
+
     def close(self) -> None:
         """Close the epoll descriptor.  The sources' descriptors belong to their owners."""
+        if self._compiled is not None:
+            self._compiled.release()
         self._epoll.close()
         self._blocked_until.release()
         self._sources.clear()
@@ -111,35 +117,21 @@ class VCPU:
         self._waiting.clear()
 
     def take_turns(self, park: Callable[[int], object]) -> None:
-        """From now on wait in lockstep: *park* is told until which system time, in nanoseconds or
-        -1, and returns when it is this process's turn again."""
-        look, until, looks = self._epoll.poll, self._blocked_until, 0
-
-        def poll(timeout: float, most: int) -> list[tuple[int, int]]:
-            nonlocal looks
-            ready = look(0.0, most)
-            looks = 0 if ready or timeout else looks + 1
-            if ready or (not timeout and looks < LOOKS):
-                return ready
-            # Who looks again and again is waited for by others, and by the time.
-            looks = 0
-            park(until[0] if timeout else 0)
-            return look(0.0, most)
-
-        self._poll = poll
+        """From now on wait in lockstep; *park* as in `waiting.in_turns`."""
+        self.wait = in_turns(self.wait, park)
 
     # -- time ------------------------------------------------------------------------------
 
     def now(self) -> float:
         """System time in seconds."""
-        return self._clock()
+        return self.clock()
 
     def call_later(self, delay: float, fn: Handler) -> Timer:
         """Call *fn* from ``dispatch()``, *delay* seconds from now or a little later.
 
         Resolution is a millisecond; equal deadlines fire in the order they were made.
         """
-        return self._timers.add(self._clock() + delay, fn)
+        return self._timers.add(self.clock() + delay, fn)
 
     # -- the wait --------------------------------------------------------------------------
 
@@ -169,22 +161,17 @@ class VCPU:
         elif self._waiting:
             due = self._timers.deadline()
             if due is not None:
-                left = max(0.0, due - self._clock())
+                left = max(0.0, due - self.clock())
                 if wait < 0.0 or left < wait:
                     wait, until = left, int(due * 1e9)
         if wait:
             if until is None:
-                until = _NEVER if timeout is None else int((self._clock() + timeout) * 1e9)
-            word = self._blocked_until
-            word[0] = until
-            try:
-                ready = self._poll(wait, _MAX_EVENTS)
-            finally:
-                word[0] = RUNNING
+                until = _NEVER if timeout is None else int((self.clock() + timeout) * 1e9)
+            ready = self.wait(wait, until)
         else:
-            ready = self._poll(0.0, _MAX_EVENTS)
+            ready = self.wait(0.0, RUNNING)
         sources = self._sources
-        for fd, _ in ready:
+        for fd in ready:
             source = sources.get(fd)
             if source is None:
                 continue
@@ -201,23 +188,18 @@ class VCPU:
         if not self._waiting:
             return False
         due = self._timers.deadline()
-        return due is not None and due <= self._clock()
+        return due is not None and due <= self.clock()
 
     def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
-        deadline = None if timeout is None else self._clock() + timeout
+        deadline = None if timeout is None else self.clock() + timeout
         wait = -1.0 if timeout is None else timeout
-        word, until = self._blocked_until, _NEVER if deadline is None else int(deadline * 1e9)
+        until = _NEVER if deadline is None else int(deadline * 1e9)
         while True:
             if wanted.pending:
                 # Its entry in the list stays; dispatch() skips what is no longer pending.
                 wanted.pending = False
                 return True
-            word[0] = until
-            try:
-                ready = self._poll(wait, _MAX_EVENTS)
-            finally:
-                word[0] = RUNNING
-            for fd, _ in ready:
+            for fd in self.wait(wait, until):
                 source = self._sources.get(fd)
                 if source is None:
                     continue
@@ -230,7 +212,7 @@ class VCPU:
                 elif source.level:
                     self._disarm(source)
             if deadline is not None and not wanted.pending:
-                wait = deadline - self._clock()
+                wait = deadline - self.clock()
                 if wait <= 0.0:
                     return False
 
@@ -260,7 +242,7 @@ class VCPU:
                     if handler is not None:
                         handler()
             if self._waiting:
-                self._timers.run(self._clock())
+                self._timers.run(self.clock())
         finally:
             if done < len(batch):
                 self._pending[:0] = batch[done:]
@@ -279,7 +261,7 @@ class VCPU:
                 self.block()
                 self.dispatch()
             return
-        clock = self._clock
+        clock = self.clock
         deadline = clock() + timeout
         until, remaining = int(deadline * 1e9), timeout
         while remaining > 0.0:

@@ -85,7 +85,7 @@ class DomainMemory:
         self.leaving: dict[int, Extent] = {}
         self._names = names
         self._views = 0
-        self._ram = Runs()
+        self.ram = Runs()
         self._p2m = P2M()
         self._bases: list[int] = []
         self._by_base: dict[int, Extent] = {}
@@ -99,7 +99,7 @@ class DomainMemory:
         """Put machine frames under the guest frames that follow those there are."""
         gfn = self._p2m.end
         self._p2m.populate(gfn, runs)
-        self._ram.add(gfn, self._p2m.end - gfn)
+        self.ram.add(gfn, self._p2m.end - gfn)
 
     def machine_frame(self, gfn: int) -> int | None:
         """The machine frame under a guest frame; None when the domain has no such frame."""
@@ -108,7 +108,7 @@ class DomainMemory:
     @property
     def unbacked(self) -> int:
         """Frames of plain RAM: what extents can still be made from."""
-        return self._ram.total
+        return self.ram.total
 
     def carve(self, nr_pages: int) -> int:
         """Take consecutive frames out of plain RAM, from its top; returns the first.
@@ -118,9 +118,9 @@ class DomainMemory:
         if nr_pages < 1:
             raise XenError(EINVAL)
         self._check_room()
-        base = self._ram.take_high(nr_pages)
+        base = self.ram.take_high(nr_pages)
         if base is None:
-            raise XenError(ENOMEM, f"no {nr_pages} consecutive pages in {self._ram.total}")
+            raise XenError(ENOMEM, f"no {nr_pages} consecutive pages in {self.ram.total}")
         return base
 
     def carve_around(self, gfn: int) -> Run:
@@ -128,19 +128,19 @@ class DomainMemory:
 
         Raises: XenError: EINVAL no plain RAM of this domain, ENOSPC too many extents.
         """
-        run = self._ram.run_of(gfn)
+        run = self.ram.run_of(gfn)
         if run is None:
             raise XenError(EINVAL)
         self._check_room()
         chunk = gfn - gfn % RAM_CHUNK_PAGES
         first = max(run[0], chunk)
         count = min(run[0] + run[1], chunk + RAM_CHUNK_PAGES) - first
-        self._ram.remove(first, count)
+        self.ram.remove(first, count)
         return first, count
 
     def uncarve(self, base: int, nr_pages: int) -> None:
         """Undo a carve that no extent was made of."""
-        self._ram.add(base, nr_pages)
+        self.ram.add(base, nr_pages)
 
     def insert(self, extent: Extent) -> None:
         """An extent now backs frames that were carved for it."""
@@ -188,7 +188,7 @@ class DomainMemory:
         del self.leaving[extent.id]
         del self._bases[bisect_left(self._bases, extent.base_gfn)]
         del self._by_base[extent.base_gfn]
-        self._ram.add(extent.base_gfn, extent.nr_pages)
+        self.ram.add(extent.base_gfn, extent.nr_pages)
         self._views -= extent.mapped
         if extent.peer is not None:
             self._names.drop(extent.peer)
@@ -200,7 +200,7 @@ class DomainMemory:
         """
         freed: list[Run] = []
         steps = 0
-        for first, count in list(self._ram):  # of a dead domain it only grows meanwhile
+        for first, count in list(self.ram):  # of a dead domain it only grows meanwhile
             gfn = first
             while gfn < first + count:
                 steps += 1
@@ -208,7 +208,7 @@ class DomainMemory:
                     yield
                 part = min(self._p2m.consecutive(gfn), first + count - gfn)
                 assert part, f"guest frame {gfn} is in no state"
-                self._ram.remove(gfn, part)
+                self.ram.remove(gfn, part)
                 freed += self._p2m.decrease(gfn, part)
                 gfn += part
         return freed

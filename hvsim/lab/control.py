@@ -13,16 +13,12 @@ from hvsim.lab.answers import FIRST_LOOK, Answer, ControlError, RequestLost
 from hvsim.lab.wire import Wire
 from hvsim.wire.closing import Closing
 from hvsim.wire.control import (
-    Asked,
     Cancel,
     Err,
     Exit,
     Frame,
     Out,
-    Ps,
-    Ready,
     Status,
-    Stop,
     Told,
     Xl,
     asking,
@@ -36,13 +32,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hvsim.lab.silence import Silence
+    from hvsim.wire.lab_requests import Asked
     from hvsim.xs.waits import Waits
 
 TIMEOUT = 30.0
 """Seconds without any frame after which an ordinary request is given up."""
 CANCEL_LINGER = 0.2
 """Seconds in which the word that a request was given up must be on its way."""
-AGAIN = (Ps, Ready)
+AGAIN = ("ps", "ready")
 """Requests that are made again when the toolstack that had them has died: they only look."""
 LOOKING = frozenset(
     {
@@ -139,7 +136,7 @@ class Control(Closing):
             self._give_up()
             raise
         except KeyboardInterrupt:
-            if not isinstance(request, Stop):  # a lab that began to go down goes down
+            if verb_of(request) != "stop":  # a lab that began to go down goes down
                 self._give_up()
             raise
 
@@ -222,7 +219,7 @@ def _title(request: Asked) -> str:
 def only_looks(request: Asked) -> bool:
     """Whether it can be made again, as nothing has come of it but an answer."""
     if not isinstance(request, Xl):
-        return isinstance(request, AGAIN)
+        return verb_of(request) in AGAIN
     from hvsim.toolstack.xl.table import find
 
     typed = _title(request).removeprefix("xl ")

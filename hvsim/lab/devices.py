@@ -13,7 +13,7 @@ from typing import Any, Final
 from hvsim import textfile
 from hvsim.lab.modules import find_module
 from hvsim.lab.problems import Fault
-from hvsim.wire.control import DeclaredDevice
+from hvsim.wire.lab_requests import DeclaredDevice
 
 DECLARATION: Final = "device.toml"
 _OF_A_KIND: Final = ("type", "frontend", "backend", "frontend_keys", "backend_keys")

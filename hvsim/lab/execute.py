@@ -26,8 +26,8 @@ from hvsim.lab.streams import Kind, Stream, look, plan
 from hvsim.lab.terminal import Port, Raw, window
 from hvsim.surroundings import working_directory
 from hvsim.wire import execution, rights
-from hvsim.wire.control import Exec
 from hvsim.wire.execution import GIVEN, TERMINAL, Begin, Modes, packed
+from hvsim.wire.lab_requests import Exec
 from hvsim.wire.peer import credentials
 
 ACCEPT_TIMEOUT: Final = 10.0

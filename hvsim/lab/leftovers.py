@@ -63,7 +63,7 @@ class Witness:
             found.append(f"run directory {self.run.path}")
         found += [f"socket {name}" for name in self._sockets()]
         found += [f"pty {path}" for path, changed in self.terminals.items() if _is(path, changed)]
-        found += [f"network namespace {name}" for name in self._namespaces()]
+        found += [f"network namespace {name}" for name in self.new_namespaces()]
         return found
 
     def leftovers(self) -> list[str]:
@@ -75,7 +75,7 @@ class Witness:
         found += [f"network link {name}" for name in sorted(_links() - self.links_before)]
         return found
 
-    def _namespaces(self) -> list[str]:
+    def new_namespaces(self) -> list[str]:
         """Those of the lab's network namespaces that a process of its time is still in, or that
         are mounted.  The kernel gives the number of one that has gone to the next, so processes
         that were started after ours was last seen there say nothing."""

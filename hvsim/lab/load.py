@@ -30,7 +30,7 @@ from hvsim.lab.values import faults
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
-from hvsim.wire.control import File
+from hvsim.wire.lab_requests import File
 from hvsim.wire.walls import ALL
 
 KERNEL_PROGRAM = "domains.kernel:main"

@@ -12,7 +12,7 @@ from hvsim.lab.devices import LabDevice
 from hvsim.lab.problems import Problem
 from hvsim.names import address
 from hvsim.toolstack.config import DomainConfig
-from hvsim.wire.control import File, Profile, Restart, Walls
+from hvsim.wire.lab_requests import File, Profile, Restart, Walls
 from hvsim.wire.walls import WHAT_THERE_IS
 
 if TYPE_CHECKING:

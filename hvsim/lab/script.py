@@ -11,7 +11,7 @@ from pathlib import Path
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import TIMEOUT, Control
 from hvsim.speak import note
-from hvsim.wire.control import Hotplug
+from hvsim.wire.lab_requests import Hotplug
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from hvsim.lab.control import Control
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
-from hvsim.wire.control import Stop
+from hvsim.wire.lab_requests import Stop
 
 GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""

@@ -29,7 +29,8 @@ from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
 from hvsim.lab.undo import NotStarted, UpError
 from hvsim.wire.boot import Lockstep
-from hvsim.wire.control import Create, File, Ps, Ready, Started
+from hvsim.wire.control import Ps
+from hvsim.wire.lab_requests import Create, File, Ready, Started
 from hvsim.xs.blocking import SocketStore
 
 TOOLSTACK_TIMEOUT = 20.0

@@ -27,11 +27,25 @@ class Stat(NamedTuple):
     """The CPU that it was last on."""
 
 
+_LINE = 4096
+"""Bytes that a file of one line has at most."""
+
+
+def _line(path: str) -> bytes:
+    """A file of one line.  Raises: OSError."""
+    # Not open(): a listing reads one of these of every process there is, and each would take nine
+    # system calls.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _LINE)
+    finally:
+        os.close(fd)
+
+
 def stat(pid: int) -> Stat | None:
     """What there is of a process; None when there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            head, _, tail = file.read().rpartition(b")")  # the name may hold anything
+        head, _, tail = _line(f"/proc/{pid}/stat").rpartition(b")")  # the name may hold anything
         fields = tail.split()
         name = head.partition(b"(")[2].decode("utf-8", "replace")
         parent, start, processor = int(fields[1]), int(fields[19]), int(fields[36])
@@ -44,8 +58,7 @@ def state(pid: int, thread: int | None = None) -> str:
     """The state letter of a process, or of one of its threads; "" for what is not there."""
     where = f"/proc/{pid}/stat" if thread is None else f"/proc/{pid}/task/{thread}/stat"
     try:
-        with open(where, "rb") as file:
-            return file.read().rpartition(b") ")[2][:1].decode()
+        return _line(where).rpartition(b") ")[2][:1].decode()
     except OSError:
         return ""
 
@@ -62,8 +75,7 @@ def schedstat(pid: int) -> Times | None:
     """The times of a process's first thread; None for who is gone, and where the kernel does not
     tell (CONFIG_SCHED_INFO)."""
     try:
-        with open(f"/proc/{pid}/schedstat", "rb") as file:
-            running, queued, *_ = map(int, file.read().split())
+        running, queued, *_ = map(int, _line(f"/proc/{pid}/schedstat").split())
     except (OSError, ValueError):
         return None
     return Times(running, queued)

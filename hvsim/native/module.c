@@ -36,7 +36,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "hvsim._native",
-    .m_doc = "Compiled ring index work, block batch service, and clock.",
+    .m_doc = "Compiled ring index work, block batch service, clock and wait.",
     .m_size = -1,
     .m_methods = functions,
 };
@@ -53,7 +53,8 @@ PyMODINIT_FUNC PyInit__native(void)
     if (PyModule_AddType(module, &FrontRingType) < 0 ||
         PyModule_AddType(module, &BackRingType) < 0 ||
         PyModule_AddType(module, &GrantCacheType) < 0 ||
-        PyModule_AddType(module, &ClockType) < 0) {
+        PyModule_AddType(module, &ClockType) < 0 ||
+        PyModule_AddType(module, &WaitType) < 0) {
         Py_DECREF(module);
         return NULL;
     }

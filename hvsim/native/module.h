@@ -37,7 +37,7 @@ typedef struct {
     uint64_t counters[4]; /* of serve(): reads, writes, sectors read, sectors written */
 } Ring;
 
-extern PyTypeObject ClockType, GrantCacheType, FrontRingType, BackRingType;
+extern PyTypeObject ClockType, GrantCacheType, FrontRingType, BackRingType, WaitType;
 extern PyObject *RingBrokenError, *RingFullError;
 
 static inline uint8_t *ring_slot(const Ring *ring, uint32_t index)

@@ -13,8 +13,8 @@ from hvsim.names import mac as mac_names
 from hvsim.observe import pcapng
 from hvsim.observe.offload import Offload
 from hvsim.printable import printable
-from hvsim.wire.control import Capture as Request
-from hvsim.wire.control import Side
+from hvsim.wire.lab_requests import Capture as Request
+from hvsim.wire.lab_requests import Side
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ from hvsim.wire.execution import (
     Took,
     Typed,
 )
+from hvsim.wire.hearing import heard
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import BadMessage, Word
 
@@ -251,12 +252,9 @@ class _Session:
 
     def _listen(self) -> None:
         """Take one message of the command, or note that it has gone."""
-        try:
-            data = self._command.recv(MESSAGE_MAX, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        data = heard(self._command, MESSAGE_MAX)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._hung_up()
             return

@@ -10,7 +10,8 @@ from typing import Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from hvsim.wire.control import MAX_SNAPLEN, VERBS, Cancel, Request, Status, verb_of
+from hvsim.wire.control import Cancel, Status, verb_of
+from hvsim.wire.lab_requests import MAX_SNAPLEN, VERBS, Request
 from hvsim.wire.packing import MALFORMED, BadMessage, unpack
 from hvsim.wire.typed import read as typed
 

@@ -5,13 +5,12 @@ The lists are exact: whoever adds to one adds to the time that everybody waits, 
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from hvsim.commands import ps
 from hvsim.commands.verbs import parser_of
-from tests.support.labs import TWO_TIER, Commands, commands
+from tests.support.labs import TWO_TIER, Commands, standing
 
 LAB = """
 [lab]
@@ -67,12 +66,8 @@ BIG = {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    file: Path = tmp_path_factory.mktemp("lab") / "quick.toml"
-    file.write_text(LAB)
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
+    with standing(tmp_path_factory.mktemp("lab") / "quick.toml", LAB, now=True) as made:
         yield made
-        made.ok("down", "--now")
 
 
 @pytest.mark.parametrize("words", OURS, ids=" ".join)

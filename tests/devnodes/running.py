@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from hvsim.devnodes.server import NodeServer
 from hvsim.domain.domain import Domain
+from hvsim.wire.closing import Closing
 from tests.support import optional
 from tests.support.hv import Hypervisor
 
@@ -59,22 +59,15 @@ class Running:
         self.process.wait()
 
 
-class Programs:
+class Programs(Closing):
     """Starts programs in domains and runs the loops of those; a context manager."""
 
     def __init__(self, hv: Hypervisor) -> None:
         self._hv = hv
         self._running: list[Running] = []
 
-    def __enter__(self) -> Programs:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop what still runs."""
         for running in self._running:
             running.stop()
             for stream in (running.process.stdin, running.process.stdout, running.process.stderr):
@@ -156,7 +149,7 @@ class Programs:
     def turn(self, timeout: float = 0.01) -> None:
         """Run the loops of all domains once."""
         domains = (self._hv.dom0, *self._hv.domains.values())
-        polls = [domain.vcpu._epoll.fileno() for domain in domains]
+        polls = [domain.vcpu.fileno() for domain in domains]
         select.select(polls, [], [], timeout)
         for domain in domains:
             domain.vcpu.block(0.0)

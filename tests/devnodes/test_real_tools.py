@@ -19,7 +19,7 @@ from typing import IO
 import pytest
 
 from tests.support import optional
-from tests.support.labs import Commands, commands
+from tests.support.labs import Commands, standing
 
 pytestmark = pytest.mark.interop
 
@@ -43,12 +43,8 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     optional.node_library()
-    file = tmp_path_factory.mktemp("lab") / "tools.toml"
-    file.write_text(LAB, encoding="utf-8")
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
+    with standing(tmp_path_factory.mktemp("lab") / "tools.toml", LAB) as made:
         yield made
-        made.ok("down")
 
 
 # ---- vchan ----

@@ -55,7 +55,7 @@ def describe(conn_fd: int, upcall_fd: int, args: dict[str, Any]) -> dict[str, An
         "sigint": signal.getsignal(signal.SIGINT) == signal.SIG_DFL,
         "sigpipe": signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN,
         "upcall": os.eventfd_read(upcall_fd),
-        "epoll": VCPU()._epoll.fileno(),
+        "epoll": VCPU().fileno(),
     }
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -310,14 +310,14 @@ def test_descriptors_are_level_triggered_and_do_not_spin_a_port_wait(
         vcpu.open_port(0, bells[0].fd, None)
         theirs.send(b"ab")
         polls = 0
-        poll = vcpu._poll
+        wait = vcpu.wait
 
-        def counted(timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        def counted(timeout: float, until: int) -> Sequence[int]:
             nonlocal polls
             polls += 1
-            return poll(timeout, maxevents)
+            return wait(timeout, until)
 
-        vcpu._poll = counted
+        vcpu.wait = counted
         assert not vcpu.block(0.02, port=0)
         assert polls <= 3, "reported once, then quiet until its handler ran"
         vcpu.run_until(lambda: len(seen) == 2, 1.0, "both bytes")
@@ -335,13 +335,13 @@ def test_a_hang_up_does_not_spin_a_port_wait(vcpu: VCPU, bells: list[Bell]) -> N
         vcpu.modify_fd(ours.fileno(), write=False, read=False)
         vcpu.open_port(0, bells[0].fd, None)
         theirs.close()
-        poll, polls = vcpu._poll, []
+        wait, polls = vcpu.wait, []
 
-        def counted(timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        def counted(timeout: float, until: int) -> Sequence[int]:
             polls.append(timeout)
-            return poll(timeout, maxevents)
+            return wait(timeout, until)
 
-        vcpu._poll = counted
+        vcpu.wait = counted
         assert not vcpu.block(0.02, port=0)
         assert len(polls) <= 3
         vcpu.dispatch()

@@ -35,7 +35,7 @@ class Rig:
 
     def domain(self, pages: int = 1024, **args: Any) -> Domain:
         dom = self.hv.domain(pages)
-        dom._store = self.store.connect(dom.domid, f"d{dom.domid}")
+        dom.use_store(self.store.connect(dom.domid, f"d{dom.domid}"))
         dom.args.update(args)
         self.live.append(dom)
         return dom
@@ -137,6 +137,4 @@ def a_disk_and_its_domains(hv: Hypervisor, tmp_path: Path) -> Iterator[Rig]:
     with contextlib.ExitStack() as stack:  # all of it, whatever fails
         stack.callback(rig.bury)
         for dom in reversed(rig.live):
-            for bus in (dom._backends, dom._frontends):
-                if bus is not None:
-                    stack.callback(bus.stop)
+            stack.callback(dom.stop_drivers)

@@ -27,6 +27,17 @@ def mac_of(guest: Domain) -> str:
     return MAC.format(guest.domid % 256)
 
 
+def woken_by(dom: Domain, ring: Callable[[], object], times: int) -> int:
+    """How often a domain whose bell is rung so many times wakes of it."""
+    woken = 0
+    for _ in range(times):
+        ring()
+        if dom.vcpu.block(0):
+            woken += 1
+            dom.vcpu.dispatch()
+    return woken
+
+
 class Wire:
     """The far side of a link: what the bridge would be.
 
@@ -116,7 +127,7 @@ class NetRig:
     def domain(self, pages: int = 4096, **args: Any) -> Domain:
         """A domain that takes turns."""
         dom = self.hv.domain(pages)
-        dom._store = self.store.connect(dom.domid, f"d{dom.domid}")
+        dom.use_store(self.store.connect(dom.domid, f"d{dom.domid}"))
         dom.args.update(args)
         self.live.append(dom)
         return dom
@@ -233,9 +244,7 @@ class NetRig:
             for wire in self.wires:
                 stack.callback(wire.cut)
             for dom in self.live:
-                for bus in (dom._backends, dom._frontends):
-                    if bus is not None:
-                        stack.callback(bus.stop)
+                stack.callback(dom.stop_drivers)
             for fn in self.closing:
                 stack.callback(fn)
 

@@ -218,7 +218,7 @@ def test_a_map_that_fails_at_the_kth_step_leaks_nothing(
 def test_persistent_grants_are_bounded(tmp_path: Path) -> None:
     """A frontend with endless references costs the backend no more than its table."""
     link = Loopback(tmp_path / "disk.img")
-    link.pages._capacity = 16
+    link.pages.capacity = 16
     refs = [link.pools[0].ref(page) for page in range(64)]
     for ref in refs:
         assert raw(link, pack_request(READ, 0, ref, 0, [Segment(ref, 0, 7)])) == [(ref, READ, 0)]
@@ -246,7 +246,7 @@ def test_a_page_that_the_backend_holds_on_to_is_not_used_again(tmp_path: Path) -
     link = Loopback(tmp_path / "disk.img", persistent=False, pool_pages=8)
     request = Request(READ, 0, 8)
     link.queue.submit(request)
-    page = link.queue._out[0].pages[0]
+    page = link.queue.under_way[0].pages[0]
     held = link.table.map_many(0, [link.pools[0].ref(page)], False)
     link.back()
     link.queue.complete()
@@ -256,7 +256,7 @@ def test_a_page_that_the_backend_holds_on_to_is_not_used_again(tmp_path: Path) -
     for _ in range(20):
         again = Request(READ, 0, 8)
         link.queue.submit(again)
-        assert page not in link.queue._out[max(link.queue._out)].pages
+        assert page not in link.queue.under_way[max(link.queue.under_way)].pages
         link.pump()
         assert again.status == 0
     link.table.unmap_many(held)
@@ -272,7 +272,7 @@ def test_flip_after_check(link: Loopback) -> None:
     ref = granted_page(link)
     link.front_ring.produce(pack_request(WRITE, 0, 1, 0, [Segment(ref, 0, 0)]))
     link.front_ring.push()
-    link.service._serve = None
+    link.service.serve_natively = None
     consume = link.back_ring.consume
 
     class Flipping:

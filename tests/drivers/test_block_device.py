@@ -278,7 +278,7 @@ def test_a_new_backend_reaches_nothing_that_was_the_dead_ones(rig: Rig) -> None:
     assert connection is not None
     rig.do(READ, 0, 8)
     port = connection.port
-    taken = sorted(rig.guest.grants._taken)
+    taken = sorted(rig.guest.grants.taken)
     assert set(connection.ring_refs) < set(taken)
     rig.kill(back)
     new = rig.domain()

@@ -223,7 +223,7 @@ def test_a_new_backend_gets_every_unanswered_request_in_order(
 
     link.image.direct = False
     link.image.write = spy  # type: ignore[method-assign]
-    link.service._serve = None
+    link.service.serve_natively = None
     link.pump()
     assert all(r.status == 0 for r in requests)
     order = [(n % 40, bytes([n])) for n in range(60)]

@@ -61,7 +61,7 @@ class Spun(Disk):
         self.features = Features(sectors=SECTORS, flush=True)
         self._connected = True
         self.found: Callable[[], bool] = self.answered
-        self._queue._spin = lambda _nanoseconds: self.found()
+        self._queue.ring_spin = lambda _nanoseconds: self.found()
 
     def answered(self) -> bool:
         """The backend answers all while somebody looks."""
@@ -163,12 +163,12 @@ def test_a_disk_that_is_not_to_spin_always_sleeps(disk: Spun, tmp_path: Path) ->
     assert spins({})
     assert spins({"vbd": {"persistent": True}})
     assert not spins({"vbd": {"spin": False}})
-    disk._poll = HaltPoll(spins({"vbd": {"spin": False}}))
+    disk.halt_poll = HaltPoll(spins({"vbd": {"spin": False}}))
     for _ in range(20):
         disk.read(8, PAGE)
     assert disk.dom.sleeps == 20
     loop = Loopback(tmp_path / "other", sectors=SECTORS, spins=False)
-    loop.service._spin = lambda _nanoseconds: pytest.fail("the backend was not to look")
+    loop.service.spin = lambda _nanoseconds: pytest.fail("the backend was not to look")
     assert loop.queue.submit(Request(READ, 8, PAGE))
     assert not loop.back()
     loop.close()
@@ -200,7 +200,7 @@ def test_a_backend_that_looks_needs_no_bell_and_asks_for_one_before_it_sleeps(
             return True
         return False
 
-    loop.service._spin = look
+    loop.service.spin = look
     assert loop.queue.submit(first)
     assert not loop.back()
     assert bells == [False], "who is looked for need not ring"

@@ -90,7 +90,7 @@ def test_any_pace_of_the_reader(frames: list[tuple[int, bool]], dice: random.Ran
 def test_indices_wrap_at_32_bits() -> None:
     ring = Ring(1)
     start = (1 << 32) - 64
-    ring.writer._prod = ring.reader._cons = start
+    ring.writer.prod = ring.reader.cons = start
     ring.words[PROD] = ring.words[CONS] = start
     for number in range(5):
         assert ring.put(bytes([number]) * 100)
@@ -178,7 +178,7 @@ def test_the_data_is_seen_before_the_index() -> None:
                 seen.extend(ring.get())
 
     seen: list[Record] = []
-    ring.writer._words = Spy()  # type: ignore[assignment]
+    ring.writer.words = Spy()  # type: ignore[assignment]
     frames = [struct.pack("<I", number) * 200 for number in range(50)]
     for frame in frames:
         assert ring.put(frame)

@@ -51,7 +51,7 @@ class Rig:
         self.guest = hv.domain(1024)
         self.other = hv.domain(64)
         for dom in (self.guest, self.other):
-            dom._store = self.store.connect(dom.domid, f"d{dom.domid}")
+            dom.use_store(self.store.connect(dom.domid, f"d{dom.domid}"))
         self.tool = self.store.connect(0, "XL")
         self.path = f"/local/domain/{self.guest.domid}/device/vif/0"
         back = f"/local/domain/{self.other.domid}/backend/vif/{self.guest.domid}/0"
@@ -112,7 +112,7 @@ def test_a_thousand_captures_leave_nothing(rig: Rig) -> None:
     for number in range(1000):
         assert rig.ask(f"{number} 64 2").startswith(f"{number} ")
         rig.end()
-        taken = len(rig.guest.grants._taken), rig.tap.leftover_pages
+        taken = len(rig.guest.grants.taken), rig.tap.leftover_pages
         free = free or taken
         assert taken == free == (0, 0)
 
@@ -156,4 +156,4 @@ def test_a_device_that_goes_takes_its_capture_along(rig: Rig) -> None:
     rig.tool.rm(rig.path)
     rig.store.settle()
     assert not rig.tap.on
-    assert len(rig.guest.grants._taken) == 0
+    assert len(rig.guest.grants.taken) == 0

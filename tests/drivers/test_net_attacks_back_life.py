@@ -12,7 +12,7 @@ import pytest
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
 from hvsim.drivers.net.front import NetFront
-from tests.drivers.netrig import flipping
+from tests.drivers.netrig import flipping, woken_by
 from tests.drivers.rawnet import (
     PAGE,
     REQ_EVENT,
@@ -161,10 +161,10 @@ def test_a_successor_reaches_nothing_of_the_dead_one(net: Attacked) -> None:
     net.raw.rx.release()
     net.kill(net.villain)
     new = net.villain = net.domain()
-    for granted in sorted(net.guest.grants._taken):
+    for granted in sorted(net.guest.grants.taken):
         with pytest.raises(GrantError):
             new.mapper.map(net.guest.domid, granted)
-    assert ref in net.guest.grants._taken
+    assert ref in net.guest.grants.taken
     with pytest.raises(HypercallError):
         new.events.bind_interdomain(net.guest.domid, remote)
     net.raw = net.connect(new, 0)
@@ -196,16 +196,8 @@ def test_a_backend_that_rings_without_work(net: Attacked) -> None:
     """
     net.enter()
     net.rest()
-    for _ in range(3000):
-        net.raw.ring_bell()
-        if net.guest.vcpu.block(0):
-            net.guest.vcpu.dispatch()
-    woken = 0
-    for _ in range(200):
-        net.raw.ring_bell()
-        if net.guest.vcpu.block(0):
-            woken += 1
-            net.guest.vcpu.dispatch()
+    woken_by(net.guest, net.raw.ring_bell, 3000)
+    woken = woken_by(net.guest, net.raw.ring_bell, 200)
     assert woken < 100, "it is listened to as before"
     net.served()
     net.raw.tx.words[REQ_EVENT] = net.raw.tx.cons + 1
@@ -216,7 +208,7 @@ def test_a_backend_that_toggles_its_state(net: Attacked) -> None:
     """XSA-349/350/465: any state after any other; nothing piles up in the guest."""
     net.enter()
     path = net.back_path(net.villain, net.guest)
-    grants, ports = len(net.guest.grants._taken), len(net.guest.events.ports())
+    grants, ports = len(net.guest.grants.taken), len(net.guest.events.ports())
     dice = random.Random(7)
     for _ in range(200):
         net.write(f"{path}/state", str(dice.choice([1, 2, 2, 3, 4, 4, 5, 6, 9])))
@@ -227,7 +219,7 @@ def test_a_backend_that_toggles_its_state(net: Attacked) -> None:
     net.raw.close()
     net.closing.remove(net.raw.close)
     net.run(lambda: len(net.guest.events.ports()) <= ports, "ports to be closed")
-    net.run(lambda: len(net.guest.grants._taken) <= grants, "grants to be ended", 40_000)
+    net.run(lambda: len(net.guest.grants.taken) <= grants, "grants to be ended", 40_000)
     net.served()
 
 
@@ -255,7 +247,7 @@ def test_nonsense_in_its_directory(net: Attacked, features: dict[str, str]) -> N
     net.write(f"{path}/state", "2")
     net.rest(40)
     assert net.state(net.front) in ("1", "4", "5", "6")
-    assert len(net.guest.grants._taken) < 5000
+    assert len(net.guest.grants.taken) < 5000
     net.served()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drivers.netrig import Wire
+from tests.drivers.netrig import Wire, woken_by
 from tests.drivers.rawnet import (
     EXTRA_MCAST_ADD,
     OKAY,
@@ -106,16 +106,8 @@ def test_a_frontend_that_rings_without_work(net: Attacked) -> None:
     """
     net.enter()
     net.rest()
-    for _ in range(3000):
-        net.raw.ring_bell()
-        if net.back.vcpu.block(0):
-            net.back.vcpu.dispatch()
-    woken = 0
-    for _ in range(200):
-        net.raw.ring_bell()
-        if net.back.vcpu.block(0):
-            woken += 1
-            net.back.vcpu.dispatch()
+    woken_by(net.back, net.raw.ring_bell, 3000)
+    woken = woken_by(net.back, net.raw.ring_bell, 200)
     assert woken < 100, "it is listened to as before"
     net.served()
     net.raw.tx[0].words[RSP_EVENT] = 1

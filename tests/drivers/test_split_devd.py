@@ -20,9 +20,9 @@ class Rig:
     def __init__(self, hv: Hypervisor) -> None:
         self.store = MiniStore()
         self.back = hv.domain(64)
-        self.back._store = self.store.connect(self.back.domid, "back")
+        self.back.use_store(self.store.connect(self.back.domid, "back"))
         self.clock = 0.0
-        self.back.vcpu._clock = lambda: self.clock
+        self.back.vcpu.clock = lambda: self.clock
         self.path = f"/local/domain/{self.back.domid}/backend/vbd/7/51712"
         self.libxl: StoreClient = self.store.connect(0, "libxl")
         devd.serve(self.back)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.labs import Commands, commands
+from tests.support.labs import Commands, standing
 
 LAB = """
 [lab]
@@ -23,9 +23,5 @@ program = "domains.guests.idle:main"
 @pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     """A lab with the domains "one" and "two", which idle."""
-    file = tmp_path_factory.mktemp("lab") / "exec.toml"
-    file.write_text(LAB, encoding="utf-8")
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
+    with standing(tmp_path_factory.mktemp("lab") / "exec.toml", LAB) as made:
         yield made
-        assert "nothing of it is left" in made.ok("down")

@@ -27,8 +27,9 @@ from hvsim.lab.rundir import RunDir
 from hvsim.lab.terminal import Port
 from hvsim.spawn import exec_process
 from hvsim.wire import rights
-from hvsim.wire.control import Exec, Ps
+from hvsim.wire.control import Ps
 from hvsim.wire.execution import MESSAGE_MAX
+from hvsim.wire.lab_requests import Exec
 from tests.support.labs import Commands
 from tests.support.waits import wait
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import optional
-from tests.support.labs import Commands, commands
+from tests.support.labs import Commands, standing
 
 LAB = """
 [lab]
@@ -66,12 +66,8 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    file = tmp_path_factory.mktemp("lab") / "walls.toml"
-    file.write_text(LAB, encoding="utf-8")
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
+    with standing(tmp_path_factory.mktemp("lab") / "walls.toml", LAB) as made:
         yield made
-        assert "nothing of it is left" in made.ok("down")
 
 
 def test_a_program_reaches_its_own_domain_and_no_other(lab: Commands, tmp_path: Path) -> None:

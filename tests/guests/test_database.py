@@ -112,8 +112,8 @@ def test_a_table_written_before_the_data_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def table_only(volume: Volume) -> None:
-        if volume._dirty:
-            volume._write_table()
+        if volume.dirty:
+            volume.write_table()
 
     monkeypatch.setattr(Volume, "sync", table_only)
     assert loses_something(tmp_path, lies=False)

@@ -89,10 +89,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
         with monkeypatch.context() as patch:
             yield Guest(rig, patch)
         for dom in rig.live:
-            if dom._frontends is not None:
-                dom._frontends.stop()
-            if dom._backends is not None:
-                dom._backends.stop()
+            dom.stop_drivers()
         rig.bury()
 
 

@@ -143,9 +143,9 @@ class Tiers:
         self.http.close()
         for connection in self.connections:
             connection.close()
-        if self.web._database is not None:
-            self.web._database.close()
-        self.web._dialer._drop()
+        if self.web.database is not None:
+            self.web.database.close()
+        self.web.dialer.drop()
         self.ledger.close()
         self.vfs.unregister()
         self.disk.loop.close()
@@ -169,8 +169,8 @@ def test_every_answer_stands_for_a_durable_commit(tiers: Tiers, tmp_path: Path) 
     assert (found.batches, found.sound, found.lost(numbers)) == (40, True, [])
     for client in (one, two):
         assert client.lost == 0
-        assert client._connection is not None
-        client._connection.close()
+        assert client.connection is not None
+        client.connection.close()
 
 
 def test_nothing_is_acknowledged_before_it_is_done(tiers: Tiers) -> None:
@@ -179,20 +179,20 @@ def test_nothing_is_acknowledged_before_it_is_done(tiers: Tiers) -> None:
     assert (client.answered, tiers.ledger.batch) == (0, 0)
     tiers.run(lambda: client.done)
     assert tiers.ledger.batch == 1
-    assert client._connection is not None
-    client._connection.close()
+    assert client.connection is not None
+    client.connection.close()
 
 
 def test_a_database_that_breaks_off_is_told_and_found_again(tiers: Tiers) -> None:
-    tiers.run(lambda: tiers.web._database is not None and len(tiers.connections) == 1)
+    tiers.run(lambda: tiers.web.database is not None and len(tiers.connections) == 1)
     client = tiers.client(3)
     tiers.run(lambda: bool(tiers.server.waiting), serve=False)
     tiers.connections[0].close()
     tiers.run(lambda: client.done)
     assert any("502 Bad Gateway" in line for line in tiers.said)
     assert client.lost == 0
-    assert client._connection is not None
-    client._connection.close()
+    assert client.connection is not None
+    client.connection.close()
 
 
 def test_a_client_counts_the_connections_that_it_loses(tiers: Tiers) -> None:
@@ -201,8 +201,8 @@ def test_a_client_counts_the_connections_that_it_loses(tiers: Tiers) -> None:
     tiers.connections[-1].close()
     tiers.run(lambda: client.done)
     assert client.lost == 1
-    assert client._connection is not None
-    client._connection.close()
+    assert client.connection is not None
+    client.connection.close()
 
 
 def ask(tiers: Tiers, data: bytes, port: int) -> bytes:
@@ -277,7 +277,7 @@ def test_a_peer_that_takes_nothing_is_let_go(tiers: Tiers) -> None:
         for _ in range(100):
             connection.send(bytes(UNSENT_MAX // 4))
         assert not connection.open
-        assert len(connection._unsent) <= UNSENT_MAX * 5 // 4
+        assert len(connection.unsent) <= UNSENT_MAX * 5 // 4
 
 
 def test_guests_are_found_by_name(tiers: Tiers) -> None:

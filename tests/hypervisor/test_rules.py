@@ -112,7 +112,7 @@ class World(RuleBasedStateMachine):
             try:
                 self.machine.make_extent(process.domain, pages, process.token)
             except XenError:
-                assert not any(n >= pages for _, n in process.domain.memory._ram)
+                assert not any(n >= pages for _, n in process.domain.memory.ram)
 
     @rule(
         who=st.integers(0, 9),

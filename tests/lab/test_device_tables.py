@@ -9,7 +9,8 @@ from hvsim.lab.devices import declarations, of_domain
 from hvsim.lab.load import load
 from hvsim.lab.problems import LabFileError
 from hvsim.wire import requests
-from hvsim.wire.control import Create, asking
+from hvsim.wire.control import asking
+from hvsim.wire.lab_requests import Create
 from hvsim.wire.packing import pack
 
 DOMAINS = """

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from hvsim.lab.rundir import RunDir
-from tests.support.labs import Commands, commands
+from tests.support.labs import Commands, standing
 from tests.support.waits import LIMIT, wait
 
 LAB = """
@@ -27,12 +27,8 @@ program = "domains.guests.idle:main"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    file = tmp_path_factory.mktemp("lab") / "edge.toml"
-    file.write_text(LAB)
-    with commands() as made:
-        made.ok("up", "--quiet", str(file))
+    with standing(tmp_path_factory.mktemp("lab") / "edge.toml", LAB, now=True) as made:
         yield made
-        made.ok("down", "--now")
 
 
 @pytest.fixture(scope="module")

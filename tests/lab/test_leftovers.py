@@ -82,7 +82,7 @@ def test_a_network_namespace_until_nobody_is_in_it(run: RunDir) -> None:
         assert allowed == (name != os.readlink("/proc/self/ns/net"))
         if allowed:
             witness.namespaces[name] = before
-        assert witness._namespaces() == [], "started later: it is somebody else's"
+        assert witness.new_namespaces() == [], "started later: it is somebody else's"
         time.sleep(0.02)  # the start of a process is known to a hundredth of a second
         if allowed:
             witness.namespaces[name] = time.clock_gettime(time.CLOCK_BOOTTIME)

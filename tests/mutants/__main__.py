@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
+from hvsim.wire.closing import Closing
 from tests.mutants.copy import LIMIT, Copy, Verdict
 from tests.mutants.fault import Fault, Misplaced
 from tests.mutants.faults import FAULTS
@@ -57,7 +57,7 @@ def misplaced(faults: Iterable[Fault]) -> Iterable[str]:
             yield str(error)
 
 
-class Crew:
+class Crew(Closing):
     """Several copies of the tree, each of which has one job at a time; a context manager."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
@@ -68,15 +68,8 @@ class Crew:
             (folder / str(number)).mkdir()
             self._free.put(self._open.enter_context(Copy(folder / str(number))))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """The copies are used no more."""
         self._open.close()
 
     def each(

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from hvsim.wire.closing import Closing
 from tests.mutants.fault import ROOT, Fault
 
 LIMIT: Final = 600.0
@@ -30,7 +30,7 @@ class Verdict(Enum):
     BROKEN = "its tests do not run"
 
 
-class Copy:
+class Copy(Closing):
     """A copy of the tree that faults are planted in; a context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,15 +51,8 @@ class Copy:
             text=True,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """The process that runs its tests ends."""
         self._warm.communicate()
 
     def judge(self, fault: Fault, limit: float = LIMIT) -> Verdict:

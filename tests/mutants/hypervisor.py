@@ -179,7 +179,7 @@ FAULTS: Final[list[Fault]] = [
         ),
         (
             "frames of an extent are lost",
-            "self._ram.add(extent.base_gfn, extent.nr_pages)\n        self._views",
+            "self.ram.add(extent.base_gfn, extent.nr_pages)\n        self._views",
             "self._views",
         ),
     ),

@@ -13,18 +13,18 @@ FAULTS: Final[list[Fault]] = [
         _QUEUE,
         (
             "the youngest is issued again first",
-            "self._waiting.extendleft(reversed(self._out.values()))",
-            "self._waiting.extendleft(self._out.values())",
+            "self._waiting.extendleft(reversed(self.under_way.values()))",
+            "self._waiting.extendleft(self.under_way.values())",
         ),
         (
             "what a dead backend had is lost",
-            "            self._waiting.extendleft(reversed(self._out.values()))\n",
+            "            self._waiting.extendleft(reversed(self.under_way.values()))\n",
             "",
         ),
         (
             "what a dead backend had comes last",
-            "self._waiting.extendleft(reversed(self._out.values()))",
-            "self._waiting.extend(self._out.values())",
+            "self._waiting.extendleft(reversed(self.under_way.values()))",
+            "self._waiting.extend(self.under_way.values())",
         ),
         (
             "a change passes a change of its sector",
@@ -42,7 +42,7 @@ FAULTS: Final[list[Fault]] = [
             "if op != request.op and not (op == BLKIF_OP_INDIRECT and part.indirect):",
             "if False:",
         ),
-        ("an answer comes twice", "        del self._out[number]\n", ""),
+        ("an answer comes twice", "        del self.under_way[number]\n", ""),
         (
             "a request that is too large for a new backend goes out",
             "piece for part in self._waiting for piece in part.cut(self._max_sectors)",

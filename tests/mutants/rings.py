@@ -150,4 +150,33 @@ FAULTS: Final[list[Fault]] = [
         ("half a message is one", "        if len(data) < end:\n            return None\n", ""),
         ("a message stays in the stream", "        del data[:end]\n", ""),
     ),
+    *faults(
+        f"{_DOMAIN}/byte_ring.py",
+        ("tests/xenstore/test_ring.py", "tests/domain/test_console.py"),
+        (
+            "what wraps is not read",
+            "return data + bytes(page[at : at + count - first]) if count > first else data",
+            "return data",
+        ),
+        (
+            "what wraps is not written",
+            "page[at : at + len(data) - first] = data[first:]",
+            "pass",
+        ),
+        (
+            "what wraps goes on behind the ring",
+            "start = index & (size - 1)\n    first = min(len(data), size - start)",
+            "start = index & (size - 1)\n    first = len(data)",
+        ),
+    ),
+    *faults(
+        f"{_DOMAIN}/waiting.py",
+        ("tests/domain/test_waiting.py",),
+        ("the page is not told until when", "        word[0] = until\n", ""),
+        (
+            "the page says for ever that it waits",
+            "        finally:\n            word[0] = RUNNING\n",
+            "        finally:\n            pass\n",
+        ),
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from hvsim.wire.control import VERBS, Asked
+from hvsim.wire.lab_requests import VERBS, Asked
 
 
 def asked(verb: str, **fields: Any) -> Asked:

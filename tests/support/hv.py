@@ -70,7 +70,7 @@ def turn(domains: Sequence[Domain], wait: float) -> None:
             domain.vcpu.dispatch()
             moved = True
     if wait and not moved:
-        select.select([domain.vcpu._epoll for domain in domains], [], [], wait)
+        select.select([domain.vcpu for domain in domains], [], [], wait)
 
 
 class Hypervisor:

@@ -113,6 +113,17 @@ def commands() -> Iterator[Commands]:
 
 
 @contextmanager
+def standing(file: Path, text: str, *, now: bool = False) -> Iterator[Commands]:
+    """Commands of a lab that is up, written down as *file*; it goes down behind them (*now*: at
+    once), and leaves nothing."""
+    file.write_text(text, encoding="utf-8")
+    with commands() as made:
+        made.ok("up", "--quiet", str(file))
+        yield made
+        assert "nothing of it is left" in made.ok("down", *(["--now"] if now else []))
+
+
+@contextmanager
 def patient(shipped: Path) -> Iterator[Path]:
     """A lab that we ship, whose guests leave the machine to others: of their own accord they take
     all that it has, for as long as the lab is up."""

@@ -61,8 +61,8 @@ def _serve(dom: Domain) -> None:
         text = dom.store.read_many(["data/frames"])[0]
         if text == "break":
             for tap in TAPS:
-                assert tap._writer is not None
-                tap._writer._words[PROD] = 0x7777_7777
+                assert tap.writer is not None
+                tap.writer.words[PROD] = 0x7777_7777
         elif text:
             count, size = (int(word) for word in text.split())
             for number in range(count):

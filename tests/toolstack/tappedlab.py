@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from hvsim.drivers.capture.ring import Record, records
-from hvsim.wire.control import Capture
+from hvsim.wire.lab_requests import Capture
 from hvsim.xs.client import Transaction
 from tests.support.lab_host import TIMEOUT, LabHost
 

@@ -19,7 +19,8 @@ import pytest
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.toolstack.devices.captures import IDLE_TIMEOUT
-from hvsim.wire.control import Capture, Exit, asking
+from hvsim.wire.control import Exit, asking
+from hvsim.wire.lab_requests import Capture
 from tests.support.lab_host import TIMEOUT, LabHost
 from tests.toolstack import hasty
 from tests.toolstack.tappedlab import Lab

@@ -80,7 +80,7 @@ def test_what_is_not_there_is_not_claimed(folder: Path) -> None:
 
 def test_the_process_below_a_qemu_holds_its_images(folder: Path) -> None:
     path = f"{folder}/a:b.qcow2"
-    fd = daemon._hold(Dom(folder / "one"), path, False)  # type: ignore[arg-type]
+    fd = daemon.hold(Dom(folder / "one"), path, False)  # type: ignore[arg-type]
     assert lock.look(path, lock.owner_of(str(folder / "two")), readonly=True) is not None
     assert lock.look(path, lock.owner_of(str(folder / "one")), readonly=False) is None
     os.close(fd)

@@ -10,7 +10,8 @@ import pytest
 
 from hvsim.lab.control import Control
 from hvsim.lab.wire import Wire
-from hvsim.wire.control import Create, Err, Exit
+from hvsim.wire.control import Err, Exit
+from hvsim.wire.lab_requests import Create
 from hvsim.wire.packing import unpack
 from tests.support.lab_host import LabHost
 

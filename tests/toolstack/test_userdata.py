@@ -9,7 +9,7 @@ import pytest
 from hvsim.domain.restarts import Restarts
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.userdata import Record, Userdata, read_all
-from hvsim.wire.control import DeclaredDevice
+from hvsim.wire.lab_requests import DeclaredDevice
 
 UUID = "8a8e1b6c-0000-4000-8000-000000000001"
 

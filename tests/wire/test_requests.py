@@ -8,29 +8,31 @@ import pytest
 
 from hvsim.wire import requests
 from hvsim.wire.control import (
-    VERBS,
     Cancel,
-    Capture,
-    Create,
-    DeclaredDevice,
-    Device,
     Err,
-    Exec,
     Exit,
     Frame,
-    Hotplug,
     Out,
     Ps,
-    Ready,
-    Request,
-    Started,
     Status,
-    Stop,
     Told,
     Xl,
     asking,
     frame,
     verb_of,
+)
+from hvsim.wire.lab_requests import (
+    VERBS,
+    Capture,
+    Create,
+    DeclaredDevice,
+    Device,
+    Exec,
+    Hotplug,
+    Ready,
+    Request,
+    Started,
+    Stop,
 )
 from hvsim.wire.packing import BadMessage, pack, unpack
 

@@ -22,6 +22,7 @@ from typing import Final
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.domain.vcpu import VCPU
+from hvsim.wire.hearing import heard
 from hvsim.xs import requests
 from hvsim.xs.client import StoreClient, Watch
 from hvsim.xs.errors import StoreError
@@ -117,12 +118,9 @@ class _Client:
 
     def _ready(self) -> None:
         self._flush()
-        try:
-            data = self._socket.recv(_RECV)
-        except BlockingIOError:
+        data = heard(self._socket, _RECV)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.close()
             return

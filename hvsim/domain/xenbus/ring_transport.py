@@ -15,12 +15,12 @@ Source: xen/io/xs_wire.h; docs/misc/xenstore-ring.txt.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
+from hvsim.domain.byte_ring import INDEX_MASK, IndexPage, copied, place
 from hvsim.domain.ring import fence
 from hvsim.errors import TimedOut
 from hvsim.xs.errors import StoreDisconnected
@@ -31,10 +31,6 @@ DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that one exchange may take."""
 
 _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
-_MASK: Final = _SIZE - 1
-_U32: Final = 0xFFFFFFFF
-_WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile; read in one piece."""
 
 
 class PortOwner(Protocol):
@@ -60,7 +56,7 @@ class Waiter(Protocol):
         """Run the port's handler at the next dispatch."""
 
 
-class RingTransport:
+class RingTransport(IndexPage):
     """The frontend's half of the store ring.
 
     Args:
@@ -78,11 +74,11 @@ class RingTransport:
         vcpu: Waiter,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        super().__init__(page)
         self.on_event: Callable[[bytes], None] = _ignore_event
         self.on_dispatch: Callable[[], bool] = _ignore_dispatch
         self.timeout = timeout
         self.port = port
-        self._page = page
         self._events = events
         self._vcpu = vcpu
         self._conversation = Conversation()
@@ -135,8 +131,8 @@ class RingTransport:
 
     def _check(self, exchange: Exchange) -> None:
         if not self._broken:
-            error = self._word(xs_wire.ERROR)
-            if error and self._word(xs_wire.SERVER_FEATURES) & (
+            error = self.word(xs_wire.ERROR)
+            if error and self.word(xs_wire.SERVER_FEATURES) & (
                 xs_wire.XENSTORE_SERVER_FEATURE_ERROR
             ):
                 self._broken = f"the store reported error {error} on the ring"
@@ -146,62 +142,44 @@ class RingTransport:
 
     # -- the rings ---------------------------------------------------------------------------------
 
-    def _word(self, offset: int) -> int:
-        value: int = _WORD.unpack_from(self._page, offset)[0]
-        return value
-
-    def put(self, offset: int, value: int) -> None:
-        """Set a word of the page, in one piece: the peer sees the old or the new one."""
-        # Not pack_into: it clears the word before it writes it, and the peer would see 0.
-        self._page[offset : offset + 4].cast("I")[0] = value
-
     def _reconnecting(self) -> bool:
-        return self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT
+        return self.word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT
 
     def _push(self) -> bool:
         """Move bytes of requests into the ring; returns whether any went."""
-        page, out = self._page, self._out
+        out = self._out
         if self._reconnecting():
             return False
-        producer = self._word(xs_wire.REQ_PROD)
-        used = (producer - self._word(xs_wire.REQ_CONS)) & _U32
+        producer = self.word(xs_wire.REQ_PROD)
+        used = (producer - self.word(xs_wire.REQ_CONS)) & INDEX_MASK
         if used > _SIZE:
             self._broken = "the store's index of requests is out of range"
             return False
         count = min(_SIZE - used, len(out))
         if not count:
             return False
-        start = producer & _MASK
-        first = min(count, _SIZE - start)
-        page[xs_wire.REQ + start : xs_wire.REQ + start + first] = out[:first]
-        if count > first:
-            page[xs_wire.REQ : xs_wire.REQ + count - first] = out[first:count]
+        place(self._page, xs_wire.REQ, _SIZE, producer, out[:count])
         fence()
-        self.put(xs_wire.REQ_PROD, (producer + count) & _U32)
+        self.put(xs_wire.REQ_PROD, (producer + count) & INDEX_MASK)
         fence()
         del out[:count]
         return True
 
     def _pull(self) -> bool:
         """Take what the store wrote; returns whether there was anything."""
-        page = self._page
         if self._reconnecting():
             return False
-        consumer = self._word(xs_wire.RSP_CONS)
-        count = (self._word(xs_wire.RSP_PROD) - consumer) & _U32
+        consumer = self.word(xs_wire.RSP_CONS)
+        count = (self.word(xs_wire.RSP_PROD) - consumer) & INDEX_MASK
         if count > _SIZE:
             self._broken = "the store's index of answers is out of range"
             return False
         if not count:
             return False
         fence()
-        start = consumer & _MASK
-        first = min(count, _SIZE - start)
-        data = bytes(page[xs_wire.RSP + start : xs_wire.RSP + start + first])
-        if count > first:
-            data += bytes(page[xs_wire.RSP : xs_wire.RSP + count - first])
+        data = copied(self._page, xs_wire.RSP, _SIZE, consumer, count)
         fence()
-        self.put(xs_wire.RSP_CONS, (consumer + count) & _U32)
+        self.put(xs_wire.RSP_CONS, (consumer + count) & INDEX_MASK)
         fence()
         try:
             for payload in self._conversation.hear(data):

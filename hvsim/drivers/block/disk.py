@@ -92,7 +92,7 @@ class Disk:
         self._notify = dom.events.notify
         self._connected = False
         self._armed = True
-        self._poll = HaltPoll(spins(dom.args))
+        self.halt_poll = HaltPoll(spins(dom.args))
         self._what = "the answer of a block backend"
 
     def __repr__(self) -> str:
@@ -349,7 +349,7 @@ class Disk:
 
     def _spun(self, request: Request) -> bool:
         """Whether the answer came while we looked for it instead of going to sleep."""
-        poll = self._poll
+        poll = self.halt_poll
         if not poll.due():
             return False
         if not self._queue.spin(SPIN_NANOSECONDS):

@@ -56,11 +56,11 @@ class RequestQueue:
     def __init__(self) -> None:
         self.statistics = FrontStatistics()
         self._waiting: deque[Part] = deque()
-        self._out: dict[int, Part] = {}
+        self.under_way: dict[int, Part] = {}
         self._changes: dict[int, Part] = {}
         self._next_id = 0
         self._ring: FrontRing | None = None
-        self._spin: Callable[[int], bool] | None = None
+        self.ring_spin: Callable[[int], bool] | None = None
         self._read_pool: PagePool
         self._write_pool: PagePool
         self._handle = 0
@@ -74,16 +74,16 @@ class RequestQueue:
     @property
     def in_flight(self) -> int:
         """Pieces on the ring, unanswered."""
-        return len(self._out)
+        return len(self.under_way)
 
     @property
     def unanswered(self) -> int:
         """Pieces without an answer, on the ring or not."""
-        return len(self._out) + len(self._waiting)
+        return len(self.under_way) + len(self._waiting)
 
     def oldest(self) -> Request | None:
         """The request that has waited longest."""
-        for part in self._out.values():
+        for part in self.under_way.values():
             return part.request
         return self._waiting[0].request if self._waiting else None
 
@@ -115,18 +115,18 @@ class RequestQueue:
     def reseat(self, ring: FrontRing) -> None:
         """Use what stands before the ring, or the ring again."""
         self._ring = ring
-        self._spin = getattr(ring, "spin", None)
+        self.ring_spin = getattr(ring, "spin", None)
 
     def detach(self) -> None:
         """The ring and its pools are gone; every unanswered piece waits again, in its order."""
         self._ring = None
-        if self._out:
-            self.statistics.reissued += len(self._out)
-            for part in self._out.values():
+        if self.under_way:
+            self.statistics.reissued += len(self.under_way)
+            for part in self.under_way.values():
                 part.pages = []
                 part.indirect = []
-            self._waiting.extendleft(reversed(self._out.values()))
-            self._out.clear()
+            self._waiting.extendleft(reversed(self.under_way.values()))
+            self.under_way.clear()
             self._changes.clear()
 
     def forget_unanswered(self) -> int:
@@ -144,8 +144,8 @@ class RequestQueue:
 
     def fail_all(self, error: type[BlockClosed], why: str) -> None:
         """No answer will come: every unanswered request fails with `error`."""
-        parts = [*self._out.values(), *self._waiting]
-        self._out.clear()
+        parts = [*self.under_way.values(), *self._waiting]
+        self.under_way.clear()
         self._changes.clear()
         self._waiting.clear()
         self._ring = None
@@ -208,7 +208,7 @@ class RequestQueue:
                        part.count - 1)
         )  # fmt: skip
         self._next_id = number + 1
-        self._out[number] = part
+        self.under_way[number] = part
 
     def _issue(self, ring: FrontRing, part: Part) -> bool:
         """Write `part` into the next slot; False when it must wait."""
@@ -249,7 +249,7 @@ class RequestQueue:
             slot = DIRECT[0].pack(op, 0, self._handle, number, part.sector)
         ring.produce(slot)
         self._next_id = number + 1
-        self._out[number] = part
+        self.under_way[number] = part
         if op in CHANGES:
             changes[number] = part
         return True
@@ -299,7 +299,7 @@ class RequestQueue:
 
     def spin(self, nanoseconds: int) -> bool:
         """Look for answers that long; whether there are any.  Never with the pure ring."""
-        spin = self._spin
+        spin = self.ring_spin
         return spin is not None and self._ring is not None and bool(spin(nanoseconds))
 
     def complete(self, rearm: bool = True) -> bool:
@@ -322,7 +322,7 @@ class RequestQueue:
 
     def _answer(self, response: bytes) -> None:
         number, op, status = unpack_response(response)
-        part = self._out.get(number)
+        part = self.under_way.get(number)
         if part is None:
             raise BrokenByPeer(f"response has incorrect id ({number:#x})")
         request = part.request
@@ -330,7 +330,7 @@ class RequestQueue:
             raise BrokenByPeer(
                 f"response has wrong operation ({op_name(op)} instead of {op_name(request.op)})"
             )
-        del self._out[number]
+        del self.under_way[number]
         self.statistics.answered += 1
         read = request.op == READ
         if read and status == BLKIF_RSP_OKAY and request.target is None:

@@ -90,10 +90,10 @@ class Service:
         self.waits: float | None = None
         self._parked: bytes | None = None
         self._looks = HaltPoll(spins)
-        self._spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
-        self._serve = None
+        self.spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
+        self.serve_natively = None
         if pages.cache is not None and image.direct:
-            self._serve = getattr(ring, "serve", None)
+            self.serve_natively = getattr(ring, "serve", None)
 
     def statistics(self) -> BackStatistics:
         """A copy of the counters."""
@@ -134,9 +134,9 @@ class Service:
 
     def _found_more(self) -> bool:
         """Whether the frontend's next request came while we looked for it."""
-        if self._spin is None or not self._looks.due():
+        if self.spin is None or not self._looks.due():
             return False
-        if self._spin(SPIN_NANOSECONDS):
+        if self.spin(SPIN_NANOSECONDS):
             self._looks.hit()
             return True
         self._looks.missed()
@@ -150,7 +150,7 @@ class Service:
             if not self._answer(raw):
                 return 0
             served = 1
-        serve = self._serve
+        serve = self.serve_natively
         if serve is not None:
             image = self._image
             done, odd = serve(

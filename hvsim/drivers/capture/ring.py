@@ -98,24 +98,24 @@ class CaptureWriter:
         nr_pages = len(refs)
         if nr_pages & (nr_pages - 1) or not 0 < nr_pages <= MAX_PAGES:
             raise ValueError(f"a capture ring has a power of two of pages, not {nr_pages}")
-        self._words = view[:PAGE_SIZE].cast("I")
+        self.words = view[:PAGE_SIZE].cast("I")
         self._data = view[PAGE_SIZE : (1 + nr_pages) * PAGE_SIZE]
         self._size = nr_pages * PAGE_SIZE
         self._snaplen = min(snaplen, MAX_FRAME)
-        self._prod = 0
+        self.prod = 0
         self._missed = 0
         self.seen = 0
         self.dropped = 0
         self.broken = False
         for number, ref in enumerate(refs):
-            self._words[GREFS + number] = ref
-        self._words[SNAPLEN] = self._snaplen
-        self._words[1] = nr_pages
-        self._words[0] = MAGIC
+            self.words[GREFS + number] = ref
+        self.words[SNAPLEN] = self._snaplen
+        self.words[1] = nr_pages
+        self.words[0] = MAGIC
 
     def release(self) -> None:
         """Let go of the pages; a later use raises ValueError."""
-        self._words.release()
+        self.words.release()
         self._data.release()
 
     def record(
@@ -128,13 +128,13 @@ class CaptureWriter:
         queue: int = 0,
     ) -> bool:
         """Write a copy of `frame`; whether it found room."""
-        words = self._words
+        words = self.words
         length = len(frame)
         kept = min(length, self._snaplen)
         size = (RECORD.size + kept + 7) & ~7
         self.seen += 1
         words[SEEN] = self.seen & INDEX_MASK
-        used = (self._prod - words[CONS]) & INDEX_MASK
+        used = (self.prod - words[CONS]) & INDEX_MASK
         if used > self._size:
             self.broken = True
         if self.broken or size > self._size - used:
@@ -147,12 +147,12 @@ class CaptureWriter:
             self._missed & INDEX_MASK, 0,
         )  # fmt: skip
         self._missed = 0
-        at = self._prod & (self._size - 1)
+        at = self.prod & (self._size - 1)
         self._put(at, head)
         self._put((at + RECORD.size) & (self._size - 1), frame[:kept])
-        self._prod = (self._prod + size) & INDEX_MASK
+        self.prod = (self.prod + size) & INDEX_MASK
         # Last, and in one piece: what the reader sees up to here is whole.
-        words[PROD] = self._prod
+        words[PROD] = self.prod
         return True
 
     def _put(self, at: int, data: bytes | bytearray | memoryview) -> None:
@@ -188,41 +188,41 @@ class CaptureReader:
     """
 
     def __init__(self, first: memoryview, data: memoryview) -> None:
-        self._words = first.cast("I")
+        self.words = first.cast("I")
         self._data = data
         self._size = len(data)
-        self._cons = 0
+        self.cons = 0
 
     def release(self) -> None:
         """Let go of the pages."""
-        self._words.release()
+        self.words.release()
 
     @property
     def seen(self) -> int:
         """Frames that passed by, as the domain says (through 32 bits)."""
-        return self._words[SEEN]
+        return self.words[SEEN]
 
     @property
     def dropped(self) -> int:
         """Frames that found no room, as the domain says (through 32 bits)."""
-        return self._words[DROPPED]
+        return self.words[DROPPED]
 
     def take(self) -> bytes:
         """A private copy of every record that is there; the room is free again afterwards.
 
         Raises: BrokenByPeer.
         """
-        prod = self._words[PROD]
-        ahead = (prod - self._cons) & INDEX_MASK
+        prod = self.words[PROD]
+        ahead = (prod - self.cons) & INDEX_MASK
         if ahead > self._size:
-            raise BrokenByPeer(f"producer index {prod} is out of range (ours: {self._cons})")
-        at = self._cons & (self._size - 1)
+            raise BrokenByPeer(f"producer index {prod} is out of range (ours: {self.cons})")
+        at = self.cons & (self._size - 1)
         end = at + ahead
         copy = bytes(self._data[at : min(end, self._size)])
         if end > self._size:
             copy += bytes(self._data[: end - self._size])
-        self._cons = prod
-        self._words[CONS] = prod
+        self.cons = prod
+        self.words[CONS] = prod
         return copy
 
 

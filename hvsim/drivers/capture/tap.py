@@ -45,7 +45,7 @@ class Tap:
         self._device = device
         self._deferred = DeferredGrants(dom)
         self._request: str | None = None
-        self._writer: CaptureWriter | None = None
+        self.writer: CaptureWriter | None = None
         self._extent: Extent | None = None
         self._refs: list[int] = []
         device.listen(REQUEST_KEY, self._changed)
@@ -65,7 +65,7 @@ class Tap:
     ) -> None:
         """A frame went by: `sent` to the other half, or received from it.  Never waits, never
         raises for a peer's fault."""
-        writer = self._writer
+        writer = self.writer
         if writer is None:
             return
         now = int(self._dom.vcpu.now() * 1e9)
@@ -77,7 +77,7 @@ class Tap:
     def close(self) -> None:
         """End a capture.  Idempotent."""
         self.on = False
-        writer, self._writer = self._writer, None
+        writer, self.writer = self.writer, None
         extent, self._extent = self._extent, None
         refs, self._refs = self._refs, []
         if writer is not None:
@@ -117,6 +117,6 @@ class Tap:
         except (HypercallError, GrantTableFull) as error:
             self.close()
             return f"error no room for a ring of {nr_pages} pages: {error}"
-        self._writer = CaptureWriter(extent.view, self._refs[1:], snaplen)
+        self.writer = CaptureWriter(extent.view, self._refs[1:], snaplen)
         self.on = True
         return str(self._refs[0])

@@ -3,13 +3,10 @@
 The guest is hostile: its index is read once, and the copy is checked.  Source: xen/io/console.h.
 """
 
-from typing import Final
-
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
+from hvsim.domain.byte_ring import INDEX_MASK, copied, place
 from hvsim.domain.ring import fence
 from hvsim.errors import BrokenByPeer
-
-_MASK32: Final = 0xFFFF_FFFF
 
 
 class ConsoleBackRing:
@@ -35,24 +32,21 @@ class ConsoleBackRing:
         Raises: BrokenByPeer.
         """
         cons = self._out_cons
-        used = (self._index[3] - cons) & _MASK32
+        used = (self._index[3] - cons) & INDEX_MASK
         fence()
         if used > OUT_SIZE:
             raise BrokenByPeer(f"{used} bytes in a ring of {OUT_SIZE}")
         used = min(used, limit)
-        start = cons & (OUT_SIZE - 1)
-        first = min(used, OUT_SIZE - start)
-        data = bytes(self._page[OUT + start : OUT + start + first])
-        data += bytes(self._page[OUT : OUT + used - first])
+        data = copied(self._page, OUT, OUT_SIZE, cons, used)
         if used:
             fence()
-            self._out_cons = self._index[2] = (cons + used) & _MASK32
+            self._out_cons = self._index[2] = (cons + used) & INDEX_MASK
         return data
 
     @property
     def room(self) -> int:
         """Bytes of input that fit now.  Raises: BrokenByPeer."""
-        used = (self._in_prod - self._index[0]) & _MASK32
+        used = (self._in_prod - self._index[0]) & INDEX_MASK
         if used > IN_SIZE:
             raise BrokenByPeer(f"{used} bytes in a ring of {IN_SIZE}")
         return IN_SIZE - used
@@ -63,9 +57,6 @@ class ConsoleBackRing:
             return
         prod = self._in_prod
         fence()  # the space was read free: its new content comes after
-        start = prod & (IN_SIZE - 1)
-        first = min(len(data), IN_SIZE - start)
-        self._page[IN + start : IN + start + first] = data[:first]
-        self._page[IN : IN + len(data) - first] = data[first:]
+        place(self._page, IN, IN_SIZE, prod, data)
         fence()
-        self._in_prod = self._index[1] = (prod + len(data)) & _MASK32
+        self._in_prod = self._index[1] = (prod + len(data)) & INDEX_MASK

@@ -47,7 +47,7 @@ class PeerPages:
         self.evicted = 0
         self._mapper = mapper
         self._domid = domid
-        self._capacity = capacity
+        self.capacity = capacity
         self._by_use = by_use
         self._pages: dict[int, Mapping] = {}
         self._views: dict[int, memoryview] = {}
@@ -108,7 +108,7 @@ class PeerPages:
                 self.cache.add(ref, page.address, True)
 
     def _make_room(self, count: int, needed: set[int]) -> None:
-        surplus = len(self._pages) + count - self._capacity
+        surplus = len(self._pages) + count - self.capacity
         if surplus <= 0:
             return
         idle: list[int] = [ref for ref in self._pages if ref not in needed]

@@ -31,20 +31,9 @@ from hvsim.toolstack.host.reply import Reply
 from hvsim.toolstack.host.starting import NotStartedError
 from hvsim.toolstack.host.waiting import Task, working
 from hvsim.wire import requests, status
-from hvsim.wire.control import (
-    Asked,
-    Cancel,
-    Err,
-    Exec,
-    Exit,
-    Frame,
-    Status,
-    Stop,
-    Told,
-    Xl,
-    verb_of,
-)
+from hvsim.wire.control import Cancel, Err, Exit, Frame, Status, Told, Xl, verb_of
 from hvsim.wire.endpoints import MESSAGE_MAX
+from hvsim.wire.lab_requests import Asked, Exec, Stop
 from hvsim.wire.typed import write
 from hvsim.xs.requests import StoreError
 

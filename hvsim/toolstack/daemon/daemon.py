@@ -34,18 +34,17 @@ from hvsim.toolstack.host.store import StoreSilent
 from hvsim.toolstack.host.trouble import Trouble
 from hvsim.toolstack.host.waiting import STORE, Dom0Process, waiting, working
 from hvsim.toolstack.xl import main as xl
-from hvsim.wire.control import (
+from hvsim.wire.control import Ps, Xl
+from hvsim.wire.lab_requests import (
     Asked,
     Capture,
     Create,
     Device,
     Exec,
     Hotplug,
-    Ps,
     Ready,
     Started,
     Stop,
-    Xl,
 )
 from hvsim.xs.requests import StoreError
 

@@ -86,22 +86,25 @@ class _Look:
 
 async def survey(toolstack: Toolstack, waits: Waits, teller: Teller) -> dict[str, Any]:
     """All domains with their devices, and all processes; `unknown` says why states are missing."""
+    census = toolstack.census()
     told = {
         "gave_up": gave_up(toolstack),
-        "pids": toolstack.hypervisor.machine()["pids"],
-        "troubles": [one.row() for one in toolstack.census().everybody()],
+        "pids": dict(census.pids),
+        "troubles": [one.row() for one in census.everybody()],
     }
     if toolstack.lost:
         return {**_without_store(toolstack), **told, "lost": toolstack.lost}
-    async with glance(toolstack, teller) as store:
+    async with glance(toolstack, teller, census) as store:
         await refresh(toolstack, store)
         looks = await _look(toolstack, store)
         # After that, or a domain that was just made for a device would be taken for one that went.
         listed = toolstack.hypervisor.domain_rows()
         processes = toolstack.hypervisor.processes()
         infos = [DomainInfo.of(row) for row in listed]
-        names = await toolstack.names(store, infos)
-        healths = await store.read_many(f"{domain_path(info.domid)}/data/health" for info in infos)
+        homes = [domain_path(info.domid) for info in infos]
+        paths = [f"{home}/{key}" for key in ("name", "data/health") for home in homes]
+        values = await store.read_many(paths)
+        names, healths = values[: len(homes)], values[len(homes) :]
     by_domid = dict(zip((info.domid for info in infos), names, strict=True))
     now = anyio.current_time()
     waits.keep_only(_key(look) for look in looks)

@@ -32,8 +32,10 @@ async def refresh(toolstack: Toolstack, store: Reader, one: Guest | None = None)
         if name:
             guest.name = name
     for guest in guests:
+        there = await store.children(f"/libxl/{guest.domid}/device")
         for kind in types.connecting(toolstack):
-            await _refresh(store, guest, kind)
+            if kind.root(guest.domid).rpartition("/")[2] in there or guest.of(kind.kind):
+                await _refresh(store, guest, kind)
 
 
 async def _refresh(store: Reader, guest: Guest, kind: DeviceType) -> None:

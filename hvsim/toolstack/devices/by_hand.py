@@ -15,11 +15,10 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
-from hvsim.wire import control
-from hvsim.wire.control import DeclaredDevice
+from hvsim.wire.lab_requests import DeclaredDevice, Device
 
 
-async def serve(toolstack: Toolstack, request: control.Device) -> dict[str, object]:
+async def serve(toolstack: Toolstack, request: Device) -> dict[str, object]:
     """``attach`` or ``detach`` for ``domain`` and ``device``.
 
     Raises: ToolstackError, which says what is known instead.

@@ -12,7 +12,7 @@ from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.nodes import domain_path
-from hvsim.wire.control import MAX_SNAPLEN, Capture
+from hvsim.wire.lab_requests import MAX_SNAPLEN, Capture
 
 MAX_SESSIONS: Final = 8
 IDLE_TIMEOUT: Final = 6.0

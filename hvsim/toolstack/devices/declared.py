@@ -15,7 +15,7 @@ from hvsim.toolstack.host.declaration import Declaration
 from hvsim.toolstack.host.device import Attached, Device
 from hvsim.toolstack.host.guest import Guest
 from hvsim.toolstack.host.store import Store
-from hvsim.wire.control import DeclaredDevice
+from hvsim.wire.lab_requests import DeclaredDevice
 
 
 @dataclass(frozen=True, slots=True)

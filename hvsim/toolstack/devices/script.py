@@ -12,7 +12,7 @@ from hvsim.toolstack.devices import hotplug, types
 from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError
-from hvsim.wire.control import Hotplug
+from hvsim.wire.lab_requests import Hotplug
 
 _PATH: Final = re.compile(r"backend/([a-z][a-z0-9-]*)/([0-9]{1,5})/([0-9]{1,9})")
 

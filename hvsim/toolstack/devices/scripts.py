@@ -32,8 +32,8 @@ from hvsim.toolstack.host.device import Device
 from hvsim.toolstack.host.errors import ToolstackError, libxl
 from hvsim.toolstack.host.nodes import write
 from hvsim.wire import execution, requests, rights
-from hvsim.wire.control import Exec
 from hvsim.wire.execution import GIVEN, MESSAGE_MAX, Begin, Exited, Failed
+from hvsim.wire.lab_requests import Exec
 from hvsim.wire.typed import BadMessage
 from hvsim.xs.sockets import open_socket
 

@@ -10,7 +10,7 @@ from hvsim.toolstack.host.context import Toolstack
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.request import CreateRequest
 from hvsim.toolstack.host.starting import wait_for_process
-from hvsim.wire.control import Exec
+from hvsim.wire.lab_requests import Exec
 from hvsim.wire.packing import pack
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import read, write

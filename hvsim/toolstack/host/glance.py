@@ -21,13 +21,14 @@ from hvsim.toolstack.host.device import Attached
 from hvsim.toolstack.host.errors import ToolstackError
 from hvsim.toolstack.host.nodes import domain_path
 from hvsim.toolstack.host.store import Store, open_store
+from hvsim.toolstack.host.trouble import Census
 from hvsim.toolstack.host.waiting import STORE
 
 T = TypeVar("T")
 
 PATIENCE: Final = 0.1
 """Seconds that the store has for a whole listing."""
-_DEVICES: Final = re.compile(r"/libxl/(\d+)/device/([a-z][a-z0-9-]*)")
+_DEVICES: Final = re.compile(r"/libxl/(\d+)/device(?:/([a-z][a-z0-9-]*))?")
 
 
 class Teller(Protocol):
@@ -44,8 +45,9 @@ class Glance:
         why: who stands still, in a sentence; "" while the store answers.
     """
 
-    def __init__(self, toolstack: Toolstack, teller: Teller) -> None:
+    def __init__(self, toolstack: Toolstack, teller: Teller, census: Census | None = None) -> None:
         self.why = ""
+        self._census = census
         self._toolstack = toolstack
         self._teller = teller
         self._left = PATIENCE
@@ -99,7 +101,8 @@ class Glance:
 
     async def _open(self) -> None:
         """Connect, unless it is known to be in vain."""
-        if STORE.trouble(self._toolstack.census()) is None:
+        census = self._toolstack.census() if self._census is None else self._census
+        if STORE.trouble(census) is None:
             before = anyio.current_time()
             opened = open_store(
                 self._toolstack.store_path, "XL", self._toolstack.lab, anyio.Lock(), self._left
@@ -128,6 +131,8 @@ class Glance:
         guest = self._toolstack.guest(int(found[1])) if found else None
         if guest is None or found is None:
             return []
+        if found[2] is None:
+            return list(dict.fromkeys(one.device.kind for one in guest.devices))
         return [str(number) for number in guest.of(found[2])]
 
     def _remember(self, path: str) -> str | None:
@@ -150,15 +155,17 @@ def _copy(attached: Attached) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def glance(toolstack: Toolstack, teller: Teller) -> AsyncIterator[Glance]:
+async def glance(
+    toolstack: Toolstack, teller: Teller, census: Census | None = None
+) -> AsyncIterator[Glance]:
     """The store for somebody who only looks: what it does not tell at once, the toolstack tells
-    from memory, and *teller* hears whose fault that is.
+    from memory, and *teller* hears whose fault that is.  Who has just taken a *census* hands it in.
 
     Raises: ToolstackError when the store is lost.
     """
     if toolstack.lost:
         raise ToolstackError(toolstack.lost)
-    looking = Glance(toolstack, teller)
+    looking = Glance(toolstack, teller, census)
     try:
         yield looking
     finally:

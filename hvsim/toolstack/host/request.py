@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hvsim.toolstack.host.declaration import Declaration
-from hvsim.wire.control import Create, DeclaredDevice
+from hvsim.wire.lab_requests import Create, DeclaredDevice
 
 
 @dataclass(frozen=True, slots=True)

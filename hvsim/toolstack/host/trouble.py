@@ -76,6 +76,9 @@ class Census:
         dead: domains that nobody makes again any more, and why, by number.
         mourned: the process of dom0 that is not started again: a real store.
         full: that the disk of the run directory is, in a sentence.
+
+    Attributes:
+        pids: as above.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Census:
         self._domains = {int(row["domid"]): row for row in domains}
         self._names = names
         self._daemons = daemons or {}
-        self._pids = pids or {}
+        self.pids: Final[Mapping[str, int]] = pids or {}
         self._still = still
         self._last_words = last_words
         self._dead = dead or {}
@@ -108,8 +111,8 @@ class Census:
 
     def dom0(self, process: str) -> Trouble | None:
         """What is wrong with a process of dom0, or of the hypervisor ("hypervisor", "spawner")."""
-        if process in self._pids:  # their children are the lab: only they themselves count
-            pid = self._pids[process]
+        if process in self.pids:  # their children are the lab: only they themselves count
+            pid = self.pids[process]
             return _still(process, pid) if proc.state(pid) in proc.STOPPED else None
         rows = [r for r in self._processes if r["domid"] == 0 and r["process"] == process]
         row = next((row for row in rows if row["alive"]), None)
@@ -174,7 +177,7 @@ class Census:
     def everybody(self) -> list[Trouble]:
         """All that is wrong with processes of dom0 and with those that serve or use devices; who
         is paused or has ended in order is not."""
-        names = [*self._pids, *DAEMONS]
+        names = [*self.pids, *DAEMONS]
         names += [
             str(row["process"])
             for row in self._processes

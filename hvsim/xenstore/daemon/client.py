@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from hvsim.wire.hearing import heard
 from hvsim.xenstore.daemon.connection import OUTPUT_MAX, Connection, Tracer
 from hvsim.xenstore.rules.session import Session
 
@@ -115,16 +116,13 @@ class SocketClient:
             self.serve()
 
     def _receive(self) -> None:
-        try:
-            data = self._socket.recv(_RECV, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        data = heard(self._socket, _RECV)
+        if data is None:
             return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-        else:
+        if data:
             self.connection.feed(data)
+        else:
+            self.close()
 
     def _flush(self) -> None:
         connection = self.connection

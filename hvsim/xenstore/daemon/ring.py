@@ -15,10 +15,10 @@ CONNECTED.  Source: xen/io/xs_wire.h, docs/misc/xenstore-ring.txt.
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 from hvsim.abi import xs_wire
+from hvsim.domain.byte_ring import INDEX_MASK, IndexPage, copied, place
 from hvsim.domain.ring import fence
 from hvsim.xenstore.daemon.connection import Connection
 from hvsim.xenstore.journal.recorder import Recorder
@@ -26,10 +26,6 @@ from hvsim.xenstore.journal.recovery import Stream
 from hvsim.xenstore.rules.records import STREAM, Record
 
 _SIZE: Final = xs_wire.XENSTORE_RING_SIZE
-_MASK: Final = _SIZE - 1
-_U32: Final = 0xFFFFFFFF
-_WORD: Final = struct.Struct("@I")
-"""An index that the peer changes meanwhile; read in one piece."""
 _ROUNDS: Final = 4
 """Rings emptied in one call, so that one busy domain does not keep the others waiting."""
 
@@ -38,7 +34,7 @@ FEATURES: Final = (
 )
 
 
-class StoreRing:
+class StoreRing(IndexPage):
     """Moves bytes between a ring page and a :class:`Connection`.
 
     Args:
@@ -57,7 +53,7 @@ class StoreRing:
         fresh: bool = True,
         recorder: Recorder | None = None,
     ) -> None:
-        self._page = page
+        super().__init__(page)
         self.connection = connection
         self.session = connection.session
         self._recorder = recorder
@@ -67,11 +63,11 @@ class StoreRing:
             self.put(xs_wire.CONNECTION, xs_wire.XENSTORE_CONNECTED)
             self.put(xs_wire.ERROR, xs_wire.XENSTORE_ERROR_NONE)
             # Whoever had the page before is not this connection's business: begin in step.
-            self.put(xs_wire.RSP_PROD, self._word(xs_wire.RSP_CONS))
-        elif self._word(xs_wire.ERROR) != xs_wire.XENSTORE_ERROR_NONE:
+            self.put(xs_wire.RSP_PROD, self.word(xs_wire.RSP_CONS))
+        elif self.word(xs_wire.ERROR) != xs_wire.XENSTORE_ERROR_NONE:
             connection.fail("it was cut off by a former daemon")
             self._marked = True
-        self.before = self.after = self._word(xs_wire.REQ_CONS)
+        self.before = self.after = self.word(xs_wire.REQ_CONS)
         self._logged = self.produced()
         """Position of the reply stream up to which output was recorded."""
         if recorder is not None:
@@ -87,7 +83,7 @@ class StoreRing:
 
     def produced(self) -> int:
         """The page's ``rsp_prod``: position of the first byte that the domain was not given."""
-        return self._word(xs_wire.RSP_PROD)
+        return self.word(xs_wire.RSP_PROD)
 
     @property
     def lost(self) -> bool:
@@ -98,8 +94,8 @@ class StoreRing:
         """Where the streams stand; with *whole* all output is in it, else what is new."""
         out = self.connection.out
         start = self.produced()
-        end = (start + len(out)) & _U32
-        new = len(out) if whole else min((end - self._logged) & _U32, len(out))
+        end = (start + len(out)) & INDEX_MASK
+        new = len(out) if whole else min((end - self._logged) & INDEX_MASK, len(out))
         self._logged = end
         return (
             STREAM,
@@ -108,7 +104,7 @@ class StoreRing:
             self.after,
             self.connection.inbox.rest,
             start,
-            (end - new) & _U32,
+            (end - new) & INDEX_MASK,
             bytes(out[len(out) - new :]),
             tuple(self.session.transactions),
         )
@@ -118,7 +114,7 @@ class StoreRing:
 
         Returns whether the page agrees; it does not when the domain has begun its ring anew.
         """
-        if self._word(xs_wire.REQ_CONS) not in (stream.before, stream.after):
+        if self.word(xs_wire.REQ_CONS) not in (stream.before, stream.after):
             return False
         self.before, self.after = stream.before, stream.after
         self.put(xs_wire.REQ_CONS, stream.after)
@@ -139,7 +135,7 @@ class StoreRing:
 
     def _pump(self) -> tuple[bool, bool]:
         moved = False
-        if self._word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT:
+        if self.word(xs_wire.CONNECTION) == xs_wire.XENSTORE_RECONNECT:
             self._begin_anew()
             moved = True
         if self.connection.waiting:
@@ -182,9 +178,9 @@ class StoreRing:
         return True
 
     def _read(self) -> bool:
-        consumer = self._word(xs_wire.REQ_CONS)
-        producer = self._word(xs_wire.REQ_PROD)
-        count = (producer - consumer) & _U32
+        consumer = self.word(xs_wire.REQ_CONS)
+        producer = self.word(xs_wire.REQ_PROD)
+        count = (producer - consumer) & INDEX_MASK
         if count > _SIZE:
             self.connection.fail(
                 f"request ring index out of range: producer {producer}, consumer {consumer}"
@@ -193,15 +189,10 @@ class StoreRing:
         if not count or self.connection.stalled:
             return False
         fence()
-        page = self._page
-        start = consumer & _MASK
-        first = min(count, _SIZE - start)
-        data = bytes(page[xs_wire.REQ + start : xs_wire.REQ + start + first])
-        if count > first:
-            data += bytes(page[xs_wire.REQ : xs_wire.REQ + count - first])
+        data = copied(self._page, xs_wire.REQ, _SIZE, consumer, count)
         fence()
         self.connection.feed(data)
-        self.before, self.after = consumer, (consumer + count) & _U32
+        self.before, self.after = consumer, (consumer + count) & INDEX_MASK
         self.session.store.before_output()
         self.put(xs_wire.REQ_CONS, self.after)
         return True
@@ -210,9 +201,9 @@ class StoreRing:
         out = self.connection.out
         if not out or self.connection.broken:
             return False
-        consumer = self._word(xs_wire.RSP_CONS)
-        producer = self._word(xs_wire.RSP_PROD)
-        used = (producer - consumer) & _U32
+        consumer = self.word(xs_wire.RSP_CONS)
+        producer = self.word(xs_wire.RSP_PROD)
+        used = (producer - consumer) & INDEX_MASK
         if used > _SIZE:
             self.connection.fail(
                 f"reply ring index out of range: producer {producer}, consumer {consumer}"
@@ -222,23 +213,9 @@ class StoreRing:
         if not count:
             return False
         self.session.store.before_output()
-        page = self._page
-        start = producer & _MASK
-        first = min(count, _SIZE - start)
-        page[xs_wire.RSP + start : xs_wire.RSP + start + first] = out[:first]
-        if count > first:
-            page[xs_wire.RSP : xs_wire.RSP + count - first] = out[first:count]
+        place(self._page, xs_wire.RSP, _SIZE, producer, out[:count])
         fence()
-        self.put(xs_wire.RSP_PROD, (producer + count) & _U32)
+        self.put(xs_wire.RSP_PROD, (producer + count) & INDEX_MASK)
         fence()
         self.connection.sent(count)
         return True
-
-    def _word(self, offset: int) -> int:
-        value: int = _WORD.unpack_from(self._page, offset)[0]
-        return value
-
-    def put(self, offset: int, value: int) -> None:
-        """Set a word of the page, in one piece: the peer sees the old or the new one."""
-        # Not pack_into: it clears the word before it writes it, and the peer would see 0.
-        self._page[offset : offset + 4].cast("I")[0] = value
