@@ -190,6 +190,20 @@ class VCPU:
         due = self._timers.deadline()
         return due is not None and due <= self.clock()
 
+    def block_fd(self, fd: int, write: bool, timeout: float | None) -> bool:
+        """The same for a descriptor that nobody else listens to: wait until it can be read (or,
+        with *write*, written).  A negative one is never ready: just wait."""
+        source = _Source(fd, select.EPOLLIN | (select.EPOLLOUT if write else 0), None)
+        if fd < 0:
+            return self._block_port(source, timeout)
+        self._epoll.register(fd, source.mask)
+        self._sources[fd] = source
+        try:
+            return self._block_port(source, timeout)
+        finally:
+            del self._sources[fd]
+            self._epoll.unregister(fd)
+
     def _block_port(self, wanted: _Source, timeout: float | None) -> bool:
         deadline = None if timeout is None else self.clock() + timeout
         wait = -1.0 if timeout is None else timeout

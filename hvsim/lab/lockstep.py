@@ -9,7 +9,7 @@ of the lab's time.
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hvsim.abi.hypercall import HVSIM_SYSCTL_advance, HVSIM_SYSCTL_tape, HYPERVISOR_sysctl
 from hvsim.lab.door import Door
@@ -21,10 +21,24 @@ if TYPE_CHECKING:
 PATIENCE: Final = 70.0
 """Seconds of the machine's time in which all that can happen must have: longer than the hypervisor
 waits for one turn."""
+SLICE: Final = 1_000_000
+"""Nanoseconds of the lab's time between two looks of who waits for a lab that is never quiet."""
 _SECOND: Final = 1_000_000_000
 _NEVER: Final = -1
-_LOOK: Final = -1
-"""Time does not go on by that, and nothing happens."""
+
+
+class Moment(NamedTuple):
+    """Where the lab stands.
+
+    Attributes:
+        now: nanoseconds of its time.
+        due: when something happens next by itself; -1: never.
+        quiet: whether nothing can happen before time goes on.
+    """
+
+    now: int
+    due: int
+    quiet: bool
 
 
 class GateWaits:
@@ -42,8 +56,7 @@ class GateWaits:
 
     def now(self) -> float:
         """Seconds of the lab's time."""
-        now, _ = self._advance(_LOOK)
-        return now / _SECOND
+        return self._advance(0).now / _SECOND
 
     def pause(self, seconds: float) -> None:
         """Let so much time go by."""
@@ -56,23 +69,24 @@ class GateWaits:
         look.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
         if look.poll(0):
             return True
-        begun, due = self._advance(0)
-        now, end = begun, None if timeout is None else begun + round(timeout * _SECOND)
-        while not look.poll(0):
-            times = [time for time in (end, None if due == _NEVER else due) if time is not None]
-            if not times or (end is not None and now >= end):
+        end = None if timeout is None else self._advance(0).now + round(timeout * _SECOND)
+        while True:
+            moment = self._advance(SLICE, quiet=True)
+            if look.poll(0):
+                return True
+            times = [time for time in (end, moment.due) if time is not None and time != _NEVER]
+            if not times or (end is not None and moment.now >= end):
                 return False
-            now, due = self._advance(max(0, min(times) - now))
-        return True
+            if moment.quiet:
+                self._advance(max(0, min(times) - moment.now))
 
     def tape(self) -> tuple[int, dict[int, int]]:
         """How many choices there were, and which were not the one that had waited longest."""
         return read(tuple[int, dict[int, int]], self._call(HVSIM_SYSCTL_tape))
 
-    def _advance(self, by: int) -> tuple[int, int]:
-        """Let time go on by so many nanoseconds, and all happen that does until then; what time it
-        is then, and when something happens next by itself."""
-        return read(tuple[int, int], self._call(HVSIM_SYSCTL_advance, by))
+    def _advance(self, by: int, *, quiet: bool = False) -> Moment:
+        """Let time go on by so many nanoseconds, or at most so many and until all is *quiet*."""
+        return Moment(*read(tuple[int, int, bool], self._call(HVSIM_SYSCTL_advance, by, quiet)))
 
     def _call(self, cmd: int, *args: int) -> object:
         with Door(self._door, PATIENCE) as door:

@@ -16,6 +16,7 @@ from hvsim.abi.hypercall import HYPERVISOR_sysctl
 from hvsim.domain.domain import Domain
 from hvsim.domain.hypercall import HypercallError
 from hvsim.domain.mapper import GrantError
+from hvsim.domain.waits import VCPUWaits
 from hvsim.drivers.console.back import ConsoleBack
 from hvsim.drivers.console.log import ConsoleLog, log_name
 from hvsim.errors import TimedOut
@@ -140,7 +141,9 @@ def _open_store(dom: Domain, path: str) -> SocketStore:
     deadline = dom.vcpu.now() + STORE_TIMEOUT
     while True:
         try:
-            return kind(path, "CONS", str(dom.args.get("lab") or "lab"))
+            return kind(
+                path, "CONS", str(dom.args.get("lab") or "lab"), waits=VCPUWaits(dom.vcpu)
+            )
         except OSError as failure:
             if dom.vcpu.now() >= deadline:
                 raise TimedOut(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure

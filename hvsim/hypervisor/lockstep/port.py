@@ -15,15 +15,12 @@ class Lockstep(Protocol):
     def called(self, process: Process) -> None:
         """A call of a process was left open."""
 
-    def open_gate(self, caller: Process, by: int) -> None:
-        """Let time go on by so many nanoseconds; answered when it has, and all is done.
+    def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
+        """Let time go on by so many nanoseconds, or with *quiet* until nothing can happen before
+        time goes on; answered then.
 
         Raises: XenError(EBUSY) while somebody else has done that.
         """
-
-    @property
-    def times(self) -> tuple[int, int]:
-        """What time it is, and when something happens next by itself; -1: never."""
 
     @property
     def tape(self) -> tuple[int, dict[int, int]]:

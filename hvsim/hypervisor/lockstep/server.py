@@ -42,10 +42,11 @@ STOP_LOOK: Final = 0.0005
 
 
 class _Gate(NamedTuple):
-    """Who outside waits, and how far he lets time go."""
+    """Who outside waits, how far he lets time go, and whether he comes back when all is quiet."""
 
     address: Address
     limit: int
+    quiet: bool
 
 
 class LockstepServer(Server):
@@ -88,15 +89,18 @@ class LockstepServer(Server):
                 name = self._name(self._turns.turn)
                 self.halt(1, f"lockstep: {name} has not come to wait in its vCPU within 60 s")
             return
-        if self._gate is None and not self._boots:
+        gate = self._gate
+        if gate is None and not self._boots:
             self.loop.serve(timeout, 1)
-            return
-        option = self._turns.next(self.now(), self._ready())
-        if option is not None:
+        elif gate is not None and self.now() >= gate.limit:
+            self._shut(gate, quiet=False)
+        elif (option := self._turns.next(self.now(), self._ready())) is not None:
             self._time.move(self.now() + STEP)
             self._turns.take(option)
+        elif gate is not None:
+            self._pass_time(gate)
         else:
-            self._pass_time(timeout)
+            self.loop.serve(timeout, 1)
 
     def close(self) -> None:
         """Nobody takes turns any more."""
@@ -119,17 +123,17 @@ class LockstepServer(Server):
         """Those in whose set of waits something has come."""
         return {self._tokens[fd] for fd, _ in self._look.poll(0)}
 
-    def _pass_time(self, timeout: float | None) -> None:
+    def _pass_time(self, gate: _Gate) -> None:
         """Nothing can happen now: time goes on to the next moment at which something can."""
-        gate, (_, due) = self._gate, self.times
-        if gate is None:
-            self.loop.serve(timeout, 1)
-        elif due != NEVER and due <= gate.limit:
-            self._time.move(due)
+        _, due = self.times
+        if gate.quiet:
+            self._shut(gate, quiet=True)
         else:
-            self._time.move(gate.limit)
-            self._gate = None
-            super().reply(gate.address, [0, self.times])
+            self._time.move(gate.limit if due == NEVER else min(due, gate.limit))
+
+    def _shut(self, gate: _Gate, *, quiet: bool) -> None:
+        self._gate = None
+        super().reply(gate.address, [0, [*self.times, quiet]])
 
     # -- turns --------------------------------------------------------------------------------
 
@@ -143,14 +147,14 @@ class LockstepServer(Server):
         """A call of a process was left open."""
         self._turns.calls(process.token)
 
-    def open_gate(self, caller: Process, by: int) -> None:
-        """Let time go on by so many nanoseconds, and answer when it has, and all is done.
+    def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
+        """Let time go on by so many nanoseconds, or until all is *quiet*, and answer then.
 
         Raises: XenError(EBUSY) while somebody else has done that.
         """
         if self._gate is not None:
             raise XenError(EBUSY, "lockstep: somebody else lets time go on")
-        self._gate = _Gate(caller.address, self.now() + by)
+        self._gate = _Gate(caller.address, self.now() + by, quiet)
 
     @property
     def times(self) -> tuple[int, int]:

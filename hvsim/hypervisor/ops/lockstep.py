@@ -27,18 +27,14 @@ def park(machine: Machine, caller: Process, until: int) -> Result:
     return DEFERRED
 
 
-@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_advance, int)
-def advance(machine: Machine, caller: Process, by: int) -> Result:
-    """(nanoseconds) -> [now, when something happens next by itself, -1: never], when time has gone
-    on so far and all that came of it is done; 0: let happen what can before time goes on; -1: let
-    nothing happen"""
+@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_advance, int, bool)
+def advance(machine: Machine, caller: Process, by: int, quiet: bool) -> Result:
+    """(nanoseconds, quiet) -> [now, when something happens next by itself (-1: never), quiet] when
+    time has gone on so far, or, if that is asked for, nothing can happen before it does"""
     machine.privileged(caller)
-    if not -1 <= by <= MAX_ADVANCE:
+    if not 0 <= by <= MAX_ADVANCE:
         raise XenError(EINVAL, f"lockstep: time cannot go on by {by}")
-    lockstep = _lockstep(machine)
-    if by < 0:
-        return (lockstep.times,)
-    lockstep.open_gate(caller, by)
+    _lockstep(machine).open_gate(caller, by, quiet)
     return DEFERRED
 
 
