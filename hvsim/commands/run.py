@@ -28,6 +28,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=_seed, metavar="N", help="of all that is drawn (default: the file's, or 0)"
     )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="one process runs at a time, and the seed says which: two runs of a seed are the same",
+    )
+    parser.add_argument(
+        "--order",
+        choices=("random", "pct", "longest"),
+        default="random",
+        help="with --lockstep: anyone is next, by priorities that change a few times, or always "
+        "the one that has waited longest (default: random)",
+    )
     parser.add_argument("--name", metavar="N", help="call the lab N")
     parser.add_argument("--ledger", metavar="FILE", help="write the ledger, one JSON object a line")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
@@ -45,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.faults.scenario.load import NoScenario, load
     from hvsim.faults.scenario.run import run as run_it
     from hvsim.faults.scenario.story import lines
+    from hvsim.observe.projection import projected
     from hvsim.printable import as_json
+    from hvsim.wire.boot import Lockstep
 
     try:
         scenario = load(options.file, options.name)
@@ -57,9 +71,13 @@ def run(options: argparse.Namespace) -> int:
     if not silent:
         tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
     replay = f"hvsim run {shlex.quote(options.file)} --seed {seed}"
-    row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say)
+    lockstep = Lockstep(way=options.order) if options.lockstep else None
+    if lockstep is not None:
+        replay += " --lockstep" + (f" --order {options.order}" * (options.order != "random"))
+    row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say, lockstep)
     if options.ledger:
-        _write(options.ledger, (as_json(record, None) for record in witness.ledger))
+        records = map(projected, witness.ledger) if lockstep is not None else witness.ledger
+        _write(options.ledger, (as_json(record, None) for record in records))
     if options.junit:
         _write(options.junit, [junit(row)])
     if options.html:

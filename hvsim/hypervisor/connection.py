@@ -104,7 +104,6 @@ class Connection:
         if answer is None:
             self.waiting = True
             self._arm(0)
-            self._dispatcher.left_open(self._process)
             return
         reply, objects = answer
         if objects:

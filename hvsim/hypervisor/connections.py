@@ -19,14 +19,21 @@ class Connections:
     """The hypercall connections of a machine.
 
     Args:
+        dispatcher: serves the calls of processes.
         hung_up: called with the token of a process that has closed its end.
     """
 
-    def __init__(self, loop: Loop, machine: Machine, hung_up: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        machine: Machine,
+        dispatcher: Dispatcher,
+        hung_up: Callable[[int], None],
+    ) -> None:
         self._loop = loop
         self._machine = machine
         self._hung_up = hung_up
-        self._dispatcher = Dispatcher(machine)
+        self._dispatcher = dispatcher
         self._visits = Visits(machine)
         self._connections: dict[int, Connection] = {}
         self._door: Door | None = None

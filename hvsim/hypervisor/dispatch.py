@@ -205,11 +205,6 @@ class Dispatcher:
         process.later += 1
         return self._pack((LATER,)), _NONE
 
-    def left_open(self, process: Process) -> None:
-        """The answer to the process's call comes later."""
-        if self._machine.lockstep is not None:
-            self._machine.lockstep.called(process)
-
     def oversized(self, process: Process) -> tuple[bytes, Objects]:
         """The answer to a request over 64 KiB."""
         self._machine.ledger.refuse(

@@ -19,6 +19,7 @@ from hvsim.hypervisor import boot_text, clock
 from hvsim.hypervisor.affinity import of_the_host
 from hvsim.hypervisor.cgroups import Cgroups
 from hvsim.hypervisor.connections import Connections
+from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.host import Address, Doorbell, Held
@@ -77,7 +78,7 @@ class Server:
             self, self.ledger, config.memory_pages, config.nodes, config.cpus, mediated
         )
         self._connections = Connections(
-            self.loop, self.machine, lambda token: self.signal(token, SIGKILL)
+            self.loop, self.machine, self.dispatcher(), lambda token: self.signal(token, SIGKILL)
         )
         self._signals = Signals(self.machine.work, self.loop.call_later)
         self._cgroups = Cgroups(config.cgroups) if config.cgroups else None
@@ -85,6 +86,10 @@ class Server:
         self._stop_bell = Bell()
         # Hearing it ends the wait of a round, and the main loop looks.
         self.loop.watch(self._stop_bell.fd, doorbell.LISTEN, lambda _: None)
+
+    def dispatcher(self) -> Dispatcher:
+        """What serves the calls of processes."""
+        return Dispatcher(self.machine)
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hvsim.xs.waits import Waits
 
 
 class Clock(Protocol):
@@ -21,3 +24,11 @@ class OfTheMachine:
 
     now = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
+
+
+class OfTheLab:
+    """That of a lab in lockstep, which goes on while somebody waits for it."""
+
+    def __init__(self, waits: Waits) -> None:
+        self.now = waits.now
+        self.sleep = waits.pause

@@ -12,7 +12,7 @@ from hvsim.faults.checkers.progress import progress
 from hvsim.faults.checkers.quiet import quiet
 from hvsim.faults.checkers.verdict import Verdict
 from hvsim.faults.of_lab import entering
-from hvsim.faults.scenario.clock import Clock, OfTheMachine
+from hvsim.faults.scenario.clock import Clock, OfTheLab, OfTheMachine
 from hvsim.faults.scenario.history import Follower, History
 from hvsim.faults.scenario.judge import Judge, check_row
 from hvsim.faults.scenario.nemesis import Nemesis
@@ -25,6 +25,7 @@ from hvsim.observe.evidence import gather
 if TYPE_CHECKING:
     from hvsim.faults.scenario.model import Phase, Scenario
     from hvsim.faults.scenario.rows import RunCheckRow, RunClientRow, RunPhaseRow, RunRow
+    from hvsim.wire.boot import Lockstep
 
 TICK: Final = 0.01
 """Seconds between two looks at the consoles."""
@@ -38,9 +39,12 @@ Say = Callable[[str], None]
 
 
 def run(
-    scenario: Scenario, seed: int, replay: str, say: Say, clock: Clock | None = None
+    scenario: Scenario, seed: int, replay: str, say: Say, lockstep: Lockstep | None = None
 ) -> tuple[RunRow, Witness]:
     """Run it; what came of it, and who has the ledger.  The lab is gone afterwards.
+
+    Args:
+        lockstep: how the lab's processes take turns; None: all at once.
 
     Raises: HvsimError when the lab does not come up.
     """
@@ -49,10 +53,14 @@ def run(
     later = {one.domain for one in scenario.loads if one.phase}
     first = tuple(one for one in scenario.lab.domains if one.name not in later)
     lab = replace(scenario.lab, domains=first)
-    running = bring_up(lab, say=say, gather=gather, before_start=entering(lab))
+    running = bring_up(
+        lab, say=say, gather=gather, before_start=entering(lab), lockstep=lockstep
+    )
+    waits = running.run.waits()
+    clock = OfTheMachine() if waits is None else OfTheLab(waits)
     seen = leftovers.Witness(running.run)
     with leftovers.witnessed(running, seen, lambda: running.down(now=True)):
-        row, witness = _Run(scenario, seed, running, say, clock or OfTheMachine()).whole(replay)
+        row, witness = _Run(scenario, seed, running, say, clock).whole(replay)
     found = tuple(seen.ours())
     row["checks"].append(
         check_row("nothing is left", Verdict(f"{len(seen.seen)} processes", found), True)

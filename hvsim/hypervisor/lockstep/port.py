@@ -12,9 +12,6 @@ class Lockstep(Protocol):
         """A process waits in its vCPU, at most until its system time says that; -1: for ever.
         It is answered when it has its turn."""
 
-    def called(self, process: Process) -> None:
-        """A call of a process was left open."""
-
     def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
         """Let time go on by so many nanoseconds, or with *quiet* until nothing can happen before
         time goes on; answered then.

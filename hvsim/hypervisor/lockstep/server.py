@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from hvsim.abi.errno import EBUSY, EOPNOTSUPP
+from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
@@ -27,17 +28,19 @@ from hvsim.hypervisor.kernel import WaitSet
 from hvsim.hypervisor.lockstep.choices import Recorded, chooser
 from hvsim.hypervisor.lockstep.clock import STEP, VirtualClock
 from hvsim.hypervisor.lockstep.turns import NEVER, Turns
-from hvsim.hypervisor.pauses import SIGSTOP
-from hvsim.hypervisor.processes import is_running
+from hvsim.hypervisor.machine import Machine
+from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.server import Server
 from hvsim.hypervisor.vcpu_page import tell_time
+from hvsim.linux import proc
+from hvsim.wire import doorbell
 from hvsim.wire.boot import Boot
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed
 
 PATIENCE: Final = 60.0
 """Seconds that a turn may take, or Linux with something that was asked of it."""
-STOP_LOOK: Final = 0.0005
+STOP_LOOK: Final = 0.001
 """Seconds between two looks whether a process has stopped."""
 
 
@@ -49,11 +52,44 @@ class _Gate(NamedTuple):
     quiet: bool
 
 
+class _InTurns(Dispatcher):
+    """Serves the calls of a process that takes turns.
+
+    Args:
+        hear: takes in the notifies that came before the call.
+        follow: does what follows from it.
+        left_open: told of a process that waits for its answer.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        hear: Callable[[], None],
+        follow: Callable[[], None],
+        left_open: Callable[[int], None],
+    ) -> None:
+        super().__init__(machine)
+        self._hear = hear
+        self._follow = follow
+        self._left_open = left_open
+
+    def serve(self, process: Process, request: bytes | memoryview) -> tuple[bytes, Objects] | None:
+        """As ``Dispatcher.serve``."""
+        self._hear()
+        answer = super().serve(process, request)
+        if answer is None:
+            self._left_open(process.token)
+        self._follow()
+        return answer
+
+
 class LockstepServer(Server):
     """The hypervisor of a lab in lockstep."""
 
     def __init__(self, config: Boot) -> None:
         self._time = VirtualClock()
+        self._bells = select.epoll()
+        self._rung: dict[int, Callable[[], None]] = {}
         super().__init__(changed(config, event_mode="mediated"), self._time)
         assert config.lockstep is not None
         plan = config.lockstep
@@ -83,12 +119,12 @@ class LockstepServer(Server):
         if self._over:
             super().round(timeout)
             return
-        self._finish()
         if self._turns.turn is not None:
             if not self.loop.serve(PATIENCE, 1):
                 name = self._name(self._turns.turn)
                 self.halt(1, f"lockstep: {name} has not come to wait in its vCPU within 60 s")
             return
+        self._finish()
         gate = self._gate
         if gate is None and not self._boots:
             self.loop.serve(timeout, 1)
@@ -107,16 +143,26 @@ class LockstepServer(Server):
         self._over = True
         self._time.let_go()
         super().close()
+        self._bells.close()
 
     def _finish(self) -> None:
         """All that follows from what has happened, one thing after the other."""
+        self._hear()
+        self._follow()
+        while self.loop.serve(0.0, 1):
+            self._hear()
+            self._follow()
+
+    def _follow(self) -> None:
+        """What follows from a call, before its answer: nothing may come of it while the caller
+        runs."""
         work = self.machine.work
         while True:
             self.loop.run_due()
             while work.waiting:
                 work.turn()
             due = self.loop.next_due
-            if (due is None or due > self.now()) and not self.loop.serve(0.0, 1):
+            if due is None or due > self.now():
                 return
 
     def _ready(self) -> set[int]:
@@ -135,6 +181,30 @@ class LockstepServer(Server):
         self._gate = None
         super().reply(gate.address, [0, [*self.times, quiet]])
 
+    def dispatcher(self) -> Dispatcher:
+        """One that keeps the order of what a process does."""
+        return _InTurns(
+            self.machine, self._hear, self._follow, lambda token: self._turns.calls(token)
+        )
+
+    def listen(self, bell: Doorbell, rung: Callable[[], None]) -> None:
+        """Not before the next call of the process that has the turn: what comes of a notify must
+        not come while it runs."""
+        self._rung[bell.fd] = rung
+        self._bells.register(bell.fd, doorbell.LISTEN)
+
+    def unlisten(self, bell: Doorbell) -> None:
+        """End that."""
+        if self._rung.pop(bell.fd, None) is not None:
+            self._bells.unregister(bell.fd)
+
+    def _hear(self) -> None:
+        """The notifies so far."""
+        while found := self._bells.poll(0.0, 1):
+            rung = self._rung.get(found[0][0])
+            if rung is not None:
+                rung()
+
     # -- turns --------------------------------------------------------------------------------
 
     def park(self, process: Process, until: int) -> None:
@@ -142,10 +212,6 @@ class LockstepServer(Server):
         if until != NEVER:
             until = process.domain.time.when(until)
         self._turns.parks(process.token, until, partial(super().reply, process.address, [0]))
-
-    def called(self, process: Process) -> None:
-        """A call of a process was left open."""
-        self._turns.calls(process.token)
 
     def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
         """Let time go on by so many nanoseconds, or until all is *quiet*, and answer then.
@@ -219,7 +285,13 @@ class LockstepServer(Server):
         """When it is chosen; it has the turn then until it waits for the first time."""
         if join is not None:
             raise XenError(EOPNOTSUPP, "lockstep: a program of the machine takes no turns")
-        make = partial(super().spawn, token, spec, join, upcall)
+        ask = partial(super().spawn, token, spec, join, upcall)
+
+        def make() -> None:
+            ask()
+            self._follow()
+            self._await_birth(token)
+
         name = f"d{spec.domid} {spec.process or 'main'}"
         self._turns.birth(token, name, partial(self._is_halted, token), make)
 
@@ -239,8 +311,8 @@ class LockstepServer(Server):
             signal.pidfd_send_signal(pidfd, number)
         if number == SIGKILL:
             self._await_end(pidfd, process.pid)
-        elif number == SIGSTOP:
-            self._await_stop(process.pid)
+        elif number in (SIGSTOP, SIGCONT):
+            self._await_state(process.pid, stopped=number == SIGSTOP)
 
     def stopped(self, token: int) -> bool:
         """It was waited for."""
@@ -282,6 +354,14 @@ class LockstepServer(Server):
             self._look.unregister(waits.fd)
             del self._tokens[waits.fd]
 
+    def _await_birth(self, token: int) -> None:
+        """The spawner has said that the process runs, or why it does not."""
+        assert self._spawning is not None
+        while token not in self._pidfds and token in self._sets:
+            if not self._spawning.hear(PATIENCE):
+                self.halt(1, "lockstep: a process was not made within 60 s")
+                return
+
     def _await_end(self, pidfd: int, pid: int) -> None:
         """The process is dead, and the spawner has said how it ended."""
         ready = select.poll()
@@ -294,10 +374,11 @@ class LockstepServer(Server):
                 self.halt(1, f"lockstep: nobody says within 60 s how process {pid} ended")
                 return
 
-    def _await_stop(self, pid: int) -> None:
+    def _await_state(self, pid: int, *, stopped: bool) -> None:
         nothing = select.poll()
         for _ in range(int(PATIENCE / STOP_LOOK)):
-            if not is_running(pid):
+            state = proc.state(pid)
+            if not state or (state in proc.STOPPED) == stopped:
                 return
             nothing.poll(STOP_LOOK * 1000)
-        self.halt(1, f"lockstep: process {pid} has not stopped within 60 s")
+        self.halt(1, f"lockstep: process {pid} has not stopped, or gone on, within 60 s")
