@@ -27,11 +27,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hvsim.lab import trust
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.processes import Identity
+
+if TYPE_CHECKING:
+    from hvsim.xs.waits import Waits
 
 NAME_MAX = 32
 """Letters of a lab's name."""
@@ -111,7 +114,7 @@ class RunDir:
         """The daemon that is the store: "builtin", or one of Xen's own."""
         return str(self.record.get("store", BUILTIN))
 
-    def waits(self) -> "Waits | None":
+    def waits(self) -> Waits | None:
         """How somebody outside waits for it, where that is not as the machine does: in lockstep."""
         if not self.record.get("lockstep"):
             return None

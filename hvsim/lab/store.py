@@ -24,6 +24,8 @@ def open_store(
     Raises: OSError when nobody listens there. Its requests raise TimeoutError, which names who
     stands still, as soon as that is known.
     """
-    store = connect(str(run.xenstored), label, run.name, patience=patience, waits=run.waits() or MACHINE)
+    store = connect(
+        str(run.xenstored), label, run.name, patience=patience, waits=run.waits() or MACHINE
+    )
     store.transport.on_silence = partial(Inquiry(run).store_words, grace=grace)
     return store

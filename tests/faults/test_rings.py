@@ -304,14 +304,14 @@ def test_the_compiled_service_is_back_when_the_rules_are_gone(broken: Broken) ->
     assert broken.ask().status == BLKIF_RSP_OKAY
     during = broken.driver._service
     assert during is not None
-    assert during._serve is None
+    assert during.serve_natively is None
     assert during.statistics().reads == 2
     broken.remove(number)
     assert broken.ask().status == BLKIF_RSP_OKAY
     after = broken.driver._service
     assert after is not None
-    assert (after._serve is None, after._spin is None) == (
-        before._serve is None,
-        before._spin is None,
+    assert (after.serve_natively is None, after.spin is None) == (
+        before.serve_natively is None,
+        before.spin is None,
     )
     assert after.statistics().requests == 3

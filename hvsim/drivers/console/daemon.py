@@ -141,9 +141,7 @@ def _open_store(dom: Domain, path: str) -> SocketStore:
     deadline = dom.vcpu.now() + STORE_TIMEOUT
     while True:
         try:
-            return kind(
-                path, "CONS", str(dom.args.get("lab") or "lab"), waits=VCPUWaits(dom.vcpu)
-            )
+            return kind(path, "CONS", str(dom.args.get("lab") or "lab"), waits=VCPUWaits(dom.vcpu))
         except OSError as failure:
             if dom.vcpu.now() >= deadline:
                 raise TimedOut(f"xenstored at {path} ({failure})", STORE_TIMEOUT) from failure

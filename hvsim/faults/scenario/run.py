@@ -53,9 +53,7 @@ def run(
     later = {one.domain for one in scenario.loads if one.phase}
     first = tuple(one for one in scenario.lab.domains if one.name not in later)
     lab = replace(scenario.lab, domains=first)
-    running = bring_up(
-        lab, say=say, gather=gather, before_start=entering(lab), lockstep=lockstep
-    )
+    running = bring_up(lab, say=say, gather=gather, before_start=entering(lab), lockstep=lockstep)
     waits = running.run.waits()
     clock = OfTheMachine() if waits is None else OfTheLab(waits)
     seen = leftovers.Witness(running.run)

@@ -9,13 +9,24 @@ Probabilistic Guarantees of Finding Bugs" (ASPLOS 2010).
 """
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Final, Protocol
+
+from hvsim.hypervisor.clock import dice
 
 DEPTH: Final = 3
 """Changes of priority in one run of PCT, and one more than a bug of that depth needs."""
 LENGTH: Final = 2_000
 """Choices among which PCT spreads its changes."""
+
+
+class Dice(Protocol):
+    """As `random.Random`."""
+
+    def random(self) -> float:
+        """From 0 to 1."""
+
+    def randrange(self, stop: int, /) -> int:
+        """From 0 on, less than *stop*."""
 
 
 class Chooser(Protocol):
@@ -36,7 +47,7 @@ class Longest:
 class Anyone:
     """Each with the same chance."""
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, dice: Dice) -> None:
         self._dice = dice
 
     def choose(self, _number: int, options: Sequence[str]) -> int:
@@ -47,7 +58,7 @@ class Anyone:
 class Priorities:
     """PCT: the highest priority goes on, and at a few moments the highest becomes the lowest."""
 
-    def __init__(self, dice: Random, depth: int = DEPTH, length: int = LENGTH) -> None:
+    def __init__(self, dice: Dice, depth: int = DEPTH, length: int = LENGTH) -> None:
         self._dice = dice
         self._changes = {dice.randrange(length) for _ in range(depth)}
         self._priorities: dict[str, float] = {}
@@ -107,9 +118,9 @@ def chooser(way: str, seed: str, tape: Mapping[int, int]) -> Chooser:
         case "longest":
             return Longest()
         case "random":
-            return Anyone(Random(f"lockstep/{seed}"))
+            return Anyone(dice(f"lockstep/{seed}"))
         case "pct":
-            return Priorities(Random(f"lockstep/{seed}"))
+            return Priorities(dice(f"lockstep/{seed}"))
         case "tape":
             return Tape(tape)
     raise ValueError(f"there is no way to choose that is called {way!r}")

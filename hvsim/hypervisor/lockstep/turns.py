@@ -72,7 +72,9 @@ class Turns:
 
     # -- what happens ------------------------------------------------------------------------
 
-    def birth(self, token: int, name: str, halted: Callable[[], bool], make: Callable[[], None]) -> None:
+    def birth(
+        self, token: int, name: str, halted: Callable[[], bool], make: Callable[[], None]
+    ) -> None:
         """A process is to be made: *make* does it, and it has the turn from then on."""
 
         def born() -> None:

@@ -12,8 +12,8 @@ from hvsim.abi.hypercall import (
     XENVER_version,
 )
 from hvsim.abi.memory import PAGE_SIZE
-from hvsim.hypervisor.host import Held
 from hvsim.hypervisor.calls import Answer, Machine, Process, Result, hypercall
+from hvsim.hypervisor.host import Held
 
 XEN_VERSION: Final = (4, 17)
 XEN_EXTRAVERSION: Final = ".7-hvsim"
