@@ -31,7 +31,7 @@ def _read_config(fd: int) -> Boot:
     with open(fd, "rb") as file:
         data = file.read()
     try:
-        return read(Boot, unpack(data))
+        return read(Boot, unpack(data, strict_map_key=False))
     except BadMessage:
         raise
     except ValueError as error:

@@ -82,7 +82,14 @@ class GateWaits:
 
     def tape(self) -> tuple[int, dict[int, int]]:
         """How many choices there were, and which were not the one that had waited longest."""
-        return read(tuple[int, dict[int, int]], self._call(HVSIM_SYSCTL_tape))
+        tape: dict[int, int] = {}
+        start = 0
+        while True:
+            told = self._call(HVSIM_SYSCTL_tape, start)
+            made, start, part = read(tuple[int, int, list[tuple[int, int]]], told)
+            tape.update(part)
+            if start == made:
+                return made, tape
 
     def _advance(self, by: int, *, quiet: bool = False) -> Moment:
         """Let time go on by so many nanoseconds, or at most so many and until all is *quiet*."""

@@ -6,12 +6,16 @@ from typing import Any
 
 from hvsim.abi import domctl, event_channel, grant_table, memory, sched, vcpu
 from hvsim.abi import hypercall as abi
+from hvsim.abi.errno import EBUSY
 from hvsim.abi.hypercall import DOMID_SELF, MESSAGE_MAX
 from hvsim.hypervisor.bells import MAX_COVERED
 from hvsim.hypervisor.calls import TABLE
 from hvsim.hypervisor.debug_keys import KEYS
 from hvsim.hypervisor.domains import Process
+from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.faults import MAX_RULES
+from hvsim.hypervisor.lockstep.choices import Recorded, chooser
+from hvsim.hypervisor.lockstep.turns import Turns
 from hvsim.wire.fault import Rule
 from hvsim.wire.typed import changed, write
 from tests.hypervisor.crowd import Crowd
@@ -19,7 +23,38 @@ from tests.hypervisor.crowd import Crowd
 OTHERS = 0x7FEF
 """A domain number that nobody has."""
 
+LONG = 100_000
+"""Choices of a run in lockstep that goes on and on."""
+
 Asked = tuple[Process, list[Any]]
+
+
+class Lockstep:
+    """A machine in lockstep, as calls see it, with many who wait and a long tape."""
+
+    def __init__(self) -> None:
+        self._choices = Recorded(chooser("tape", "", dict.fromkeys(range(LONG), 1)))
+        for _ in range(LONG):
+            self._choices.choose(("one", "two"))
+        self._turns = Turns(self._choices, lambda _token: None)
+        self._gate = False
+
+    def park(self, process: Process, until: int) -> None:
+        if not self._turns.takes(process.token):
+            birth = self._turns.birth
+            birth(process.token, process.name, lambda: False, lambda: None)
+            first = self._turns.next(0, ())
+            assert first is not None
+            self._turns.take(first)
+        self._turns.parks(process.token, process.domain.time.when(until), lambda: None)
+
+    def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
+        if self._gate:
+            raise XenError(EBUSY, "opened")
+        self._gate = True
+
+    def tape(self, start: int, count: int) -> tuple[int, dict[int, int]]:
+        return self._choices.made, self._choices.part(start, count)
 
 
 class Worst:
@@ -172,8 +207,22 @@ class Worst:
         self.of(call, abi.HVSIM_SYSCTL_ledger_news, self.dom0(0))
         self.of(call, abi.HVSIM_SYSCTL_processes, self.dom0())
         self.of(call, abi.HVSIM_SYSCTL_holdings, *map(self.dom0, list(self.crowd.machine.domains)))
+        self.crowd.machine.lockstep = Lockstep()
+        self.of(
+            call,
+            abi.HVSIM_SYSCTL_advance,
+            self.dom0(1 << 62, True),
+            self.dom0(0, False),
+            self.dom0(-1, False),
+        )
+        self.of(
+            call,
+            abi.HVSIM_SYSCTL_tape,
+            *(self.dom0(start) for start in (0, LONG - 1, 1 << 62, -1)),
+        )
         self._faults()
         call = abi.HYPERVISOR_hvsim_op
+        self.of(call, abi.HVSIM_OP_park, *(self.guest(until) for until in (-1, 1 << 62)))
         self.of(call, abi.HVSIM_OP_note, self.dom0("store.x", 0, "\n" * 8192))
         self.of(call, abi.HVSIM_OP_start_info, self.guest())
         self.of(call, abi.HVSIM_OP_borrow, self.guest(__file__, "r"), self.guest("/" + big, "w"))

@@ -111,6 +111,11 @@ class Recorded:
         self.made += 1
         return picked
 
+    def part(self, start: int, count: int) -> dict[int, int]:
+        """What is on the tape of the *count* choices from *start* on."""
+        numbers = range(start, min(start + count, self.made))
+        return {number: self.tape[number] for number in numbers if number in self.tape}
+
 
 def chooser(way: str, seed: str, tape: Mapping[int, int]) -> Chooser:
     """By its name: "longest", "random", "pct" or "tape".  Raises: ValueError for another."""

@@ -10,7 +10,10 @@ class Lockstep(Protocol):
 
     def park(self, process: Process, until: int) -> None:
         """A process waits in its vCPU, at most until its system time says that; -1: for ever.
-        It is answered when it has its turn."""
+        It is answered when it has its turn.
+
+        Raises: XenError(EPERM) for one that takes no turns.
+        """
 
     def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
         """Let time go on by so many nanoseconds, or with *quiet* until nothing can happen before
@@ -19,6 +22,6 @@ class Lockstep(Protocol):
         Raises: XenError(EBUSY) while somebody else has done that.
         """
 
-    @property
-    def tape(self) -> tuple[int, dict[int, int]]:
-        """How many choices there were, and those that were not the first."""
+    def tape(self, start: int, count: int) -> tuple[int, dict[int, int]]:
+        """How many choices there were, and those of *count* from *start* on that were not the
+        first."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
-from hvsim.abi.errno import EBUSY, EOPNOTSUPP
+from hvsim.abi.errno import EBUSY, EOPNOTSUPP, EPERM
 from hvsim.hypervisor.dispatch import Dispatcher, Objects
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
@@ -208,7 +208,12 @@ class LockstepServer(Server):
     # -- turns --------------------------------------------------------------------------------
 
     def park(self, process: Process, until: int) -> None:
-        """A process waits in its vCPU, at most *until* its system time says that; -1: for ever."""
+        """A process waits in its vCPU, at most *until* its system time says that; -1: for ever.
+
+        Raises: XenError(EPERM) for one that takes no turns.
+        """
+        if not self._turns.takes(process.token):
+            raise XenError(EPERM, "lockstep: who calls from outside takes no turns")
         if until != NEVER:
             until = process.domain.time.when(until)
         self._turns.parks(process.token, until, partial(super().reply, process.address, [0]))
@@ -228,10 +233,10 @@ class LockstepServer(Server):
         times = [time for time in (self._turns.deadline(), self.loop.next_due) if time is not None]
         return self.now(), min(times, default=NEVER)
 
-    @property
-    def tape(self) -> tuple[int, dict[int, int]]:
-        """How many choices there were, and which of them were not the one that waited longest."""
-        return self._choices.made, self._choices.tape
+    def tape(self, start: int, count: int) -> tuple[int, dict[int, int]]:
+        """How many choices there were, and which of *count* of them, from *start* on, were not the
+        one that waited longest."""
+        return self._choices.made, self._choices.part(start, count)
 
     def reply(
         self, address: Address, message: list[object] | bytes, objects: Sequence[Held] = ()

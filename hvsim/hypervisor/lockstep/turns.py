@@ -88,6 +88,10 @@ class Turns:
         """A doorbell is on its way; rings that nobody has heard yet merge."""
         self._bells.setdefault(name, Option(name, ring))
 
+    def takes(self, token: int) -> bool:
+        """Whether the process takes turns."""
+        return token in self._seats
+
     def parks(self, token: int, until: int, go_on: Callable[[], None]) -> None:
         """The process waits in its vCPU; *go_on* tells it that it has the turn."""
         self._waits(token, _PARKED, until)

@@ -3,6 +3,8 @@
 In a lab that is in none all of it is refused with -ENOSYS.
 """
 
+from typing import Final
+
 from hvsim.abi.errno import EINVAL, ENOSYS
 from hvsim.abi.hypercall import (
     HVSIM_OP_park,
@@ -16,8 +18,10 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.late import DEFERRED
 from hvsim.hypervisor.lockstep.port import Lockstep
 
-MAX_ADVANCE = 1 << 62
+MAX_ADVANCE: Final = 1 << 62
 """Nanoseconds."""
+TAPE_PART: Final = 2048
+"""Choices of which one call tells."""
 
 
 @hypercall(HYPERVISOR_hvsim_op, HVSIM_OP_park, int)
@@ -38,12 +42,15 @@ def advance(machine: Machine, caller: Process, by: int, quiet: bool) -> Result:
     return DEFERRED
 
 
-@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_tape)
-def tape(machine: Machine, caller: Process) -> Result:
-    """() -> [how many choices there were, {number: which, where it was not the first}]"""
+@hypercall(HYPERVISOR_sysctl, HVSIM_SYSCTL_tape, int)
+def tape(machine: Machine, caller: Process, start: int) -> Result:
+    """(number of a choice) -> [how many choices there were, number of the first that is not told
+    of here, [[number, which], ...] where it was not the first option]"""
     machine.privileged(caller)
-    made, choices = _lockstep(machine).tape
-    return ((made, choices),)
+    if start < 0:
+        raise XenError(EINVAL, f"lockstep: no choice has the number {start}")
+    made, part = _lockstep(machine).tape(start, TAPE_PART)
+    return ((made, min(made, start + TAPE_PART), list(part.items())),)
 
 
 def _lockstep(machine: Machine) -> Lockstep:
