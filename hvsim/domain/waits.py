@@ -23,6 +23,9 @@ class VCPUWaits:
         """Do nothing for so long."""
         self._vcpu.block_fd(-1, False, seconds)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def ready(self, fd: int, write: bool, timeout: float | None) -> bool:
         """Wait until *fd* can be read (or, with *write*, written), at most *timeout* seconds.
 

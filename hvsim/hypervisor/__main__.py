@@ -13,6 +13,7 @@ from hvsim import shortage
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.kernel import raise_descriptor_limit
 from hvsim.hypervisor.server import Server
+from hvsim.hypervisor.spawning import StartSpawner, as_program
 from hvsim.speak import note
 from hvsim.wire.boot import Boot
 from hvsim.wire.packing import pack, unpack
@@ -38,14 +39,17 @@ def _read_config(fd: int) -> Boot:
         raise BadMessage(f"the boot config is no msgpack: {error}") from None
 
 
-def _in_lockstep(config: Boot) -> Server:
+def _in_lockstep(config: Boot, spawner: StartSpawner) -> Server:
     from hvsim.hypervisor.lockstep.server import LockstepServer  # seldom wanted
 
-    return LockstepServer(config)
+    return LockstepServer(config, spawner)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Boot, say so, serve until halted, leave nothing. Exit status 0 after an orderly end."""
+def main(argv: Sequence[str] | None = None, spawner: StartSpawner = as_program) -> int:
+    """Boot, say so, serve until halted, leave nothing. Exit status 0 after an orderly end.
+
+    *spawner* starts the spawner.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m hvsim.hypervisor",
         description="The hypervisor of one lab. Started by `hvsim up`.",
@@ -70,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _notice(options.notice_fd, {"error": str(error)})
         return 1
     raise_descriptor_limit()
-    server = Server(config) if config.lockstep is None else _in_lockstep(config)
+    server = _in_lockstep(config, spawner) if config.lockstep else Server(config, None, spawner)
     signal.signal(signal.SIGTERM, server.stop)
     signal.signal(signal.SIGINT, server.stop)
     try:

@@ -30,7 +30,7 @@ from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.processes import Signals, is_running, run_on
 from hvsim.hypervisor.report import how_it_ended, leave_evidence, obituary
-from hvsim.hypervisor.spawning import Spawning, pair
+from hvsim.hypervisor.spawning import Spawning, StartSpawner, as_program, pair
 from hvsim.hypervisor.work import Job
 from hvsim.linux import proc
 from hvsim.speak import note
@@ -54,13 +54,20 @@ class Server:
 
     Args:
         time: what it takes for the time.
+        spawner: starts the spawner.
 
     Attributes:
         loop: its wait.
     """
 
-    def __init__(self, config: Boot, time: clock.Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Boot,
+        time: clock.Clock | None = None,
+        spawner: StartSpawner = as_program,
+    ) -> None:
         self._config = config
+        self._start_spawner = spawner
         self._clock = time or clock.MachineClock()
         self._dice = clock.dice(config.seed)
         self._cpus = sorted(os.sched_getaffinity(0))
@@ -100,7 +107,14 @@ class Server:
         """
         config = self._config
         log = Path(config.log_dir) / "spawner.log" if config.log_dir else None
-        self._spawning = Spawning(self.loop, self, config.spawner.argv, config.spawner.preload, log)
+        self._spawning = Spawning(
+            self.loop,
+            self,
+            config.spawner.argv,
+            config.spawner.preload,
+            log,
+            self._start_spawner,
+        )
         processes = config.dom0.processes
         names = [spec.process for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""

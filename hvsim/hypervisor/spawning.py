@@ -7,10 +7,10 @@ import contextlib
 import select
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.loop import Loop
@@ -22,6 +22,30 @@ from hvsim.wire.typed import write
 STOP_TIMEOUT: Final = 5.0
 """Seconds that an orderly end waits for the spawner."""
 _MESSAGE: Final = 1 << 16
+
+
+class Child(Protocol):
+    """The spawner's process, as ``subprocess.Popen``."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status.  Raises: TimeoutExpired, TimeoutError."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+StartSpawner = Callable[[Sequence[str], int, IO[bytes] | None], Child]
+"""Starts the spawner with a command line, whose descriptor it inherits, and where its output goes;
+None: where ours does."""
+
+
+def as_program(words: Sequence[str], fd: int, output: IO[bytes] | None) -> Child:
+    """Start it as what it is."""
+    return subprocess.Popen(
+        words, pass_fds=(fd,), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    )
 
 
 class Told(Protocol):
@@ -49,6 +73,7 @@ class Spawning:
     Args:
         command: its command; "--fd N" is added.
         preload: modules that it loads first.
+        start: starts it.
         log: the file its output goes to, None for where ours goes.
 
     Raises OSError.
@@ -64,6 +89,7 @@ class Spawning:
         command: Sequence[str],
         preload: Sequence[str],
         log: Path | None,
+        start: StartSpawner,
     ) -> None:
         self._loop = loop
         self._told = told
@@ -73,18 +99,9 @@ class Spawning:
         with contextlib.ExitStack() as stack:
             stack.callback(theirs.close)
             output = None if log is None else stack.enter_context(log.open("ab"))
-            self._process = subprocess.Popen(
-                [
-                    *command,
-                    "--fd",
-                    str(theirs.fileno()),
-                    *(["--warm", *preload] if preload else ()),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+            warm = ["--warm", *preload] if preload else []
+            words = [*command, "--fd", str(theirs.fileno()), *warm]
+            self._process = start(words, theirs.fileno(), output)
         self.pid = self._process.pid
         loop.watch(ours.fileno(), select.EPOLLIN, self._event)
 
@@ -168,7 +185,7 @@ class Spawning:
         self._channel.close()
         try:
             self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, TimeoutError):
             self._process.kill()
             self._process.wait()
 

@@ -79,6 +79,8 @@ class Control(Closing):
     def close(self) -> None:
         """Hang up. The daemon forgets this conversation."""
         self._wire.close()
+        if self._waits is not None:
+            self._waits.close()
 
     def listener(self) -> int | None:
         """The process that listens for requests, None when nobody does."""

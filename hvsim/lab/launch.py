@@ -12,7 +12,8 @@ import select
 import subprocess
 import sys
 import time
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, Final, Protocol
 
 from hvsim.errors import HvsimError
 from hvsim.lab import logs, proof
@@ -34,7 +35,39 @@ UTF8: Final = ("-X", "utf8")
 """Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed."""
 
 
-def launch(run: RunDir, config: Boot) -> "subprocess.Popen[bytes]":
+class Child(Protocol):
+    """A process of ours, as ``subprocess.Popen``."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Its exit status."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+Start = Callable[[Sequence[str], Sequence[int], IO[bytes], Mapping[str, str]], Child]
+"""Starts a hypervisor: its command line without the program, the descriptors that it inherits,
+where its output goes, and what its environment has besides ours."""
+
+
+def as_program(
+    words: Sequence[str], fds: Sequence[int], log: IO[bytes], environment: Mapping[str, str]
+) -> Child:
+    """Start it as what it is."""
+    return subprocess.Popen(
+        [sys.executable, *UTF8, "-m", "hvsim.hypervisor", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        pass_fds=fds,
+        env={**os.environ, **environment},
+    )
+
+
+def launch(run: RunDir, config: Boot, start: Start = as_program) -> Child:
     """Start the hypervisor of `run` with `config`; returns when it says that it is ready.
 
     Raises HvsimError when it ends or stays silent; it is dead then.
@@ -45,26 +78,10 @@ def launch(run: RunDir, config: Boot) -> "subprocess.Popen[bytes]":
     lock = proof.lock(run.lock)
     try:
         with open(run.log / "hypervisor.log", "ab") as log:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *UTF8,
-                    "-m",
-                    "hvsim.hypervisor",
-                    "--config-fd",
-                    str(config_read),
-                    "--notice-fd",
-                    str(notice_write),
-                    "--lock-fd",
-                    str(lock),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(config_read, notice_write, lock),
-                env={**os.environ, proof.MARK: str(run.record["mark"])},
-            )
+            fds = {"config": config_read, "notice": notice_write, "lock": lock}
+            words = [word for name, fd in fds.items() for word in (f"--{name}-fd", str(fd))]
+            environment = {proof.MARK: str(run.record["mark"])}
+            process = start(words, list(fds.values()), log, environment)
     except BaseException:
         for fd in (config_read, config_write, notice_read, notice_write):
             os.close(fd)

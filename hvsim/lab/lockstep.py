@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hvsim.abi.hypercall import HVSIM_SYSCTL_advance, HVSIM_SYSCTL_tape, HYPERVISOR_sysctl
 from hvsim.lab.door import Door
+from hvsim.wire.closing import Closing
 from hvsim.wire.typed import read
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Moment(NamedTuple):
     quiet: bool
 
 
-class GateWaits:
-    """Waits (``hvsim.xs.waits``) for a lab in lockstep.
+class GateWaits(Closing):
+    """Waits (``hvsim.xs.waits``) for a lab in lockstep; closed by whoever waits with it.
 
     Args:
         door: the hypervisor's.
@@ -52,7 +53,14 @@ class GateWaits:
     """
 
     def __init__(self, door: Path) -> None:
-        self._door = door
+        self._path = door
+        self._door: Door | None = None
+
+    def close(self) -> None:
+        """Leave; who waits again comes back."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
 
     def now(self) -> float:
         """Seconds of the lab's time."""
@@ -96,6 +104,7 @@ class GateWaits:
         return Moment(*read(tuple[int, int, bool], self._call(HVSIM_SYSCTL_advance, by, quiet)))
 
     def _call(self, cmd: int, *args: int) -> object:
-        with Door(self._door, PATIENCE) as door:
-            found: object = door.call(HYPERVISOR_sysctl, cmd, *args)
-            return found
+        if self._door is None:
+            self._door = Door(self._path, PATIENCE)
+        found: object = self._door.call(HYPERVISOR_sysctl, cmd, *args)
+        return found

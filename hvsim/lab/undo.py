@@ -1,13 +1,13 @@
 """What becomes of a lab whose start fails: the evidence is kept, and the lab removed, whole."""
 
 import contextlib
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hvsim import shortage
 from hvsim.errors import HvsimError
 from hvsim.lab import burial, logs, postmortem
 from hvsim.lab.burial import Gather
+from hvsim.lab.launch import Child
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.teardown import take_down
 from hvsim.toolstack.host.trouble import full_disk
@@ -31,13 +31,13 @@ def bury(run: RunDir, gather: Gather, say: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def undone(run: RunDir, gather: Gather, leave: bool) -> Iterator[list["subprocess.Popen[bytes]"]]:
+def undone(run: RunDir, gather: Gather, leave: bool) -> Iterator[list[Child]]:
     """On any exception keep the evidence, then end and remove the lab, whole, even when Ctrl-C
     comes twice; with *leave* it stays as it is.
 
     Children of ours belong into the list that this yields: they are waited for then.
     """
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Child] = []
     try:
         yield started
     except BaseException as error:
@@ -71,7 +71,7 @@ def _words(error: Exception) -> str:
     return shortage.words(error) if plain else str(error)  # type: ignore[arg-type]
 
 
-def _remove(run: RunDir, started: Sequence["subprocess.Popen[bytes]"]) -> None:
+def _remove(run: RunDir, started: Sequence[Child]) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         take_down(run, now=True)
     if run.path.exists():  # a second Ctrl-C came in the middle of it

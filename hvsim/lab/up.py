@@ -2,7 +2,6 @@
 
 import math
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from hvsim.lab.control import Control
 from hvsim.lab.devices import of_domain
 from hvsim.lab.images import make_images
 from hvsim.lab.inquiry import Inquiry
-from hvsim.lab.launch import launch
+from hvsim.lab.launch import Child, Start, as_program, launch
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.processes import family
 from hvsim.lab.progress import Progress
@@ -47,7 +46,7 @@ class Running:
     domids: dict[str, int] = field(default_factory=dict)
     walls: dict[str, list[str]] = field(default_factory=dict)
     """Domain -> the walls that this machine does not allow it; only those that lack some."""
-    _process: "subprocess.Popen[bytes] | None" = None
+    _process: Child | None = None
 
     def control(self) -> Control:
         """A conversation with its toolstack."""
@@ -74,6 +73,7 @@ def bring_up(
     gather: Gather,
     before_start: Callable[[RunDir], None] = lambda _: None,
     lockstep: Lockstep | None = None,
+    start: Start = as_program,
 ) -> Running:
     """Start `lab` and return when it is ready.
 
@@ -86,6 +86,7 @@ def bring_up(
         leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
         before_start: called when every domain is there and none has run yet.
         lockstep: how its processes take turns; None: all at once.
+        start: starts its hypervisor (`warm_start` forks it).
         gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
     Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
@@ -102,7 +103,7 @@ def bring_up(
         make_images(lab, run)
         prepare(lab, run)
         groups = cgroups.make(run.name, lambda paths: run.write(cgroups=paths))
-        process = launch(run, boot_config(lab, run, groups, lockstep))
+        process = launch(run, boot_config(lab, run, groups, lockstep), start)
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()

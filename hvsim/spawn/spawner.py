@@ -204,6 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=SETUP_TIMEOUT,
         help="seconds that a process has to build its walls",
     )
+    parser.add_argument(
+        "--warmed",
+        action="store_true",
+        help="who forked it has imported everything, and left no garbage",
+    )
     options = parser.parse_args(argv)
     syscalls.set_death_signal(signal.SIGKILL)
     # The hypervisor may have died before that: then the socket has ended, and we with it.
@@ -214,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.setsid()  # the terminal's signals are the hypervisor's business
     channel = socket.socket(fileno=options.fd)
     channel.set_inheritable(False)
-    warm_up(options.warm)
+    if not options.warmed:
+        warm_up(options.warm)
     run = _resolve(options.entry)
     for profile, network in itertools.product(("guest", "driver", "program"), (False, True)):
         try:
@@ -225,8 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Neither this process nor, until it asks for it, a child collects garbage: a collection
     # writes to every object and so copies every page.
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    gc.collect()
-    compact.settle()
+    if not options.warmed:
+        gc.collect()
+        compact.settle()
     gc.disable()
     gc.freeze()
     limit = options.setup_timeout

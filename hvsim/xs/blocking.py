@@ -80,6 +80,7 @@ class SocketTransport:
         """Close the socket for good.  Idempotent."""
         self.closed = True
         self._socket.close()
+        self.waits.close()
 
     def exchange(self, batch: Sequence[Request[object]]) -> list[Reply]:
         """See :class:`~hvsim.xs.client.Transport`."""

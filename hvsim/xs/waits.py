@@ -24,6 +24,9 @@ class Waits(Protocol):
         """Wait until *fd* can be read (or, with *write*, written), at most *timeout* seconds;
         None: for ever.  Whether it can."""
 
+    def close(self) -> None:
+        """Nobody waits any more."""
+
 
 class Machine:
     """The machine's."""
@@ -42,6 +45,9 @@ class Machine:
         poll.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
         # Rounded up: the rest of a millisecond would be looked at again and again.
         return bool(poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))))
+
+    def close(self) -> None:
+        """As ``Waits.close``: nothing is open."""
 
 
 MACHINE = Machine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
 from hvsim.lab.up import Running, bring_up, create_domain
 from hvsim.observe.evidence import gather
+from hvsim.xs.waits import MACHINE
 
 if TYPE_CHECKING:
     from hvsim.faults.scenario.model import Phase, Scenario
@@ -57,7 +59,10 @@ def run(
     waits = running.run.waits()
     clock = OfTheMachine() if waits is None else OfTheLab(waits)
     seen = leftovers.Witness(running.run)
-    with leftovers.witnessed(running, seen, lambda: running.down(now=True)):
+    with (
+        contextlib.closing(waits or MACHINE),
+        leftovers.witnessed(running, seen, lambda: running.down(now=True)),
+    ):
         row, witness = _Run(scenario, seed, running, say, clock).whole(replay)
     found = tuple(seen.ours())
     row["checks"].append(

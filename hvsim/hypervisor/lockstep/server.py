@@ -31,6 +31,7 @@ from hvsim.hypervisor.lockstep.turns import NEVER, Turns
 from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.server import Server
+from hvsim.hypervisor.spawning import StartSpawner, as_program
 from hvsim.hypervisor.vcpu_page import tell_time
 from hvsim.linux import proc
 from hvsim.wire import doorbell
@@ -86,18 +87,19 @@ class _InTurns(Dispatcher):
 class LockstepServer(Server):
     """The hypervisor of a lab in lockstep."""
 
-    def __init__(self, config: Boot) -> None:
+    def __init__(self, config: Boot, spawner: StartSpawner = as_program) -> None:
         self._time = VirtualClock()
         self._bells = select.epoll()
         self._rung: dict[int, Callable[[], None]] = {}
-        super().__init__(changed(config, event_mode="mediated"), self._time)
+        super().__init__(changed(config, event_mode="mediated"), self._time, spawner)
         assert config.lockstep is not None
         plan = config.lockstep
         self._choices = Recorded(chooser(plan.way, str(config.seed), dict(plan.tape)))
         self._turns = Turns(self._choices, self._begins)
         self._sets: dict[int, WaitSet] = {}
         self._tokens: dict[int, int] = {}
-        self._look = select.poll()
+        self._look = select.epoll()
+        self._unsettled = True
         self._ended: set[int] = set()
         self._gate: _Gate | None = None
         self._boots = True
@@ -144,14 +146,18 @@ class LockstepServer(Server):
         self._time.let_go()
         super().close()
         self._bells.close()
+        self._look.close()
 
     def _finish(self) -> None:
         """All that follows from what has happened, one thing after the other."""
-        self._hear()
         self._follow()
-        while self.loop.serve(0.0, 1):
+        if self._unsettled:
+            self._unsettled = False
             self._hear()
             self._follow()
+            while self.loop.serve(0.0, 1):
+                self._hear()
+                self._follow()
 
     def _follow(self) -> None:
         """What follows from a call, before its answer: nothing may come of it while the caller
@@ -167,7 +173,7 @@ class LockstepServer(Server):
 
     def _ready(self) -> set[int]:
         """Those in whose set of waits something has come."""
-        return {self._tokens[fd] for fd, _ in self._look.poll(0)}
+        return {self._tokens[fd] for fd, _ in self._look.poll(0.0)}
 
     def _pass_time(self, gate: _Gate) -> None:
         """Nothing can happen now: time goes on to the next moment at which something can."""
@@ -179,6 +185,7 @@ class LockstepServer(Server):
 
     def _shut(self, gate: _Gate, *, quiet: bool) -> None:
         self._gate = None
+        self._unsettled = True
         super().reply(gate.address, [0, [*self.times, quiet]])
 
     def dispatcher(self) -> Dispatcher:
@@ -283,7 +290,7 @@ class LockstepServer(Server):
         waits = WaitSet()
         self._sets[token] = waits
         self._tokens[waits.fd] = token
-        self._look.register(waits.fd, select.POLLIN)
+        self._look.register(waits.fd, select.EPOLLIN)
         return waits
 
     def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
@@ -312,6 +319,7 @@ class LockstepServer(Server):
         if pidfd is None or process is None or self._over:
             super().signal(token, number)
             return
+        self._unsettled = True
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number == SIGKILL:
@@ -346,6 +354,7 @@ class LockstepServer(Server):
         return self._turns.turn == token
 
     def _gone(self, token: int, events: int) -> None:
+        self._unsettled = True
         process = self.machine.processes.get(token)
         if process is not None and not self._over:
             self._await_end(self._pidfds[token], process.pid)
@@ -361,6 +370,7 @@ class LockstepServer(Server):
 
     def _await_birth(self, token: int) -> None:
         """The spawner has said that the process runs, or why it does not."""
+        self._unsettled = True
         assert self._spawning is not None
         while token not in self._pidfds and token in self._sets:
             if not self._spawning.hear(PATIENCE):
