@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 RECENT: Final = 60.0
 """Seconds for which what has happened is taken for what goes on."""
+WAITED: Final = 1.0
+"""The same of a limit that lets requests wait and refuses none ("outstanding"): a client that has
+its answers by now goes on, one that has not is named by what keeps it."""
 LOOP: Final = 3
 """Lives within that time that make a loop."""
 _QUOTA: Final = re.compile(r"d(\d+): store (?:quota|limit) '([^']+)'(?: \((\d+)\) reached)?: (.*)")
@@ -40,7 +43,7 @@ def quotas(host: Host) -> Iterator[Cause]:
             text="",
             cure=f"{wide}, or let {host.name(domid)} have less of it",
             domid=domid,
-            severity=STUCK if ago < RECENT else NOTE,
+            severity=STUCK if ago < (WAITED if name == "outstanding" else RECENT) else NOTE,
             since=ago,
             says=f"{host.full_name(domid)} has hit the store's {limit}: {what}",
             evidence=[f"ledger {record['seq']}: {record['text']}"],
