@@ -107,14 +107,7 @@ class Server:
         """
         config = self._config
         log = Path(config.log_dir) / "spawner.log" if config.log_dir else None
-        self._spawning = Spawning(
-            self.loop,
-            self,
-            config.spawner.argv,
-            config.spawner.preload,
-            log,
-            self._start_spawner,
-        )
+        self._spawning = Spawning(self.loop, self, config.spawner, log, self._start_spawner)
         processes = config.dom0.processes
         names = [spec.process for spec in processes]
         main = "kernel" if "kernel" in names else names[0] if names else ""

@@ -15,6 +15,7 @@ from typing import IO, Final, Protocol
 from hvsim.hypervisor.host import Doorbell
 from hvsim.hypervisor.loop import Loop
 from hvsim.wire import rights
+from hvsim.wire.boot import Spawner
 from hvsim.wire.packing import pack, unpack
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import write
@@ -71,8 +72,7 @@ class Spawning:
     """The spawner, a child of ours, and the requests on their way to it.
 
     Args:
-        command: its command; "--fd N" is added.
-        preload: modules that it loads first.
+        program: its command, to which "--fd N" is added, and the modules that it loads first.
         start: starts it.
         log: the file its output goes to, None for where ours goes.
 
@@ -86,8 +86,7 @@ class Spawning:
         self,
         loop: Loop,
         told: Told,
-        command: Sequence[str],
-        preload: Sequence[str],
+        program: Spawner,
         log: Path | None,
         start: StartSpawner,
     ) -> None:
@@ -99,8 +98,8 @@ class Spawning:
         with contextlib.ExitStack() as stack:
             stack.callback(theirs.close)
             output = None if log is None else stack.enter_context(log.open("ab"))
-            warm = ["--warm", *preload] if preload else []
-            words = [*command, "--fd", str(theirs.fileno()), *warm]
+            warm = ["--warm", *program.preload] if program.preload else []
+            words = [*program.argv, "--fd", str(theirs.fileno()), *warm]
             self._process = start(words, theirs.fileno(), output)
         self.pid = self._process.pid
         loop.watch(ours.fileno(), select.EPOLLIN, self._event)

@@ -15,34 +15,30 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from hvsim.abi.errno import EBUSY, EOPNOTSUPP, EPERM
-from hvsim.hypervisor.dispatch import Dispatcher, Objects
+from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.host import Address, Doorbell, Held
 from hvsim.hypervisor.kernel import WaitSet
+from hvsim.hypervisor.lockstep.calls import InTurns
 from hvsim.hypervisor.lockstep.choices import Recorded, chooser
 from hvsim.hypervisor.lockstep.clock import STEP, VirtualClock
+from hvsim.hypervisor.lockstep.linux import PATIENCE, Hears, Linux
+from hvsim.hypervisor.lockstep.sets import WaitSets
 from hvsim.hypervisor.lockstep.turns import NEVER, Turns
-from hvsim.hypervisor.machine import Machine
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.server import Server
 from hvsim.hypervisor.spawning import StartSpawner, as_program
 from hvsim.hypervisor.vcpu_page import tell_time
-from hvsim.linux import proc
 from hvsim.wire import doorbell
 from hvsim.wire.boot import Boot
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed
-
-PATIENCE: Final = 60.0
-"""Seconds that a turn may take, or Linux with something that was asked of it."""
-STOP_LOOK: Final = 0.001
-"""Seconds between two looks whether a process has stopped."""
 
 
 class _Gate(NamedTuple):
@@ -51,37 +47,6 @@ class _Gate(NamedTuple):
     address: Address
     limit: int
     quiet: bool
-
-
-class _InTurns(Dispatcher):
-    """Serves the calls of a process that takes turns.
-
-    Args:
-        hear: takes in the notifies that came before the call.
-        follow: does what follows from it.
-        left_open: told of a process that waits for its answer.
-    """
-
-    def __init__(
-        self,
-        machine: Machine,
-        hear: Callable[[], None],
-        follow: Callable[[], None],
-        left_open: Callable[[int], None],
-    ) -> None:
-        super().__init__(machine)
-        self._hear = hear
-        self._follow = follow
-        self._left_open = left_open
-
-    def serve(self, process: Process, request: bytes | memoryview) -> tuple[bytes, Objects] | None:
-        """As ``Dispatcher.serve``."""
-        self._hear()
-        answer = super().serve(process, request)
-        if answer is None:
-            self._left_open(process.token)
-        self._follow()
-        return answer
 
 
 class LockstepServer(Server):
@@ -96,11 +61,9 @@ class LockstepServer(Server):
         plan = config.lockstep
         self._choices = Recorded(chooser(plan.way, str(config.seed), dict(plan.tape)))
         self._turns = Turns(self._choices, self._begins)
-        self._sets: dict[int, WaitSet] = {}
-        self._tokens: dict[int, int] = {}
-        self._look = select.epoll()
+        self._sets = WaitSets()
+        self._linux = Linux(self._wire, lambda why: self.halt(1, why))
         self._unsettled = True
-        self._ended: set[int] = set()
         self._gate: _Gate | None = None
         self._boots = True
         self._over = False
@@ -132,7 +95,7 @@ class LockstepServer(Server):
             self.loop.serve(timeout, 1)
         elif gate is not None and self.now() >= gate.limit:
             self._shut(gate, quiet=False)
-        elif (option := self._turns.next(self.now(), self._ready())) is not None:
+        elif (option := self._turns.next(self.now(), self._sets.ready())) is not None:
             self._time.move(self.now() + STEP)
             self._turns.take(option)
         elif gate is not None:
@@ -146,7 +109,7 @@ class LockstepServer(Server):
         self._time.let_go()
         super().close()
         self._bells.close()
-        self._look.close()
+        self._sets.close()
 
     def _finish(self) -> None:
         """All that follows from what has happened, one thing after the other."""
@@ -171,10 +134,6 @@ class LockstepServer(Server):
             if due is None or due > self.now():
                 return
 
-    def _ready(self) -> set[int]:
-        """Those in whose set of waits something has come."""
-        return {self._tokens[fd] for fd, _ in self._look.poll(0.0)}
-
     def _pass_time(self, gate: _Gate) -> None:
         """Nothing can happen now: time goes on to the next moment at which something can."""
         _, due = self.times
@@ -190,7 +149,7 @@ class LockstepServer(Server):
 
     def dispatcher(self) -> Dispatcher:
         """One that keeps the order of what a process does."""
-        return _InTurns(
+        return InTurns(
             self.machine, self._hear, self._follow, lambda token: self._turns.calls(token)
         )
 
@@ -287,11 +246,7 @@ class LockstepServer(Server):
 
     def make_waits(self, token: int) -> WaitSet:
         """An epoll set, into which we look."""
-        waits = WaitSet()
-        self._sets[token] = waits
-        self._tokens[waits.fd] = token
-        self._look.register(waits.fd, select.EPOLLIN)
-        return waits
+        return self._sets.make(token)
 
     def spawn(self, token: int, spec: Spawn, join: int | None, upcall: Doorbell) -> None:
         """When it is chosen; it has the turn then until it waits for the first time."""
@@ -302,7 +257,8 @@ class LockstepServer(Server):
         def make() -> None:
             ask()
             self._follow()
-            self._await_birth(token)
+            self._unsettled = True
+            self._linux.birth(lambda: token in self._pidfds or token not in self._sets)
 
         name = f"d{spec.domid} {spec.process or 'main'}"
         self._turns.birth(token, name, partial(self._is_halted, token), make)
@@ -323,9 +279,9 @@ class LockstepServer(Server):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number == SIGKILL:
-            self._await_end(pidfd, process.pid)
+            self._linux.end(pidfd, process.pid)
         elif number in (SIGSTOP, SIGCONT):
-            self._await_state(process.pid, stopped=number == SIGSTOP)
+            self._linux.state(process.pid, stopped=number == SIGSTOP)
 
     def stopped(self, token: int) -> bool:
         """It was waited for."""
@@ -334,7 +290,7 @@ class LockstepServer(Server):
 
     def exited(self, pid: int, status: int) -> None:
         """How a process has ended."""
-        self._ended.add(pid)
+        self._linux.ended.add(pid)
         super().exited(pid, status)
 
     def cpu_time(self, token: int) -> int | None:
@@ -357,43 +313,14 @@ class LockstepServer(Server):
         self._unsettled = True
         process = self.machine.processes.get(token)
         if process is not None and not self._over:
-            self._await_end(self._pidfds[token], process.pid)
+            self._linux.end(self._pidfds[token], process.pid)
         self._forget(token)
         super()._gone(token, events)
 
     def _forget(self, token: int) -> None:
         self._turns.gone(token)
-        waits = self._sets.pop(token, None)
-        if waits is not None:
-            self._look.unregister(waits.fd)
-            del self._tokens[waits.fd]
+        self._sets.forget(token)
 
-    def _await_birth(self, token: int) -> None:
-        """The spawner has said that the process runs, or why it does not."""
-        self._unsettled = True
+    def _wire(self) -> Hears:
         assert self._spawning is not None
-        while token not in self._pidfds and token in self._sets:
-            if not self._spawning.hear(PATIENCE):
-                self.halt(1, "lockstep: a process was not made within 60 s")
-                return
-
-    def _await_end(self, pidfd: int, pid: int) -> None:
-        """The process is dead, and the spawner has said how it ended."""
-        ready = select.poll()
-        ready.register(pidfd, select.POLLIN)
-        assert self._spawning is not None
-        if not ready.poll(PATIENCE * 1000):
-            self.halt(1, f"lockstep: process {pid} has not ended within 60 s of its kill")
-        while pid not in self._ended:
-            if not self._spawning.hear(PATIENCE):
-                self.halt(1, f"lockstep: nobody says within 60 s how process {pid} ended")
-                return
-
-    def _await_state(self, pid: int, *, stopped: bool) -> None:
-        nothing = select.poll()
-        for _ in range(int(PATIENCE / STOP_LOOK)):
-            state = proc.state(pid)
-            if not state or (state in proc.STOPPED) == stopped:
-                return
-            nothing.poll(STOP_LOOK * 1000)
-        self.halt(1, f"lockstep: process {pid} has not stopped, or gone on, within 60 s")
+        return self._spawning
