@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from hvsim.wire.boot import Lockstep
+
 HELP = """Run a scenario: a lab comes up, its clients do what the file says, things are broken when
 it says, and everything is judged: nothing acknowledged is lost, no stale or foreign byte, registers
 on a disk are linearizable, no grant leaks, no handshake goes astray, and after healing everybody
@@ -36,9 +38,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--order",
         choices=("random", "pct", "longest"),
-        default="random",
         help="with --lockstep: anyone is next, by priorities that change a few times, or always "
         "the one that has waited longest (default: random)",
+    )
+    parser.add_argument(
+        "--tape",
+        metavar="FILE",
+        help="with --lockstep: who is next is what FILE says, as --save-tape has written it, "
+        "whole or cut",
+    )
+    parser.add_argument(
+        "--save-tape", metavar="FILE", help="with --lockstep: write what was chosen (JSON)"
     )
     parser.add_argument("--name", metavar="N", help="call the lab N")
     parser.add_argument("--ledger", metavar="FILE", help="write the ledger, one JSON object a line")
@@ -57,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.faults.scenario.load import NoScenario, load
     from hvsim.faults.scenario.run import run as run_it
     from hvsim.faults.scenario.story import lines
+    from hvsim.faults.scenario.tapes import text as tape_text
     from hvsim.observe.projection import projected
     from hvsim.printable import as_json
-    from hvsim.wire.boot import Lockstep
 
     try:
         scenario = load(options.file, options.name)
@@ -71,13 +81,16 @@ def run(options: argparse.Namespace) -> int:
     if not silent:
         tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
     replay = f"hvsim run {shlex.quote(options.file)} --seed {seed}"
-    lockstep = Lockstep(way=options.order) if options.lockstep else None
+    lockstep = _lockstep(options)
     if lockstep is not None:
-        replay += " --lockstep" + (f" --order {options.order}" * (options.order != "random"))
+        replay += " --lockstep" + (f" --order {options.order}" if options.order else "")
+        replay += f" --tape {shlex.quote(options.tape)}" if options.tape else ""
     row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say, lockstep)
     if options.ledger:
         records = map(projected, witness.ledger) if lockstep is not None else witness.ledger
         _write(options.ledger, (as_json(record, None) for record in records))
+    if options.save_tape:
+        _write(options.save_tape, [tape_text(witness.made, witness.tape)])
     if options.junit:
         _write(options.junit, [junit(row)])
     if options.html:
@@ -89,6 +102,24 @@ def run(options: argparse.Namespace) -> int:
     else:
         tell(*lines(row))
     return 0 if row["ok"] else 1
+
+
+def _lockstep(options: argparse.Namespace) -> Lockstep | None:
+    """Raises: HvsimError for options that say nothing together."""
+    from hvsim.faults.scenario.tapes import load
+    from hvsim.wire.boot import Lockstep
+
+    alone = {"--order": options.order, "--tape": options.tape, "--save-tape": options.save_tape}
+    if not options.lockstep:
+        for option, given in alone.items():
+            if given:
+                raise HvsimError(f"run: {option} says nothing without --lockstep")
+        return None
+    if not options.tape:
+        return Lockstep(way=options.order or "random")
+    if options.order:
+        raise HvsimError("run: --order and --tape both say who is next: give one of them")
+    return Lockstep(way="tape", tape=load(options.tape))
 
 
 def _seed(text: str) -> int:

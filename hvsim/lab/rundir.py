@@ -34,7 +34,7 @@ from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.processes import Identity
 
 if TYPE_CHECKING:
-    from hvsim.xs.waits import Waits
+    from hvsim.lab.lockstep import GateWaits
 
 NAME_MAX = 32
 """Letters of a lab's name."""
@@ -114,13 +114,13 @@ class RunDir:
         """The daemon that is the store: "builtin", or one of Xen's own."""
         return str(self.record.get("store", BUILTIN))
 
-    def waits(self) -> Waits | None:
+    def waits(self) -> GateWaits | None:
         """How somebody outside waits for it, where that is not as the machine does: in lockstep."""
         if not self.record.get("lockstep"):
             return None
-        from hvsim.lab.lockstep import GateWaits  # seldom wanted
+        from hvsim.lab import lockstep  # seldom wanted
 
-        return GateWaits(self.door)
+        return lockstep.GateWaits(self.door)
 
     @property
     def log(self) -> Path:

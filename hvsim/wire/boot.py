@@ -10,6 +10,9 @@ from hvsim.wire.typed import Message
 LEDGER_SIZE: Final = 4096
 """Records of the ledger that are kept, unless the lab says how many."""
 
+PATIENCE: Final = 60.0
+"""Seconds that a turn in lockstep may take."""
+
 EventMode = Literal["direct", "mediated"]
 """Whether the hypervisor stands out of the way of events, or between their two ends."""
 
@@ -39,10 +42,13 @@ class Lockstep(Message, frozen=True):
         way: who is next: the one that has waited longest, anyone, by priorities (PCT), or what is
             on the tape.
         tape: choices that are not the first option, by number.
+        patience: seconds of the machine's time that a turn may take, or Linux with something that
+            was asked of it.
     """
 
     way: Literal["longest", "random", "pct", "tape"] = "random"
     tape: dict[int, int] = field(default_factory=dict)
+    patience: Annotated[float, Meta(gt=0.0)] = PATIENCE
 
 
 class Boot(Message, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from hvsim.faults.scenario.nemesis import Nemesis
 from hvsim.faults.scenario.plan import Planned, plan
 from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
+from hvsim.lab.door import DoorError
 from hvsim.lab.up import Running, bring_up, create_domain
 from hvsim.observe.evidence import gather
 from hvsim.xs.waits import MACHINE
@@ -121,6 +123,8 @@ class _Run:
         self._say(f"{self._now():8.3f}  judged")
         safety = judge.after(self._clients, self._clock, self._nemesis.rows, self._trouble)
         checks = [*safety, *self._liveness]
+        with suppress(DoorError):  # it has fallen, which the checks have seen
+            self._witness.read_tape()
         scenario = self._scenario
         row: RunRow = {
             "ok": all(one["held"] for one in checks if one["counts"]),

@@ -20,12 +20,16 @@ class Witness:
     Attributes:
         ledger: every record so far.
         gaps: records that were not kept until they were asked for.
+        made, tape: of a run in lockstep: how many choices there were, and those that were not the
+            first option.
     """
 
     def __init__(self, run: RunDir) -> None:
         self._run: Final = run
         self.ledger: list[dict[str, Any]] = []
         self.gaps = 0
+        self.made = 0
+        self.tape: dict[int, int] = {}
 
     def read(self) -> None:
         """Take in what is new in the ledger.  Raises: DoorError."""
@@ -35,6 +39,12 @@ class Witness:
                 self.gaps += records[0]["seq"] - after - 1 if self.ledger else 0
                 self.ledger += records
                 after = records[-1]["seq"]
+
+    def read_tape(self) -> None:
+        """Take in what was chosen, if the lab is in lockstep.  Raises: DoorError."""
+        waits = self._run.waits()
+        if waits is not None:
+            self.made, self.tape = waits.tape()
 
     def holdings(self) -> dict[int, HoldingsRow]:
         """Of every domain, by number.  Raises: DoorError."""

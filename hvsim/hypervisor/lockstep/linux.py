@@ -6,8 +6,6 @@ from typing import Final, Protocol
 
 from hvsim.linux import proc
 
-PATIENCE: Final = 60.0
-"""Seconds that a turn may take, or Linux with something that was asked of it."""
 LOOK: Final = 0.001
 """Seconds between two looks whether a process has stopped."""
 
@@ -25,41 +23,45 @@ class Linux:
     Args:
         spawner: its wire, once there is one.
         give_up: told of what has not come.
+        patience: seconds that it may take.
 
     Attributes:
         ended: processes of which the spawner has said how they ended.
     """
 
-    def __init__(self, spawner: Callable[[], Hears], give_up: Callable[[str], None]) -> None:
+    def __init__(
+        self, spawner: Callable[[], Hears], give_up: Callable[[str], None], patience: float
+    ) -> None:
         self._spawner = spawner
         self._give_up = give_up
+        self._patience = patience
         self.ended: set[int] = set()
 
-    def birth(self, over: Callable[[], bool]) -> None:
+    def birth(self, name: str, over: Callable[[], bool]) -> None:
         """The spawner has said that a process runs, or why it does not."""
-        self._hear(over, "a process was not made within 60 s")
+        self._hear(over, f"{name} was not made")
 
     def end(self, pidfd: int, pid: int) -> None:
         """A process is dead, and the spawner has said how it ended."""
         ready = select.poll()
         ready.register(pidfd, select.POLLIN)
-        if not ready.poll(PATIENCE * 1000):
-            self._give_up(f"lockstep: process {pid} has not ended within 60 s of its kill")
-        self._hear(lambda: pid in self.ended, f"nobody says within 60 s how process {pid} ended")
+        if not ready.poll(self._patience * 1000):
+            self._give_up(f"process {pid} was killed, and has not ended")
+        self._hear(lambda: pid in self.ended, f"nobody has said how process {pid} ended")
 
     def state(self, pid: int, *, stopped: bool) -> None:
         """A process stands still (SIGSTOP), or does not any more."""
         nothing = select.poll()
-        for _ in range(int(PATIENCE / LOOK)):
+        for _ in range(int(self._patience / LOOK)):
             state = proc.state(pid)
             if not state or (state in proc.STOPPED) == stopped:
                 return
             nothing.poll(LOOK * 1000)
-        self._give_up(f"lockstep: process {pid} has not stopped, or gone on, within 60 s")
+        self._give_up(f"process {pid} has not stopped, or gone on")
 
     def _hear(self, over: Callable[[], bool], failed: str) -> None:
         spawner = self._spawner()
         while not over():
-            if not spawner.hear(PATIENCE):
-                self._give_up(f"lockstep: {failed}")
+            if not spawner.hear(self._patience):
+                self._give_up(failed)
                 return

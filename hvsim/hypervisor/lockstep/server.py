@@ -28,7 +28,7 @@ from hvsim.hypervisor.kernel import WaitSet
 from hvsim.hypervisor.lockstep.calls import InTurns
 from hvsim.hypervisor.lockstep.choices import Recorded, chooser
 from hvsim.hypervisor.lockstep.clock import STEP, VirtualClock
-from hvsim.hypervisor.lockstep.linux import PATIENCE, Hears, Linux
+from hvsim.hypervisor.lockstep.linux import Hears, Linux
 from hvsim.hypervisor.lockstep.sets import WaitSets
 from hvsim.hypervisor.lockstep.turns import NEVER, Turns
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
@@ -59,12 +59,14 @@ class LockstepServer(Server):
         super().__init__(changed(config, event_mode="mediated"), self._time, spawner)
         assert config.lockstep is not None
         plan = config.lockstep
+        self._patience = plan.patience
         self._choices = Recorded(chooser(plan.way, str(config.seed), dict(plan.tape)))
         self._turns = Turns(self._choices, self._begins)
         self._sets = WaitSets()
-        self._linux = Linux(self._wire, lambda why: self.halt(1, why))
+        self._linux = Linux(self._wire, self._late, plan.patience)
         self._unsettled = True
         self._gate: _Gate | None = None
+        self._stop_later: int | None = None
         self._boots = True
         self._over = False
         self.machine.lockstep = self
@@ -85,9 +87,8 @@ class LockstepServer(Server):
             super().round(timeout)
             return
         if self._turns.turn is not None:
-            if not self.loop.serve(PATIENCE, 1):
-                name = self._name(self._turns.turn)
-                self.halt(1, f"lockstep: {name} has not come to wait in its vCPU within 60 s")
+            if not self.loop.serve(self._patience, 1):
+                self._late(f"{self._name(self._turns.turn)} has not come to wait in its vCPU")
             return
         self._finish()
         gate = self._gate
@@ -113,6 +114,9 @@ class LockstepServer(Server):
 
     def _finish(self) -> None:
         """All that follows from what has happened, one thing after the other."""
+        if self._stop_later is not None:
+            token, self._stop_later = self._stop_later, None
+            self.signal(token, SIGSTOP)
         self._follow()
         if self._unsettled:
             self._unsettled = False
@@ -253,14 +257,14 @@ class LockstepServer(Server):
         if join is not None:
             raise XenError(EOPNOTSUPP, "lockstep: a program of the machine takes no turns")
         ask = partial(super().spawn, token, spec, join, upcall)
+        name = f"d{spec.domid} {spec.process or 'main'}"
 
         def make() -> None:
             ask()
             self._follow()
             self._unsettled = True
-            self._linux.birth(lambda: token in self._pidfds or token not in self._sets)
+            self._linux.birth(name, lambda: token in self._pidfds or token not in self._sets)
 
-        name = f"d{spec.domid} {spec.process or 'main'}"
         self._turns.birth(token, name, partial(self._is_halted, token), make)
 
     def spawn_failed(self, token: int, text: str) -> None:
@@ -269,11 +273,15 @@ class LockstepServer(Server):
         super().spawn_failed(token, text)
 
     def signal(self, token: int, number: int) -> None:
-        """And wait until it has done what it does."""
+        """And wait until it has done what it does.  Who has the turn is stopped at its end: else it
+        would keep the turn, and the time that lets it go on would not come."""
         pidfd = self._pidfds.get(token)
         process = self.machine.processes.get(token)
         if pidfd is None or process is None or self._over:
             super().signal(token, number)
+            return
+        if number in (SIGSTOP, SIGCONT) and self._turns.turn == token:
+            self._stop_later = token if number == SIGSTOP else None
             return
         self._unsettled = True
         with suppress(ProcessLookupError):
@@ -324,3 +332,7 @@ class LockstepServer(Server):
     def _wire(self) -> Hears:
         assert self._spawning is not None
         return self._spawning
+
+    def _late(self, what: str) -> None:
+        """Nobody knows what comes next: the machine ends."""
+        self.halt(1, f"lockstep: {what} within {self._patience:g} s")
