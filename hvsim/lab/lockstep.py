@@ -8,6 +8,7 @@ of the lab's time.
 
 from __future__ import annotations
 
+import math
 import select
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,6 +27,11 @@ SLICE: Final = 1_000_000
 """Nanoseconds of the lab's time between two looks of who waits for a lab that is never quiet."""
 _SECOND: Final = 1_000_000_000
 _NEVER: Final = -1
+
+
+def _nanoseconds(seconds: float) -> int:
+    """At least one where any time is left: who waits for the rest of it would wait for ever."""
+    return math.ceil(seconds * _SECOND)
 
 
 class Moment(NamedTuple):
@@ -68,7 +74,7 @@ class GateWaits(Closing):
 
     def pause(self, seconds: float) -> None:
         """Let so much time go by."""
-        self._advance(round(seconds * _SECOND))
+        self._advance(_nanoseconds(seconds))
 
     def ready(self, fd: int, write: bool, timeout: float | None) -> bool:
         """Whether *fd* can be read (or, with *write*, written) within *timeout* seconds; None: as
@@ -77,7 +83,7 @@ class GateWaits(Closing):
         look.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
         if look.poll(0):
             return True
-        end = None if timeout is None else self._advance(0).now + round(timeout * _SECOND)
+        end = None if timeout is None else self._advance(0).now + _nanoseconds(timeout)
         while True:
             moment = self._advance(SLICE, quiet=True)
             if look.poll(0):
