@@ -20,10 +20,11 @@ Afterwards a second lab has a client, a web server and a database on a network o
 crosses both, and goes on when the network's and the disk's driver domains are killed. It is told
 with the plain story; --network and --no-network decide otherwise.
 
---sabotage breaks something on purpose, to see that the verdict can be bad:
-  forget-unanswered  the frontend forgets its unanswered requests when the
-                     backend dies
-  drop-unflushed     the backend ignores FLUSH and holds its last writes back"""
+--sabotage breaks something on purpose by a rule, to see that the verdict can be bad:
+  forget-unanswered  ring=forget: a frontend forgets its unanswered requests
+                     when the backend dies
+  drop-unflushed     media=lost-flush: the backend ignores FLUSH and holds
+                     writes back"""
 EXAMPLE = """  hvsim demo
   hvsim demo --kills 100 --json
   hvsim demo --kills 20 --sabotage drop-unflushed    # must report loss

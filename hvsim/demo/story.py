@@ -15,12 +15,13 @@ from hvsim.demo.tell import Teller, half, kill_story, verdict, walls_missing
 from hvsim.demo.watch import Recovery, Vbd, disks_of
 from hvsim.errors import HvsimError
 from hvsim.faults.now import inject
+from hvsim.faults.of_lab import entering
 from hvsim.lab.answers import ControlError
 from hvsim.lab.control import Control
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.leftovers import Witness, left, witnessed
 from hvsim.lab.load import load
-from hvsim.lab.model import Domain, Lab
+from hvsim.lab.model import Domain, Lab, LabFault
 from hvsim.lab.up import Running, bring_up
 from hvsim.observe.evidence import gather
 from hvsim.wire.control import Xl
@@ -30,10 +31,10 @@ from hvsim.xs.client import StoreError, StoreNotFound
 DEFAULT_LAB = Path(TREE) / "configs" / "two-tier.toml"
 DATABASE = "domains.guests.database:main"
 SABOTAGES = {
-    "forget-unanswered": "guest",
-    "drop-unflushed": "driver",
+    "forget-unanswered": ("disks", {"ring": "forget", "half": "front"}),
+    "drop-unflushed": ("storage", {"media": "lost-flush"}),
 }
-"""The negative controls, and the role of the domains that are given it."""
+"""The negative controls: a rule of a fault, of each disk or of the storage domain."""
 
 RECOVERY_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 15.0
@@ -67,8 +68,8 @@ def tell(options: Options, teller: Teller) -> Result:
     if options.lab == DEFAULT_LAB:
         # Its programs are ours, and a machine that allows few walls is to see it, too. It is told.
         lab = lab.with_what_there_is()
-    lab = _prepared(lab, options.sabotage)
     database, storage = _cast(lab)
+    lab = _broken(lab, options.sabotage, storage)
     result = Result(options.seed, lab.name, wanted_kills=options.kills)
     teller.chapter(f"A Xen host comes up: {lab.file.name}, {len(lab.domains)} domains and dom0")
     begun = time.monotonic()
@@ -76,6 +77,7 @@ def tell(options: Options, teller: Teller) -> Result:
         lab,
         say=lambda line: teller.block([f"{time.monotonic() - begun:6.3f} s  {line}"]),
         gather=gather,
+        before_start=entering(lab),
     )
     result.up_seconds = running.seconds
     teller.block(
@@ -95,19 +97,20 @@ def tell(options: Options, teller: Teller) -> Result:
     return result
 
 
-def _prepared(lab: Lab, sabotage: str | None) -> Lab:
+def _broken(lab: Lab, sabotage: str | None, storage: Domain) -> Lab:
+    """The lab with the rules of a negative control."""
     if sabotage is None:
         return lab
-    role = SABOTAGES[sabotage]
-    return replace(
-        lab,
-        domains=tuple(
-            replace(domain, args={**domain.args, "sabotage": sabotage})
-            if (domain.role == "driver") == (role == "driver")
-            else domain
-            for domain in lab.domains
-        ),
-    )
+    target, words = SABOTAGES[sabotage]
+    disks = [
+        f"{domain.name}/{disk.vdev}"
+        for domain in lab.domains
+        for disk in domain.disks
+        if disk.backend == storage.name
+    ]
+    targets = disks if target == "disks" else [storage.name]
+    rules = tuple(LabFault(0, {"target": one, **words}) for one in targets)
+    return replace(lab, faults=(*lab.faults, *rules))
 
 
 def _cast(lab: Lab) -> tuple[Domain, Domain]:

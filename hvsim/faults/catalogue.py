@@ -172,6 +172,11 @@ RING: Final = Family(
         Word("ring=corrupt", "", "a slot is published with other bytes than were written into it"),
         Word("ring=flip", "", "a published slot changes to and fro: at=BYTES (default: all of it)"),
         Word("ring=stop", "", "nothing is consumed any more, and doorbells come to nothing"),
+        Word(
+            "ring=forget",
+            "",
+            "writes unanswered when the backend dies are called done; of a vbd, with half=front",
+        ),
     ),
     settings=(
         Word("half", "back|front", "which half does it (default: back)"),

@@ -146,22 +146,6 @@ def test_a_new_backend_gets_what_the_dead_one_left(rig: Rig, kills: int) -> None
     rig.run(lambda: disk.statistics()["leftover_pages"] == 0, "old frames are freed")
 
 
-def test_the_negative_control_loses_writes(rig: Rig) -> None:
-    rig.guest.args["sabotage"] = "forget-unanswered"
-    back = rig.domain()
-    disk = rig.start(back)
-    rig.live.remove(back)
-    lost = disk.submit(WRITE, 0, data=b"x" * 512)
-    rig.live.append(back)
-    rig.kill(back)
-    back = rig.domain()
-    BlockBack.register(back, script(back))
-    rig.attach(back)
-    rig.run(lambda: lost.done, "recovered")
-    assert lost.status == 0
-    assert rig.image.read_bytes()[:512] == bytes(512)
-
-
 @pytest.mark.parametrize(
     ("keys", "texts"),
     [

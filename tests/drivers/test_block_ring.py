@@ -14,7 +14,7 @@ import pytest
 
 from hvsim import native
 from hvsim.domain.ring import PyBackRing, PyFrontRing
-from hvsim.drivers.block.image import ForgetfulImage
+from hvsim.drivers.block.image import Image
 from hvsim.drivers.block.protocol import BlockClosed, BlockError
 from hvsim.drivers.block.request import BARRIER, DISCARD, FLUSH, READ, WRITE, Request
 from tests.drivers.loopback import Loopback
@@ -275,30 +275,6 @@ def test_a_new_backend_may_take_less_at_once(
     assert readinto == data
 
 
-def test_forgetting_unanswered_requests_loses_them(loopback: MakeLoopback, tmp_path: Path) -> None:
-    """The negative control of the recovery tests: acknowledged, and not there."""
-    link = loopback()
-    request = Request(WRITE, 0, 1, data=b"x" * 512)
-    link.queue.submit(request)
-    link.queue.detach()
-    assert link.queue.forget_unanswered() == 1
-    assert request.status == 0
-    assert (tmp_path / "disk.img").read_bytes()[:512] == bytes(512)
-
-
-def test_a_forgetful_image_loses_acknowledged_writes_when_killed(
-    loopback: MakeLoopback, tmp_path: Path
-) -> None:
-    """The other negative control: flushed, acknowledged, readable, and only in memory."""
-    link = loopback(image=ForgetfulImage)
-    assert _do(link, WRITE, 0, data=b"x" * 512).status == 0
-    assert _do(link, FLUSH).status == 0
-    assert _do(link, READ, 0, 1).result() == b"x" * 512
-    assert (tmp_path / "disk.img").read_bytes()[:512] == bytes(512)
-    link.image.close()
-    assert (tmp_path / "disk.img").read_bytes()[:512] == b"x" * 512, "an orderly end keeps it"
-
-
 def test_requests_of_a_closed_device_fail_by_name(loopback: MakeLoopback) -> None:
     link = loopback()
     on_ring, waiting = Request(READ, 3, 8), Request(FLUSH)
@@ -316,8 +292,10 @@ def test_requests_of_a_closed_device_fail_by_name(loopback: MakeLoopback) -> Non
 # -- shortages --------------------------------------------------------------------------------
 
 
-class FullImage(ForgetfulImage):
+class FullImage(Image):
     """On a disk that takes no more."""
+
+    direct = False
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
         """Raises OSError."""

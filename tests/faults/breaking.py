@@ -55,7 +55,11 @@ class Breaker:
 
     def add(self, target: str, *words: str) -> int:
         """A rule, in force; its number.  The domains learn of it in their next turn."""
-        raw = write(self.rule(target, *words))
+        return self.enter_rule(self.rule(target, *words))
+
+    def enter_rule(self, rule: Rule) -> int:
+        """The same, of a rule that was made."""
+        raw = write(rule)
         return self._hv.dom0.hypercall.ask(int, HYPERVISOR_domctl, HVSIM_DOMCTL_fault_add, raw)
 
     def remove(self, number: int) -> None:

@@ -7,16 +7,20 @@ was held back, and with a `Stop` that arms nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from hvsim.abi.blkif import BLKIF_RSP_OKAY
 from hvsim.domain.domain import Domain
+from hvsim.domain.injection import Fault
 from hvsim.drivers.block.back import BlockBack
+from hvsim.drivers.block.hotplug import script
 from hvsim.drivers.block.protocol import BlockBroken
 from hvsim.drivers.block.request import READ, WRITE, Request
 from hvsim.faults.inject.half import Half
+from hvsim.faults.inject.rings import stand
+from hvsim.wire.typed import changed
 from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
 from tests.faults.breaking import Breaker
 
@@ -315,3 +319,56 @@ def test_the_compiled_service_is_back_when_the_rules_are_gone(broken: Broken) ->
         before.spin is None,
     )
     assert after.statistics().requests == 3
+
+
+def forgotten(broken: Broken, between: Callable[[], None]) -> Request:
+    """A write that was unanswered when the backend died, at the next one; *between*, nobody serves
+    it."""
+    rig = broken.rig
+    assert broken.ask(WRITE, 8).status == BLKIF_RSP_OKAY, "as long as nobody dies"
+    rig.live.remove(broken.back)
+    lost, read = rig.disk.submit(WRITE, 16, data=b"x" * 512), rig.disk.submit(READ, 8, 1)
+    rig.live.append(broken.back)
+    rig.kill(broken.back)
+    between()
+    back = rig.domain()
+    BlockBack.register(back, script(back))
+    rig.attach(back)
+    rig.run(lambda: lost.done and read.done, "recovered")
+    assert read.result() == b"d" * 512, "a read is done"
+    later = broken.ask(WRITE, 24)
+    assert later.status == BLKIF_RSP_OKAY
+    assert rig.image.read_bytes()[24 * 512 : 25 * 512] == b"d" * 512
+    return lost
+
+
+def test_a_frontend_that_forgets_what_was_unanswered(broken: Broken) -> None:
+    """Acknowledged, and not written.  Red with `Forget.produce` that passes everything on."""
+    rule = broken.breaker.rule("guest/xvda", "ring=forget", "half=front")
+    number = broken.breaker.enter_rule(changed(rule, peer=None))  # whoever serves it
+    broken.rest()
+    lost = forgotten(broken, lambda: None)
+    assert lost.status == BLKIF_RSP_OKAY
+    assert broken.rig.image.read_bytes()[16 * 512 : 17 * 512] == bytes(512)
+    assert broken.breaker.fired(number) == ["1 unanswered writes forgotten"]
+
+
+def test_it_forgets_though_the_rule_is_put_in_place_anew(broken: Broken) -> None:
+    """As it is when the other end has another life.  Red with a memory of each `Fault`'s own."""
+    words = "ring=forget", "half=front"
+    rule = changed(broken.breaker.rule("guest/xvda", *words), number=1, peer_domid=-1)
+    lifts = [stand(Fault(broken.rig.guest, rule))]
+
+    def anew() -> None:
+        lifts.pop()()
+        lifts.append(stand(Fault(broken.rig.guest, rule)))
+
+    assert forgotten(broken, anew).status == BLKIF_RSP_OKAY
+    assert broken.rig.image.read_bytes()[16 * 512 : 17 * 512] == bytes(512)
+    lifts.pop()()
+
+
+def test_only_a_frontend_of_a_disk_forgets(broken: Broken) -> None:
+    broken.add("ring=forget")
+    [standing] = broken.breaker.standing()
+    assert "half=front" in standing.trouble

@@ -17,7 +17,9 @@ from domains.guests.verify import verify
 from hvsim.domain import VCPU, Domain
 from hvsim.drivers.block.back import BlockBack
 from hvsim.drivers.block.hotplug import script
-from tests.drivers.blockrig import Rig
+from hvsim.wire.typed import changed
+from tests.drivers.blockrig import VDEV, Rig
+from tests.faults.breaking import Breaker
 from tests.support.hv import Hypervisor
 
 Turn = Callable[[], None]
@@ -149,8 +151,10 @@ def test_no_acknowledged_commit_is_lost_with_the_backend(guest: Guest, every: in
 
 def test_a_frontend_that_forgets_its_requests_is_caught(guest: Guest) -> None:
     """Negative control: the load's own check, and the verdict on the database, see the loss."""
-    guest.dom.args["sabotage"] = "forget-unanswered"
-    kill_now_and_then(guest, 4, 5)
+    backs = kill_now_and_then(guest, 4, 5)
+    breaker = Breaker(guest.rig.hv, guest.dom, backs[0], ("vbd", VDEV, "xvda"))
+    rule = breaker.rule("guest/xvda", "ring=forget", "half=front")
+    breaker.enter_rule(changed(rule, peer=None))
     with pytest.raises(Mismatch, match=r"sector \d+: (zeros|generation)"):
         guest.run(load.main, "area=64 depth=16 requests=400 seed=4 flush=0 reads=50")
 

@@ -97,7 +97,7 @@ def kill_or_end(lab: QdiskLab) -> bool:
 def test_a_frontend_that_forgets_is_found_out(tmp_path: Path) -> None:
     """The negative control: blkfront calls done what was unanswered when QEMU died."""
     image = Image(tmp_path / "disk", "raw").make("16M")
-    more = 'args = { sabotage = "forget-unanswered" }\n'
+    more = '[[fault]]\ntarget = "guest/xvda"\nring = "forget"\nhalf = "front"\n'
     with running(tmp_path, image.disk(), LOAD, more) as lab:
         for _ in range(20 * KILLS):
             if "Mismatch" in lab.console() or not kill_or_end(lab):

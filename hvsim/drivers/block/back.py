@@ -28,7 +28,7 @@ from hvsim.domain.seams import BACK_RING, MEDIUM, PORT
 from hvsim.drivers.block import lock
 from hvsim.drivers.block.features import properties, ring_keys, spins
 from hvsim.drivers.block.image import Medium
-from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, MAX_RING_PAGE_ORDER, sabotages
+from hvsim.drivers.block.protocol import MAX_INDIRECT_SEGMENTS, MAX_RING_PAGE_ORDER
 from hvsim.drivers.block.ring import BackConnection
 from hvsim.drivers.block.service import Service
 from hvsim.drivers.block.sources import open_medium
@@ -65,7 +65,6 @@ class BlockBack:
         self._eoi: LateEoi | None = None
         self._last = BackStatistics()
         self._is_cdrom = False
-        self._forgetful = "drop-unflushed" in sabotages(dom.args)
         self._owner = lock.owner_in(dom.args)
 
     @classmethod
@@ -145,7 +144,7 @@ class BlockBack:
         readonly = not mode.startswith("w")
         self._is_cdrom = device.read_otherend("device-type") == "cdrom"
         try:
-            self.image = open_medium(self._dom, path, number, readonly, forgetful=self._forgetful)
+            self.image = open_medium(self._dom, path, number, readonly)
         except OSError as failed:
             raise Refused(
                 failed.errno or errno.EIO,

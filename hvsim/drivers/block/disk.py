@@ -279,17 +279,12 @@ class Disk:
         self._notify(self._port)
         self._dom.vcpu.call_later(0.0, self.look)
 
-    def start(self, forget: bool = False) -> bool:
-        """Go on with the work; whether the backend must be notified.
-
-        *forget* is the fault of a negative control: unanswered requests count as done.
-        """
+    def start(self) -> bool:
+        """Go on with the work; whether the backend must be notified."""
         assert self.connection is not None, "connected before"
         self._what = f"vbd {self.vdev}: the answer of backend domain {self.connection.peer}"
         self._connected = True
         self._armed = True
-        if forget:
-            self._queue.forget_unanswered()
         return self._queue.start()
 
     def disconnect(self) -> None:

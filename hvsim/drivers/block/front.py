@@ -31,7 +31,6 @@ from hvsim.drivers.block.protocol import (
     MAX_RING_PAGE_ORDER,
     BlockBroken,
     BlockClosed,
-    sabotages,
 )
 from hvsim.drivers.block.ring import FrontConnection
 from hvsim.drivers.split.deferred import DeferredGrants
@@ -63,7 +62,6 @@ class BlockFront:
         self._device: FrontendDevice | None = None
         options = dom.args.get("vbd")
         self._options: dict[str, object] = options if isinstance(options, dict) else {}
-        self._forgets = "forget-unanswered" in sabotages(dom.args)
         self._moved_at: float | None = None
 
     # -- finding it ------------------------------------------------------------------------
@@ -189,11 +187,10 @@ class BlockFront:
         persistent = features.persistent and bool(self._options.get("persistent", True))
         disk.connect(features, persistent, self._ring())
         device.switch_state(XenbusState.Connected)
-        moved = self._moved_at is not None
         if self._moved_at is not None:
             disk.recovery_seconds = self._dom.vcpu.now() - self._moved_at
             self._moved_at = None
-        if disk.start(forget=moved and self._forgets) and disk.connection is not None:
+        if disk.start() and disk.connection is not None:
             self._dom.events.notify(disk.connection.port)
 
     def _ring(self) -> FrontRing:

@@ -110,12 +110,3 @@ class Features:
 def op_name(operation: int) -> str:
     """Name of a BLKIF_OP_* number, for people."""
     return OP_NAMES.get(operation, f"operation {operation}")
-
-
-def sabotages(args: dict[str, object]) -> frozenset[str]:
-    """The deliberate faults that a negative control switched on (`args["sabotage"]`)."""
-    value = args.get("sabotage", ())
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple):
-        return frozenset()
-    return frozenset(str(name).strip() for name in names) - {""}

@@ -129,19 +129,6 @@ class RequestQueue:
             self.under_way.clear()
             self._changes.clear()
 
-    def forget_unanswered(self) -> int:
-        """Answer everything with success, without having done it; how many pieces.
-
-        This is the fault of a negative control ("forget-unanswered") and used by nothing else.
-        """
-        forgotten = list(self._waiting)
-        self._waiting.clear()
-        for part in forgotten:
-            if part.request.op == READ:
-                self._deliver(part, bytes(part.count * SECTOR_SIZE))
-            part.request.part_done(BLKIF_RSP_OKAY)
-        return len(forgotten)
-
     def fail_all(self, error: type[BlockClosed], why: str) -> None:
         """No answer will come: every unanswered request fails with `error`."""
         parts = [*self.under_way.values(), *self._waiting]

@@ -16,7 +16,7 @@ from hvsim.abi.hypercall import HVSIM_OP_borrow, HYPERVISOR_hvsim_op
 from hvsim.domain.hypercall import HypercallError
 from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.front import BlockFront
-from hvsim.drivers.block.image import ForgetfulImage, Image, Medium
+from hvsim.drivers.block.image import Image, Medium
 from hvsim.drivers.block.stacked import StackedImage
 from hvsim.names import vdev
 
@@ -35,20 +35,16 @@ class WrongDevice(OSError):
         super().__init__(errno.ENODEV, text, path)
 
 
-def open_medium(
-    dom: Domain, path: str, number: int, readonly: bool, *, forgetful: bool = False
-) -> Medium:
+def open_medium(dom: Domain, path: str, number: int, readonly: bool) -> Medium:
     """Open what *path* and *number* stand for.
 
     Args:
         number: device number; that of a file is of the file system that it lies on.
-        forgetful: the negative control "drop-unflushed".
 
     Raises: OSError: why the first of the places does not have it.
     """
-    kind = ForgetfulImage if forgetful else Image
     first: OSError | None = None
-    for find in _places(dom, path, number, readonly, kind):
+    for find in _places(dom, path, number, readonly):
         try:
             medium = find()
         except OSError as failure:
@@ -62,19 +58,17 @@ def open_medium(
     raise first
 
 
-def _places(
-    dom: Domain, path: str, number: int, readonly: bool, kind: type[Image]
-) -> Iterator[Callable[[], Medium]]:
+def _places(dom: Domain, path: str, number: int, readonly: bool) -> Iterator[Callable[[], Medium]]:
     own = own_disk(dom, path)
     if own is not None:
         yield lambda: StackedImage(path, own, readonly)
-    yield lambda: kind(path, readonly)
+    yield lambda: Image(path, readonly)
     if dom.domid:
-        yield lambda: kind(path, readonly, borrow(dom, path, readonly))
+        yield lambda: Image(path, readonly, borrow(dom, path, readonly))
     minor = os.minor(number)
     for disk in BlockFront.known(dom):
         yield lambda disk=disk: StackedImage(f"vbd {disk.vdev}", disk, readonly)  # type: ignore[misc]
-    yield lambda: kind(f"{_BLOCK_DEVICES}/{os.major(number)}:{minor}", readonly)
+    yield lambda: Image(f"{_BLOCK_DEVICES}/{os.major(number)}:{minor}", readonly)
 
 
 def own_disk(dom: Domain, path: str) -> Disk | None:

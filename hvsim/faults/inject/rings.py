@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.domain.seams import BACK_RING, BACK_RX_RING, FRONT_RING, FRONT_RX_RING
+from hvsim.faults.inject import forgetting
 from hvsim.faults.inject.half import Half, before
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ FLIPPING_MAX: Final = 8
 
 def stand(fault: Fault) -> Callable[[], None]:
     """Put *fault* before every ring that it is about.  Raises: ValueError."""
-    half = str(fault.settings.get("half", "back"))
-    return before(
-        fault, seam_of(fault, half), KINDS[str(fault.settings["ring"])], front=half == "front"
-    )
+    half, kind = str(fault.settings.get("half", "back")), str(fault.settings["ring"])
+    if kind == "forget":
+        if half != "front":
+            raise ValueError("ring=forget: it is the frontend that issues again: half=front")
+        return forgetting.stand(fault, seam_of(fault, half))
+    return before(fault, seam_of(fault, half), KINDS[kind], front=half == "front")
 
 
 def seam_of(fault: Fault, half: str) -> str:
