@@ -66,6 +66,12 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.lab.execute import execute
 
     lab = choose(options.lab)
+    if lab.record.get("lockstep"):
+        warn(
+            f"hvsim exec: lab {lab.name} is in lockstep, and a program of the machine takes no "
+            "turns; bring the lab up without --lockstep"
+        )
+        return 1
     more = dict(entry.split("=", 1) for entry in options.env)
     with control_of(lab) as control:
         done = execute(lab, control, options.domain, words, more, options.terminal)

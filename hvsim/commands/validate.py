@@ -35,12 +35,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=("lab", "scenario"),
         help="print the JSON Schema of lab files, or of scenarios, and end",
     )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="refuse as well what cannot be in lockstep: Linux' network, QEMU, real daemons and "
+        "programs of the machine, which take no turns",
+    )
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: sound. 1: refused."""
     from hvsim.errors import HvsimError
+    from hvsim.lab.check.lockstep import refuse
     from hvsim.lab.problems import LabFileError
 
     if options.schema == "scenario":
@@ -58,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         raise HvsimError("validate: which lab file? `hvsim validate LAB.toml`")
     try:
         lab = _read(options.file)
+        if options.lockstep:
+            refuse(lab)
     except LabFileError as error:
         if not options.json:
             raise

@@ -11,6 +11,7 @@ from hvsim.lab.answers import Answer
 from hvsim.lab.boot import boot_config
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.burial import Gather
+from hvsim.lab.check.lockstep import refuse
 from hvsim.lab.claim import claim
 from hvsim.lab.control import Control
 from hvsim.lab.devices import of_domain
@@ -89,10 +90,13 @@ def bring_up(
         start: starts its hypervisor (`warm_start` forks it).
         gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
-    Raises LabRunning, RunDirError and Shortage before anything is started; UpError for everything
+    Raises LabFileError (something of it cannot be in lockstep), LabRunning, RunDirError and
+    Shortage before anything is started; UpError for everything
     later: a part that does not start, a domain that cannot be built or ends too early, a device
     that does not connect. Its text has the ends of the logs, and in its last line the post-mortem.
     """
+    if lockstep is not None:
+        refuse(lab)
     begun = time.monotonic()
     base = base_dir()
     undo.bury(RunDir(base / lab.name), gather, say)

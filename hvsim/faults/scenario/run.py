@@ -21,6 +21,7 @@ from hvsim.faults.scenario.nemesis import Nemesis
 from hvsim.faults.scenario.plan import Planned, plan
 from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
+from hvsim.lab.check.lockstep import refuse
 from hvsim.lab.door import DoorError
 from hvsim.lab.up import Running, bring_up, create_domain
 from hvsim.observe.evidence import gather
@@ -53,6 +54,8 @@ def run(
     Raises: HvsimError when the lab does not come up.
     """
     _needs(scenario)
+    if lockstep is not None:
+        refuse(scenario.lab)
     scenario = replace(scenario, lab=replace(scenario.lab, seed=seed))
     later = {one.domain for one in scenario.loads if one.phase}
     first = tuple(one for one in scenario.lab.domains if one.name not in later)
