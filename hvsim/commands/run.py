@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from hvsim.faults.scenario.model import Scenario
     from hvsim.wire.boot import Lockstep
 
 HELP = """Run a scenario: a lab comes up, its clients do what the file says, things are broken when
@@ -18,7 +19,8 @@ it says, and everything is judged: nothing acknowledged is lost, no stale or for
 on a disk are linearizable, no grant leaks, no handshake goes astray, and after healing everybody
 goes on in time. The lab is gone afterwards.
 
-All that is drawn (moments, dice of the rules, the lab's own) is drawn from the seed."""
+All that is drawn (moments, dice of the rules, the lab's own) is drawn from the seed. A file that
+`hvsim explore` has written holds the order too: run it with --lockstep."""
 EXAMPLE = """  hvsim run scenarios/storage-storm.toml
   hvsim run scenarios/storage-storm.toml --html report.html --junit report.xml
   hvsim run scenarios/storage-storm.toml --json | jq .checks"""
@@ -39,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--order",
         choices=("random", "pct", "longest"),
         help="with --lockstep: anyone is next, by priorities that change a few times, or always "
-        "the one that has waited longest (default: random)",
+        "the one that has waited longest (default: as the file says, or random)",
     )
     parser.add_argument(
         "--tape",
@@ -81,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if not silent:
         tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
     replay = f"hvsim run {shlex.quote(options.file)} --seed {seed}"
-    lockstep = _lockstep(options)
+    lockstep = _lockstep(options, scenario)
     if lockstep is not None:
         replay += " --lockstep" + (f" --order {options.order}" if options.order else "")
         replay += f" --tape {shlex.quote(options.tape)}" if options.tape else ""
@@ -104,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if row["ok"] else 1
 
 
-def _lockstep(options: argparse.Namespace) -> Lockstep | None:
+def _lockstep(options: argparse.Namespace, scenario: Scenario) -> Lockstep | None:
     """Raises: HvsimError for options that say nothing together."""
     from hvsim.faults.scenario.tapes import load
     from hvsim.wire.boot import Lockstep
@@ -116,7 +118,8 @@ def _lockstep(options: argparse.Namespace) -> Lockstep | None:
                 raise HvsimError(f"run: {option} says nothing without --lockstep")
         return None
     if not options.tape:
-        return Lockstep(way=options.order or "random")
+        own = None if options.order else scenario.lockstep
+        return own or Lockstep(way=options.order or "random")
     if options.order:
         raise HvsimError("run: --order and --tape both say who is next: give one of them")
     return Lockstep(way="tape", tape=load(options.tape))

@@ -15,6 +15,7 @@ from hvsim.faults.catalogue import FAMILIES, WHEN
 from hvsim.faults.scenario.load import NoScenario, is_scenario, load
 from hvsim.faults.scenario.plan import plan
 from hvsim.faults.scenario.schema import schema
+from hvsim.wire.boot import Lockstep
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.toml"))
@@ -117,6 +118,28 @@ def test_what_is_no_scenario(tmp_path: Path, old: str, new: str, said: str) -> N
         load(written(tmp_path, GOOD.replace(old, new, 1)))
     assert said in str(refused.value)
     assert all(problem.file.endswith("it.toml") for problem in refused.value.problems)
+
+
+TURNS = """
+[lockstep]
+seed = 9
+order = "pct"
+tape = [[17, 1], [230, 2]]
+without = [1]
+"""
+
+
+def test_a_file_that_holds_a_tape(tmp_path: Path) -> None:
+    one = load(written(tmp_path, GOOD + TURNS))
+    assert one.lockstep == Lockstep(way="tape", tape={17: 1, 230: 2})
+    assert (one.seed, set(one.without)) == (9, {0})
+    whole, cut = plan(one.phases, 9), plan(one.phases, 9, one.without)
+    assert cut == [planned for planned in whole if planned.act.what != "fault"], "as they were"
+    no_tape = load(written(tmp_path, GOOD + '[lockstep]\norder = "pct"\n'))
+    assert no_tape.lockstep == Lockstep(way="pct")
+    assert load(written(tmp_path, GOOD)).lockstep is None
+    with pytest.raises(NoScenario, match="4: there are 3 faults and steps"):
+        load(written(tmp_path, GOOD + TURNS.replace("[1]", "[4]")))
 
 
 def test_all_that_is_drawn_is_drawn_from_the_seed(tmp_path: Path) -> None:

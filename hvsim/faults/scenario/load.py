@@ -19,6 +19,7 @@ from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.schema import schema as lab_schema
+from hvsim.wire.boot import Lockstep
 
 HISTORIES: Final = {
     "domains.guests.database:main": "commits",
@@ -71,6 +72,7 @@ class _Loader:
         lab = self._lab(table, called)
         loads = tuple(self._load(index, one, lab) for index, one in self._tables("load"))
         phases = tuple(self._phase(index, one, loads) for index, one in self._tables("phase"))
+        self._without(sum(len(phase.acts) for phase in phases))
         names = [phase.name for phase in phases]
         for index, one in enumerate(names):
             if one in names[:index]:
@@ -83,7 +85,8 @@ class _Loader:
                 self._wrong(("load", index, "phase"), "a driver domain is there from the start")
         if self._problems:
             raise LabFileError(self._problems)
-        seed = int(table.get("seed", 0))
+        turns = self._data.get("lockstep", {})
+        seed = int(turns.get("seed", table.get("seed", 0)))
         return Scenario(
             name=called,
             title=table.get("title", called),
@@ -94,6 +97,8 @@ class _Loader:
             loads=loads,
             phases=phases,
             unchecked=frozenset(table.get("unchecked", ())),
+            lockstep=_lockstep(turns) if turns else None,
+            without=frozenset(number - 1 for number in turns.get("without", ())),
         )
 
     def _lab(self, table: Mapping[str, Any], name: str) -> Lab:
@@ -109,6 +114,11 @@ class _Loader:
             lab = load_tables(self._file, self._shown, self._text, inline, name)
         drafts(lab)
         return lab
+
+    def _without(self, acts: int) -> None:
+        for number in self._data.get("lockstep", {}).get("without", ()):
+            if number > acts:
+                self._wrong(("lockstep", "without"), f"{number}: there are {acts} faults and steps")
 
     def _tables(self, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield from enumerate(self._data.get(kind, ()))
@@ -189,6 +199,13 @@ class _Loader:
     def _wrong(self, path: _Path, text: str) -> None:
         place = place_of(path, self._data)
         self._problems.append(Problem(self._shown, self._locator.line(path), place, text))
+
+
+def _lockstep(table: Mapping[str, Any]) -> Lockstep:
+    """A tape says all, whatever order it is of."""
+    if "tape" in table:
+        return Lockstep(way="tape", tape=dict(table["tape"]))
+    return Lockstep(way=table.get("order", "random"))
 
 
 def _nobody(name: str, lab: Lab) -> str:

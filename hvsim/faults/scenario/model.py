@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hvsim.faults.grammar import Draft
     from hvsim.lab.model import Lab
+    from hvsim.wire.boot import Lockstep
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class Scenario:
 
     Attributes:
         unchecked: checks that do not count, as the faults break just that.
+        lockstep: how turns are taken when it runs in lockstep; None: as who runs it says.
+        without: numbers of acts, from 0 through all phases, that are left out; what is drawn for
+            the others stays.
     """
 
     name: str
@@ -100,3 +104,5 @@ class Scenario:
     loads: tuple[Load, ...]
     phases: tuple[Phase, ...]
     unchecked: frozenset[str] = frozenset()
+    lockstep: Lockstep | None = None
+    without: frozenset[int] = frozenset()

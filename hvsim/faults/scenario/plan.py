@@ -6,8 +6,9 @@ A plan is plain: one that failed can be kept, cut and played again.  Pure.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final
 
 from hvsim.faults.scenario.model import Act, Phase
@@ -24,10 +25,16 @@ class Planned:
     act: Act
 
 
-def plan(phases: Sequence[Phase], seed: int) -> list[Planned]:
-    """Every act, in order of its phase and its moment; a rule that names no seed gets one."""
+def plan(phases: Sequence[Phase], seed: int, without: Container[int] = ()) -> list[Planned]:
+    """Every act, in order of its phase and its moment; a rule that names no seed gets one.
+
+    Args:
+        without: numbers of acts, from 0 through all phases, that are left out.  What is drawn for
+            the others stays as it was.
+    """
     dice = random.Random(seed)
     made = []
+    counted = count()
     for number, phase in enumerate(phases):
         for act in phase.acts:
             least, most = act.at
@@ -36,5 +43,6 @@ def plan(phases: Sequence[Phase], seed: int) -> list[Planned]:
             rule = act.rule
             if rule is not None and rule.seed is None:
                 rule = replace(rule, seed=own)
-            made.append(Planned(number, at, replace(act, rule=rule)))
+            if next(counted) not in without:
+                made.append(Planned(number, at, replace(act, rule=rule)))
     return sorted(made, key=lambda one: (one.phase, one.at))

@@ -115,7 +115,7 @@ class _Run:
 
     def whole(self, replay: str) -> tuple[RunRow, Witness]:
         """All of it."""
-        planned = plan(self._scenario.phases, self._seed)
+        planned = plan(self._scenario.phases, self._seed, self._scenario.without)
         judge = Judge(self._scenario, self._running, self._witness)
         try:
             judge.before()
