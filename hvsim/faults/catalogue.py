@@ -312,6 +312,21 @@ GRANTS: Final = Family(
     ),
 )
 
+OWN: Final = Family(
+    "your own",
+    acts="domain",
+    targets=("domain", "store"),
+    by="",
+    faults=(
+        Word(
+            "own",
+            "program",
+            "is put in place by that function: called with the fault in the process that the rule "
+            "is about, it returns what takes it out",
+        ),
+    ),
+)
+
 FAMILIES: Final = (
     BELLS,
     GRANTS,
@@ -328,4 +343,5 @@ FAMILIES: Final = (
     QUOTA,
     THRASH,
     DELETE,
+    OWN,
 )

@@ -22,6 +22,7 @@ _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|)")
 _PPM: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)ppm")
 _PATH: Final = re.compile(r"/?[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*")
 _DEVICE: Final = re.compile(r"[^/]+/[a-z0-9/-]+")
+_PROGRAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 _MOST: Final = 1 << 48
 LONGEST: Final = 30 * 86400.0
 """Seconds that a rule may speak of."""
@@ -161,6 +162,13 @@ def _device_in_state(text: str) -> str:
     return f"{_device(device)}@{state}"
 
 
+def _program(text: str) -> str:
+    """A function, by the name that a domain's ``program`` has; who is to run it finds it."""
+    if len(text) > 200 or _PROGRAM.fullmatch(text) is None:
+        raise FormError(f"{text!r} is no function, such as my.faults:stand")
+    return text
+
+
 FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "count": _count,
     "number": _number,
@@ -179,6 +187,7 @@ FORMS: Final[dict[str, Callable[[str], Value]]] = {
     "domain": _text,
     "device": _device,
     "device@state": _device_in_state,
+    "program": _program,
 }
 """By name; any other form is the list of its words."""
 
@@ -200,5 +209,6 @@ SHOWN: Final = {
     "domain": "DOMAIN",
     "device": "DOMAIN/DEVICE",
     "device@state": "DOMAIN/DEVICE@STATE",
+    "program": "MODULE:FUNCTION",
 }
 """How help texts name a form."""

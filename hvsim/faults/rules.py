@@ -91,7 +91,7 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
         peer=None if peer is None else peer.handle,
         peer_process="" if peer is None else peer.process,
         both=both,
-        by="" if ours else family.by,
+        by="" if ours else str(settings.get("own", family.by)),
         seam=family.seam,
         settings=settings,
         when=draft.when,

@@ -7,7 +7,7 @@ what happened to processes is told to its :class:`~hvsim.hypervisor.births.Birth
 
 from collections.abc import Callable, Generator
 
-from hvsim.abi.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM, ESRCH
+from hvsim.abi.errno import EBUSY, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM, ESRCH
 from hvsim.abi.event_channel import VIRQ_CON_RING, VIRQ_DOM_EXC, VIRQ_ENOMEM
 from hvsim.abi.grant_table import GNTTAB_RESERVED_XENSTORE, MAX_ENTRIES_V1, MAX_FRAMES
 from hvsim.abi.hypercall import DOMID_FIRST_RESERVED, DOMID_SELF
@@ -133,11 +133,17 @@ class Machine:
 
     # -- building -----------------------------------------------------------------------------
 
-    def create_domain(self, handle: bytes, max_vcpus: int, max_pages: int, flags: int) -> Domain:
-        """A new domain: no memory, no process, paused. Raises XenError(ENOMEM)."""
+    def create_domain(
+        self, handle: bytes, max_vcpus: int, max_pages: int, flags: int, domid: int = 0
+    ) -> Domain:
+        """A new domain: no memory, no process, paused. Its number is *domid*, or the next (0).
+
+        Raises XenError: ENOMEM, EEXIST."""
         if len(self.domains) >= MAX_DOMAINS:
             raise XenError(ENOMEM, f"{MAX_DOMAINS} domains is the limit")
-        domid = self._ids.take(self.domains, self._names)
+        if domid in self.domains and domid:
+            raise XenError(EEXIST, f"there is a domain {domid}")
+        domid = domid or self._ids.take(self.domains, self._names)
         return self._new_domain(domid, handle, max_vcpus, max_pages, flags, False)
 
     def create_dom0(self, pages: int, max_vcpus: int, main: str) -> Domain:

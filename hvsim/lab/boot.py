@@ -95,6 +95,7 @@ def dom0_processes(lab: Lab, run: RunDir, *, edge: bool = True) -> list[Spawn]:
             process=process,
             program=program if isinstance(program, str) else "domains.daemon:main",
             profile="dom0",
+            path=(str(lab.file.parent),),
             args={**common, **args, **_executable(program)},
             place=str(run.place),
             stdout=str(run.log / f"{process}.log"),

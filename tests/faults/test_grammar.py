@@ -108,6 +108,8 @@ def test_forms(form: str, text: str, value: object) -> None:
         ("shift", "--5s"),
         ("rate", "0bit"),
         ("ppm", "0ppm"),
+        ("program", "stand"),
+        ("program", "my/faults:stand"),
         ("ppm", "600000ppm"),
         ("text", ""),
         ("text", "a\nb"),

@@ -28,6 +28,7 @@ from hvsim.abi.event_channel import (
     EVTCHNSTAT_unbound,
 )
 from hvsim.abi.hypercall import (
+    DOMID_FIRST_RESERVED,
     DOMID_SELF,
     HYPERVISOR_domctl,
     HYPERVISOR_event_channel_op,
@@ -228,6 +229,17 @@ def test_only_those_vcpus_are_online_that_the_config_brings_up(world: World) -> 
         bad = {**config, "online_vcpus": online}
         answer = world.call(world.root, HYPERVISOR_domctl, XEN_DOMCTL_createdomain, bad)
         assert answer == [-errno.EINVAL]
+
+
+def test_a_new_domain_has_the_number_that_is_asked_for(world: World) -> None:
+    config = {"handle": bytes(16), "max_vcpus": 1, "max_pages": 8, "flags": 0, "domid": 77}
+    create = HYPERVISOR_domctl, XEN_DOMCTL_createdomain
+    assert world.call(world.root, *create, config) == [0, 77]
+    assert world.call(world.root, *create, config) == [-errno.EEXIST]
+    for domid in (-1, DOMID_FIRST_RESERVED, "7"):
+        assert world.call(world.root, *create, {**config, "domid": domid}) == [-errno.EINVAL]
+    _, domid = world.call(world.root, *create, {**config, "domid": 0})
+    assert 0 < domid < 77, "the next one"
 
 
 def test_a_domain_knows_its_own_uuid(world: World) -> None:

@@ -25,6 +25,7 @@ from hvsim.abi.domctl import (
 )
 from hvsim.abi.errno import E2BIG, EBUSY, EINVAL, ENOSYS, ESRCH
 from hvsim.abi.hypercall import (
+    DOMID_FIRST_RESERVED,
     XEN_LEGACY_MAX_VCPUS,
     HVSIM_DOMCTL_gnttab_seed,
     HVSIM_DOMCTL_load,
@@ -62,7 +63,8 @@ def _other(machine: Machine, caller: Process, dom: int) -> Domain:
 
 @hypercall(_OP, XEN_DOMCTL_createdomain, dict)
 def createdomain(machine: Machine, caller: Process, config: dict[object, object]) -> Result:
-    """({handle: 16 bytes, max_vcpus, online_vcpus, max_pages, flags}) -> domid"""
+    """({handle: 16 bytes, max_vcpus, online_vcpus, max_pages, flags, domid: 0 for the next})
+    -> domid"""
     machine.privileged(caller)
     handle = config.get("handle", bytes(16))
     vcpus, pages = config.get("max_vcpus", 1), config.get("max_pages", 0)
@@ -76,7 +78,10 @@ def createdomain(machine: Machine, caller: Process, config: dict[object, object]
     online = config.get("online_vcpus", vcpus)
     if type(online) is not int or not 1 <= online <= vcpus:
         raise XenError(EINVAL, "createdomain: online_vcpus is out of range")
-    domain = machine.create_domain(handle, vcpus, pages, flags)
+    wanted = config.get("domid", 0)
+    if type(wanted) is not int or not 0 <= wanted < DOMID_FIRST_RESERVED:
+        raise XenError(EINVAL, "createdomain: domid is out of range")
+    domain = machine.create_domain(handle, vcpus, pages, flags, wanted)
     domain.online_vcpus = online
     return (domain.domid,)
 
