@@ -7,7 +7,8 @@
 # make bench   the tables of speeds            (BENCH="block --only 'depth 32'" narrows it)
 # make docs    the site, into build/docs       (warnings are errors, no network)
 # make dist    sdist and wheel, into dist      (.ci/wheel PYTHON... tries them)
-# make soak    the long runs
+# make soak    the long runs                   (HVSIM_SOAK_SECONDS=120 PYTEST=tests/soak/test_faults.py:
+#              two minutes of random faults; half an hour without)
 # make mutants    faults that are planted on purpose: which tests do not notice
 #              (MUTANTS="journal" narrows it)
 # make coverage   the lines and branches that the tests run in their own process

@@ -109,5 +109,6 @@ class HoldingsRow(TypedDict):
 
     domid: Annotated[int, "the domain"]
     ports: Annotated[list[PortRow], "its event channels"]
-    grants: Annotated[list[GrantRow], "pages of its own that others have mapped"]
+    grants: Annotated[list[GrantRow], "pages of its own that others have mapped, the first of them"]
     mapped: Annotated[int, "pages of others that it has mapped"]
+    users: Annotated[int, "mappings of its own pages that others have, also of those left out"]

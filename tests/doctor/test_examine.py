@@ -83,7 +83,7 @@ def test_a_rule_is_blamed_for_what_it_is_about(standing: object, culprit: str) -
 
 def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
     grants = [{"ref": ref, "peer": 1, "gfn": ref, "readers": 0, "writers": 1} for ref in (8, 9)]
-    holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0}
+    holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0, "users": len(grants)}
     dead = domain(2, "web", state="---s-d", holdings=holdings)
     cause = first(domain(1, "storage", restart="always"), dead)
     assert (cause["culprit"], cause["what"]) == ("storage", "grants-held")

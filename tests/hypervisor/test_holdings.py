@@ -9,6 +9,7 @@ from hvsim.abi.hypercall import (
     HYPERVISOR_grant_table_op,
     HYPERVISOR_sysctl,
 )
+from hvsim.hypervisor.ops.holdings import MAX_ROWS
 from tests.hypervisor.client import Dom, Lab
 
 
@@ -43,6 +44,18 @@ def test_ports_and_grants(lab: Lab) -> None:
     assert held(lab, back)["mapped"] == 1
     back.call(HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref, [rows[0][1]])
     assert (held(lab, front)["grants"], held(lab, back)["mapped"]) == ([], 0)
+
+
+def test_mappings_that_find_no_room_in_the_answer_are_counted(lab: Lab) -> None:
+    """Red with `users` of the rows: a guest with an interface and persistent grants has more."""
+    front, back = lab.guest(), lab.guest()
+    _, gfn, _ = front.extent(1)
+    for ref in range(8, 8 + MAX_ROWS + 20):
+        front.grant(ref, back.domid, gfn)
+        back.map(front.domid, ref)
+    seen = held(lab, front)
+    assert len(seen["grants"]) == MAX_ROWS  # type: ignore[arg-type]
+    assert seen["users"] == held(lab, back)["mapped"] == MAX_ROWS + 20
 
 
 def test_only_those_who_may_look(lab: Lab) -> None:

@@ -36,6 +36,7 @@ def test_neighbours_share_a_line() -> None:
         ports=[],
         grants=[grant(0, 0), grant(8, 2), grant(9, 2), grant(10, 3), grant(11, 3, 0)],
         mapped=1,
+        users=5,
     )
     assert lines(seen)[-4:] == [
         "    grant 0: mapped by domain 0 to write",

@@ -73,7 +73,8 @@ def holding(domid: int, peers: list[int], mapped: int = 0) -> HoldingsRow:
         {"ref": n, "peer": peer, "gfn": n, "readers": 0, "writers": 1}
         for n, peer in enumerate(peers)
     ]
-    return {"domid": domid, "ports": [], "grants": rows, "mapped": mapped}  # type: ignore[typeddict-item]
+    users = len(rows)
+    return {"domid": domid, "ports": [], "grants": rows, "mapped": mapped, "users": users}  # type: ignore[typeddict-item]
 
 
 def test_grants_that_leak() -> None:

@@ -22,8 +22,8 @@ def grants(
         before, after: domid -> what that domain holds.
         dying: domains that are dead and not gone, as somebody still holds pages of theirs.
     """
-    pages = sum(len(one["grants"]) for one in after.values())
-    judged = f"{pages} mapped pages of {len(after)} domains"
+    pages = sum(one["users"] for one in after.values())
+    judged = f"{pages} mappings of pages of {len(after)} domains"
     problems = [f"domain {domid} is dead, and somebody still holds its pages" for domid in dying]
     for domid, one in sorted(after.items()):
         gone = [grant for grant in one["grants"] if grant["peer"] not in after]
@@ -33,9 +33,7 @@ def grants(
                 "which is not there any more"
             )
     mapped = sum(one["mapped"] for one in after.values())
-    users = sum(
-        grant["readers"] + grant["writers"] for one in after.values() for grant in one["grants"]
-    )
+    users = sum(one["users"] for one in after.values())
     if mapped > users:
         problems.append(f"{mapped} mappings are held, and owners know of {users}")
     if not before:

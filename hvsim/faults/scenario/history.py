@@ -12,7 +12,10 @@ from typing import Final
 from domains.guests.ledger import acknowledged
 from domains.guests.register import Event, event
 
-GOODBYE: Final = {"commits": "batches committed", "registers": "registers: done"}
+GOODBYE: Final = {
+    "commits": ("batches committed", "requests answered"),
+    "registers": ("registers: done",),
+}
 """What the last line holds of a client that ended when it was asked to."""
 _READ_MAX: Final = 1 << 22
 
@@ -51,8 +54,7 @@ class History:
                     self.told.append(moment)
         elif line.strip():
             self.told.append(moment)
-        goodbye = GOODBYE.get(self.kind)
-        if goodbye is not None and goodbye in line:
+        if any(one in line for one in GOODBYE.get(self.kind, ())):
             self.orderly = True
 
 

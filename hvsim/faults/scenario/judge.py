@@ -102,10 +102,11 @@ class Judge:
             for act in phase.acts
             if act.what == "kill" or (act.rule is not None and act.rule.family.name == "process")
         }
+        expendable = self._scenario.expendable
         flags, domids = self._witness.flags(), self._running.domids
         found = {}
         for domain in self._scenario.lab.domains:
-            if domain.is_driver or domain.name in killed or domain.name not in domids:
+            if domain.is_driver or domain.name in killed | expendable or domain.name not in domids:
                 continue
             state = flags.get(domids[domain.name])
             found[domain.name] = ""
@@ -154,10 +155,15 @@ class Judge:
     def _client(self, history: History) -> None:
         name = history.domain
         if history.kind == "commits":
+            image = next(one.image for one in self._scenario.loads if one.domain == name)
             with self._running.control() as control, contextlib.suppress(ControlError):
-                if not history.orderly:  # it does not answer: take it from its disk first
+                if image != name:
+                    control.request(Xl(["shutdown", "-w", image]), patience=SHUTDOWN)
+                elif not history.orderly:  # it does not answer: take it from its disk first
                     control.request(Xl(["destroy", name]))
-            verdict = durable(history.commits, verify(self._image(name)), orderly=history.orderly)
+            # What is told over a network may be on its way when its client ends.
+            told = history.orderly and image == name
+            verdict = durable(history.commits, verify(self._image(image)), orderly=told)
             self._enter("commits", f"{name}: nothing acknowledged is lost", verdict)
         elif history.kind == "registers":
             own = operations(history.events)

@@ -73,6 +73,9 @@ class _Loader:
         loads = tuple(self._load(index, one, lab) for index, one in self._tables("load"))
         phases = tuple(self._phase(index, one, loads) for index, one in self._tables("phase"))
         self._without(sum(len(phase.acts) for phase in phases))
+        for name in table.get("expendable", ()):
+            if all(one.name != name for one in lab.domains):
+                self._wrong(("scenario", "expendable"), _nobody(name, lab))
         names = [phase.name for phase in phases]
         for index, one in enumerate(names):
             if one in names[:index]:
@@ -99,6 +102,7 @@ class _Loader:
             unchecked=frozenset(table.get("unchecked", ())),
             lockstep=_lockstep(turns) if turns else None,
             without=frozenset(number - 1 for number in turns.get("without", ())),
+            expendable=frozenset(table.get("expendable", ())),
         )
 
     def _lab(self, table: Mapping[str, Any], name: str) -> Lab:
@@ -127,6 +131,10 @@ class _Loader:
         domain = next((one for one in lab.domains if one.name == table["domain"]), None)
         if domain is None:
             self._wrong(("load", index, "domain"), _nobody(table["domain"], lab))
+        image = table.get("image", table["domain"])
+        holder = next((one for one in lab.domains if one.name == image), None)
+        if "image" in table and (holder is None or not holder.disks):
+            self._wrong(("load", index, "image"), f"{image!r} is no domain with a disk")
         program = table.get("program") or (domain.program if domain else None)
         return Load(
             table["domain"],
@@ -134,6 +142,7 @@ class _Loader:
             table.get("program"),
             table.get("args", {}),
             table.get("phase", ""),
+            image,
         )
 
     def _phase(self, index: int, table: dict[str, Any], loads: tuple[Load, ...]) -> Phase:

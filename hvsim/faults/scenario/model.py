@@ -20,6 +20,7 @@ class Load:
     Attributes:
         history: "commits", "registers" or "lines".
         phase: at whose begin the domain is made; "" for with the lab.
+        image: the domain on whose first disk its commits are to be found.
     """
 
     domain: str
@@ -27,6 +28,7 @@ class Load:
     program: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     phase: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Scenario:
         lockstep: how turns are taken when it runs in lockstep; None: as who runs it says.
         without: numbers of acts, from 0 through all phases, that are left out; what is drawn for
             the others stays.
+        expendable: guests that may die.
     """
 
     name: str
@@ -106,3 +109,4 @@ class Scenario:
     unchecked: frozenset[str] = frozenset()
     lockstep: Lockstep | None = None
     without: frozenset[int] = frozenset()
+    expendable: frozenset[str] = frozenset()

@@ -36,12 +36,17 @@ def holdings(machine: Machine, caller: Process, domid: int) -> Steps:
         "ports": [],
         "grants": [],
         "mapped": len(domain.maptrack.mappings),
+        "users": 0,
     }
     for pause, numbers in pieces(sorted(islice(domain.events.ports, MAX_ROWS))):
         if pause:
             yield
         ports = (domain.events.ports.get(number) for number in numbers)
         row["ports"] += [_port(port) for port in ports if port is not None]
+    for pause, actives in pieces(list(domain.grants.active.values())):
+        if pause:
+            yield
+        row["users"] += sum(one.readers + one.writers for one in actives)
     for pause, refs in pieces(sorted(islice(domain.grants.active, MAX_ROWS))):
         if pause:
             yield

@@ -1,0 +1,42 @@
+"""The scenarios that the soak draws: each can be read, one seed has one text, and every word of a
+fault comes up.
+
+Seen red: with a recipe taken out of RECIPES; with a `drawn` that asks the machine's dice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hvsim.faults.catalogue import FAMILIES
+from hvsim.faults.scenario.load import load
+from tests.soak.weather import THREE_TIER, TWO_TIER, drawn
+
+
+def test_every_scenario_can_be_read_and_every_fault_comes_up(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for seed in range(150):
+        for cast in (TWO_TIER, THREE_TIER):
+            file = tmp_path / f"weather-{seed}.toml"
+            file.write_text(drawn(seed, cast), encoding="utf-8")
+            for phase in load(file).phases:
+                for act in phase.acts:
+                    if act.rule is not None:
+                        seen |= {f"{key}={said}" for key, said in act.rule.settings.items()}
+                        seen |= set(act.rule.settings)
+    missing = [
+        word.key
+        for family in FAMILIES
+        for word in family.faults
+        if word.key not in seen and word.key.partition("=")[0] not in NOT_DRAWN
+    ]
+    assert missing == []
+
+
+NOT_DRAWN = {"own"}
+"""A function of somebody's own."""
+
+
+def test_one_seed_has_one_text() -> None:
+    assert drawn(7, THREE_TIER) == drawn(7, THREE_TIER)
+    assert drawn(7, THREE_TIER) != drawn(8, THREE_TIER)
