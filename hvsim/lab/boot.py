@@ -47,8 +47,12 @@ STORE_SUCCESSOR: Final = ("-m", "hvsim.spawn.successor")
 """What the interpreter is told when the store is updated live."""
 
 
-def dom0_processes(lab: Lab, run: RunDir, *, edge: bool = True) -> list[Spawn]:
-    """Dom0's processes, in the order of their start; *edge*: with the one for people outside."""
+def dom0_processes(lab: Lab, run: RunDir, *, lockstep: bool = False) -> list[Spawn]:
+    """Dom0's processes, in the order of their start.
+
+    In *lockstep* without the one for people outside; and what is drawn there does not follow from
+    where the lab runs and what it is called.
+    """
     common = {"lab": run.name, "run_dir": str(run.path), "seed": lab.seed}
     trace = str(run.log / "xenstored.trace") if lab.trace else None
     store = str(run.xenstored)
@@ -84,6 +88,7 @@ def dom0_processes(lab: Lab, run: RunDir, *, edge: bool = True) -> list[Spawn]:
                 "xenstored": store,
                 "console_dir": str(run.console),
                 "lab_file": str(lab.file),
+                "drawn_from": [] if lockstep else [run.name, str(run.path)],
                 "defaults": _defaults(lab, run),
             },
         ),
@@ -122,7 +127,7 @@ def dom0_processes(lab: Lab, run: RunDir, *, edge: bool = True) -> list[Spawn]:
         followers.append(xenconsoled)
     kernel.args["daemons"] = list(map(write, daemons))
     kernel.args["followers"] = list(map(write, followers))
-    kernel.args["later"] = [write(zmq_edge)] if edge else []
+    kernel.args["later"] = [] if lockstep else [write(zmq_edge)]
     return specs
 
 
@@ -171,7 +176,7 @@ def boot_config(
         dom0=Dom0(
             memory_pages=DOM0_MEMORY * MIB // PAGE_SIZE,
             max_vcpus=min(lab.cpus, os.cpu_count() or 1),
-            processes=tuple(dom0_processes(lab, run, edge=lockstep is None)),
+            processes=tuple(dom0_processes(lab, run, lockstep=lockstep is not None)),
         ),
         spawner=Spawner(argv=SPAWNER, preload=PRELOAD),
     )

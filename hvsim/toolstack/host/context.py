@@ -74,7 +74,7 @@ class Toolstack:
         self.departed: Final[dict[str, Departed]] = {}
         self.ending: Final[dict[int, Job]] = {}
         self.notes: Final = userdata.Userdata(self.run_dir / FOLDER, dom.log)
-        self.dice: Final = Dice((self.lab, self.run_dir, args.get("seed"), dom.vcpu.now()))
+        self.dice: Final = Dice((*args.get("drawn_from", ()), args.get("seed"), dom.vcpu.now()))
         self.wall: Final[Callable[[], float]] = lambda: dom.vcpu.wall() / 1e9
         self.our_store: Final = not args.get("mourned")
         self.place: Final = self.run_dir / "dom0"

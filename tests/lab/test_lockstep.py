@@ -1,0 +1,119 @@
+"""A lab in lockstep, and whoever waits for it outside.
+
+Seen red: with a park that forgets its deadline (a minute goes by and nothing was done in it); with
+nanoseconds that are rounded to none; with a patience that nobody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hvsim.errors import HvsimError
+from hvsim.lab.door import DoorError
+from hvsim.lab.load import load
+from hvsim.lab.lockstep import GateWaits
+from hvsim.lab.rundir import RunDir
+from hvsim.lab.up import bring_up
+from hvsim.wire.boot import Lockstep
+from tests.support.labs import commands
+
+TEXT = """
+[lab]
+name = "steps"
+walls = "what-there-is"
+[[domain]]
+name = "guest"
+memory = 32
+program = "programs:PROGRAM"
+on_poweroff = "destroy"
+"""
+
+PROGRAMS = """
+def idle(dom):
+    dom.ready()
+    dom.serve()
+
+def looks(dom):
+    dom.ready()
+    while True:
+        dom.vcpu.block(0.0)
+        dom.vcpu.dispatch()
+
+def endless(dom):
+    dom.ready()
+    while True:
+        pass
+"""
+
+
+def written(folder: Path, program: str) -> Path:
+    (folder / "programs.py").write_text(PROGRAMS, encoding="utf-8")
+    file = folder / "steps.toml"
+    file.write_text(TEXT.replace("PROGRAM", program), encoding="utf-8")
+    return file
+
+
+def test_its_time_is_its_own(tmp_path: Path) -> None:
+    with commands() as hvsim:
+        hvsim.ok("up", "--quiet", "--lockstep", str(written(tmp_path, "idle")))
+        waits = RunDir(hvsim.base / "steps", {"lockstep": True}).waits()
+        assert waits is not None
+        with waits:
+            before = waits.now()
+            assert waits.now() == before, "it stands still"
+            begun = time.monotonic()
+            waits.pause(600.0)
+            assert time.monotonic() - begun < 300.0, "ten minutes cost none"
+            assert waits.now() == before + 600.0
+            waits.pause(1e-12)
+            assert waits.now() > before + 600.0, "the rest of a nanosecond is one"
+            _one_gate(waits, hvsim.base / "steps" / "hypervisor")
+        done = hvsim.run("exec", "guest", "--", "true")
+        assert done.returncode == 1
+        assert "lab steps is in lockstep, and a program of the machine takes no" in done.stderr
+        assert "guest" in hvsim.ok("ps"), "whoever asks lets time go on"
+        assert "nothing of it is left" in hvsim.ok("down")
+
+
+def _one_gate(waits: GateWaits, door: Path) -> None:
+    made, tape = waits.tape()
+    assert made > 0
+    assert all(0 <= number < made and which > 0 for number, which in tape.items())
+    with GateWaits(door) as other:
+        assert other.tape() == (made, tape)
+
+
+def test_who_looks_and_never_waits_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    with commands() as hvsim:
+        hvsim.ok("up", "--quiet", "--lockstep", str(written(tmp_path, "looks")))
+        with GateWaits(hvsim.base / "steps" / "hypervisor") as waits:
+            before = waits.now()
+            waits.pause(0.01)
+            assert waits.now() >= before + 0.01
+        hvsim.ok("down", "--now")
+
+
+def test_a_turn_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with commands() as hvsim:
+        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
+        with pytest.raises(HvsimError, match="d1 main has not come to wait in its vCPU within 1 s"):
+            bring_up(
+                load(written(tmp_path, "endless")),
+                gather=lambda _: {},
+                lockstep=Lockstep(patience=1.0),
+            )
+
+
+def test_a_lab_that_is_not_in_lockstep_has_no_gate(tmp_path: Path) -> None:
+    with commands() as hvsim:
+        hvsim.ok("up", "--quiet", str(written(tmp_path, "idle")))
+        assert RunDir(hvsim.base / "steps", {}).waits() is None
+        with (
+            GateWaits(hvsim.base / "steps" / "hypervisor") as waits,
+            pytest.raises(DoorError, match="ENOSYS"),
+        ):
+            waits.pause(0.0)
+        hvsim.ok("down", "--now")
