@@ -88,7 +88,12 @@ class Judge:
         return self._checks
 
     def _acts(self, acts: Sequence[RunActRow], trouble: str) -> None:
-        failed = [f"{one['text']}: {one['trouble']}" for one in acts if one["trouble"]]
+        gone = [f"{name}: there is no such domain" for name in self._scenario.expendable]
+        failed = [
+            f"{one['text']}: {one['trouble']}"
+            for one in acts
+            if one["trouble"] and not any(text in one["trouble"] for text in gone)
+        ]
         if trouble:
             failed.append(f"the phases ended before their time: {trouble}")
         verdict = Verdict(f"{len(acts)} acts", tuple(failed))

@@ -36,7 +36,7 @@ def page(row: RunRow) -> str:
             "</ul>\n<h2>When</h2>",
             *_timeline(row),
             "<ol>",
-            *map(_phase, row["phases"]),
+            *(_phase(number, one) for number, one in enumerate(row["phases"], 1)),
             "</ol>",
             "<h2>What was done</h2>\n<ol>",
             *(line for number, one in enumerate(row["acts"], 1) for line in _act(number, one)),
@@ -78,9 +78,9 @@ def _timeline(row: RunRow) -> Iterator[str]:
         return f"left:{left:.2f}%;width:{width:.2f}%"
 
     yield '<div class="lane">'
-    for phase in row["phases"]:
+    for number, phase in enumerate(row["phases"], 1):
         where = place(phase["begun"], phase["ended"])
-        name = _text(phase["name"])
+        name = f"{number} {_text(phase['name'])}"  # what is cut off is known by its number
         yield f'<i class="phase" style="{where}" title="{name}">{name}</i>'
     yield "</div>"
     for number, one in enumerate(row["acts"], 1):
@@ -97,10 +97,10 @@ def _timeline(row: RunRow) -> Iterator[str]:
     yield f'<p class="dim">from left to right: {whole:.1f} s</p>'
 
 
-def _phase(phase: RunPhaseRow) -> str:
+def _phase(number: int, phase: RunPhaseRow) -> str:
     told = f'<div class="dim">{_text(phase["text"])}</div>' if phase["text"] else ""
     when = f"{phase['begun']:.2f} s to {phase['ended']:.2f} s"
-    return f'<li>{_text(phase["name"])} <span class="dim">{when}</span>{told}</li>'
+    return f'<li>{number} {_text(phase["name"])} <span class="dim">{when}</span>{told}</li>'
 
 
 def _pulse(client: RunClientRow) -> Iterator[str]:
@@ -116,8 +116,12 @@ def _pulse(client: RunClientRow) -> Iterator[str]:
 
 
 def _number(number: int, one: RunActRow) -> str:
-    kind = "number" if one["rule"] is not None else "number step"
+    kind = "number" if one["rule"] is not None else f"number {_kind(one)}"
     return f'<span class="{kind}">{number}</span>'
+
+
+def _kind(one: RunActRow) -> str:
+    return "look" if one["what"] == "look" else "step"
 
 
 def _act(number: int, one: RunActRow) -> Iterator[str]:
