@@ -8,7 +8,7 @@ from hvsim.demo.result import Kill
 from hvsim.lab.progress import CONNECTED
 from hvsim.lab.states import state_name
 from hvsim.xs.blocking import SocketStore
-from hvsim.xs.client import StoreError, StoreNotFound
+from hvsim.xs.client import StoreError, StoreNotFound, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,52 +70,46 @@ class Recovery:
         self._began = 0.0
         self._told: dict[str, str | None] = {}
         self._new_backend = ""
+        self._watches: list[Watch] = []
+        self._watches_new = False
 
-    def follow(
-        self, strike: Callable[[], object], *, timeout: float, alive: Callable[[], bool]
-    ) -> Kill:
-        """Call `strike`, which kills, and watch until the first disk is back, at most `timeout`
-        seconds. What the result lacks was not reached."""
+    def begin(self) -> None:
+        """Watch from now on; the death comes next."""
         first = self.first
-        watches = [
+        self._watches = [
             self.store.watch(f"{first.frontend}/state", lambda path: self._note(path, "frontend")),
             self.store.watch(f"{first.frontend}/backend", self._moved),
             self.store.watch("@releaseDomain", self._released),
+            *(self.store.watch(f"{disk.frontend}/state", _nothing) for disk in self.waiting[1:]),
         ]
-        told = len(watches)
-        try:
-            while self.store.poll(0.0):  # every watch fires once when it is set
-                pass
-            self._began = time.monotonic()
-            strike()
-            while first in self.waiting and time.monotonic() - self._began < timeout and alive():
-                self.store.poll(0.05)
-                if self._new_backend and len(watches) == told:
-                    watches.append(
-                        self.store.watch(
-                            f"{self._new_backend}/state", lambda path: self._note(path, "backend")
-                        )
-                    )
-                self._look()
-        finally:
-            for watch in watches:
-                self.store.unwatch(watch)
-        return self.kill
+        while self.store.poll(0.0):  # every watch fires once when it is set
+            pass
+        self._began = time.monotonic()
 
-    def others(self, *, timeout: float, exists: Callable[[int], bool]) -> list[Vbd]:
-        """Wait until the other disks are back as well, those of domains that are gone left out;
-        returns the ones that are not back after `timeout` s."""
-        watches = [self.store.watch(f"{disk.frontend}/state", _nothing) for disk in self.waiting]
-        deadline = time.monotonic() + timeout
-        try:
-            while self.waiting and time.monotonic() < deadline:
-                self.store.poll(0.05)
-                self._look()
-                self.waiting = [disk for disk in self.waiting if exists(disk.domid)]
-        finally:
-            for watch in watches:
-                self.store.unwatch(watch)
+    def poll(self, seconds: float) -> None:
+        """Wait for news, at most that long, and see who is back."""
+        self.store.poll(seconds)
+        if self._new_backend and not self._watches_new:
+            self._watches_new = True
+            path = f"{self._new_backend}/state"
+            self._watches.append(self.store.watch(path, lambda path: self._note(path, "backend")))
+        self._look()
+
+    @property
+    def seconds(self) -> float:
+        """Since the death."""
+        return time.monotonic() - self._began
+
+    def missing(self, exists: Callable[[int], bool]) -> list[Vbd]:
+        """Who is not back yet, those of domains that are gone left out."""
+        self.waiting = [disk for disk in self.waiting if exists(disk.domid)]
         return self.waiting
+
+    def end(self) -> None:
+        """Watch no more."""
+        for watch in self._watches:
+            self.store.unwatch(watch)
+        self._watches = []
 
     def _look(self) -> None:
         """Strike off the waiting disks that are Connected at another backend."""

@@ -22,6 +22,7 @@ from hvsim.wire.control import Xl
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from domains.guests.verify import Verdict as Found
     from hvsim.faults.scenario.clock import Clock
     from hvsim.faults.scenario.history import Follower, History
     from hvsim.faults.scenario.model import Scenario
@@ -49,7 +50,12 @@ def check_row(name: str, verdict: Verdict, counts: bool) -> RunCheckRow:
 
 
 class Judge:
-    """Of one run."""
+    """Of one run.
+
+    Attributes:
+        found: what is in the image that the commits of a client must be in, by the client's domain.
+        verdicts: what was wrong, by the name of the check (`unchecked` of a scenario).
+    """
 
     def __init__(self, scenario: Scenario, running: Running, witness: Witness) -> None:
         self._scenario = scenario
@@ -57,6 +63,8 @@ class Judge:
         self._witness = witness
         self._before: dict[int, HoldingsRow] = {}
         self._checks: list[RunCheckRow] = []
+        self.found: dict[str, Found] = {}
+        self.verdicts: dict[str, tuple[str, ...]] = {}
 
     def before(self) -> None:
         """Look at what is there before anything is broken.  Raises: HvsimError."""
@@ -168,7 +176,8 @@ class Judge:
                     control.request(Xl(["destroy", name]))
             # What is told over a network may be on its way when its client ends.
             told = history.orderly and image == name
-            verdict = durable(history.commits, verify(self._image(image)), orderly=told)
+            found = self.found[name] = verify(self._image(image))
+            verdict = durable(history.commits, found, orderly=told)
             self._enter("commits", f"{name}: nothing acknowledged is lost", verdict)
         elif history.kind == "registers":
             own = operations(history.events)
@@ -182,5 +191,6 @@ class Judge:
         return Path(images.get(target, str(domain.directory / target)))
 
     def _enter(self, check: str, name: str, verdict: Verdict) -> None:
+        self.verdicts[check] = (*self.verdicts.get(check, ()), *verdict.problems)
         counts = check not in self._scenario.unchecked
         self._checks.append(check_row(name, verdict, counts))

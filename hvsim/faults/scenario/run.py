@@ -18,6 +18,7 @@ from hvsim.faults.scenario.clock import Clock, OfTheLab, OfTheMachine
 from hvsim.faults.scenario.history import Follower, History
 from hvsim.faults.scenario.judge import Judge, check_row
 from hvsim.faults.scenario.nemesis import Nemesis
+from hvsim.faults.scenario.onlooker import Onlooker
 from hvsim.faults.scenario.plan import Planned, plan
 from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
@@ -44,12 +45,18 @@ Say = Callable[[str], None]
 
 
 def run(
-    scenario: Scenario, seed: int, replay: str, say: Say, lockstep: Lockstep | None = None
+    scenario: Scenario,
+    seed: int,
+    replay: str,
+    say: Say,
+    lockstep: Lockstep | None = None,
+    onlooker: Onlooker | None = None,
 ) -> tuple[RunRow, Witness]:
     """Run it; what came of it, and who has the ledger.  The lab is gone afterwards.
 
     Args:
         lockstep: how the lab's processes take turns; None: all at once.
+        onlooker: who is told of it while it goes on.
 
     Raises: HvsimError when the lab does not come up.
     """
@@ -64,12 +71,15 @@ def run(
     waits = running.run.waits()
     clock = OfTheMachine() if waits is None else OfTheLab(waits)
     seen = leftovers.Witness(running.run)
+    onlooker = onlooker or Onlooker()
     with (
         contextlib.closing(waits or MACHINE),
-        leftovers.witnessed(running, seen, lambda: running.down(now=True)),
+        leftovers.witnessed(running, seen, lambda: onlooker.down(running)),
     ):
-        row, witness = _Run(scenario, seed, running, say, clock).whole(replay)
-    found = tuple(seen.ours())
+        this = _Run(scenario, seed, running, say, clock, onlooker)
+        onlooker.ready(running, seen, this.histories)
+        row, witness = this.whole(replay)
+    found = tuple(onlooker.gone(seen))
     row["checks"].append(
         check_row("nothing is left", Verdict(f"{len(seen.seen)} processes", found), True)
     )
@@ -91,8 +101,15 @@ class _Run:
     """One run."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, running: Running, say: Say, clock: Clock
+        self,
+        scenario: Scenario,
+        seed: int,
+        running: Running,
+        say: Say,
+        clock: Clock,
+        onlooker: Onlooker,
     ) -> None:
+        self._onlooker: Final = onlooker
         self._scenario: Final = scenario
         self._seed: Final = seed
         self._running: Final = running
@@ -110,6 +127,11 @@ class _Run:
         self._looked = -LOOK
         self._trouble = ""
 
+    @property
+    def histories(self) -> dict[str, History]:
+        """Of the clients, by domain."""
+        return {one.history.domain: one.history for one in self._clients}
+
     def _now(self) -> float:
         return self._clock.now() - self._zero
 
@@ -123,8 +145,10 @@ class _Run:
                 self._phase(phase, [one for one in planned if one.phase == number])
         except HvsimError as wrong:
             self._trouble = str(wrong)
+        self._onlooker.over()
         self._say(f"{self._now():8.3f}  judged")
         safety = judge.after(self._clients, self._clock, self._nemesis.rows, self._trouble)
+        self._onlooker.judged(judge)
         checks = [*safety, *self._liveness]
         with suppress(DoorError):  # it has fallen, which the checks have seen
             self._witness.read_tape()
@@ -150,15 +174,16 @@ class _Run:
         self._say(f"{begun:8.3f}  {phase.name}" + (f": {phase.text}" if phase.text else ""))
         row: RunPhaseRow = {"name": phase.name, "text": phase.text, "begun": begun, "ended": begun}
         self._phases.append(row)
+        self._onlooker.phase(phase)
         self._make(phase)
         todo = list(acts)
         while True:
             self._look()
             while todo and self._now() - begun >= todo[0].at:
                 self._act(todo.pop(0), phase)
-            if not todo and self._over(phase, begun):
+            if self._onlooker.settled() and not todo and self._over(phase, begun):
                 break
-            self._clock.sleep(TICK)
+            self._onlooker.rest(self._clock, TICK)
         ended = row["ended"] = self._now()
         last = max((one.at for one in acts if one.act.what != "look"), default=0.0)
         for goal in phase.goals:
@@ -194,6 +219,7 @@ class _Run:
         return not open_goals or lasted > max(goal.within for goal in open_goals)
 
     def _act(self, planned: Planned, phase: Phase) -> None:
+        self._onlooker.acting(planned.act)
         row = self._nemesis.do(planned.act, phase.name, self._now())
         rule = "" if row["rule"] is None else f"rule {row['rule']}: "
         self._say(f"{self._now():8.3f}    {rule}{row['text']}")
