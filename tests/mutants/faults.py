@@ -2,7 +2,17 @@
 
 from typing import Final
 
-from tests.mutants import clients, config, devices, hypervisor, queues, rings, store, vcpus
+from tests.mutants import (
+    clients,
+    config,
+    devices,
+    hypervisor,
+    lockstep,
+    queues,
+    rings,
+    store,
+    vcpus,
+)
 from tests.mutants.fault import Fault
 
 FAULTS: Final[tuple[Fault, ...]] = (
@@ -13,5 +23,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
     *rings.FAULTS,
     *devices.FAULTS,
     *queues.FAULTS,
+    *lockstep.FAULTS,
     *config.FAULTS,
 )

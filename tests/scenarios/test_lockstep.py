@@ -106,6 +106,7 @@ def test_two_runs_of_a_seed_are_the_same(tmp_path: Path, order: str) -> None:
     assert first == second
     kinds = [json.loads(line)["kind"] for line in first.splitlines()]
     assert kinds.count("fault.added") == 3
+    assert "lockstep.stray" not in kinds, "somebody ran while another had the turn"
     assert "fault.fired" in kinds
     tape = (tmp_path / "first.tape").read_bytes()
     assert tape == (tmp_path / "the-second.tape").read_bytes()

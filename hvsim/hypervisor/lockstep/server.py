@@ -66,6 +66,7 @@ class LockstepServer(Server):
         self._linux = Linux(self._wire, self._late, plan.patience)
         self._unsettled = True
         self._gate: _Gate | None = None
+        self._strays: set[int] = set()
         self._stop_later: int | None = None
         self._boots = True
         self._over = False
@@ -184,6 +185,10 @@ class LockstepServer(Server):
         """
         if not self._turns.takes(process.token):
             raise XenError(EPERM, "lockstep: who calls from outside takes no turns")
+        if self._turns.turn != process.token and process.token not in self._strays:
+            self._strays.add(process.token)
+            text = f"{self._name(process.token)} has run without having the turn"
+            self.ledger.record("lockstep.stray", process.domid, text)
         if until != NEVER:
             until = process.domain.time.when(until)
         self._turns.parks(process.token, until, partial(super().reply, process.address, [0]))
@@ -327,6 +332,7 @@ class LockstepServer(Server):
 
     def _forget(self, token: int) -> None:
         self._turns.gone(token)
+        self._strays.discard(token)
         self._sets.forget(token)
 
     def _wire(self) -> Hears:

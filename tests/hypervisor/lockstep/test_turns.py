@@ -140,6 +140,7 @@ def test_an_open_call_is_waited_for() -> None:
 def test_who_has_parked_does_not_wait_for_a_call() -> None:
     table = Table(1)
     table.turns.calls(1)
+    assert table.options() == []
     assert table.options(ready=[1]) == ["p1"]
 
 
