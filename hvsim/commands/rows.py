@@ -6,6 +6,7 @@ For types and for the reference; no command imports this to print a row.
 from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 from hvsim.demo.rows import DemoRow
+from hvsim.explore.rows import ExploreRow
 from hvsim.faults.scenario.rows import RunRow
 from hvsim.observe.diagnosis.rows import DoctorRow
 from hvsim.observe.rows import Picture
@@ -276,6 +277,7 @@ JSON: Final[dict[tuple[str, ...], Any]] = {
     ("fault",): FaultRow | RuleAddedRow | RulesRow | RulesRemovedRow | BreakablesRow,
     ("doctor",): DoctorRow,
     ("run",): RunRow,
+    ("explore",): ExploreRow,
     ("postmortem",): list[PostmortemRow],
     ("demo",): DemoRow,
     ("xenstore", "ls"): dict[str, NodeRow],

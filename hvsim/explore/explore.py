@@ -1,0 +1,191 @@
+"""Runs until one fails, the least that still does, and the file that replays it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hvsim.errors import HvsimError
+from hvsim.explore.found import text_of
+from hvsim.explore.job import NOT_UP, Job, Outcome, digest, play
+from hvsim.explore.search import Search
+from hvsim.explore.shrink import cut, ddmin
+
+if TYPE_CHECKING:
+    from hvsim.explore.rows import ExploreRow, FoundRow
+    from hvsim.faults.scenario.model import Scenario
+
+SHRINK_RUNS: Final = 400
+"""Runs that are made at most to shrink a failure."""
+_TELL: Final = 10.0
+"""Seconds between two lines of progress."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        first: the first seed.
+        order: "random", "pct" or "both".
+        jobs: runs at once.
+        out: where the file goes that replays; None: beside the scenario.
+    """
+
+    scenario: Scenario
+    runs: int
+    first: int
+    order: str
+    jobs: int
+    out: str | None = None
+    shrink_runs: int = SHRINK_RUNS
+
+
+def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
+    """All of it.  Raises: HvsimError when the file cannot be written or no lab comes up."""
+    text = wanted.scenario.file.read_text(encoding="utf-8")
+    base = Job(str(wanted.scenario.file), digest(text), wanted.first, "random")
+    search = Search(base, wanted.order)
+    begun = time.monotonic()
+    runs, failure = _searched(wanted, search, executor, say)
+    seconds = max(time.monotonic() - begun, 0.001)
+    found = None
+    if failure is not None:
+        found = _Shrinker(wanted, executor, say).whole(*failure, runs, text)
+    return {
+        "scenario": wanted.scenario.name,
+        "runs": runs,
+        "seconds": round(seconds, 3),
+        "runs_a_minute": round(runs / seconds * 60, 1),
+        "coverage": len(search.seen),
+        "found": found,
+    }
+
+
+def _searched(
+    wanted: Wanted, search: Search, executor: Executor, say: Say
+) -> tuple[int, tuple[Job, Outcome] | None]:
+    """Runs that were made, and the first that failed."""
+    begun = told = time.monotonic()
+    todo: dict[Future[Outcome], Job] = {}
+    given = runs = 0
+    failure: tuple[Job, Outcome] | None = None
+    while todo or (given < wanted.runs and failure is None):
+        while len(todo) < wanted.jobs and given < wanted.runs and failure is None:
+            job = search.next()
+            todo[executor.submit(play, job)] = job
+            given += 1
+        done, _ = wait(todo, return_when=FIRST_COMPLETED)
+        for future in done:
+            job, outcome = todo.pop(future), future.result()
+            runs += 1
+            if outcome.fails(NOT_UP):
+                raise HvsimError(f"explore: {outcome.failed[0][1]}")
+            search.told(job, outcome)
+            if outcome.failed and failure is None:
+                failure = job, outcome
+        if time.monotonic() - told >= _TELL or not todo:
+            told = time.monotonic()
+            rate = runs / max(told - begun, 0.001) * 60
+            say(
+                f"{runs} runs, {rate:.0f} a minute, {len(search.seen)} transitions seen, "
+                f"{'a failure' if failure else 'no failure'}"
+            )
+    return runs, failure
+
+
+class _Shrinker:
+    """Of one failure."""
+
+    def __init__(self, wanted: Wanted, executor: Executor, say: Say) -> None:
+        self._wanted: Final = wanted
+        self._executor: Final = executor
+        self._say: Final = say
+        self._runs = 0
+
+    def whole(self, job: Job, outcome: Outcome, after: int, text: str) -> FoundRow:
+        """Shrink it, write the file.  Raises: HvsimError."""
+        check, said = outcome.failed[0]
+        scenario = self._wanted.scenario
+        acts = [one for one in range(_acts(scenario)) if one not in scenario.without]
+        self._say(f"found after {after} runs, seed {job.seed}, {job.order}: {check}: {said}")
+        self._say(f"{outcome.made} choices, {len(outcome.tape)} of them not the first; shrinking")
+        least = replace(job, order="tape", tape=outcome.tape)
+        if self._fails(check, [least]) is None:
+            self._say("its tape does not fail again: the run is not the same twice")
+            least = job
+        else:
+            least = self._acts(check, self._tape(check, least), acts)
+            least = self._tape(check, least)
+        file = self._write(least, check, said, text)
+        return {
+            "check": check,
+            "said": said,
+            "seed": job.seed,
+            "order": job.order,
+            "after": after,
+            "choices": outcome.made,
+            "tape_before": len(outcome.tape),
+            "tape_after": len(least.tape) if least.order == "tape" else len(outcome.tape),
+            "acts_before": len(acts),
+            "acts_after": len(acts) - len(least.without),
+            "shrink_runs": self._runs,
+            "file": file,
+        }
+
+    def _tape(self, check: str, job: Job) -> Job:
+        """With the fewest choices."""
+
+        def fails(tapes: list[tuple[tuple[int, int], ...]]) -> int | None:
+            return self._fails(check, [replace(job, tape=tape) for tape in tapes])
+
+        if fails([()]) is not None:
+            return replace(job, tape=())
+        tape = ddmin(cut(job.tape, fails), fails)
+        self._say(f"{self._runs} runs: {len(tape)} choices are left")
+        return replace(job, tape=tape)
+
+    def _acts(self, check: str, job: Job, acts: list[int]) -> Job:
+        """With the fewest faults and steps."""
+
+        def without(kept: tuple[int, ...]) -> Job:
+            return replace(job, without=frozenset(acts) - frozenset(kept))
+
+        def fails(parts: list[tuple[int, ...]]) -> int | None:
+            return self._fails(check, [without(kept) for kept in parts])
+
+        return without(ddmin(acts, fails))
+
+    def _fails(self, check: str, candidates: list[Job]) -> int | None:
+        """The first that fails so, as many at once as there are workers."""
+        for begin in range(0, len(candidates), self._wanted.jobs):
+            batch = candidates[begin : begin + self._wanted.jobs]
+            if self._runs + len(batch) > self._wanted.shrink_runs:
+                return None
+            self._runs += len(batch)
+            futures = [self._executor.submit(play, job) for job in batch]
+            found = [future.result().fails(check) for future in futures]
+            if any(found):
+                return begin + found.index(True)
+        return None
+
+    def _write(self, job: Job, check: str, said: str, text: str) -> str:
+        scenario = self._wanted.scenario
+        beside = scenario.file.with_name(f"{scenario.file.stem[:20]}-found-{job.seed}.toml")
+        out = Path(self._wanted.out) if self._wanted.out else beside
+        try:
+            whole = text_of(text, scenario, job, check, said, str(out))
+            out.write_text(whole, encoding="utf-8")
+        except OSError as failure:
+            raise HvsimError(f"{out}: {failure.strerror}") from None
+        return str(out)
+
+
+def _acts(scenario: Scenario) -> int:
+    return sum(len(phase.acts) for phase in scenario.phases)

@@ -1,0 +1,106 @@
+"""One run of a scenario, as plain data: what a worker is given, and what it answers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hvsim.faults.scenario.rows import RunRow
+
+NOT_UP: Final = "the lab comes up"
+"""The check that a run has failed which could not be made."""
+PATIENCE: Final = 20.0
+"""Seconds of the machine's time that a turn may take: a run in which somebody spins for ever is
+over then."""
+
+Choices = tuple[tuple[int, int], ...]
+"""A tape: (number, choice), in order of the numbers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be made.
+
+    Attributes:
+        file: the scenario, as it is called where the run is made too.
+        digest: of the file's text, so that nobody runs another.
+        order: "random", "pct" or "tape".
+        tape: with "tape".
+        without: numbers of acts, from 0, that are left out.
+    """
+
+    file: str
+    digest: str
+    seed: int
+    order: str
+    tape: Choices = ()
+    without: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        failed: the checks that count and did not hold, each with what it said first.
+        made: choices there were.
+        tape: those that were not the first option.
+        seen: transitions that the run went through (`coverage`).
+    """
+
+    failed: tuple[tuple[str, str], ...] = ()
+    made: int = 0
+    tape: Choices = ()
+    seen: frozenset[int] = field(default_factory=frozenset)
+
+    def fails(self, check: str) -> bool:
+        """Whether that check has not held."""
+        return any(name == check for name, _ in self.failed)
+
+
+def digest(text: str) -> str:
+    """Of the text of a scenario file."""
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def play(job: Job) -> Outcome:
+    """Make the run, here and now.  What keeps it from being made is an outcome too."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from hvsim.errors import HvsimError
+    from hvsim.explore.coverage import transitions
+    from hvsim.faults.scenario.load import load
+    from hvsim.faults.scenario.run import run
+    from hvsim.wire.boot import Lockstep
+
+    try:
+        if digest(Path(job.file).read_text(encoding="utf-8")) != job.digest:
+            raise HvsimError(f"{job.file}: this worker has another file of that name")
+        scenario = load(job.file)
+        name = f"{scenario.name[:20]}-{threading.get_native_id()}"
+        scenario = replace(
+            scenario, lab=replace(scenario.lab, name=name), without=scenario.without | job.without
+        )
+        way = Lockstep(way=job.order, tape=dict(job.tape), patience=PATIENCE)  # type: ignore[arg-type]
+        row, witness = run(scenario, job.seed, "", lambda _: None, way)
+    except (HvsimError, OSError) as wrong:
+        return Outcome(((NOT_UP, str(wrong).partition("\n")[0]),))
+    return Outcome(
+        _failed(row),
+        witness.made,
+        tuple(sorted(witness.tape.items())),
+        transitions(witness.ledger),
+    )
+
+
+def _failed(row: RunRow) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (check["name"], check["problems"][0] if check["problems"] else "")
+        for check in row["checks"]
+        if check["counts"] and not check["held"]
+    )

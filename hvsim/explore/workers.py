@@ -1,0 +1,53 @@
+"""Who makes the runs: processes of this machine, or workers of Dask, on as many machines as it has.
+
+Both are executors (`concurrent.futures`); whoever schedules them, it is not us.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from hvsim.errors import HvsimError
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def local(jobs: int) -> Iterator[Executor]:
+    """So many processes, which end with the block; runs that nobody has begun are forgotten."""
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def dask(address: str) -> Iterator[tuple[Executor, int]]:
+    """Those of the scheduler at *address*, and how many runs they make at once.
+
+    They need this hvsim, and the scenario's file at the same path.  Raises: HvsimError.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise HvsimError(
+            "explore: Dask is not installed: `pip install 'hvsim[scale]'` (or leave out --dask)"
+        ) from None
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as failure:
+        raise HvsimError(f"explore: no Dask scheduler at {address}: {failure}") from None
+    with client:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise HvsimError(f"explore: the Dask scheduler at {address} has no workers")
+        with client.get_executor(pure=False) as executor:
+            yield executor, threads
