@@ -29,6 +29,7 @@ class NetworkResult:
         impossible: why this machine cannot have it, when it cannot: then nothing was done.
         acknowledged: commits that the client was told of over HTTP.
         found: commits on the database's disk.
+        unsound: what else is wrong: guests that have ended, grants that leak, handshakes.
         connections_lost: by the client; one TCP connection carries all of its requests.
     """
 
@@ -40,6 +41,7 @@ class NetworkResult:
     found: int = 0
     integrity: str = "not looked at"
     lost: list[int] = field(default_factory=list)
+    unsound: list[str] = field(default_factory=list)
     connections_lost: int | None = None
     leftovers: list[str] = field(default_factory=list)
     up_seconds: float = 0.0
@@ -57,6 +59,7 @@ class NetworkResult:
             )
         if self.integrity != "ok":
             found.append(f"LOSS: integrity_check says: {self.integrity}")
+        found += [f"LOSS: {text}" for text in self.unsound]
         # A commit may be durable whose answer was still on its way when the client ended.
         found += miscounted(self.acknowledged, self.found, 1)
         if not self.acknowledged:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from hvsim.demo.acknowledgements import Acknowledgements
 from tests.support.labs import Commands, commands
 
 
@@ -65,16 +64,3 @@ def test_a_lab_without_a_database_is_refused_before_it_starts(
     done = hvsim_.run("demo", "--lab", str(tmp_path / "x.toml"))
     assert done.returncode == 1
     assert "the demo needs a domain with program = 'domains.guests.database:main'" in done.stderr
-
-
-def test_acknowledgements_are_read_as_the_log_grows(tmp_path: Path) -> None:
-    log = tmp_path / "db.log"
-    acks = Acknowledgements(log)
-    assert acks.read() == 0
-    with log.open("a") as file:
-        file.write("database: on xvda\ncommit 1\r\ncomm")
-        file.flush()
-        assert (acks.read(), acks.numbers) == (1, [1])
-        file.write("it 2\ncommit x\ndatabase: 2 batches committed\n")
-    assert (acks.read(), acks.numbers, acks.last_words) == (2, [1, 2], True)
-    assert not acks.wait_for(3, 5.0, alive=lambda: False)

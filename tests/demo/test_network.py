@@ -75,6 +75,7 @@ def test_each_fault_alone_is_enough() -> None:
         ({"found": 7}, "SURPLUS"),
         ({"lost": [3]}, "LOSS: 1 commits that the client was told of"),
         ({"integrity": "page 7"}, "LOSS: integrity_check says"),
+        ({"unsound": ["web-frontend has ended"]}, "LOSS: web-frontend has ended"),
         ({"connections_lost": 2}, "lost its connection 2 times"),
         ({"connections_lost": None}, "did not say"),
         ({"outages": []}, "0 recoveries of 1 deaths"),

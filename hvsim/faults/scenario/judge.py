@@ -84,8 +84,7 @@ class Judge:
             self._shut_down(clients)
             self._settle(clock, lambda: all(self._read(clients)))
             self._settle(clock, lambda: self._destroyed(clients))
-            self._settle(clock, lambda: self._grants().held)
-            self._enter("grants", "no grant leaks", self._grants())
+            self._enter("grants", "no grant leaks", self._settled_grants(clock))
             self._witness.read()
             seen = handshakes(self._witness.ledger, self._witness.gaps)
             self._enter("handshakes", "no step of a handshake breaks a rule", seen)
@@ -164,6 +163,18 @@ class Judge:
     def _grants(self) -> Verdict:
         dying = [domid for domid, flags in self._witness.flags().items() if flags.get("dying")]
         return grants(self._before, self._witness.holdings(), dying)
+
+    def _settled_grants(self, clock: Clock) -> Verdict:
+        """One domain is asked after the other, while they work: what leaks is there each time."""
+        verdict = Verdict("")
+
+        def settled() -> bool:
+            nonlocal verdict
+            verdict = self._grants()
+            return verdict.held
+
+        self._settle(clock, settled)
+        return verdict
 
     def _client(self, history: History) -> None:
         name = history.domain
