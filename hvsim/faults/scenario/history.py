@@ -11,6 +11,7 @@ from typing import Final
 
 from domains.guests.ledger import acknowledged
 from domains.guests.register import Event, event
+from hvsim.faults.checkers.secrets import secret
 
 GOODBYE: Final = {
     "commits": ("batches committed", "requests answered"),
@@ -26,7 +27,7 @@ class History:
 
     Attributes:
         told: moments at which it was told something that counts as progress.
-        commits, events: what it was told.
+        commits, events, secrets: what it was told.
         orderly: it has said goodbye.
     """
 
@@ -35,6 +36,7 @@ class History:
     told: list[float] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    secrets: list[tuple[str, bool]] = field(default_factory=list)
     orderly: bool = False
     last: str = ""
 
@@ -52,6 +54,11 @@ class History:
                 self.events.append(one)
                 if one.outcome == "ok":
                     self.told.append(moment)
+        elif self.kind == "secrets":
+            asked = secret(line)
+            if asked is not None:
+                self.secrets.append(asked)
+                self.told.append(moment)
         elif line.strip():
             self.told.append(moment)
         if any(one in line for one in GOODBYE.get(self.kind, ())):

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Final
 from domains.guests.verify import verify
 from hvsim.errors import HvsimError
 from hvsim.faults.checkers.alive import alive
+from hvsim.faults.checkers.closings import closings
 from hvsim.faults.checkers.durability import durable
 from hvsim.faults.checkers.foreign import foreign
 from hvsim.faults.checkers.grants import grants
 from hvsim.faults.checkers.handshakes import handshakes
 from hvsim.faults.checkers.linearizable import linearizable
 from hvsim.faults.checkers.operations import operations
+from hvsim.faults.checkers.secrets import secrets
+from hvsim.faults.checkers.sizes import sizes
 from hvsim.faults.checkers.verdict import Verdict
 from hvsim.lab.answers import ControlError
+from hvsim.lab.builtin import BUILTIN
+from hvsim.lab.store import open_store
+from hvsim.observe.handshakes import devices, records
 from hvsim.wire.control import Xl
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from hvsim.faults.scenario.rows import RunActRow, RunCheckRow
     from hvsim.faults.scenario.witness import Witness
     from hvsim.lab.up import Running
+    from hvsim.observe.handshakes import Row
     from hvsim.wire.picture import HoldingsRow
 
 SHUTDOWN: Final = 15.0
@@ -88,6 +95,8 @@ class Judge:
             self._witness.read()
             seen = handshakes(self._witness.ledger, self._witness.gaps)
             self._enter("handshakes", "no step of a handshake breaks a rule", seen)
+            self._enter("closings", "no device closes without a word", closings(self._devices()))
+            self._enter("sizes", "every disk has its size", self._sizes())
             for client in clients:
                 self._client(client.history)
         except HvsimError as wrong:
@@ -176,6 +185,23 @@ class Judge:
         self._settle(clock, settled)
         return verdict
 
+    def _devices(self) -> dict[str, list[Row]]:
+        """What the store's monitor has kept of each device; nothing when it is not our store."""
+        if self._scenario.lab.store != BUILTIN:
+            return {}
+        try:
+            with open_store(self._running.run) as store:
+                return {row["device"]: records(store, row["device"]) for row in devices(store)}
+        except OSError as failure:
+            raise HvsimError(f"the store cannot be asked: {failure}") from None
+
+    def _sizes(self) -> Verdict:
+        """Of images that were made for this run, as the file says."""
+        images = [one for one in self._scenario.lab.images if one.scratch and one.format == "raw"]
+        folder = self._running.run.images
+        made = {one.name: one.size for one in images if one.size}
+        return sizes(made, {one.name: one.location(folder).stat().st_size for one in images})
+
     def _client(self, history: History) -> None:
         name = history.domain
         if history.kind == "commits":
@@ -194,6 +220,9 @@ class Judge:
             own = operations(history.events)
             self._enter("bytes", f"{name}: no stale or foreign byte", foreign(own))
             self._enter("registers", f"{name}: registers are linearizable", linearizable(own))
+        elif history.kind == "secrets":
+            verdict = secrets(history.secrets)
+            self._enter("secrets", f"{name}: it learns nothing that it may not know", verdict)
 
     def _image(self, name: str) -> Path:
         domain = next(one for one in self._scenario.lab.domains if one.name == name)

@@ -18,7 +18,7 @@ class Load:
     """What a domain does, and how what its clients are told is read from its console.
 
     Attributes:
-        history: "commits", "registers" or "lines".
+        history: "commits", "registers", "secrets" or "lines".
         phase: at whose begin the domain is made; "" for with the lab.
         image: the domain on whose first disk its commits are to be found.
     """

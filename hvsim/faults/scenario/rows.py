@@ -40,7 +40,7 @@ class RunClientRow(TypedDict):
     """A client, and what it was told."""
 
     domain: Annotated[str, "where it runs"]
-    history: Annotated[str, "commits, registers or lines"]
+    history: Annotated[str, "commits, registers, secrets or lines"]
     told: Annotated[int, "how often it was told something"]
     pulse: Annotated[list[int], "the same, in a hundred equal parts of the run"]
 

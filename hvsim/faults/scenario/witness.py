@@ -44,7 +44,8 @@ class Witness:
         """Take in what was chosen, if the lab is in lockstep.  Raises: DoorError."""
         waits = self._run.waits()
         if waits is not None:
-            self.made, self.tape = waits.tape()
+            with waits:
+                self.made, self.tape = waits.tape()
 
     def holdings(self) -> dict[int, HoldingsRow]:
         """Of every domain, by number.  Raises: DoorError."""
