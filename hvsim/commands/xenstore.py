@@ -41,6 +41,7 @@ def run_raw(words: Sequence[str]) -> int:
     from hvsim.lab.inquiry import Inquiry
     from hvsim.lab.our_store import needs_our_store
     from hvsim.xs.blocking import PATIENCE
+    from hvsim.xs.waits import MACHINE
 
     words, lab = split_lab(words)
     while words[:1] == ["--json"] and len(words) > 1:  # it stood before the verb
@@ -59,4 +60,10 @@ def run_raw(words: Sequence[str]) -> int:
         needs_our_store(run, "hvsim xenstore live-update")
     patience = PATIENCE if run.store == BUILTIN else 0.0  # a real store does not come back
     on_silence = Inquiry(run).store_words
-    return main(list(words), str(run.xenstored), patience=patience, on_silence=on_silence)
+    return main(
+        list(words),
+        str(run.xenstored),
+        patience=patience,
+        on_silence=on_silence,
+        waits=run.waits() or MACHINE,
+    )

@@ -21,6 +21,7 @@ from hvsim.xs import requests
 from hvsim.xs.blocking import SocketStore, connect
 from hvsim.xs.client import StoreClient, Transaction
 from hvsim.xs.requests import StoreDisconnected, StoreError, StoreNotFound
+from hvsim.xs.waits import MACHINE, Waits
 
 DESIRED_WIDTH: Final = 60
 """Column up to which ``ls -p`` without ``-f`` puts dots before the permissions."""
@@ -36,12 +37,13 @@ def main(
     *,
     patience: float = 0.0,
     on_silence: Callable[[float], str] = lambda seconds: "",
+    waits: Waits = MACHINE,
 ) -> int:
     """Run one command against the store at *socket_path*; returns its exit code.
 
     Args:
         patience: seconds to wait for a store that is being started again.
-        on_silence: see ``SocketTransport``.
+        on_silence, waits: see ``SocketTransport``.
     """
     try:
         options = parser().parse_args(list(argv))
@@ -51,7 +53,7 @@ def main(
     if options.verb == "write" and len(options.pairs) % 2:
         return _fail(f"{name}: each key needs a value")
     try:
-        with connect(socket_path, "CLI", patience=patience) as store:
+        with connect(socket_path, "CLI", patience=patience, waits=waits) as store:
             store.transport.on_silence = on_silence
             return _VERBS[options.verb](store, options)
     except StoreDisconnected:

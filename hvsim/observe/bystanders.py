@@ -16,6 +16,7 @@ from hvsim.toolstack.host.trouble import Row
 from hvsim.wire.picture import DeviceRow
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
+from hvsim.xs.waits import MACHINE
 
 STORE_TIMEOUT: Final = 0.1
 """Seconds that the store has for an answer; without it there are no states of devices."""
@@ -37,7 +38,9 @@ def tell(inquiry: Inquiry, why: str) -> dict[str, Any]:
     trouble = inquiry.store()
     if trouble is None:
         try:
-            with SocketStore(str(inquiry.run.xenstored), "CLI", timeout=STORE_TIMEOUT) as store:
+            run = inquiry.run
+            waits = run.waits() or MACHINE
+            with SocketStore(str(run.xenstored), "CLI", "", STORE_TIMEOUT, waits) as store:
                 domids = [int(info["domid"]) for info in infos]
                 healths = _healths(store, domids)
                 devices = _devices(store, domids, names)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.abi.hypercall import HVSIM_SYSCTL_advance, HVSIM_SYSCTL_tape, HYPERVISOR_sysctl
 from hvsim.errors import HvsimError
-from hvsim.lab.door import DoorError
+from hvsim.lab.door import Door, DoorError
 from hvsim.lab.load import load
 from hvsim.lab.lockstep import GateWaits
 from hvsim.lab.rundir import RunDir
@@ -82,6 +83,8 @@ def test_its_time_is_its_own(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "lab steps is in lockstep, and a program of the machine takes no" in done.stderr
         assert "guest" in hvsim.ok("ps"), "whoever asks lets time go on"
+        assert hvsim.ok("xenstore", "read", "/local/domain/1/name") == "guest\n"
+        assert hvsim.json("doctor")["well"]
         assert "nothing of it is left" in hvsim.ok("down")
 
 
@@ -91,6 +94,15 @@ def _one_gate(waits: GateWaits, door: Path) -> None:
     assert all(0 <= number < made and which > 0 for number, which in tape.items())
     with GateWaits(door) as other:
         assert other.tape() == (made, tape)
+    with Door(door, 10.0) as visit:
+        for cmd, words in (
+            (HVSIM_SYSCTL_tape, [-1]),
+            (HVSIM_SYSCTL_advance, [-1, False]),
+            (HVSIM_SYSCTL_advance, [(1 << 62) + 1, False]),
+        ):
+            with pytest.raises(DoorError, match="EINVAL"):
+                visit.call(HYPERVISOR_sysctl, cmd, *words)
+        assert visit.call(HYPERVISOR_sysctl, HVSIM_SYSCTL_tape, 1 << 62) == [made, made, []]
 
 
 def test_who_looks_and_never_waits_keeps_nobody_from_going_on(tmp_path: Path) -> None:

@@ -121,9 +121,15 @@ FAULTS: Final[list[Fault]] = [
             "if False:",
         ),
         (
-            "an answer comes before its turn",
-            "if self._over or not self._turns.answer(token, send, bool(tag)):",
-            "if True:",
+            "the end of a killed process is not waited for",
+            "            self._linux.end(pidfd, process.pid)\n        elif",
+            "            pass\n        elif",
+        ),
+        (
+            "notifies are heard while a process runs",
+            "        self._bells.register(bell.fd, doorbell.LISTEN)\n",
+            "        self._bells.register(bell.fd, doorbell.LISTEN)\n"
+            "        self.loop.watch(bell.fd, doorbell.LISTEN, lambda _: rung())\n",
         ),
     ),
     *faults(

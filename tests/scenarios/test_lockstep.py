@@ -3,9 +3,8 @@
 The second of each pair has another hash seed, another name, another run directory, and a machine
 that is busy.  A driver domain is slow, gets a fifth of its time, and is killed.
 
-Seen red: when notifies are heard while a process runs (`_hear` in a timer of the loop); when the
-end of a killed process is not waited for; when late answers are not held; with uuids of domains
-that follow from the lab's name.  Without a stop that waits for the end of a turn it never ends.
+Seen red: when notifies are heard while a process runs; when the end of a killed process is not
+waited for (both are planted by ``tests/mutants``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -33,6 +32,7 @@ from hvsim.observe.picture import picture
 from hvsim.toolstack.host.parts import server_process
 from hvsim.xs.blocking import SocketStore
 from hvsim.xs.requests import StoreError
+from hvsim.xs.waits import MACHINE, Waits
 
 if TYPE_CHECKING:
     from hvsim.lab.rundir import RunDir
@@ -61,6 +61,11 @@ SLOTS: Final = {"vbd": 32, "vif": 256}
 
 def look(run: RunDir) -> Facts:
     """Now."""
+    with contextlib.closing(run.waits() or MACHINE) as waits:
+        return _look(run, waits)
+
+
+def _look(run: RunDir, waits: Waits) -> Facts:
     with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
         seen = picture(run, control, full=True, patience=PATIENCE)
     ledger: list[Record] = []
@@ -75,13 +80,13 @@ def look(run: RunDir) -> Facts:
                 refs: list[tuple[DeviceRow, int, int | None]] = []
                 with (
                     contextlib.suppress(OSError, StoreError, ValueError, LookupError),
-                    SocketStore(str(run.xenstored), "CLI", timeout=PATIENCE) as store,
+                    SocketStore(str(run.xenstored), "CLI", "", PATIENCE, waits) as store,
                 ):
                     refs = list(_refs(store, devices))
                     if run.store == BUILTIN:
                         steps = _steps(store, devices)
-                rings = _rings(door, refs, _pids(seen["domains"]))
-    return Facts(seen, time.monotonic(), ledger, rings, steps, rules)
+                rings = _rings(door, refs, _pids(seen["domains"]), waits)
+    return Facts(seen, waits.now(), ledger, rings, steps, rules)
 
 
 def _ledger(door: Door) -> Iterator[Record]:
@@ -161,11 +166,12 @@ def _rings(
     door: Door,
     refs: list[tuple[DeviceRow, int, int | None]],
     pids: dict[tuple[int, str], int],
+    waits: Waits,
 ) -> list[Ring]:
     first = [_ring(door, *one) for one in refs]
     if not any(ring is not None and in_use(ring) for ring in first):
         return [ring for ring in first if ring is not None]
-    time.sleep(SECOND_LOOK)
+    waits.pause(SECOND_LOOK)
     found = []
     for before, one in zip(first, refs, strict=True):
         after = _ring(door, *one)
