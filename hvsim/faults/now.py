@@ -31,15 +31,20 @@ SPAWNER: Final = "spawner"
 STOP_TIMEOUT: Final = 5.0
 """Seconds until a process that got SIGSTOP has stopped, or one that got SIGKILL is gone."""
 _LOOK: Final = 0.002
+_NOBODY: Final = (errno.ENOENT, errno.ESRCH)
 _TITLE: Final = 15
 """Bytes of a process's name that the kernel keeps."""
+
+
+class NoProcess(HvsimError):
+    """Who is meant has no process that runs: it has died, and is not back yet; or it never was."""
 
 
 def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, Any]:
     """Do `action` to `who`: a domain (name or domid; `process`: which of its processes), a process
     of dom0, "hypervisor" or "spawner". Returns {"domid", "pid"}; the domid of the last two is None.
 
-    Raises HvsimError.
+    Raises HvsimError; NoProcess, when that one is dead in this moment.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
@@ -62,7 +67,8 @@ def inject(run: RunDir, action: str, who: str, process: str = "") -> dict[str, A
         try:
             return {"domid": domid, "pid": door.fault(domid, process, action)}
         except DoorError as refusal:
-            raise HvsimError(_refused(refusal, who, process)) from None
+            kind = NoProcess if refusal.errno in _NOBODY else HvsimError
+            raise kind(_refused(refusal, who, process)) from None
 
 
 def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, str]:
@@ -80,11 +86,11 @@ def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, st
         return names[who], process
     if not process and any(row["domid"] == 0 and row["process"] == who for row in rows):
         return 0, who
-    raise HvsimError(f"{who} is an invalid domain identifier (rc=-6)")
+    raise NoProcess(f"{who} is an invalid domain identifier (rc=-6)")
 
 
 def _refused(refusal: DoorError, who: str, process: str) -> str:
-    if refusal.errno in (errno.ENOENT, errno.ESRCH):
+    if refusal.errno in _NOBODY:
         what = f"process {process!r}" if process and process != who else "process that runs"
         return f"{who}: there is no {what}; `hvsim ps` shows those there are"
     if refusal.errno == errno.EAGAIN:

@@ -1,6 +1,7 @@
 """A guest that may die, and commits that another domain's disk must hold.
 
-Seen red: without `expendable`, "everything was done as planned" fails, as what it names has gone.
+Seen red: without `expendable`, "everything was done as planned" fails, as what it names has gone;
+with a second kill that is not done, the same.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ delete = "device"
 domain = "victim"
 [[phase.step]]
 kill = "victim"
+[[phase.step]]
+when = "50ms"
+kill = "victim"
 [[phase]]
 name = "it is gone"
 until = [{ domain = "web", count = 5, within = "30s" }]
@@ -50,6 +54,7 @@ def test_who_is_expendable_may_die(tmp_path: Path) -> None:
         done = hvsim.run("run", str(file), "--json")
     row = json.loads(done.stdout)
     assert [one for one in row["checks"] if not one["held"]] == []
+    assert row["acts"][2]["said"] == ["it was dead by then"]
     assert "there is no such domain" in row["acts"][-1]["trouble"]
     assert done.returncode == 0
 
@@ -58,6 +63,7 @@ def test_who_is_expendable_may_die(tmp_path: Path) -> None:
     ("old", "new", "sign"),
     [
         ('title = "short"', 'expendable = ["nobody"]', "no domain of the lab is called 'nobody'"),
+        ('kill = "storage"', 'kill = "storag"', "kill: 'storag' is nobody; there are storage, web"),
         ("[[load]]\n", '[[load]]\nimage = "storage"\n', "'storage' is no domain with a disk"),
     ],
 )

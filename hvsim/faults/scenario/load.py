@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hvsim.faults.forms import FormError, read
 from hvsim.faults.grammar import RuleError, of_table
+from hvsim.faults.now import SPAWNER
 from hvsim.faults.of_lab import drafts
 from hvsim.faults.scenario.model import Act, Goal, Load, Phase, Scenario
 from hvsim.faults.scenario.schema import schema
@@ -19,6 +20,7 @@ from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.schema import schema as lab_schema
+from hvsim.toolstack.host.parts import DAEMONS, DOM0, HYPERVISOR
 from hvsim.wire.boot import Lockstep
 
 HISTORIES: Final = {
@@ -61,6 +63,7 @@ class _Loader:
         self._data = data
         self._locator = Locator(text)
         self._problems: list[Problem] = []
+        self._victims: list[str] = []
 
     def scenario(self, name: str | None) -> Scenario:
         shape = schema_problems(self._data, self._shown, self._locator, schema())
@@ -70,6 +73,7 @@ class _Loader:
         table = self._data["scenario"]
         called = name or table.get("name") or self._file.stem
         lab = self._lab(table, called)
+        self._victims = [*(one.name for one in lab.domains), *DAEMONS, HYPERVISOR, SPAWNER, DOM0]
         loads = tuple(self._load(index, one, lab) for index, one in self._tables("load"))
         phases = tuple(self._phase(index, one, loads) for index, one in self._tables("phase"))
         self._without(sum(len(phase.acts) for phase in phases))
@@ -188,6 +192,8 @@ class _Loader:
             return None
         what = done[0]
         who = "" if what == "look" else str(table[what])
+        if who and not who.startswith("qemu-") and who not in self._victims:
+            self._wrong(at, f"{what}: {who!r} is nobody; there are {', '.join(self._victims)}")
         return Act(what, self._moment(at, table), who, table.get("process", ""))
 
     def _moment(self, at: _Path, table: Mapping[str, Any]) -> tuple[float, float]:

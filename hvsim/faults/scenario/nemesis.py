@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
-from hvsim.faults.now import inject
+from hvsim.faults.now import NoProcess, inject
 from hvsim.faults.rules import enter, remove, standing
 from hvsim.lab.door import Door
 from hvsim.observe.diagnosis.looking import look
@@ -60,6 +60,11 @@ class Nemesis:
             else:
                 done = inject(self._run, act.what, act.who, act.process)
                 row["said"] = [f"domain {done['domid']}, pid {done['pid']}"]
+        except NoProcess as dead:
+            if act.what == "kill":  # something else has killed it in this moment
+                row["said"] = ["it was dead by then"]
+            else:
+                row["trouble"] = str(dead)
         except HvsimError as wrong:
             row["trouble"] = str(wrong)
         return row
