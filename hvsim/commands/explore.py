@@ -96,6 +96,7 @@ def _lines(row: ExploreRow) -> Iterator[str]:
     yield (
         f"{row['scenario']}: {row['runs']} runs, {row['runs_a_minute']:.0f} a minute, "
         f"{row['coverage']} transitions seen"
+        + (f", {row['late']} runs ended as they took too long" if row["late"] else "")
     )
     found = row["found"]
     if found is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
 from hvsim.explore.found import text_of
-from hvsim.explore.job import NOT_UP, Job, Outcome, digest, play
+from hvsim.explore.job import NOT_UP, Choices, Job, Outcome, digest, play
 from hvsim.explore.search import Search
 from hvsim.explore.shrink import cut, ddmin
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SHRINK_RUNS: Final = 400
 """Runs that are made at most to shrink a failure."""
+_MOVABLE: Final = 8
+"""Choices of a tape that may be moved as a whole, when an act is left out."""
+_SHIFTS: Final = tuple(sorted((*range(-12, 0), *range(1, 13)), key=abs))
 _TELL: Final = 10.0
 """Seconds between two lines of progress."""
 
@@ -53,7 +56,7 @@ def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
     base = Job(str(wanted.scenario.file), digest(text), wanted.first, "random")
     search = Search(base, wanted.order)
     begun = time.monotonic()
-    runs, failure = _searched(wanted, search, executor, say)
+    runs, late, failure = _searched(wanted, search, executor, say)
     seconds = max(time.monotonic() - begun, 0.001)
     found = None
     if failure is not None:
@@ -63,6 +66,7 @@ def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
         "runs": runs,
         "seconds": round(seconds, 3),
         "runs_a_minute": round(runs / seconds * 60, 1),
+        "late": late,
         "coverage": len(search.seen),
         "found": found,
     }
@@ -70,11 +74,11 @@ def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
 
 def _searched(
     wanted: Wanted, search: Search, executor: Executor, say: Say
-) -> tuple[int, tuple[Job, Outcome] | None]:
-    """Runs that were made, and the first that failed."""
+) -> tuple[int, int, tuple[Job, Outcome] | None]:
+    """Runs that were made, those of them that were late, and the first that failed."""
     begun = told = time.monotonic()
     todo: dict[Future[Outcome], Job] = {}
-    given = runs = 0
+    given = runs = late = 0
     failure: tuple[Job, Outcome] | None = None
     while todo or (given < wanted.runs and failure is None):
         while len(todo) < wanted.jobs and given < wanted.runs and failure is None:
@@ -87,6 +91,7 @@ def _searched(
             runs += 1
             if outcome.fails(NOT_UP):
                 raise HvsimError(f"explore: {outcome.failed[0][1]}")
+            late += outcome.late
             search.told(job, outcome)
             if outcome.failed and failure is None:
                 failure = job, outcome
@@ -96,8 +101,9 @@ def _searched(
             say(
                 f"{runs} runs, {rate:.0f} a minute, {len(search.seen)} transitions seen, "
                 f"{'a failure' if failure else 'no failure'}"
+                + (f", {late} ended as they took too long" if late else "")
             )
-    return runs, failure
+    return runs, late, failure
 
 
 class _Shrinker:
@@ -160,7 +166,21 @@ class _Shrinker:
         def fails(parts: list[tuple[int, ...]]) -> int | None:
             return self._fails(check, [without(kept) for kept in parts])
 
-        return without(ddmin(acts, fails))
+        least = without(ddmin(acts, fails))
+        for act in acts:
+            if act not in least.without:
+                least = self._moved(check, least, act)
+        return least
+
+    def _moved(self, check: str, job: Job, act: int) -> Job:
+        """Without *act* as well, if its choices need only be others by number then: what the act
+        itself had done was some choices too."""
+        if not 0 < len(job.tape) <= _MOVABLE:
+            return job
+        bare = replace(job, without=job.without | {act})
+        moved = [replace(bare, tape=shifted(job.tape, by)) for by in _SHIFTS]
+        place = self._fails(check, moved)
+        return job if place is None else moved[place]
 
     def _fails(self, check: str, candidates: list[Job]) -> int | None:
         """The first that fails so, as many at once as there are workers."""
@@ -185,6 +205,11 @@ class _Shrinker:
         except OSError as failure:
             raise HvsimError(f"{out}: {failure.strerror}") from None
         return str(out)
+
+
+def shifted(tape: Choices, by: int) -> Choices:
+    """The same choices, each so many later."""
+    return tuple((number + by, choice) for number, choice in tape if number + by >= 0)
 
 
 def _acts(scenario: Scenario) -> int:

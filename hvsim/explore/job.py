@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,10 @@ NOT_UP: Final = "the lab comes up"
 PATIENCE: Final = 20.0
 """Seconds of the machine's time that a turn may take: a run in which somebody spins for ever is
 over then."""
+
+LIMIT: Final = 120.0
+"""Seconds of the machine's time that a run may take.  An order that is not fair (pct) may keep from
+going on whom all others wait for, and then nothing ends it."""
 
 Choices = tuple[tuple[int, int], ...]
 """A tape: (number, choice), in order of the numbers."""
@@ -48,12 +53,14 @@ class Outcome:
         made: choices there were.
         tape: those that were not the first option.
         seen: transitions that the run went through (`coverage`).
+        late: it took too long, and was ended; nothing is known of it.
     """
 
     failed: tuple[tuple[str, str], ...] = ()
     made: int = 0
     tape: Choices = ()
     seen: frozenset[int] = field(default_factory=frozenset)
+    late: bool = False
 
     def fails(self, check: str) -> bool:
         """Whether that check has not held."""
@@ -67,8 +74,33 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def play(job: Job) -> Outcome:
+def play(job: Job, limit: float = LIMIT) -> Outcome:
     """Make the run, here and now.  What keeps it from being made is an outcome too."""
+    name = f"explore-{threading.get_native_id()}"
+    late = threading.Event()
+    timer = threading.Timer(limit, _end, (name, late))
+    timer.daemon = True
+    timer.start()
+    try:
+        outcome = _played(job, name)
+    finally:
+        timer.cancel()
+    return Outcome(late=True) if late.is_set() else outcome
+
+
+def _end(lab: str, late: threading.Event) -> None:
+    """The machine of the lab falls, and whoever runs it takes it down."""
+    from hvsim.lab.rundir import RunDir, base_dir
+
+    late.set()
+    hypervisor = RunDir(base_dir() / lab).read().hypervisor
+    handle = None if hypervisor is None else hypervisor.open()
+    if handle is not None:
+        with handle:
+            handle.signal(signal.SIGKILL)
+
+
+def _played(job: Job, name: str) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
 
@@ -82,7 +114,6 @@ def play(job: Job) -> Outcome:
         if digest(Path(job.file).read_text(encoding="utf-8")) != job.digest:
             raise HvsimError(f"{job.file}: this worker has another file of that name")
         scenario = load(job.file)
-        name = f"{scenario.name[:20]}-{threading.get_native_id()}"
         scenario = replace(
             scenario, lab=replace(scenario.lab, name=name), without=scenario.without | job.without
         )

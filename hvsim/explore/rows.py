@@ -27,5 +27,6 @@ class ExploreRow(TypedDict):
     runs: Annotated[int, "that were made to find something"]
     seconds: Annotated[float, "that they took"]
     runs_a_minute: Annotated[float, "while nothing was found"]
+    late: Annotated[int, "runs that took too long and were ended; nothing is known of them"]
     coverage: Annotated[int, "transitions of the ledger that were seen"]
     found: Annotated[FoundRow | None, "null: nothing"]

@@ -1,6 +1,6 @@
 """The least that still fails, of failures that are planted.
 
-Seen red: with `ddmin` that gives up when no half fails alone; with `cut` that keeps one too many.
+Seen red: with `ddmin` that never tries to leave one part out; with `cut` that steps too far.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+"""A guest with a bug that shows in some orders only is found, shrunk, and replayed by `hvsim run`.
+
+The negative control is the same guest without its bug: nothing is found.  Seen red: with a file in
+which the tape was left out.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hvsim.explore.job import Job, digest, play
+from tests.support.labs import Commands, commands
+
+HERE = Path(__file__).resolve().parent
+CHECK = "web: registers are linearizable"
+SLOW = 500
+"""Seconds: a few dozen labs come up, on a machine that does much else."""
+
+
+def scenario(folder: Path, patience: int) -> Path:
+    """Sixty-four requests of a guest that waits so long for a read."""
+    shutil.copy(HERE / "hasty.py", folder)
+    text = (HERE / "sixty_four.toml").read_text(encoding="utf-8")
+    file = folder / "it.toml"
+    file.write_text(text.replace("patience = 0", f"patience = {patience}"), encoding="utf-8")
+    return file
+
+
+def explored(hvsim: Commands, code: int, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        hvsim.argv("explore", *words, "--json"),
+        env=hvsim.environment,
+        capture_output=True,
+        text=True,
+        timeout=SLOW,
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    row: dict[str, Any] = json.loads(done.stdout)
+    assert json.loads(hvsim.ok("labs", "--json")) == [], "every lab is gone"
+    return row
+
+
+@pytest.mark.timeout(SLOW)
+def test_a_bug_is_found_and_shrunk_and_replays(tmp_path: Path) -> None:
+    file = scenario(tmp_path, 400)
+    with commands() as hvsim:
+        row = explored(hvsim, 1, str(file), "--runs", "20", "--jobs", "2", "--shrink", "40")
+        found = row["found"]
+        assert found["check"] == CHECK
+        assert found["tape_after"] <= 30 < found["tape_before"] < found["choices"]
+        assert row["coverage"] > 50
+        out = Path(found["file"])
+        assert out.parent == tmp_path
+        text = out.read_text(encoding="utf-8")
+        assert text.startswith(file.read_text(encoding="utf-8").rstrip("\n"))
+        assert f"hvsim run {out} --lockstep" in text
+        ledgers = []
+        for name in ("one", "two"):
+            ledger = tmp_path / f"{name}.jsonl"
+            done = hvsim.run("run", str(out), "--lockstep", "--json", "--ledger", str(ledger))
+            assert done.returncode == 1, (done.stdout, done.stderr)
+            failed = [one["name"] for one in json.loads(done.stdout)["checks"] if not one["held"]]
+            assert CHECK in failed
+            ledgers.append(ledger.read_bytes())
+        assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.timeout(SLOW)
+def test_where_there_is_no_bug_nothing_is_found(tmp_path: Path) -> None:
+    with commands() as hvsim:
+        file = str(scenario(tmp_path, 0))
+        row = explored(hvsim, 0, file, "--runs", "5", "--jobs", "2", "--seed", "3")
+    assert (row["runs"], row["found"], row["late"]) == (5, None, 0)
+    assert [one.name for one in tmp_path.glob("*.toml")] == ["it.toml"]
+
+
+def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "no.toml"
+    file.write_text('[scenario]\n[[phase]]\nname = "a"\n', encoding="utf-8")
+    with commands() as hvsim:
+        done = hvsim.run("explore", str(file))
+    assert done.returncode == 2
+    assert "no.toml" in done.stderr
+
+
+def test_a_run_that_takes_too_long_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = scenario(tmp_path, 0)
+    text = file.read_text(encoding="utf-8").replace('for = "20ms"', 'for = "29d"')
+    file.write_text(text.replace("29d", "700h"), encoding="utf-8")
+    with commands() as hvsim:
+        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
+        outcome = play(Job(str(file), digest(file.read_text("utf-8")), 1, "longest"), 8.0)
+        assert json.loads(hvsim.ok("labs", "--json")) == []
+    assert outcome.late
+    assert not outcome.failed
+
+
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+from hvsim.cli import main
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        code = main(["explore", sys.argv[1], "--runs", "4", "--json",
+                     "--dask", cluster.scheduler_address])
+    sys.exit(code)
+"""
+
+
+@pytest.mark.timeout(SLOW)
+def test_workers_of_dask_make_the_runs(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed: pip install 'hvsim[scale]'")
+    program = tmp_path / "cluster.py"
+    program.write_text(CLUSTER, encoding="utf-8")
+    with commands() as hvsim:
+        done = subprocess.run(
+            [sys.executable, str(program), str(scenario(tmp_path, 0))],
+            env=hvsim.environment,
+            capture_output=True,
+            text=True,
+            timeout=SLOW,
+        )
+        assert json.loads(hvsim.ok("labs", "--json")) == []
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    row = json.loads(done.stdout)
+    assert (row["runs"], row["found"]) == (4, None)
+
+
+def test_without_dask_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hvsim.errors import HvsimError
+    from hvsim.explore.workers import dask
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(HvsimError, match=r"pip install 'hvsim\[scale\]'"), dask("tcp://here:1"):
+        pass

@@ -1,0 +1,70 @@
+"""The file that replays: the scenario as it was, and how turns are taken.
+
+Seen red: with an earlier search's table kept; with `without` counted from 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hvsim.explore.explore import shifted
+from hvsim.explore.found import text_of
+from hvsim.explore.job import Job
+from hvsim.faults.scenario.load import load
+from hvsim.wire.boot import Lockstep
+
+GOOD = """# mine
+[scenario]
+title = "t"
+seed = 3
+[[domain]]
+name = "a"
+program = "domains.guests.idle:main"
+[[phase]]
+name = "one"
+for = "1s"
+[[phase.step]]
+stall = "a"
+[[phase.step]]
+resume = "a"
+"""
+TAPE = tuple((number * 7, 1 + number % 3) for number in range(30))
+
+
+def found(tmp_path: Path, original: str, job: Job) -> Path:
+    file, out = tmp_path / "it.toml", tmp_path / "found.toml"
+    file.write_text(original, encoding="utf-8")
+    text = text_of(original, load(file), job, "a check", "what\nit \x1bsaid", str(out))
+    out.write_text(text, encoding="utf-8")
+    return out
+
+
+def test_it_is_read_again(tmp_path: Path) -> None:
+    job = Job("it.toml", "", 9, "tape", TAPE, frozenset({1}))
+    out = found(tmp_path, GOOD, job)
+    one = load(out)
+    assert (one.seed, one.lockstep) == (9, Lockstep(way="tape", tape=dict(TAPE)))
+    assert set(one.without) == {1}
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith(GOOD)
+    assert f"hvsim run {out} --lockstep" in text
+    assert "#   2: one: resume a" in text
+    assert "\x1b" not in text
+
+
+def test_what_was_found_can_be_explored(tmp_path: Path) -> None:
+    first = found(tmp_path, GOOD, Job("it.toml", "", 9, "tape", TAPE, frozenset({1})))
+    again = Job("it.toml", "", 11, "pct", (), frozenset({0}))
+    one = load(found(tmp_path, first.read_text(encoding="utf-8"), again))
+    assert (one.seed, one.lockstep, set(one.without)) == (11, Lockstep(way="pct"), {0, 1})
+    assert load(found(tmp_path, GOOD + '[lockstep]\norder = "pct"\n', again)).seed == 11
+
+
+def test_an_empty_tape_is_a_tape(tmp_path: Path) -> None:
+    one = load(found(tmp_path, GOOD, Job("it.toml", "", 9, "tape")))
+    assert one.lockstep == Lockstep(way="tape")
+
+
+def test_a_tape_is_moved_as_a_whole() -> None:
+    assert shifted(((3, 1), (9, 2)), 2) == ((5, 1), (11, 2))
+    assert shifted(((3, 1), (9, 2)), -4) == ((5, 2),)
