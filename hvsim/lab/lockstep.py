@@ -54,8 +54,7 @@ class GateWaits(Closing):
     Args:
         door: the hypervisor's.
 
-    Raises: DoorError, here and in every call: the hypervisor has gone, or somebody else lets its
-        time go on.
+    Raises: DoorError, here and in every call: the hypervisor has gone, or too many others wait.
     """
 
     def __init__(self, door: Path) -> None:

@@ -4,7 +4,7 @@ The second of each pair has another hash seed, another name, another run directo
 that is busy.  A driver domain is slow, gets a fifth of its time, and is killed.
 
 Seen red: when notifies are heard while a process runs; when the end of a killed process is not
-waited for (both are planted by ``tests/mutants``).
+waited for (both are planted by ``tests/mutants``); with uuids that follow from the name of the lab.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ class Lockstep(Protocol):
 
     def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
         """Let time go on by so many nanoseconds, or with *quiet* until nothing can happen before
-        time goes on; answered then.
+        time goes on; answered then, behind those who came before.
 
-        Raises: XenError(EBUSY) while somebody else has done that.
+        Raises: XenError(EBUSY) when too many wait.
         """
 
     def tape(self, start: int, count: int) -> tuple[int, dict[int, int]]:

@@ -12,10 +12,11 @@ too.
 
 import select
 import signal
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hvsim.abi.errno import EBUSY, EOPNOTSUPP, EPERM
 from hvsim.hypervisor.dispatch import Dispatcher
@@ -39,6 +40,9 @@ from hvsim.wire import doorbell
 from hvsim.wire.boot import Boot
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed
+
+MAX_GATES: Final = 64
+"""Who may wait outside at a time."""
 
 
 class _Gate(NamedTuple):
@@ -65,7 +69,7 @@ class LockstepServer(Server):
         self._sets = WaitSets()
         self._linux = Linux(self._wire, self._late, plan.patience)
         self._unsettled = True
-        self._gate: _Gate | None = None
+        self._gates: deque[_Gate] = deque()
         self._strays: set[int] = set()
         self._stop_later: int | None = None
         self._boots = True
@@ -92,7 +96,7 @@ class LockstepServer(Server):
                 self._late(f"{self._name(self._turns.turn)} has not come to wait in its vCPU")
             return
         self._finish()
-        gate = self._gate
+        gate = self._gates[0] if self._gates else None
         if gate is None and not self._boots:
             self.loop.serve(timeout, 1)
         elif gate is not None and self.now() >= gate.limit:
@@ -148,7 +152,7 @@ class LockstepServer(Server):
             self._time.move(gate.limit if due == NEVER else min(due, gate.limit))
 
     def _shut(self, gate: _Gate, *, quiet: bool) -> None:
-        self._gate = None
+        self._gates.popleft()
         self._unsettled = True
         super().reply(gate.address, [0, [*self.times, quiet]])
 
@@ -194,13 +198,14 @@ class LockstepServer(Server):
         self._turns.parks(process.token, until, partial(super().reply, process.address, [0]))
 
     def open_gate(self, caller: Process, by: int, quiet: bool) -> None:
-        """Let time go on by so many nanoseconds, or until all is *quiet*, and answer then.
+        """Let time go on by so many nanoseconds, or until all is *quiet*, and answer then; whoever
+        came before is answered first.
 
-        Raises: XenError(EBUSY) while somebody else has done that.
+        Raises: XenError(EBUSY) when too many wait.
         """
-        if self._gate is not None:
-            raise XenError(EBUSY, "lockstep: somebody else lets time go on")
-        self._gate = _Gate(caller.address, self.now() + by, quiet)
+        if len(self._gates) == MAX_GATES:
+            raise XenError(EBUSY, f"lockstep: {MAX_GATES} others let time go on")
+        self._gates.append(_Gate(caller.address, self.now() + by, quiet))
 
     @property
     def times(self) -> tuple[int, int]:
