@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from hvsim.errors import HvsimError
 from hvsim.faults.now import NoProcess, inject
 from hvsim.faults.rules import enter, remove, standing
+from hvsim.faults.targets import TargetError
 from hvsim.lab.door import Door
 from hvsim.observe.diagnosis.looking import look
 from hvsim.observe.diagnosis.told import told
@@ -36,8 +37,10 @@ class Nemesis:
         self._in_force: list[_InForce] = []
         self.rows: list[RunActRow] = []
 
-    def do(self, act: Act, phase: str, moment: float) -> RunActRow:
-        """Do it; what cannot be done is told in the row."""
+    def do(self, act: Act, phase: str, moment: float, *, wait: bool) -> RunActRow | None:
+        """Do it; what cannot be done is told in the row.
+
+        With *wait*, None for what is about somebody who is not there, and may come back."""
         row: RunActRow = {
             "phase": phase,
             "what": act.what,
@@ -49,7 +52,6 @@ class Nemesis:
             "said": [],
             "trouble": "",
         }
-        self.rows.append(row)
         try:
             if act.rule is not None:
                 number = enter(self._run, [act.rule])[0]
@@ -65,8 +67,13 @@ class Nemesis:
                 row["said"] = ["it was dead by then"]
             else:
                 row["trouble"] = str(dead)
+        except TargetError as nobody:
+            if wait:
+                return None
+            row["trouble"] = str(nobody)
         except HvsimError as wrong:
             row["trouble"] = str(wrong)
+        self.rows.append(row)
         return row
 
     def lift(self, moment: float) -> None:

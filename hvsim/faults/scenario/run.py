@@ -39,6 +39,8 @@ LOOK: Final = 0.2
 """Seconds between two looks at the hypervisor."""
 SETTLE: Final = 0.5
 """Seconds after the last act of a phase in which its clients may still be told something."""
+AWAITED: Final = 3.0
+"""Seconds for which a rule waits for whom it is about: a driver domain dies and comes back."""
 _PULSE: Final = 100
 
 Say = Callable[[str], None]
@@ -179,8 +181,9 @@ class _Run:
         todo = list(acts)
         while True:
             self._look()
-            while todo and self._now() - begun >= todo[0].at:
-                self._act(todo.pop(0), phase)
+            for one in [one for one in todo if self._now() - begun >= one.at]:
+                if self._act(one, phase, begun):
+                    todo.remove(one)
             if self._onlooker.settled() and not todo and self._over(phase, begun):
                 break
             self._onlooker.rest(self._clock, TICK)
@@ -218,13 +221,18 @@ class _Run:
         ]
         return not open_goals or lasted > max(goal.within for goal in open_goals)
 
-    def _act(self, planned: Planned, phase: Phase) -> None:
+    def _act(self, planned: Planned, phase: Phase, begun: float) -> bool:
+        """Whether it is done, or will never be."""
         self._onlooker.acting(planned.act)
-        row = self._nemesis.do(planned.act, phase.name, self._now())
+        late = self._now() - begun - planned.at > AWAITED
+        row = self._nemesis.do(planned.act, phase.name, self._now(), wait=not late)
+        if row is None:
+            return False
         rule = "" if row["rule"] is None else f"rule {row['rule']}: "
         self._say(f"{self._now():8.3f}    {rule}{row['text']}")
         for line in [*row["said"], *([f"NOT DONE: {row['trouble']}"] if row["trouble"] else [])]:
             self._say(f"            {line}")
+        return True
 
     def _look(self) -> None:
         moment = self._now()
