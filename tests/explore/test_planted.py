@@ -16,11 +16,13 @@ import pytest
 from tests.explore.hunting import BUGS, broken, one_run, with_bug, without_bug
 
 FOUND = {
+    "early_flush": (1, "guest: registers are linearizable"),
     "double_fetch": (1, "every disk has its size: disk.img had 65536 bytes"),
     "forgotten_eagain": (1, "healed: guest goes on: 0 of 20 told"),
     "kept_right": (1, "stranger: it learns nothing that it may not know"),
     "leaked_grant": (1, "no grant leaks: domain 2 is dead, and somebody still holds its pages"),
     "lost_requests": (1, "healed: guest goes on"),
+    "lost_watch": (1, "healed: guest goes on"),
     "lost_wakeup": (1, "work: guest goes on"),
     "no_index_bound": (1, "beyond: guest goes on: 1 of 5 told"),
     "skipped_closing": (1, "the frontend was closed, and nobody had said Closing"),

@@ -19,6 +19,7 @@ from hvsim.faults.checkers.operations import operations
 from hvsim.faults.checkers.secrets import secrets
 from hvsim.faults.checkers.sizes import sizes
 from hvsim.faults.checkers.verdict import Verdict
+from hvsim.faults.scenario.history import GOODBYE
 from hvsim.lab.answers import ControlError
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.store import open_store
@@ -167,7 +168,7 @@ class Judge:
     def _read(self, clients: Sequence[Follower]) -> list[bool]:
         for client in clients:
             client.read(client.history.told[-1] if client.history.told else 0.0)
-        return [one.history.orderly or one.history.kind == "lines" for one in clients]
+        return [one.history.orderly or one.history.kind not in GOODBYE for one in clients]
 
     def _grants(self) -> Verdict:
         dying = [domid for domid, flags in self._witness.flags().items() if flags.get("dying")]

@@ -1,0 +1,92 @@
+"""`hvsim explore` against the planted bugs: how soon it finds each, and how small it makes it; and
+against the same scenarios without them, in which it must find nothing.
+
+    python -m tests.explore.campaign            every bug from three first seeds
+    python -m tests.explore.campaign lost_watch --starts 5 --clean 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from hvsim.explore.rows import ExploreRow
+from tests.explore.hunting import BUGS, with_bug, without_bug
+
+RUNS: Final = 200
+"""Within which each bug must be found."""
+CHOICES: Final = 30
+"""Of the shrunk tape, at most."""
+SHRINK: Final = 60
+APART: Final = 1000
+"""Between two first seeds."""
+
+
+def explored(file: Path, seed: int, runs: int, *more: str) -> ExploreRow:
+    """What `hvsim explore` says of a scenario."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["explore", str(file), "--json", "--seed", str(seed), "--runs", str(runs), *more]
+        words += ["--out", f"{folder}/found.toml"]
+        done = subprocess.run(
+            [sys.executable, "-m", "hvsim.cli", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    if not done.stdout.startswith("{"):
+        raise RuntimeError(f"hvsim {' '.join(words)}: {done.stderr}")
+    row: ExploreRow = json.loads(done.stdout)
+    return row
+
+
+def hunt(name: str, starts: int = 3) -> dict[str, Any]:
+    """Look for a planted bug from several first seeds."""
+    found = []
+    for start in range(starts):
+        row = explored(with_bug(name), 1 + start * APART, RUNS, "--shrink", str(SHRINK))["found"]
+        if row is not None:
+            found.append(row)
+    return {
+        "bug": name,
+        "starts": starts,
+        "found": len(found),
+        "runs": median(one["after"] for one in found) if found else None,
+        "choices": median(one["choices"] for one in found) if found else None,
+        "tape": max(one["tape_after"] for one in found) if found else None,
+    }
+
+
+def main() -> int:
+    """Print a line for each; 0: all as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.explore.campaign")
+    parser.add_argument("bugs", nargs="*", default=list(BUGS))
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--clean", type=int, default=0, metavar="RUNS", help="of each without it")
+    options = parser.parse_args()
+    bad = 0
+    print(f"{'bug':18} {'found':>6} {'runs':>5} {'choices':>8} {'shrunk':>7}", flush=True)
+    for name in options.bugs:
+        row = hunt(name, options.starts)
+        share = f"{row['found']}/{row['starts']}"
+        print(
+            f"{name:18} {share:>6} {row['runs']!s:>5} {row['choices']!s:>8} {row['tape']!s:>7}",
+            flush=True,
+        )
+        bad += row["found"] < row["starts"] or row["tape"] > CHOICES
+        if options.clean:
+            with tempfile.TemporaryDirectory() as folder:
+                clean = explored(without_bug(name, Path(folder)), 1, options.clean)
+            print(f"  without it: {clean['runs']} runs, {clean['found'] or 'nothing'}", flush=True)
+            bad += clean["found"] is not None
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
