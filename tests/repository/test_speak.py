@@ -17,6 +17,7 @@ PAST_THE_DOOR = {
     "hvsim/observe/console.py": "a console is a terminal on purpose",
     "hvsim/spawn/child.py": "sets its own log up",
     "hvsim/xenstore/daemon/live_update.py": "empties the buffers of its own log",
+    "hvsim/lab/warm_start.py": "a fork that has become a process of the lab: into its log",
     "domains/guests/verify.py": "a program of its own, whose reader is a test or the demo",
 }
 """What touches the streams, and why it may."""
