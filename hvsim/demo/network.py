@@ -207,8 +207,9 @@ class _Story(Onlooker):
         result = self.result
         result.connections_lost = _last_words(self.running.run.console_log(self.client))
         result.acknowledged = len(set(self.history.commits))
-        for check in ("alive", "grants", "handshakes"):
-            result.unsound += judge.verdicts.get(check, ())
+        for check, problems in judge.verdicts.items():
+            if check not in ("acts", "commits"):  # of which the result speaks itself
+                result.unsound += problems
         found = judge.found.get(self.client)
         if found is not None:
             result.found, result.integrity = found.batches, found.integrity

@@ -251,8 +251,9 @@ class _Story(Onlooker):
         result = self.result
         result.orderly = self.history.orderly
         result.acknowledged = len(set(self.history.commits))
-        for check in ("alive", "grants", "handshakes"):
-            result.unsound += judge.verdicts.get(check, ())
+        for check, problems in judge.verdicts.items():
+            if check not in ("acts", "commits"):  # of which the result speaks itself
+                result.unsound += problems
         found = judge.found.get(self.database.name)
         if found is not None:
             self._compare(found)

@@ -88,6 +88,8 @@ def test_a_storm_over_a_sound_host_holds(tmp_path: Path) -> None:
         "every guest is there",
         "no grant leaks",
         "no step of a handshake breaks a rule",
+        "no device closes without a word",
+        "every disk has its size",
         "no stale or foreign byte",
         "registers are linearizable",
         "web goes on",
