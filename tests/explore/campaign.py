@@ -23,7 +23,7 @@ RUNS: Final = 200
 """Within which each bug must be found."""
 CHOICES: Final = 30
 """Of the shrunk tape, at most."""
-SHRINK: Final = 60
+SHRINK: Final = 400
 APART: Final = 1000
 """Between two first seeds."""
 

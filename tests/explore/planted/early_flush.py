@@ -11,7 +11,7 @@ from hvsim.domain.injection import Fault
 from hvsim.drivers.block.service import Service
 from hvsim.faults.inject.swap import swap
 
-IDLE = 0.001
+IDLE = 0.005
 """Seconds without a FLUSH after which it is done."""
 
 
