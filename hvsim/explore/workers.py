@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +22,20 @@ def processors() -> int:
 
 @contextmanager
 def local(jobs: int) -> Iterator[Executor]:
-    """So many processes, which end with the block; runs that nobody has begun are forgotten."""
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    """So many processes, which end with the block: what they run is run to its end, so that no lab
+    stays behind, and what nobody has begun is forgotten."""
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_deaf)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _deaf() -> None:
+    """Ctrl-C is for who has begun the search; it reaches every process at the terminal.  (Not
+    ignored, which what a lab starts would inherit.)"""
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @contextmanager

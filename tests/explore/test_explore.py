@@ -7,7 +7,9 @@ which the tape was left out.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +104,27 @@ def test_a_run_that_takes_too_long_is_ended(
         assert json.loads(hvsim.ok("labs", "--json")) == []
     assert outcome.late
     assert not outcome.failed
+
+
+@pytest.mark.timeout(SLOW)
+def test_who_is_interrupted_leaves_no_lab(tmp_path: Path) -> None:
+    file = str(scenario(tmp_path, 0))
+    with commands() as hvsim:
+        search = subprocess.Popen(
+            hvsim.argv("explore", file, "--runs", "500"),
+            env=hvsim.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        while not json.loads(hvsim.ok("labs", "--json")):
+            assert search.poll() is None
+        os.killpg(search.pid, signal.SIGINT)
+        _, told = search.communicate(timeout=SLOW)
+        assert (search.returncode, told) == (130, "hvsim: interrupted\n")
+        assert json.loads(hvsim.ok("labs", "--json")) == []
 
 
 CLUSTER = """
