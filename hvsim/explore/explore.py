@@ -123,13 +123,15 @@ class _Shrinker:
         self._say(f"found after {after} runs, seed {job.seed}, {job.order}: {check}: {said}")
         self._say(f"{outcome.made} choices, {len(outcome.tape)} of them not the first; shrinking")
         least = replace(job, order="tape", tape=outcome.tape)
+        file = self._write(job, check, said, text)  # also for who does not wait for the rest
         if self._fails(check, [least]) is None:
             self._say("its tape does not fail again: the run is not the same twice")
             least = job
         else:
-            least = self._acts(check, self._tape(check, least), acts)
             least = self._tape(check, least)
-        file = self._write(least, check, said, text)
+            self._write(least, check, said, text)
+            least = self._tape(check, self._acts(check, least, acts))
+            self._write(least, check, said, text)
         return {
             "check": check,
             "said": said,
