@@ -18,6 +18,10 @@ DEPTH: Final = 3
 LENGTH: Final = 2_000
 """Choices among which PCT spreads its changes."""
 
+PASSED_OVER: Final = 50
+"""So often in a row somebody is passed over by PCT before the highest becomes the lowest: one who
+looks again and again, and waits for what another does, would keep him from it for ever."""
+
 
 class Dice(Protocol):
     """As `random.Random`."""
@@ -63,18 +67,27 @@ class Priorities:
         self._changes = {dice.randrange(length) for _ in range(depth)}
         self._priorities: dict[str, float] = {}
         self._lowest = 0.0
+        self._passed: dict[str, int] = {}
 
     def choose(self, number: int, options: Sequence[str]) -> int:
         """Who has the highest priority; of equal names the first."""
         for name in options:
             if name not in self._priorities:
                 self._priorities[name] = self._dice.random()
-        best = max(range(len(options)), key=lambda one: self._priorities[options[one]])
-        if number in self._changes:
+        best = self._highest(options)
+        if number in self._changes or self._patience_ends(options):
             self._lowest -= 1.0
             self._priorities[options[best]] = self._lowest
-            best = max(range(len(options)), key=lambda one: self._priorities[options[one]])
+            best = self._highest(options)
+        self._passed = {name: self._passed.get(name, 0) + 1 for name in options}
+        del self._passed[options[best]]
         return best
+
+    def _highest(self, options: Sequence[str]) -> int:
+        return max(range(len(options)), key=lambda one: self._priorities[options[one]])
+
+    def _patience_ends(self, options: Sequence[str]) -> bool:
+        return any(self._passed.get(name, 0) >= PASSED_OVER for name in options)
 
 
 class Tape:

@@ -1,7 +1,7 @@
 """Who picks: from the seed the same each time, and from a tape what is on it.
 
-Seen red: with priorities that never change; with a tape that is not held within the options; with
-a record that holds the zeros as well.
+Seen red: with priorities that never change; without an end of being passed over; with a tape that
+is not held within the options; with a record that holds the zeros as well.
 """
 
 import random
@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvsim.hypervisor.lockstep.choices import Anyone, Chooser, Priorities, Recorded, Tape, chooser
+from hvsim.hypervisor.lockstep.choices import (
+    PASSED_OVER,
+    Anyone,
+    Chooser,
+    Priorities,
+    Recorded,
+    Tape,
+    chooser,
+)
 
 NAMES = ("a", "b", "c", "d")
 widths = st.lists(st.integers(1, len(NAMES)), max_size=60)
@@ -60,6 +68,12 @@ class Numbers:
 def test_priorities_hold_until_a_change_and_the_highest_is_the_lowest_then() -> None:
     by = Priorities(Numbers([2, 4], [0.5, 0.9, 0.1]), depth=2)
     assert [by.choose(number, ("a", "b", "c")) for number in range(7)] == [1, 1, 0, 0, 2, 2, 2]
+
+
+def test_nobody_is_passed_over_for_ever() -> None:
+    by = Priorities(Numbers([], [0.9, 0.5]), depth=0)
+    picks = [by.choose(number, ("busy", "other")) for number in range(60)]
+    assert picks == [0] * PASSED_OVER + [1] * (60 - PASSED_OVER)
 
 
 def test_who_comes_later_has_a_priority_of_his_own() -> None:
