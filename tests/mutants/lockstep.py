@@ -55,7 +55,8 @@ FAULTS: Final[list[Fault]] = [
     *faults(
         f"{_ROOM}/choices.py",
         (f"{_TESTS}/test_choices.py",),
-        ("priorities never change", "if number in self._changes:", "if False:"),
+        ("priorities never change", "if number in self._changes or ", "if "),
+        ("somebody is passed over for ever", " or self._patience_ends(options):", ":"),
         (
             "who was the highest is not the lowest",
             "self._lowest -= 1.0",
