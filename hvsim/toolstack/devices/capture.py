@@ -262,8 +262,7 @@ class Session:
 
     async def _there(self) -> bool:
         """Whether the half that is tapped is still the one that counts."""
-        info = self._toolstack.hypervisor.info(self.domid)
-        if info is None or info.dying or info.shutdown:
+        if not self._lives(self.domid):
             return False
         try:
             async with self._toolstack.store() as store:
@@ -271,27 +270,33 @@ class Session:
         except ToolstackError:
             return False
 
+    def _lives(self, domid: int) -> bool:
+        """Whether a domain runs."""
+        info = self._toolstack.hypervisor.info(domid)
+        return info is not None and not info.dying and not info.shutdown
+
     async def _follow(self) -> bool:
         """Tap the half that has come in place of one that has gone; whether there is one."""
         try:
             async with self._toolstack.store() as store:
                 path = await self._half(store)
+                where = await self._domid_of(store, path)
                 state = await store.read(f"{path}/state")
         except ToolstackError:
             self.ended = f"{self.vif.name} is gone"
             return False
-        if path == self._path:
-            info = self._toolstack.hypervisor.info(self.domid)
-            if info is None or info.dying:
-                if self.side == "front":
-                    self.ended = f"domain {self.domid} is gone"
-                return False
+        # What a dead domain has left in the store, and its ring, are there for a while yet.
+        if not self._lives(where):
+            if self.side == "front":
+                self.ended = f"domain {self.domid} is gone"
+            return False
         if state not in _PROBED:
             return False
         try:
             await self.attach()
         except ToolstackError as error:
-            self.ended = "; ".join(error.lines)
+            if self.side == "front" or self._lives(where):
+                self.ended = "; ".join(error.lines)
             return False
         return True
 
