@@ -66,7 +66,12 @@ class _Refused(Exception):
 
 
 class Service:
-    """Serves one ring from one image."""
+    """Serves one ring from one image.
+
+    Attributes:
+        spin: looks for requests so many nanoseconds; None with the pure ring.
+        serve_natively: the compiled batch service; None where all is done here.
+    """
 
     def __init__(
         self,

@@ -90,7 +90,6 @@ class Session:
     Attributes:
         vif, side: of what.
         domid: of the domain that is tapped now.
-        epoch: how many domains were tapped so far.
         last_read: monotonic seconds.
         ended: why nothing more will come, "" while it may.
     """
@@ -99,7 +98,6 @@ class Session:
         self.vif = vif
         self.side = side
         self.domid = -1
-        self.epoch = 0
         self.ended = ""
         self.last_read = anyio.current_time()
         self._toolstack = toolstack
@@ -144,14 +142,13 @@ class Session:
                     await self._take_back(store)
                 raise
         self.domid = where
-        self.epoch += 1
 
     async def read(self) -> dict[str, object]:
         """What is there, after a short wait for it.  Raises: ToolstackError."""
         async with self._lock:
             self.last_read = anyio.current_time()
             deadline = self.last_read + READ_TIMEOUT
-            epoch, domid, taken = self.epoch, self.domid, b""
+            domid, taken = self.domid, b""
             while not taken and not self.ended:
                 if self._attachment is not None:
                     taken = await self._take()
@@ -167,7 +164,6 @@ class Session:
             seen, dropped = self.counts()
             return {
                 "records": taken,
-                "epoch": epoch,
                 "domid": domid,
                 "seen": seen,
                 "dropped": dropped,
