@@ -24,6 +24,8 @@ class Client:
     Attributes:
         answered: requests that were answered with a commit.
         lost: connections that were lost.
+        connection: the one that there is.
+        dialer: makes the next one.
     """
 
     def __init__(self, dom: Domain, address: tuple[str, int], pause: float, wanted: int) -> None:

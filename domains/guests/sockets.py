@@ -36,6 +36,7 @@ class Connection:
         peer: its address, for a log.
         received: called with every piece that comes.
         closed: called once with the reason when it ends, unless `close` ended it.
+        unsent: bytes that the other end has not taken, at most UNSENT_MAX with those behind.
     """
 
     def __init__(self, dom: Domain, sock: socket.socket, peer: str) -> None:
@@ -222,6 +223,7 @@ class Dialer:
         self._dom.vcpu.call_later(RETRY, self.start)
 
     def drop(self) -> None:
+        """Give up the attempt that is under way.  Idempotent."""
         sock, self._sock = self._sock, None
         if sock is not None:
             self._dom.vcpu.remove_fd(sock.fileno())

@@ -60,6 +60,9 @@ class Volume:
     Raises, at construction: VolumeError when the device is too small, or holds something that is
     no volume (a device full of zeros becomes an empty volume; ``readonly=True`` refuses that too).
     Every method passes on the device's own errors.
+
+    Attributes:
+        dirty: whether the table in memory differs from the one on the device.
     """
 
     def __init__(self, device: Device, *, readonly: bool = False) -> None:
@@ -202,6 +205,7 @@ class Volume:
         self.dirty = True
 
     def write_table(self) -> None:
+        """Write the table into the older of its two slots, durably."""
         sequence = self._sequence + 1
         body = _HEAD.pack(MAGIC, VERSION, len(self._files), sequence) + b"".join(
             _ENTRY.pack(name.encode(), entry.offset, entry.capacity, entry.size)

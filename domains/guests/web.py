@@ -36,7 +36,12 @@ WAITING_MAX: Final = 256
 
 
 class Web:
-    """Front and back of the web guest."""
+    """Front and back of the web guest.
+
+    Attributes:
+        database: the connection to it, while there is one.
+        dialer: makes the next one.
+    """
 
     def __init__(self, dom: Domain, database: tuple[str, int]) -> None:
         self._dom = dom

@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-INDEX_MASK: Final = 0xFFFF_FFFF
 _WORD: Final = struct.Struct("@I")
 """A word that the peer changes meanwhile; read in one piece."""
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
+from hvsim.abi.ring import INDEX_MASK
 from hvsim.domain.backlog import Backlog
-from hvsim.domain.byte_ring import INDEX_MASK, copied, place
+from hvsim.domain.byte_ring import copied, place
 from hvsim.domain.events import EventChannels
 from hvsim.domain.ring import fence
 

@@ -55,7 +55,7 @@ class GrantError(Exception):
         self.ref = ref
 
 
-class _Mapped(NamedTuple):
+class Mapped(NamedTuple):
     """The answer to a call that maps: status, handle, extent and page of each reference; number,
     pages and writable of the extents that are new."""
 
@@ -282,7 +282,7 @@ class GrantMapper:
                 batch = refs[start : start + MAX_MAP_BATCH]
                 request = [[flags, ref, domid] for ref in batch]
                 results, fds = self._hypercalls.call_fds(_OP, GNTTABOP_map_grant_ref, request)
-                told, extents = read(_Mapped, results)
+                told, extents = read(Mapped, results)
                 try:
                     self._adopt(extents, fds)
                 except OSError:

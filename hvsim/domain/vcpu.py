@@ -86,6 +86,7 @@ class VCPU:
         else:
             self._epoll = _prepared.pop() if _prepared else select.epoll()
         self.clock = clock
+        """System time, in seconds; :meth:`now` is a look at it."""
         self.wall = wall
         """The time of day, in nanoseconds of Unix time."""
         page = memoryview(bytearray(8)) if own is None else own

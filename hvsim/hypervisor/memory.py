@@ -77,6 +77,7 @@ class DomainMemory:
     Attributes:
         extents: those that are in use.
         leaving: those that were given up, and that somebody may still hold.
+        ram: guest frames that are in no extent.
     """
 
     def __init__(self, domid: int, names: Names) -> None:

@@ -64,7 +64,7 @@ class Capture:
     ended: str = ""
     _taps: list[Tapped] = field(default_factory=list)
     _session: int = -1
-    _epoch: int = 0
+    _domid: int = -1
     _clock: int = 0
     """What to add to monotonic time to get the time of day, ns."""
 
@@ -98,10 +98,9 @@ class Capture:
         deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
         while not stop():
             found = self.control.data(Request("read", session=self._session))
-            if int(found["epoch"]) != self._epoch:
-                if self._epoch:
-                    self._begin(int(found["domid"]), f"domain {found['domid']}")
-                self._epoch = int(found["epoch"])
+            domid = int(found["domid"])
+            if domid != self._domid:  # also in the first answer
+                self._begin(domid, f"domain {domid}")
             self._count(found)
             for record in records(found["records"]):
                 self._write(record)
@@ -149,6 +148,7 @@ class Capture:
 
     def _begin(self, domid: int, tapped: str) -> None:
         """Another domain is tapped from now on."""
+        self._domid = domid
         self.out.write(
             pcapng.interface(
                 printable(str(self.about["vif"])),

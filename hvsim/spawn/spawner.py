@@ -39,7 +39,7 @@ from typing import Final, NoReturn
 from hvsim.domain import nmi
 from hvsim.linux import syscalls
 from hvsim.spawn import child as spawn_child
-from hvsim.spawn import compact, warden
+from hvsim.spawn import compact, readers, warden
 from hvsim.spawn.sandbox import NAMESPACES, landlock, refusal, seccomp
 from hvsim.spawn.sandbox.namespaces import Cloned, Cloner, clone_into
 from hvsim.spawn.server import SETUP_TIMEOUT, Request, Run, SpawnServer
@@ -221,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     channel.set_inheritable(False)
     if not options.warmed:
         warm_up(options.warm)
+        readers.make()
     run = _resolve(options.entry)
     for profile, network in itertools.product(("guest", "driver", "program"), (False, True)):
         try:

@@ -156,8 +156,9 @@ def test_a_domain_that_stands_still_does_so_with_its_programs(
     lab: Commands, stop: str, go: str
 ) -> None:
     """Red without ``Signals`` in hvsim/hypervisor/processes.py."""
-    script = "sleep 1000 & while :; do sleep 0.01; done"
-    process = start(lab, "two", "--", "sh", "-c", f"echo ready; {script}", stdout=subprocess.PIPE)
+    # It says so when both of its programs are there: a domain can stand still before that.
+    script = "sleep 1000 & echo ready; while :; do sleep 0.01; done"
+    process = start(lab, "two", "--", "sh", "-c", script, stdout=subprocess.PIPE)
     words = ["two", "--process", "exec-0"] if "fault" in stop else ["two"]
     try:
         assert process.stdout is not None

@@ -20,7 +20,8 @@ from typing import Final, Protocol
 
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
-from hvsim.domain.byte_ring import INDEX_MASK, IndexPage, copied, place
+from hvsim.abi.ring import INDEX_MASK
+from hvsim.domain.byte_ring import IndexPage, copied, place
 from hvsim.domain.ring import fence
 from hvsim.errors import TimedOut
 from hvsim.xs.errors import StoreDisconnected

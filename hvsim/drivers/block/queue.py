@@ -51,7 +51,12 @@ _pack_page = DIRECT[1].pack
 
 
 class RequestQueue:
-    """See the module.  Not thread-safe; nothing here blocks."""
+    """See the module.  Not thread-safe; nothing here blocks.
+
+    Attributes:
+        under_way: pieces on the ring, by the id of their request.
+        ring_spin: looks for answers so many nanoseconds; None with the pure ring.
+    """
 
     def __init__(self) -> None:
         self.statistics = FrontStatistics()

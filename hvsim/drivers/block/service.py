@@ -69,6 +69,8 @@ class Service:
     """Serves one ring from one image.
 
     Attributes:
+        spin: looks for requests so many nanoseconds; None with the pure ring.
+        serve_natively: the compiled batch service; None where all is done here.
         waits: seconds until the image, which was busy, is to be asked once more; None when no
             request waits for that.
     """

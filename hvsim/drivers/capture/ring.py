@@ -92,6 +92,8 @@ class CaptureWriter:
     Attributes:
         seen, dropped: frames that passed by; those of them that found no room.
         broken: the reader's index makes no sense; nothing is written any more.
+        words: the first page, as 32-bit words.
+        prod: our own index, in bytes through 32 bits; the copy in the page is for the reader.
     """
 
     def __init__(self, view: memoryview, refs: list[int], snaplen: int) -> None:
@@ -185,6 +187,10 @@ class CaptureReader:
     Args:
         first: the first page.
         data: the data pages side by side.
+
+    Attributes:
+        words: the first page, as 32-bit words.
+        cons: our own index, in bytes through 32 bits.
     """
 
     def __init__(self, first: memoryview, data: memoryview) -> None:

@@ -37,6 +37,7 @@ class Tap:
 
     Attributes:
         on: whether somebody captures.
+        writer: our end of his ring.
     """
 
     def __init__(self, dom: Domain, device: FrontendDevice | BackendDevice) -> None:

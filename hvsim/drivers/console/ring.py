@@ -4,7 +4,8 @@ The guest is hostile: its index is read once, and the copy is checked.  Source: 
 """
 
 from hvsim.abi.console import IN, IN_CONS, IN_SIZE, OUT, OUT_PROD, OUT_SIZE
-from hvsim.domain.byte_ring import INDEX_MASK, copied, place
+from hvsim.abi.ring import INDEX_MASK
+from hvsim.domain.byte_ring import copied, place
 from hvsim.domain.ring import fence
 from hvsim.errors import BrokenByPeer
 

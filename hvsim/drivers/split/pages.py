@@ -27,6 +27,7 @@ class PeerPages:
             mapped first does, which costs a use nothing.
 
     Attributes:
+        capacity: as above.
         persistent: whether the frontend said feature-persistent.
         cache: the same table for a compiled batch service; None without it.
         mapped_once: pages that were mapped for one request, ever.

@@ -90,7 +90,6 @@ class Session:
     Attributes:
         vif, side: of what.
         domid: of the domain that is tapped now.
-        epoch: how many domains were tapped so far.
         last_read: monotonic seconds.
         ended: why nothing more will come, "" while it may.
     """
@@ -99,7 +98,6 @@ class Session:
         self.vif = vif
         self.side = side
         self.domid = -1
-        self.epoch = 0
         self.ended = ""
         self.last_read = anyio.current_time()
         self._toolstack = toolstack
@@ -144,14 +142,13 @@ class Session:
                     await self._take_back(store)
                 raise
         self.domid = where
-        self.epoch += 1
 
     async def read(self) -> dict[str, object]:
         """What is there, after a short wait for it.  Raises: ToolstackError."""
         async with self._lock:
             self.last_read = anyio.current_time()
             deadline = self.last_read + READ_TIMEOUT
-            epoch, domid, taken = self.epoch, self.domid, b""
+            domid, taken = self.domid, b""
             while not taken and not self.ended:
                 if self._attachment is not None:
                     taken = await self._take()
@@ -167,7 +164,6 @@ class Session:
             seen, dropped = self.counts()
             return {
                 "records": taken,
-                "epoch": epoch,
                 "domid": domid,
                 "seen": seen,
                 "dropped": dropped,
@@ -262,8 +258,7 @@ class Session:
 
     async def _there(self) -> bool:
         """Whether the half that is tapped is still the one that counts."""
-        info = self._toolstack.hypervisor.info(self.domid)
-        if info is None or info.dying or info.shutdown:
+        if not self._lives(self.domid):
             return False
         try:
             async with self._toolstack.store() as store:
@@ -271,27 +266,33 @@ class Session:
         except ToolstackError:
             return False
 
+    def _lives(self, domid: int) -> bool:
+        """Whether a domain runs."""
+        info = self._toolstack.hypervisor.info(domid)
+        return info is not None and not info.dying and not info.shutdown
+
     async def _follow(self) -> bool:
         """Tap the half that has come in place of one that has gone; whether there is one."""
         try:
             async with self._toolstack.store() as store:
                 path = await self._half(store)
+                where = await self._domid_of(store, path)
                 state = await store.read(f"{path}/state")
         except ToolstackError:
             self.ended = f"{self.vif.name} is gone"
             return False
-        if path == self._path:
-            info = self._toolstack.hypervisor.info(self.domid)
-            if info is None or info.dying:
-                if self.side == "front":
-                    self.ended = f"domain {self.domid} is gone"
-                return False
+        # What a dead domain has left in the store, and its ring, are there for a while yet.
+        if not self._lives(where):
+            if self.side == "front":
+                self.ended = f"domain {self.domid} is gone"
+            return False
         if state not in _PROBED:
             return False
         try:
             await self.attach()
         except ToolstackError as error:
-            self.ended = "; ".join(error.lines)
+            if self.side == "front" or self._lives(where):
+                self.ended = "; ".join(error.lines)
             return False
         return True
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Final
 
 from hvsim.abi import xs_wire
-from hvsim.domain.byte_ring import INDEX_MASK, IndexPage, copied, place
+from hvsim.abi.ring import INDEX_MASK
+from hvsim.domain.byte_ring import IndexPage, copied, place
 from hvsim.domain.ring import fence
 from hvsim.xenstore.daemon.connection import Connection
 from hvsim.xenstore.journal.recorder import Recorder
