@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import select
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hvsim.abi.hypercall import HVSIM_SYSCTL_advance, HVSIM_SYSCTL_tape, HYPERVISOR_sysctl
-from hvsim.lab.door import Door
+from hvsim.lab.door import Door, DoorError
 from hvsim.wire.closing import Closing
 from hvsim.wire.typed import read
 
@@ -23,10 +24,25 @@ if TYPE_CHECKING:
 PATIENCE: Final = 70.0
 """Seconds of the machine's time in which all that can happen must have: longer than the hypervisor
 waits for one turn."""
+LOOK: Final = 1.0
+"""Seconds in which the hypervisor tells who has the turn."""
 SLICE: Final = 1_000_000
 """Nanoseconds of the lab's time between two looks of who waits for a lab that is never quiet."""
 _SECOND: Final = 1_000_000_000
 _NEVER: Final = -1
+
+
+class OutOfTime(DoorError):
+    """The machine's time for which somebody waits is up.
+
+    Attributes:
+        domid: the domain that has the turn and does not come to its end; None: the turns go by,
+            and are too many.
+    """
+
+    def __init__(self, text: str, domid: int | None) -> None:
+        super().__init__(text)
+        self.domid = domid
 
 
 def _nanoseconds(seconds: float) -> int:
@@ -53,13 +69,20 @@ class GateWaits(Closing):
 
     Args:
         door: the hypervisor's.
+        limit: seconds of the machine's time from now on, after which it waits no longer; None: as
+            long as the lab's own limits let it.
 
-    Raises: DoorError, here and in every call: the hypervisor has gone, or too many others wait.
+    Raises: DoorError, here and in every call: the hypervisor has gone, or too many others wait;
+    OutOfTime.
     """
 
-    def __init__(self, door: Path) -> None:
+    def __init__(self, door: Path, limit: float | None = None) -> None:
         self._path = door
         self._door: Door | None = None
+        self._begun = time.monotonic()
+        self._limit = limit
+        self._first: int | None = None
+        self._last = 0
 
     def close(self) -> None:
         """Leave; who waits again comes back."""
@@ -106,10 +129,38 @@ class GateWaits(Closing):
 
     def _advance(self, by: int, *, quiet: bool = False) -> Moment:
         """Let time go on by so many nanoseconds, or at most so many and until all is *quiet*."""
-        return Moment(*read(tuple[int, int, bool], self._call(HVSIM_SYSCTL_advance, by, quiet)))
+        told = self._call(HVSIM_SYSCTL_advance, by, quiet)
+        moment = Moment(*read(tuple[int, int, bool], told))
+        self._first, self._last = self._first or moment.now, moment.now
+        return moment
 
     def _call(self, cmd: int, *args: int) -> object:
         if self._door is None:
             self._door = Door(self._path, PATIENCE)
-        found: object = self._door.call(HYPERVISOR_sysctl, cmd, *args)
+        timeout = PATIENCE
+        if self._limit is not None:
+            timeout = min(PATIENCE, self._begun + self._limit - time.monotonic())
+            if timeout <= 0.0:
+                raise OutOfTime(self._passed(), None)
+        try:
+            found: object = self._door.call(HYPERVISOR_sysctl, cmd, *args, timeout=timeout)
+        except DoorError:
+            running = self._running() if timeout < PATIENCE else None
+            if running is None:
+                raise
+            raise OutOfTime(self._passed(), running) from None
         return found
+
+    def _passed(self) -> str:
+        lab = (self._last - (self._first or self._last)) / _SECOND
+        return f"{lab:.3f} s of the lab's time went by in {self._limit:g} s of the machine's"
+
+    def _running(self) -> int | None:
+        """Whose turn it is, by number; None when nobody's, or nobody tells."""
+        try:
+            with Door(self._path, LOOK) as door:
+                return next(
+                    (one["domid"] for one in door.domains() if one["flags"]["running"]), None
+                )
+        except DoorError:
+            return None

@@ -114,13 +114,14 @@ class RunDir:
         """The daemon that is the store: "builtin", or one of Xen's own."""
         return str(self.record.get("store", BUILTIN))
 
-    def waits(self) -> GateWaits | None:
-        """How somebody outside waits for it, where that is not as the machine does: in lockstep."""
+    def waits(self, limit: float | None = None) -> GateWaits | None:
+        """How somebody outside waits for it, where that is not as the machine does: in lockstep;
+        at most *limit* seconds of the machine's time."""
         if not self.record.get("lockstep"):
             return None
         from hvsim.lab import lockstep  # seldom wanted
 
-        return lockstep.GateWaits(self.door)
+        return lockstep.GateWaits(self.door, limit)
 
     @property
     def log(self) -> Path:

@@ -15,15 +15,21 @@ from hvsim.lab import proof
 from hvsim.lab.answers import ControlError
 from hvsim.lab.claim import release
 from hvsim.lab.control import Control
+from hvsim.lab.door import DoorError
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.processes import Handle, Identity, family, held, wait_all
 from hvsim.lab.rundir import RunDir
 from hvsim.linux import proc
+from hvsim.toolstack.host.parts import DOM0
 from hvsim.wire.lab_requests import Stop
 
 GUESTS_TIMEOUT = 10.0
 """Seconds that the guests have for their own shutdown."""
 HYPERVISOR_TIMEOUT = 5.0
 """Seconds that the hypervisor has to end after SIGTERM; then it is killed."""
+IN_TURNS_MORE = 2.0
+"""Seconds of the machine's time that a lab in lockstep has beyond those of the guests, which are of
+its own time: one that is always busy takes a minute for ten of them."""
 PROOF_TIMEOUT = 2.0
 """Seconds that a hypervisor which is just being started has to take its lock."""
 KILL_TIMEOUT = 10.0
@@ -116,11 +122,12 @@ def _kill(handles: list[Handle]) -> list[Handle]:
 
 def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None:
     """Orderly shutdown by the toolstack. One that does not answer only costs the order."""
-    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as wire:
+    waits = run.waits(timeout + IN_TURNS_MORE)
+    with Control(run.control, alive=lambda: run.running, waits=waits) as wire:
         try:
             data = wire.data(Stop(timeout), patience=timeout + 10.0)
-        except ControlError as failure:
-            say(f"the guests could not be asked: {failure}")
+        except (ControlError, DoorError) as failure:
+            say(f"the guests could not be asked: {_why(run, failure)}")
             return
         if isinstance(data, dict):
             reasons = data.get("reasons") or {}
@@ -129,3 +136,13 @@ def _ask_guests(run: RunDir, timeout: float, say: Callable[[str], None]) -> None
             for name in data.get("destroyed") or []:
                 why = reasons.get(name) or f"did not shut down within {timeout:g} s"
                 say(f"{name}: {why}, destroyed")
+
+
+def _why(run: RunDir, failure: HvsimError) -> str:
+    """What was waited for in vain, in words."""
+    domid = getattr(failure, "domid", None)
+    if domid is None:
+        return str(failure)
+    inquiry = Inquiry(run)
+    name = DOM0 if domid == 0 else inquiry.names(inquiry.notes()).get(domid, f"domain {domid}")
+    return f"{name} has the turn and does not come to wait in its vCPU; {failure}"

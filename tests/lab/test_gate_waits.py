@@ -1,12 +1,15 @@
 """How somebody outside waits for a lab in lockstep, at a hypervisor's door that is made up.
 
 Seen red: with nanoseconds that are rounded; with a wait that does not look again after time has
-gone on; with one that goes on beyond its end.
+gone on; with one that goes on beyond its end;
+with a limit that nobody looks at.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,8 @@ class Lab:
         os.close(self.ours)
         os.close(self._theirs)
 
-    def call(self, _call: int, cmd: int, *args: Any) -> object:
+    def call(self, _call: int, cmd: int, *args: Any, timeout: float) -> object:
+        assert 0.0 < timeout <= lockstep.PATIENCE
         if cmd == HVSIM_SYSCTL_tape:
             [start] = args
             end = min(9100, start + 2048)
@@ -119,3 +123,14 @@ def test_without_an_end_it_waits_as_long_as_anything_happens(lab: Lab) -> None:
 
 def test_a_tape_is_asked_for_in_parts(lab: Lab) -> None:
     assert GateWaits(Path("door")).tape() == (9100, lab.tape)
+
+
+def test_who_has_so_much_of_the_machines_time_waits_no_longer(lab: Lab) -> None:
+    waits = GateWaits(Path("door"), 0.05)
+    before = waits.now()
+    time.sleep(0.06)
+    told = "0.000 s of the lab's time went by in 0.05 s of the machine's"
+    with pytest.raises(lockstep.OutOfTime, match=re.escape(told)) as raised:
+        waits.pause(1e-9)
+    assert raised.value.domid is None
+    assert lab.now == before * 1e9

@@ -1,7 +1,8 @@
 """A lab in lockstep, and whoever waits for it outside.
 
 Seen red: with a park that forgets its deadline (a minute goes by and nothing was done in it); with
-nanoseconds that are rounded to none; with a patience that nobody asks; with one gate at a time.
+nanoseconds that are rounded to none; with a patience that nobody asks; with one gate at a
+time; with a `down` that waits as long as the lab's own time says.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ def calls(dom):
         dom.hypercall.call(17, 0)
         dom.vcpu.block(0.0)
         dom.vcpu.dispatch()
+
+def deaf(dom):
+    dom.ready()
+    while True:
+        dom.vcpu.block(0.0)
 
 def endless(dom):
     dom.ready()
@@ -170,3 +176,35 @@ def test_a_lab_that_is_not_in_lockstep_has_no_gate(tmp_path: Path) -> None:
         ):
             waits.pause(0.0)
         hvsim.ok("down", "--now")
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("deaf", "s of the lab's time went by in 3 s of the machine's"),
+        ("endless", "guest has the turn and does not come to wait in its vCPU; 0.000 s of the"),
+    ],
+)
+def test_a_lab_that_its_runner_has_left_goes_down_within_the_machines_time(
+    tmp_path: Path, program: str, told: str
+) -> None:
+    with commands() as hvsim:
+        runner = hvsim.start("up", "--quiet", "--lockstep", str(written(tmp_path, program)))
+        while not _runs(hvsim.base / "steps" / "hypervisor"):
+            assert runner.poll() is None
+        time.sleep(1.0)
+        runner.kill()
+        runner.communicate()
+        said = hvsim.ok("down", "--timeout", "1")
+        assert told in said
+        assert "nothing of it is left" in said
+        assert hvsim.json("labs") == []
+
+
+def _runs(door: Path) -> bool:
+    """Whether the guest is there and has begun."""
+    try:
+        with Door(door) as visit:
+            return any(row["domid"] and row["alive"] for row in visit.processes())
+    except DoorError:
+        return False
