@@ -1,6 +1,7 @@
 """What cannot be in lockstep is refused, by `validate`, `up` and `run`, before anything is started.
 
-Seen red: without `refuse` in `bring_up`; with a look at the vifs of dom0's alone.
+Seen red: without `refuse` in `bring_up`; with a look at the vifs of dom0's alone, at who serves
+alone, at the program alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ DRIVER = '[[domain]]\nname = "there"\nrole = "driver"\n'
 BARE = '[[domain]]\nname = "web"\nmemory = 32\n'
 GUEST = f'{BARE}program = "domains.guests.web:main"\n'
 OWN = 'program = "tests.lab.test_check_lockstep:nothing"\n'
+FRAMES = 'args = { frames = "own" }\n'
+PING = f'{BARE}program = "domains.guests.ping:main"\nvif = ["backend=there"]\n'
+NETWORK = f'{DRIVER}program = "domains.network:main"\n'
 
 
 def nothing() -> None:
@@ -52,9 +56,19 @@ def test_what_takes_turns_is_not_refused() -> None:
             "turns",
         ),
         (
-            f'{GUEST}vif = ["backend=there"]\n{DRIVER}{OWN}',
+            f'{GUEST}vif = ["backend=there"]\n{FRAMES}{NETWORK}{FRAMES}',
             "1 domain 'web': --lockstep: vif 0: the network stack behind it is Linux', which takes "
             "no turns",
+        ),
+        (
+            f"{PING}{NETWORK}{FRAMES}",
+            "1 domain 'web': --lockstep: vif 0: the network stack behind it is Linux', which takes "
+            "no turns",
+        ),
+        (
+            f"{PING}{FRAMES}{NETWORK}",
+            "1 domain 'web': --lockstep: vif 0: the bridge of there is Linux', which takes no "
+            "turns",
         ),
         (
             f'{DRIVER}program = {{ exec = ["sh"] }}\n',
@@ -71,7 +85,9 @@ def test_what_takes_none_is_named_with_its_place(tmp_path: Path, text: str, refu
 
 
 def test_frames_that_no_linux_sees_are_not_refused(tmp_path: Path) -> None:
-    assert said(tmp_path, f'{BARE}{OWN}vif = ["backend=there"]\n{DRIVER}{OWN}') == []
+    own = f'{BARE}{OWN}vif = ["backend=there"]\n{FRAMES}{DRIVER}{OWN}{FRAMES}'
+    assert said(tmp_path, own) == []
+    assert said(tmp_path, f"{PING}{FRAMES}{NETWORK}{FRAMES}") == []
 
 
 def test_every_verb_refuses_it_and_starts_nothing(tmp_path: Path) -> None:
@@ -89,5 +105,5 @@ def test_every_verb_refuses_it_and_starts_nothing(tmp_path: Path) -> None:
             done = hvsim.run(words[0], "--lockstep", str(words[1]))
             assert done.returncode in (1, 2), words
             assert "the bridge of Domain-0 is Linux', which takes no turns" in done.stderr
-            assert "take the vif out" in done.stderr, "the remedy"
+            assert 'frames = "own"' in done.stderr, "the remedy"
             assert list(hvsim.base.iterdir()) == [], "nothing was begun"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hvsim.drivers.net.listener import Listener
+from hvsim.drivers.net.listener import listener
 from hvsim.drivers.net.offload import HEADERS, flow
 from hvsim.drivers.net.receive import read_whole
 from hvsim.drivers.net.service import TURN, QueueService
@@ -27,8 +27,7 @@ class GuestRx:
     """Of one connected frontend.
 
     Args:
-        link: see `link.py`; or what stands before it, which may have a `read` and a `listener` of
-            its own.
+        link: see `link.py`; it may have a `read` and a `listener` of its own.
         queues: at least one.
         name: of the link, for the log.
         broken: called with why the device has to be given up.
@@ -51,11 +50,7 @@ class GuestRx:
         self._broken = broken
         self._closed = False
         self._read: Read | None = getattr(link, "read", None)
-        self._listener = (
-            Listener(dom.vcpu, link, self._readable, self._tagged_readable)
-            if self._read is None
-            else link.listener(self._readable)
-        )
+        self._listener = listener(dom.vcpu, link, self._readable, self._tagged_readable)
 
     def start(self) -> None:
         """Begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,3 +49,47 @@ class Listener:
             self.on = False
             for fd, _ in self._fds:
                 self._vcpu.remove_fd(fd)
+
+
+class Ear:
+    """Of a link without a descriptor, whose frames wait in *ready*; deaf at first.
+
+    Attributes:
+        on: whether it listens.
+    """
+
+    def __init__(self, vcpu: VCPU, ready: deque[bytes], readable: Callable[[], None]) -> None:
+        self.on = False
+        self._vcpu = vcpu
+        self._ready = ready
+        self._readable = readable
+        self._called = False
+
+    def start(self) -> None:
+        """Listen.  Idempotent."""
+        self.on = True
+        self.tell()
+
+    def stop(self) -> None:
+        """Do not.  Idempotent."""
+        self.on = False
+
+    def tell(self) -> None:
+        """There may be some: whoever listens hears of it in the next turn."""
+        if self.on and self._ready and not self._called:
+            self._called = True
+            self._vcpu.call_later(0.0, self._call)
+
+    def _call(self) -> None:
+        self._called = False
+        if self.on and self._ready:
+            self._readable()
+            self.tell()
+
+
+def listener(
+    vcpu: VCPU, link: Any, readable: Callable[[], None], tagged_readable: Callable[[], None]
+) -> Listener | Ear:
+    """That of *link*, or the one that it has itself."""
+    own: Callable[[Callable[[], None]], Ear] | None = getattr(link, "listener", None)
+    return Listener(vcpu, link, readable, tagged_readable) if own is None else own(readable)

@@ -223,8 +223,8 @@ class BackTransmitter:
         self._number = number
 
     def use(self, link: Any) -> None:
-        """Frames go into *link* from now on (`link.py`), or into what stands before it, which
-        takes them itself: its ``writev`` is called as that of a link's descriptor."""
+        """Frames go into *link* from now on (`link.py`); one that takes them itself has a
+        ``writev``, which is called as that of a descriptor."""
         self._fd = link.fd
         self._writev = getattr(link, "writev", os.writev)
 

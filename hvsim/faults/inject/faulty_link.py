@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hvsim.drivers.net.link import carrier
-from hvsim.drivers.net.listener import Listener
+from hvsim.drivers.net.listener import Ear, listener
 from hvsim.drivers.net.offload import VNET
 from hvsim.drivers.net.protocol import ETH_HLEN
 from hvsim.drivers.net.receive import read_whole
@@ -27,47 +27,10 @@ if TYPE_CHECKING:
     from hvsim.domain.domain import Domain
     from hvsim.domain.injection import Fault
     from hvsim.domain.timers import Timer
-    from hvsim.domain.vcpu import VCPU
     from hvsim.domain.xenbus.device import Device
 
 LINK_KEY: Final = "link"
 """In the backend's directory, "down" as long as a rule has it so: what ``hvsim ps`` tells."""
-
-
-class Ear:
-    """Whether frames that are due are listened to, as `Listener` has it; deaf at first.
-
-    Attributes:
-        on: whether it listens.
-    """
-
-    def __init__(self, vcpu: VCPU, ready: deque[bytes], readable: Callable[[], None]) -> None:
-        self.on = False
-        self._vcpu = vcpu
-        self._ready = ready
-        self._readable = readable
-        self._called = False
-
-    def start(self) -> None:
-        """Listen.  Idempotent."""
-        self.on = True
-        self.tell()
-
-    def stop(self) -> None:
-        """Do not.  Idempotent."""
-        self.on = False
-
-    def tell(self) -> None:
-        """There may be some: whoever listens hears of it in the next turn."""
-        if self.on and self._ready and not self._called:
-            self._called = True
-            self._vcpu.call_later(0.0, self._call)
-
-    def _call(self) -> None:
-        self._called = False
-        if self.on and self._ready:
-            self._readable()
-            self.tell()
 
 
 class FaultyLink:
@@ -110,7 +73,7 @@ class FaultyLink:
         self._closed = False
         self._timer: Timer | None = None
         self._timer_due = 0.0
-        self._listener = Listener(dom.vcpu, link, self._readable, self._tagged_readable)
+        self._listener = listener(dom.vcpu, link, self._readable, self._tagged_readable)
 
     def __repr__(self) -> str:
         return f"<FaultyLink {self.name} {len(self._stages)} rules>"
@@ -198,7 +161,7 @@ class FaultyLink:
 
     def _readable(self) -> None:
         fd = self._link.fd
-        self._read(lambda: read_whole(fd))
+        self._read(getattr(self._link, "read", lambda: read_whole(fd)))
 
     def _tagged_readable(self) -> None:
         self._read(self._link.tagged.read)
@@ -229,9 +192,10 @@ class FaultyLink:
 
     def _send_out(self, now: float) -> OSError | None:
         failed = None
+        writev = getattr(self._link, "writev", os.writev)
         for frame in self._out.take(now):
             try:
-                os.write(self._link.fd, frame)
+                writev(self._link.fd, [frame])
             except OSError as error:  # as netback has it: full or down, and the frame is lost
                 failed = error
         return failed

@@ -5,21 +5,23 @@ from collections.abc import Iterator
 from typing import Final
 
 from hvsim import textfile
+from hvsim.drivers.net.switch import own_frames
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.backends import QDISK_PROGRAM
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import Fault, LabFileError, Problem
 from hvsim.names.domain import is_dom0
-from hvsim.toolstack.domain.programs import DRIVER_PROGRAM, NETWORK_PROGRAM
+from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
 
-BRIDGES: Final = (DRIVER_PROGRAM, NETWORK_PROGRAM)
-"""Programs of driver domains whose bridges are Linux'."""
 STACKS: Final = "domains.guests."
-"""Programs whose network stack is Linux' begin so."""
+"""Programs whose network stack is Linux' begin so,"""
+PACKETS: Final = ("domains.guests.ping:main",)
+"""but for those that pass frames themselves."""
 _FRAMES: Final = (
-    "take the vif out, or have it served, and used, by programs of your own that pass frames "
-    "themselves (NetBack and NetFront without a link)"
+    'have frames passed without Linux: frames = "own" in the args of the driver domain that serves '
+    "it, and of the guest, whose program uses NetFront as domains.guests.ping does; or take the "
+    "vif out"
 )
 
 
@@ -57,13 +59,13 @@ def _faults(lab: Lab) -> Iterator[tuple[str, Fault]]:
         if program != BUILTIN:
             text = f"the real {program} takes no turns"
             yield f"lab.{key}", (("lab", key), text, f'set {key} = "builtin"')
-    programs = {domain.name: domain.program for domain in lab.domains}
+    domains = {domain.name: domain for domain in lab.domains}
     for index, domain in enumerate(lab.domains):
-        for text, remedy in _of_domain(domain, programs):
+        for text, remedy in _of_domain(domain, domains):
             yield f"domain {domain.name!r}", (("domain", index), text, remedy)
 
 
-def _of_domain(domain: Domain, programs: dict[str, str | None]) -> Iterator[tuple[str, str]]:
+def _of_domain(domain: Domain, domains: dict[str, Domain]) -> Iterator[tuple[str, str]]:
     if domain.program == QDISK_PROGRAM:
         yield "QEMU takes no turns", f'set program = "{DRIVER_PROGRAM}"'
     elif "exec" in domain.args:
@@ -77,12 +79,17 @@ def _of_domain(domain: Domain, programs: dict[str, str | None]) -> Iterator[tupl
             )
     for number, vif in enumerate(domain.vifs):
         by_dom0 = is_dom0(vif.backend)
-        server = programs.get(vif.backend)
-        if by_dom0 or server is None or server in BRIDGES:
+        server = domains.get(vif.backend)
+        if by_dom0 or server is None or not own_frames(server.args):
             who = "Domain-0" if by_dom0 else vif.backend
             yield f"vif {number}: the bridge of {who} is Linux', which takes no turns", _FRAMES
-        elif (domain.program or STACKS).startswith(STACKS):
+        elif not own_frames(domain.args) or _has_stack(domain.program):
             yield (
                 f"vif {number}: the network stack behind it is Linux', which takes no turns",
-                (_FRAMES),
+                _FRAMES,
             )
+
+
+def _has_stack(program: str | None) -> bool:
+    """Whether it is one that comes with us, and speaks through sockets."""
+    return program is not None and program.startswith(STACKS) and program not in PACKETS

@@ -6,6 +6,7 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
+from hvsim.drivers.net.switch import own_frames
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.domain import guest_network
@@ -97,7 +98,8 @@ def spawn_spec(toolstack: Toolstack, guest: Guest) -> Spawn:
     nics = guest.of(INTERFACES.kind)
     if nics:
         args["net"] = guest_network.stack(guest)
-    if nics or args.get("net") or program_of(guest.config, request) in _NETWORKED:
+    networked = nics or args.get("net") or program_of(guest.config, request) in _NETWORKED
+    if networked and not own_frames(args):
         extra["net"] = NETWORK_STACK
     declared = toolstack.defaults.devices
     if declared:
