@@ -128,6 +128,10 @@ def _options(
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    """The first counts: timeout(1) sends it to its child, and to the group in which that is; and a
+    tidy end is not to be torn off."""
+    for again in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, lambda *_: None)  # not ignored, which a child would inherit
     raise Terminated
 
 

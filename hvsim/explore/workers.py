@@ -5,14 +5,13 @@ Both are executors (`concurrent.futures`); whoever schedules them, it is not us.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 
 from hvsim.errors import HvsimError
+from hvsim.explore.mortal import Mortals
 
 
 def processors() -> int:
@@ -24,18 +23,16 @@ def processors() -> int:
 def local(jobs: int) -> Iterator[Executor]:
     """So many processes, which end with the block: what they run is run to its end, so that no lab
     stays behind, and what nobody has begun is forgotten."""
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_deaf)
+    pool = Mortals(jobs)
     try:
         yield pool
+    except BrokenExecutor:
+        raise HvsimError(
+            "explore: a worker has died, perhaps for want of memory; `hvsim labs` shows whether "
+            "its lab is left"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _deaf() -> None:
-    """Ctrl-C is for who has begun the search; it reaches every process at the terminal.  (Not
-    ignored, which what a lab starts would inherit.)"""
-    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @contextmanager

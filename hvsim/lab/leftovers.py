@@ -111,21 +111,29 @@ class Witness:
 
 
 @contextlib.contextmanager
-def witnessed(running: Running, witness: Witness, down: Callable[[], None]) -> Iterator[None]:
+def witnessed(running: Running, down: Callable[[], None]) -> Iterator[Witness]:
     """Whatever comes within, the lab goes, and all that it had was seen before that.
 
     Args:
-        down: takes it down in the usual way; what failed takes it down at once, without it.
+        down: takes it down in the usual way; what fails takes it down at once, without it.
     """
-    witness.look()
     try:
-        yield
-    except BaseException:
+        witness = Witness(running.run)
         witness.look()
-        running.down(now=True)
+        yield witness
+        witness.look()
+        down()
+    except BaseException:
+        with contextlib.suppress(KeyboardInterrupt):
+            witness.look()
+            _fall(running)
+        _fall(running)  # Ctrl-C may come twice
         raise
-    witness.look()
-    down()
+
+
+def _fall(running: Running) -> None:
+    if running.run.path.exists():
+        running.down(now=True)
 
 
 def left(leftovers: list[str]) -> str:

@@ -1,7 +1,7 @@
 """A guest with a bug that shows in some orders only is found, shrunk, and replayed by `hvsim run`.
 
 The negative control is the same guest without its bug: nothing is found.  Seen red: with a file in
-which the tape was left out.
+which the tape was left out; with workers that SIGTERM just ends, and that nobody's death tells of.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hvsim.explore.job import Job, digest, play
+from hvsim.linux import proc
 from tests.support.labs import Commands, commands
 
 HERE = Path(__file__).resolve().parent
@@ -106,25 +110,63 @@ def test_a_run_that_takes_too_long_is_ended(
     assert not outcome.failed
 
 
-@pytest.mark.timeout(SLOW)
-def test_who_is_interrupted_leaves_no_lab(tmp_path: Path) -> None:
-    file = str(scenario(tmp_path, 0))
-    with commands() as hvsim:
-        search = subprocess.Popen(
-            hvsim.argv("explore", file, "--runs", "500"),
-            env=hvsim.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+@contextmanager
+def searching(hvsim: Commands, file: str) -> Iterator[subprocess.Popen[str]]:
+    """A search in a group of its own, whose first lab is up or comes up."""
+    search = subprocess.Popen(
+        hvsim.argv("explore", file, "--runs", "500", "--jobs", "2"),
+        env=hvsim.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
         while not json.loads(hvsim.ok("labs", "--json")):
             assert search.poll() is None
-        os.killpg(search.pid, signal.SIGINT)
+        yield search
+    finally:
+        search.kill()
+        search.communicate()
+
+
+@pytest.mark.timeout(SLOW)
+@pytest.mark.parametrize(
+    ("whom", "number", "code"),
+    [
+        (os.killpg, signal.SIGINT, 130),
+        (os.kill, signal.SIGTERM, 143),
+        (os.killpg, signal.SIGTERM, 143),  # as timeout(1) does
+    ],
+)
+def test_who_is_interrupted_leaves_no_lab(
+    tmp_path: Path, whom: Callable[[int, int], None], number: int, code: int
+) -> None:
+    with commands() as hvsim, searching(hvsim, str(scenario(tmp_path, 0))) as search:
+        whom(search.pid, number)
         _, told = search.communicate(timeout=SLOW)
-        assert (search.returncode, told) == (130, "hvsim: interrupted\n")
+        assert (search.returncode, told) == (code, "hvsim: interrupted\n")
         assert json.loads(hvsim.ok("labs", "--json")) == []
+
+
+@pytest.mark.timeout(SLOW)
+def test_of_a_search_that_is_killed_everybody_ends(tmp_path: Path) -> None:
+    with commands() as hvsim, searching(hvsim, str(scenario(tmp_path, 0))) as search:
+        search.kill()
+        while members(search.pid) or json.loads(hvsim.ok("labs", "--json")):
+            time.sleep(0.05)
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that live; a lab is in one of its own."""
+    found = []
+    for pid in proc.pids():
+        with suppress(ProcessLookupError):
+            stat = proc.stat(pid)
+            if stat is not None and stat.state not in proc.GONE and os.getsid(pid) == session:
+                found.append(pid)
+    return found
 
 
 CLUSTER = """

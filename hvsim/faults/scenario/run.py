@@ -70,17 +70,14 @@ def run(
     first = tuple(one for one in scenario.lab.domains if one.name not in later)
     lab = replace(scenario.lab, domains=first)
     running = bring_up(lab, say=say, gather=gather, before_start=entering(lab), lockstep=lockstep)
-    waits = running.run.waits()
-    clock = OfTheMachine() if waits is None else OfTheLab(waits)
-    seen = leftovers.Witness(running.run)
     onlooker = onlooker or Onlooker()
-    with (
-        contextlib.closing(waits or MACHINE),
-        leftovers.witnessed(running, seen, lambda: onlooker.down(running)),
-    ):
-        this = _Run(scenario, seed, running, say, clock, onlooker)
-        onlooker.ready(running, seen, this.histories)
-        row, witness = this.whole(replay)
+    with leftovers.witnessed(running, lambda: onlooker.down(running)) as seen:
+        waits = running.run.waits()
+        clock = OfTheMachine() if waits is None else OfTheLab(waits)
+        with contextlib.closing(waits or MACHINE):
+            this = _Run(scenario, seed, running, say, clock, onlooker)
+            onlooker.ready(running, seen, this.histories)
+            row, witness = this.whole(replay)
     found = tuple(onlooker.gone(seen))
     row["checks"].append(
         check_row("nothing is left", Verdict(f"{len(seen.seen)} processes", found), True)
