@@ -28,6 +28,24 @@ SHARED_MEMORY = """
 def test_leak() -> None:
     open("/dev/shm/{name}", "w").close()
 """
+IN_USE = """
+import time
+from pathlib import Path
+def test_beside() -> None:
+    Path("{folder}/begun").touch()
+    while not Path("{folder}/made").exists():
+        time.sleep(0.01)
+"""
+POOL = """
+import multiprocessing, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+while not (folder / "begun").exists():
+    time.sleep(0.01)
+held = multiprocessing.get_context("spawn").Semaphore()
+(folder / "made").touch()
+sys.stdin.read()
+"""
 
 
 def run(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -77,3 +95,15 @@ def test_shared_memory_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Path("/dev/shm", name).unlink(missing_ok=True)
     assert result.returncode == 1
     assert f"/dev/shm/{name}" in result.stdout
+
+
+def test_shared_memory_that_somebody_uses_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HVSIM_TEST_SETTLE", "0")
+    words = [sys.executable, "-c", POOL, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as other:
+        result = run(tmp_path, IN_USE.format(folder=tmp_path))
+        assert other.stdin is not None
+        other.stdin.close()
+    assert result.returncode == 0, result.stdout

@@ -6,9 +6,11 @@ the last test with an error, which fails the run. Processes are only reported, n
 report that cleans up hides the fault.
 
 With several processes (``pytest -n 2``) each looks for what its own tests left: processes by a mark
-of its own, its own descriptors, and names in /dev/shm, which all share, when they stay.
+of its own, its own descriptors, and names in /dev/shm, which all share, when they stay and nobody
+uses them: the semaphores of a pool of processes have names as long as it lives.
 """
 
+import contextlib
 import gc
 import os
 import time
@@ -78,6 +80,26 @@ def shared_memory() -> set[str]:
     return found
 
 
+def unused(names: set[str]) -> set[str]:
+    """Those of names in /dev/shm that no living process has in its memory: by their numbers, as the
+    names that /proc tells are those under which they were made."""
+    numbers: dict[tuple[str, str], str] = {}
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            info = os.stat(f"/dev/shm/{name}", follow_symlinks=False)
+            device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
+            numbers[device, str(info.st_ino)] = name
+    for maps in Path("/proc").glob("[0-9]*/maps") if numbers else ():
+        try:
+            text = maps.read_text(errors="replace")
+        except OSError:
+            continue  # gone meanwhile, or of another user, who has names of his own
+        for line in text.splitlines():
+            _, _, _, device, inode, *_ = line.split(maxsplit=5)
+            numbers.pop((device, inode), None)
+    return set(numbers.values())
+
+
 def _settled(left: Callable[[], list[str]]) -> list[str]:
     """What of it is still there when it has had its time to go."""
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -106,7 +128,7 @@ def nothing_left_behind() -> Iterator[None]:
     def left() -> list[str]:
         now = sorted(marked_processes(mark).items())
         found = [f"process {pid} {command}" for pid, command in now if pid not in processes]
-        return found + [f"/dev/shm/{name}" for name in sorted(shared_memory() - memory)]
+        return found + [f"/dev/shm/{name}" for name in sorted(unused(shared_memory() - memory))]
 
     problems = _settled(left)
     problems += [
