@@ -137,7 +137,20 @@ FAULTS: Final[list[Fault]] = [
         "hvsim/lab/check/lockstep.py",
         ("tests/lab/test_check_lockstep.py",),
         ("a program of the machine takes turns", 'elif "exec" in domain.args:', "elif False:"),
-        ("a bridge of Linux takes turns", "or server in BRIDGES", ""),
-        ("dom0's bridge takes turns", "if by_dom0 or server is None or", "if"),
+        ("a bridge of Linux takes turns", "or not own_frames(server.args)", ""),
+        ("dom0's bridge takes turns", "if by_dom0 or server is None or", "if server and"),
+        ("a stack of Linux takes turns", "not own_frames(domain.args) or", ""),
+    ),
+    *faults(
+        "hvsim/drivers/net/switch.py",
+        ("tests/drivers/test_net_switch.py",),
+        ("a switch learns nothing", "self._known[sender] = source, self._now()", "pass"),
+        (
+            "bridges hear each other",
+            "self._bridges.setdefault(name,",
+            'self._bridges.setdefault("",',
+        ),
+        ("who is gone is known", "self._bridge.forget(self)", "pass"),
+        ("a port holds without end", "len(self._frames) < QUEUE and ", ""),
     ),
 ]
