@@ -17,6 +17,15 @@ from tests.support import warm
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-m", "hvsim.cli"]
 TWO_TIER = ROOT / "configs" / "two-tier.toml"
+FORKING = ("cli", "demo", "doctor", "faults", "net", "observe", "scenarios", "toolstack")
+"""Folders of tests for which a lab's hypervisor and spawner may be forks of the process that makes
+the commands (`warm`): theirs are not about processes as the kernel tells of them."""
+
+
+def _forks() -> bool:
+    """Whether the test that runs is in one of those folders."""
+    _, _, inside = os.environ.get("PYTEST_CURRENT_TEST", "").partition("tests/")
+    return inside.partition("/")[0] in FORKING
 
 
 class Commands:
@@ -41,7 +50,7 @@ class Commands:
         variables = self.environment | environment
         argv = self.argv(*words)
         if argv == [*CLI, *words] and warm.same_interpreter(variables):
-            return warm.run(words, variables, cwd, timeout=90)
+            return warm.run(words, variables, cwd, timeout=90, forks=_forks())
         return subprocess.run(
             argv,
             capture_output=True,

@@ -10,12 +10,14 @@ all commands of a test run, 0.2 s of CPU each.  What decides at the start of an 
 (``same_interpreter``) and whatever is done before that needs a start: ``Commands.start``, or
 ``Commands.run``, which sees to it by itself.
 
+A lab that such a command brings up is a fork as well where ``forks`` says so
+(``hvsim.lab.warm_start``): two thirds of a second of CPU each.
+
 ``python -m tests.support.warm --fd N`` is that process; it ends when the tests close their end.
 """
 
 import argparse
 import contextlib
-import gc
 import importlib
 import os
 import pkgutil
@@ -33,6 +35,7 @@ import msgpack
 import pytest
 
 from hvsim import cli
+from hvsim.lab import up, warm_start
 from hvsim.wire import rights
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -84,7 +87,12 @@ class Warm:
         self.process.wait()
 
     def run(
-        self, words: Sequence[str], environment: Mapping[str, str], cwd: str, timeout: float
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: str,
+        timeout: float,
+        forks: bool,
     ) -> "subprocess.CompletedProcess[str]":
         """Run ``hvsim *words*`` to its end, and until nobody writes to its outputs any more.
 
@@ -92,7 +100,7 @@ class Warm:
         """
         with contextlib.ExitStack() as stack:
             request = msgpack.packb(
-                [list(words), dict(environment), cwd], unicode_errors="surrogateescape"
+                [list(words), dict(environment), cwd, forks], unicode_errors="surrogateescape"
             )
             output, errors, status = (_pipe(stack) for _ in range(3))
             rights.send(
@@ -146,12 +154,21 @@ _kept: list[Warm] = []
 
 
 def run(
-    words: Sequence[str], environment: Mapping[str, str], cwd: Path | None, timeout: float
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path | None,
+    timeout: float,
+    *,
+    forks: bool = False,
 ) -> "subprocess.CompletedProcess[str]":
-    """One command, from the process of this test run, which is started by the first."""
+    """One command, from the process of this test run, which is started by the first.
+
+    Args:
+        forks: whether the hypervisor of a lab that it brings up is a fork, and no program.
+    """
     if not _kept:
         _kept.append(Warm())
-    return _kept[0].run(words, environment, str(cwd or os.getcwd()), timeout)
+    return _kept[0].run(words, environment, str(cwd or os.getcwd()), timeout, forks)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -188,7 +205,13 @@ def main() -> int:
             pid = os.fork()
             if not pid:
                 signal.signal(signal.SIGINT, interrupt)
-                return _command(*_unpacked(data), *outputs)
+                words, environment, cwd, forks = msgpack.unpackb(
+                    data, unicode_errors="surrogateescape"
+                )
+                if forks:
+                    defaults = up.bring_up.__kwdefaults__ or {}
+                    up.bring_up.__kwdefaults__ = {**defaults, "start": warm_start.hypervisor}
+                return _command(words, environment, cwd, *outputs)
             rights.close(outputs)
             os.write(status, pid.to_bytes(_PID))
             pidfd = os.pidfd_open(pid)
@@ -202,13 +225,7 @@ def _import_all() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    gc.collect()
-    gc.freeze()
-
-
-def _unpacked(data: bytes) -> tuple[list[str], dict[str, str], str]:
-    words, environment, cwd = msgpack.unpackb(data, unicode_errors="surrogateescape")
-    return words, environment, cwd
+    warm_start.prepare()
 
 
 def _command(

@@ -1,0 +1,124 @@
+"""A request that flips after it was published, where one process runs at a time.
+
+A backend that looks once takes what it sees: some requests go elsewhere, and the guest is told.
+One that looks again (planted by ``tests/explore``) is led beyond its disk.  Seen red, both: with
+goes that follow each other without a pause, so that the slot is whole whenever the peer runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hvsim.faults.scenario.load import load
+from hvsim.faults.scenario.onlooker import Onlooker
+from hvsim.faults.scenario.run import run
+from hvsim.lab.up import Running
+from hvsim.wire.boot import Lockstep
+
+DOUBLE_FETCH = Path(__file__).parents[1] / "explore" / "planted" / "double_fetch.py"
+TEXT = """
+[scenario]
+title = "a request that flips"
+[lab]
+walls = "what-there-is"
+[[image]]
+path = "disk.img"
+size = "64K"
+scratch = true
+[[domain]]
+name = "storage"
+role = "driver"
+restart = "always"
+memory = 32
+[[domain]]
+name = "guest"
+memory = 32
+program = "writes:main"
+disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=disk.img"]
+on_poweroff = "destroy"
+[[load]]
+domain = "guest"
+[[phase]]
+name = "it flips"
+until = [{ domain = "guest", count = 30, within = "20s" }]
+[[fault]]
+target = "storage"
+media = "slow"
+by = "50us..200us"
+chance = "50%"
+[[fault]]
+target = "guest/xvda"
+ring = "flip"
+half = "front"
+at = "16..16"
+"""
+PROGRAM = """
+from hvsim.drivers.block.front import BlockFront
+from hvsim.drivers.block.protocol import BlockError
+from hvsim.drivers.block.request import WRITE
+
+def main(dom):
+    disk = BlockFront.open(dom, "xvda")
+    dom.ready()
+    while dom.shutdown_requested is None:
+        request = disk.submit(WRITE, dom.dice.randrange(disk.sectors), data=bytes(512))
+        try:
+            request.wait()
+        except BlockError:
+            dom.log("failed")
+        else:
+            dom.log("written")
+"""
+BUG = """
+[[fault]]
+target = "storage"
+own = "double_fetch:plant"
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    base = tempfile.mkdtemp(prefix="hv-", dir="/tmp")  # short: socket paths are limited
+    monkeypatch.setenv("HVSIM_RUN_DIR", base)
+    yield
+    shutil.rmtree(base, ignore_errors=True)
+
+
+class Reads(Onlooker):
+    """What the guest was told, in its own words."""
+
+    console = ""
+
+    def down(self, running: Running) -> None:
+        self.console = running.run.console_log("guest").read_text(encoding="utf-8")
+        super().down(running)
+
+
+def made(folder: Path, bug: str) -> tuple[list[str], str]:
+    """The problems of a run, and what the guest was told."""
+    (folder / "writes.py").write_text(PROGRAM, encoding="utf-8")
+    shutil.copy(DOUBLE_FETCH, folder)
+    file = folder / "flip.toml"
+    file.write_text(TEXT + bug, encoding="utf-8")
+    reads = Reads()
+    row, witness = run(load(file), 1, "", lambda _: None, Lockstep(), reads)
+    assert sum(one["kind"] == "fault.fired" and "flip" in one["text"] for one in witness.ledger) > 9
+    found = [problem for one in row["checks"] if one["counts"] for problem in one["problems"]]
+    return found, reads.console
+
+
+def test_a_request_that_flips_is_another_to_a_backend_that_looks_once(tmp_path: Path) -> None:
+    problems, console = made(tmp_path, "")
+    assert problems == []
+    assert "failed" in console
+    assert "written" in console
+
+
+def test_a_backend_that_looks_twice_is_led_beyond_its_disk(tmp_path: Path) -> None:
+    problems, _ = made(tmp_path, BUG)
+    assert any("disk.img had 65536 bytes and has" in one for one in problems), problems
