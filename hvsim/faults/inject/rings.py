@@ -24,8 +24,14 @@ SEAMS: Final = {
 }
 BURST: Final = 255
 """Changes of a slot that flips, in one go; odd, so that it is another afterwards."""
-FLIP_TURNS: Final = 64
-"""Turns of the domain's loop that a slot flips for, at most."""
+TOGETHER: Final = 3
+"""Goes without a pause; odd, so that it is another in each pause.  A peer that runs meanwhile sees
+it change within a go; of one that runs in the pauses only, as in lockstep, some come between its
+look that checks and its look that uses."""
+PAUSE: Final = 20e-6, 200e-6
+"""Seconds."""
+FLIP_GOES: Final = 64
+"""Goes for which a slot flips, at most."""
 FLIPPING_MAX: Final = 8
 """Slots of a ring that flip at a time."""
 
@@ -110,7 +116,7 @@ class _Flipping:
     index: int
     good: bytes
     bad: bytes
-    turns: int = FLIP_TURNS
+    goes: int = FLIP_GOES
 
 
 class Flip(_Bytes):
@@ -120,6 +126,8 @@ class Flip(_Bytes):
         super().__init__(ring, fault, front, restore)
         self._chosen: list[int] = []
         self._flipping: list[_Flipping] = []
+        self._goes = 0
+        self._goes_on = False
 
     def produce(self, data: bytes) -> None:
         """As that of the ring."""
@@ -135,12 +143,13 @@ class Flip(_Bytes):
         for index in chosen:
             with self.slot(index) as slot:
                 good = bytes(slot[self.bytes])
-            self._flipping.append(_Flipping(index, good, self.other(good)))
+            one = _Flipping(index, good, self.other(good))
+            self._flipping.append(one)
             self.fault.told(f"{self.which(index)} flip")
+            self._flip(one, BURST - self.fault.dice.randrange(2))
         while len(self._flipping) > FLIPPING_MAX:
             self._settle(self._flipping.pop(0))
-        if chosen:
-            self._turn()
+        self._go_on()
         return notify
 
     def mend(self) -> None:
@@ -149,24 +158,32 @@ class Flip(_Bytes):
         for one in flipping:
             self._settle(one)
 
-    def _turn(self) -> None:
+    def _go_on(self) -> None:
+        if self._goes_on or not self._flipping:
+            return
+        self._goes_on = True
+        self._goes += 1
+        pause = 0.0 if self._goes % TOGETHER else self.fault.dice.uniform(*PAUSE)
+        self.fault.domain.vcpu.call_later(pause, self._go)
+
+    def _go(self) -> None:
+        self._goes_on = False
         if self.released:
             self._flipping.clear()
-        self._flipping = [one for one in self._flipping if self._flip(one)]
-        if self._flipping:
-            self.fault.domain.vcpu.call_later(0.0, self._turn)
+        self._flipping = [one for one in self._flipping if self._flip(one, BURST)]
+        self._go_on()
 
-    def _flip(self, one: _Flipping) -> bool:
-        """A burst; whether there is to be another."""
-        one.turns -= 1
-        if not one.turns:
+    def _flip(self, one: _Flipping, changes: int) -> bool:
+        """A go; whether there is to be another."""
+        one.goes -= 1
+        if not one.goes:
             self._settle(one)
             return False
         with self.slot(one.index) as slot, slot[self.bytes] as there:
             if there not in (one.good, one.bad):
                 return False  # it is the peer's by now
             faces = (one.bad, one.good) if there == one.good else (one.good, one.bad)
-            for number in range(BURST):
+            for number in range(changes):
                 there[:] = faces[number & 1]
         return True
 
