@@ -16,8 +16,8 @@ from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.events import Port
 from hvsim.hypervisor.faults import Faults, Standing
 from hvsim.hypervisor.host import Host
-from hvsim.hypervisor.mediation import MAX_STORM, UNTOUCHED, Fate, Policy
-from hvsim.hypervisor.wires import Late
+from hvsim.hypervisor.mediation import AGAIN, MAX_STORM, UNTOUCHED, Fate, Policy
+from hvsim.hypervisor.wires import HELD_MOST, Late
 from hvsim.hypervisor.work import SMALL, Job, Work, pieces
 from hvsim.wire.fault import Trigger
 
@@ -78,7 +78,7 @@ class Bells:
         if self._storms + policy.storm > MAX_STORM:
             raise XenError(ENOSPC, f"fault: all storms have {MAX_STORM:g} notifies a second")
         self._storms += policy.storm
-        rule = BellRule(self._host, self._faults, standing, policy)
+        rule = BellRule(self._faults, standing, policy, self._spent)
         if standing.rule.by:
             standing.cover = partial(self._cover, rule)
         else:
@@ -169,6 +169,16 @@ class Bells:
         rule.held = None
         self._work.start(self._resettle(rule, self._all_ports(rule)))
 
+    def _spent(self, rule: "BellRule") -> None:
+        """It will not fire again; when what it holds has arrived, its ports are as without it."""
+
+        def over() -> None:
+            if not rule.lifted:
+                rule.over = True
+                self._work.start(self._resettle(rule, self._all_ports(rule)))
+
+        self._host.call_later(HELD_MOST + AGAIN + int(rule.policy.delay[1] * _SECOND), over)
+
     def _all_ports(self, rule: "BellRule") -> Iterator[Port]:
         for domid, number in list(rule.covered):
             domain = self._domains.get(domid)
@@ -219,10 +229,17 @@ class BellRule:
     Attributes:
         covered: ports that their processes have named.
         between: pairs of domains that it is about, each with whether it is the way back.
+        over: whether it will do nothing any more, also to what it holds.
         round: those of its ports that a storm has not come to yet.
     """
 
-    def __init__(self, host: Host, faults: Faults, standing: Standing, policy: Policy) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        standing: Standing,
+        policy: Policy,
+        spent: Callable[["BellRule"], None],
+    ) -> None:
         rule = standing.rule
         self.standing: Final = standing
         self.policy: Final = policy
@@ -232,6 +249,8 @@ class BellRule:
         self.late: dict[Late, None] = {}
         self.held: Late | None = None
         self.lifted = False
+        self.over = False
+        self.spent = spent
         self.round: Iterator[Port] = iter(())
         self._faults = faults
         self._dice = dice(rule.seed).random
@@ -242,7 +261,7 @@ class BellRule:
     @property
     def mediates(self) -> bool:
         """Whether notifies are to pass it."""
-        return self.policy.mediates
+        return self.policy.mediates and not self.over
 
     def fits(self, port: Port, name: Callable[[Port], str]) -> bool:
         """Whether it is about the processes at both ends, for one between domains."""
@@ -268,3 +287,5 @@ class BellRule:
         self.trigger.fired += 1
         text = f"{self._device}d{port.domid} port {port.number} -> d{port.remote}: {what}"
         self._faults.fired(self.standing, port.domid, text)
+        if self.trigger.spent:
+            self.spent(self)

@@ -272,6 +272,19 @@ def test_a_rule_between_domains_needs_nobody(world: World) -> None:
     assert not back.mediated
 
 
+def test_what_a_spent_rule_was_about_is_as_without_it(world: World) -> None:
+    """Seen red: with a rule that mediates as long as it stands."""
+    front, back = wired(world)
+    world.machine.faults.add(bell(by="", both=True, when=When(times=1)))
+    before = back.rx.rings
+    world.machine.wires.send(front)
+    assert (front.mediated, back.mediated) == (True, True), "what it holds is still to come"
+    world.host.advance(SECOND)
+    assert (front.mediated, back.mediated) == (False, False)
+    world.machine.wires.send(front)
+    assert back.rx.rings == before + 1, "the first was lost"
+
+
 def test_processes_at_either_end_are_told_apart(world: World) -> None:
     front, back = wired(world)
     faults = world.machine.faults
