@@ -29,6 +29,7 @@ from hvsim.faults.targets import (
 )
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.our_store import needs_our_store
+from hvsim.toolstack.host.parts import server_process
 from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
 
@@ -84,6 +85,8 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
     both = ours and isinstance(target, PairTarget) and not target.one_way
     if family.acts == "from" and isinstance(target, DeviceTarget):
         both = settings.get("from", "both") == "both"
+    if isinstance(target, DeviceTarget) and family.by and (both or place is target.back):
+        _refuse_qemu(draft, target)
     return Rule(
         text=draft.text,
         domain=place.handle,
@@ -97,6 +100,17 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
         when=draft.when,
         seconds=draft.seconds,
         seed=seed if draft.seed is None else draft.seed,
+    )
+
+
+def _refuse_qemu(draft: Draft, target: DeviceTarget) -> None:
+    """Raises: RuleError when QEMU is the backend, which follows no rules."""
+    if target.back.process != server_process("qdisk", target.frontend_domid):
+        return
+    way = {"from": "; from=front breaks what the frontend sends", "half": "; half=front is ours"}
+    raise RuleError(
+        f"{draft.target}: its backend is QEMU, whose half no rule breaks"
+        f"{way.get(draft.family.acts, '')}"
     )
 
 

@@ -146,9 +146,24 @@ def test_a_rule_acts_where_its_family_does() -> None:
         ("web/eth0", ["media=eio"], "web/eth0: a fault of media is about a vbd"),
         ("web/xvda", ["cpu=20%"], "web/xvda: a fault of cpu is about a domain (storage) or xensto"),
         ("web -> storage", ["clock.jump=5s"], "web -> storage: a fault of clock is about a domain"),
+        (
+            "web/xvdb",
+            ["bell.drop=1"],
+            "web/xvdb: its backend is QEMU, whose half no rule breaks; fr",
+        ),
+        ("web/xvdb", ["bell.drop=1", "from=back"], "web/xvdb: its backend is QEMU"),
+        ("web/xvdb", ["media=eio"], "web/xvdb: its backend is QEMU, whose half no rule breaks"),
+        ("web/xvdb", ["ring=stop"], "web/xvdb: its backend is QEMU, whose half no rule breaks; ha"),
     ],
 )
 def test_a_fault_of_what_it_cannot_be_about(target: str, words: list[str], said: str) -> None:
     with pytest.raises(RuleError) as wrong:
         made(parse(target, words), HOST, 0)
     assert str(wrong.value).startswith(said)
+
+
+def test_of_a_disk_that_qemu_serves_the_frontend_can_be_broken() -> None:
+    """Seen red: refused whoever acts."""
+    rule = made(parse("web/xvdb", ["bell.drop=1", "from=front"]), HOST, 0)
+    assert (rule.domain, rule.both, rule.peer_process) == (handle(3), False, "qemu-3")
+    assert made(parse("web/xvdb", ["ring=stop", "half=front"]), HOST, 0).domain == handle(3)
