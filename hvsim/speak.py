@@ -91,6 +91,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     ]
 
 
+def tell_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The same for the reader: on a terminal the last column, of sentences, is folded."""
+    lines = table(head, rows)
+    indent = lines[0].rindex(head[-1])
+    width = max(0, _columns(sys.stdout) - indent)
+    for one in lines:
+        first, *more = folded(one[indent:], width)
+        say(one[:indent] + first, *(" " * indent + part for part in more))
+
+
 def counter(text: str) -> None:
     """A line that replaces itself on a terminal; elsewhere it is left out.  "" ends it."""
     if is_terminal():

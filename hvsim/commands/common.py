@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hvsim.lab.rundir import RunDir
-from hvsim.speak import say, table, tell, warn
+from hvsim.speak import say, table, tell, tell_table, warn
 from hvsim.speak import say_json as print_json
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "control_of", "daemon_options", "json_option", "lab_option",
-    "positive", "print_json", "say", "seconds", "table", "tell", "warn",
+    "positive", "print_json", "say", "seconds", "table", "tell", "tell_table",
+    "warn",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ whatever the failure does not need, and write a scenario file that replays what 
 
 Every other run is like an earlier one that went where few went (transitions of the ledger)."""
 EXAMPLE = """  hvsim explore scenarios/storage-storm.toml --runs 2000
-  hvsim explore scenarios/storage-storm.toml --order pct --seed 100 --out found.toml
+  hvsim explore scenarios/storage-storm.toml --order pct --seed 100
   hvsim explore scenarios/storage-storm.toml --dask tcp://scheduler:8786"""
 
 

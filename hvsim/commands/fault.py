@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, lab_option, print_json, say, table
+from hvsim.commands.common import json_option, lab_option, print_json, say, table, tell_table
 from hvsim.errors import HvsimError
 from hvsim.faults.now import ACTIONS
 from hvsim.lab.choose import choose
@@ -170,5 +170,5 @@ def _available(as_json: bool) -> int:
         row: BreakablesRow = {"faults": rows}
         print_json(row)
     else:
-        say(*table(("FAULT", "OF", "WHAT HAPPENS"), found))
+        tell_table(("FAULT", "OF", "WHAT HAPPENS"), found)
     return 0

@@ -30,7 +30,7 @@ COMMANDS = {
     "fault": "kill, stall or resume a domain",
     "doctor": "who keeps whom waiting, since when and why, and what helps",
     "run": "run a scenario: a lab, what is broken when, and what must hold",
-    "explore": "run a scenario in many orders until one fails, and write the least that does",
+    "explore": "run a scenario in many orders, and write down what fails",
     "postmortem": "what is known of a lab that failed",
     "demo": "a database that survives its storage domain",
     "completion": "what makes a shell complete all of this",

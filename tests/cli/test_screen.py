@@ -93,6 +93,17 @@ def test_a_long_sentence_is_folded_on_a_terminal_and_nowhere_else(hvsim_: Comman
     assert " ".join([first, *(line.strip() for line in more)]) == whole
 
 
+def test_sentences_of_a_table_are_folded_in_their_column(hvsim_: Commands) -> None:
+    """Seen red: as any other table."""
+    whole = hvsim_.ok("fault", "list", "--available").splitlines()
+    assert max(map(len, whole)) > WIDTH
+    screen = of_a_terminal(hvsim_, "fault", "list", "--available").splitlines()
+    assert max(map(len, screen)) <= WIDTH
+    column = whole[0].index("WHAT HAPPENS")
+    assert " ".join(" ".join(whole).split()) == " ".join(" ".join(screen).split())
+    assert all(line[:column].strip() or line[column:].startswith("  ") for line in screen)
+
+
 @pytest.mark.parametrize(
     ("text", "width", "lines"),
     [
