@@ -23,7 +23,7 @@ from hvsim.wire.typed import write
 DOM0_MEMORY = 512
 """MiB of dom0; sparse, as all memory of a lab."""
 
-SPAWNER = (sys.executable, "-X", "utf8", "-m", "hvsim.spawn.spawner")
+SPAWNER = (sys.executable, "-X", "utf8", "-P", "-m", "hvsim.spawn.spawner")
 """The command of the fork server that the hypervisor starts for all domain processes."""
 
 PRELOAD = (
@@ -43,7 +43,7 @@ forked child runs.  Its process imports it while xenstored and the kernel start.
 """
 
 _STORE: Final = "hvsim.xenstore.daemon.daemon:main"
-STORE_SUCCESSOR: Final = ("-m", "hvsim.spawn.successor")
+STORE_SUCCESSOR: Final = ("-P", "-m", "hvsim.spawn.successor")
 """What the interpreter is told when the store is updated live."""
 
 

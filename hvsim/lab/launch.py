@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, Protocol
 
+import hvsim
 from hvsim.errors import HvsimError
 from hvsim.lab import logs, proof
 from hvsim.lab.inquiry import Inquiry
@@ -31,8 +32,9 @@ READY_TIMEOUT = 20.0
 """Seconds for hypervisor, spawner and dom0's processes to be spawned."""
 
 
-UTF8: Final = ("-X", "utf8")
-"""Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed."""
+INTERPRETER: Final = (sys.executable, "-X", "utf8", "-P")
+"""Every process of a lab: paths and names are bytes to it, in whatever locale `up` was typed; and
+where it was typed is no place to look for modules."""
 
 
 class Child(Protocol):
@@ -57,14 +59,23 @@ def as_program(
 ) -> Child:
     """Start it as what it is."""
     return subprocess.Popen(
-        [sys.executable, *UTF8, "-m", "hvsim.hypervisor", *words],
+        [*INTERPRETER, "-m", "hvsim.hypervisor", *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         start_new_session=True,
         pass_fds=fds,
-        env={**os.environ, **environment},
+        env={**os.environ, **_our_tree(), **environment},
     )
+
+
+def _our_tree() -> dict[str, str]:
+    """A checkout is handed on by its name: it may have been found as the place where ``python -m
+    hvsim.cli`` was typed, and there nobody below looks."""
+    if os.path.dirname(os.path.dirname(os.path.abspath(hvsim.__file__))) != hvsim.TREE:
+        return {}  # installed
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys([*named, hvsim.TREE])))}
 
 
 def launch(run: RunDir, config: Boot, start: Start = as_program) -> Child:

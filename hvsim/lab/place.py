@@ -26,7 +26,7 @@ SCRIPTS: Final = ("block", "vif-bridge")
 _SCRIPT: Final = """#!/bin/sh
 # Run by libxl in Domain-0 of a lab; the lab's toolstack does the work.
 unset LD_PRELOAD HVSIM_DOOR
-PYTHONPATH={path} exec {python} -m hvsim.lab.script "$@"
+PYTHONPATH={path} exec {python} -P -m hvsim.lab.script "$@"
 """
 
 

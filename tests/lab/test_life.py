@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +151,31 @@ def test_a_guest_of_one_s_own(hvsim_: Commands, tmp_path: Path) -> None:
     hvsim_.ok("up", "--quiet", str(tmp_path / "hello.toml"))
     assert "hello world" in (hvsim_.base / "hello" / "console" / "g.log").read_text()
     assert "g: shut down" in hvsim_.ok("down")
+
+
+def test_what_lies_where_up_is_typed_is_nobodys_module(hvsim_: Commands, tmp_path: Path) -> None:
+    """Seen red, the first: with interpreters that look there; the second, where the
+    checkout is not installed as well: without its name handed on."""
+    lab = tmp_path / "lab.toml"
+    lab.write_text(
+        '[lab]\nwalls = "what-there-is"\n[[domain]]\nname = "only"\nprogram = "own:main"\n'
+    )
+    (tmp_path / "own.py").write_text("def main(dom):\n    dom.ready()\n    dom.serve()\n")
+    other = tmp_path / "elsewhere"
+    for name in ("hvsim", "domains"):
+        (other / name).mkdir(parents=True)
+        (other / name / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
+    # The command as it is installed does not look where it is typed; -m in a checkout does.
+    for where, words in ((other, ["-P"]), (ROOT, [])):
+        environment = {**hvsim_.environment}
+        if where == ROOT:
+            del environment["PYTHONPATH"]
+        for verb in (["up", "--quiet", str(lab)], ["down", "--now"]):
+            argv = [sys.executable, *words, "-m", "hvsim.cli", *verb]
+            done = subprocess.run(
+                argv, cwd=where, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
 
 
 def test_images_are_made_once_and_only_scratch_ones_go(hvsim_: Commands, tmp_path: Path) -> None:
