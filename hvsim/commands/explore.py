@@ -16,7 +16,8 @@ HELP = """Find a bug that nobody planted: run a scenario in lockstep over and ov
 another order, until something does not hold; then leave out of the order, the faults and the steps
 whatever the failure does not need, and write a scenario file that replays what is left.
 
-Every other run is like an earlier one that went where few went (transitions of the ledger)."""
+Every other run is like an earlier one in whose ledger something came after something else that few
+have seen in this order."""
 EXAMPLE = """  hvsim explore scenarios/storage-storm.toml --runs 2000
   hvsim explore scenarios/storage-storm.toml --order pct --seed 100
   hvsim explore scenarios/storage-storm.toml --dask tcp://scheduler:8786"""
@@ -55,15 +56,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="runs to shrink with at most (default: 400)",
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="the file that replays (default: beside the scenario)"
+        "--out",
+        metavar="FILE",
+        help="the file that replays; it is to lie beside the scenario, whose relative paths it has "
+        "(default: NAME-found-SEED.toml)",
     )
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: nothing was found. 1: something was, or no lab came up. 2: the file is no
-    scenario."""
+    scenario, or --out lies elsewhere."""
     from dataclasses import replace
+    from pathlib import Path
 
     from hvsim.explore.explore import Wanted, explore
     from hvsim.explore.workers import dask, local, processors
@@ -73,6 +78,10 @@ def run(options: argparse.Namespace) -> int:
         scenario = load(options.file)
     except NoScenario as wrong:
         warn(*(f"hvsim: {line}" for line in wrong.lines))
+        return 2
+    folder = scenario.file.parent
+    if options.out and Path(options.out).resolve().parent != folder.resolve():
+        warn(f"hvsim: explore: --out {options.out}: not in {folder}, and it has relative paths")
         return 2
     first = scenario.seed if options.seed is None else options.seed
     jobs = options.jobs or processors()
@@ -93,10 +102,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(row: ExploreRow) -> Iterator[str]:
-    yield (
-        f"{row['scenario']}: {row['runs']} runs, {row['runs_a_minute']:.0f} a minute, "
-        f"{row['coverage']} transitions seen"
-        + (f", {row['late']} runs ended as they took too long" if row["late"] else "")
+    from hvsim.explore.explore import progress
+
+    yield f"{row['scenario']}: " + progress(
+        row["runs"], row["runs_a_minute"], row["coverage"], row["late"]
     )
     found = row["found"]
     if found is None:
@@ -112,9 +121,16 @@ def _of_found(found: FoundRow) -> Iterator[str]:
     if found["said"]:
         yield f"          {found['said']}"
     yield f"found in run {found['after']}: seed {found['seed']}, {found['order']}"
-    yield (
-        f"tape: {found['tape_before']} of {found['choices']} choices, shrunk to "
-        f"{found['tape_after']}; faults and steps: {found['acts_before']}, shrunk to "
-        f"{found['acts_after']} ({found['shrink_runs']} runs)"
-    )
+    yield f"shrunk in {found['shrink_runs']} runs: {_needs(found)}"
     yield f"again: hvsim run {shlex.quote(found['file'])} --lockstep"
+
+
+def _needs(found: FoundRow) -> str:
+    """What is left of the run that was found."""
+    tape, acts = found["tape_after"], found["acts_after"]
+    order = (
+        f"{tape} of {found['tape_before']} choices of who is next" if tape else "no special order"
+    )
+    if not found["acts_before"]:
+        return f"it needs {order}"
+    return f"it needs {order}, and {acts} of {found['acts_before']} faults and steps"

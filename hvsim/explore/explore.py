@@ -98,12 +98,18 @@ def _searched(
         if time.monotonic() - told >= _TELL or not todo:
             told = time.monotonic()
             rate = runs / max(told - begun, 0.001) * 60
-            say(
-                f"{runs} runs, {rate:.0f} a minute, {len(search.seen)} transitions seen, "
-                f"{'a failure' if failure else 'no failure'}"
-                + (f", {late} ended as they took too long" if late else "")
-            )
+            so_far = progress(runs, rate, len(search.seen), late)
+            say(f"{so_far}; {'a failure' if failure else 'no failure yet'}")
     return runs, late, failure
+
+
+def progress(runs: int, rate: float, coverage: int, late: int) -> str:
+    """How far a search is, for people."""
+    return (
+        f"{runs} run{'s' * (runs != 1)}, {rate:.0f} a minute, "
+        f"{coverage} pairs of events seen in a row"
+        + (f", {late} runs ended as they took too long" if late else "")
+    )
 
 
 class _Shrinker:
@@ -121,7 +127,10 @@ class _Shrinker:
         scenario = self._wanted.scenario
         acts = [one for one in range(_acts(scenario)) if one not in scenario.without]
         self._say(f"found after {after} runs, seed {job.seed}, {job.order}: {check}: {said}")
-        self._say(f"{outcome.made} choices, {len(outcome.tape)} of them not the first; shrinking")
+        self._say(
+            f"{outcome.made} choices of who is next, {len(outcome.tape)} of them not of who had "
+            "waited longest; shrinking"
+        )
         least = replace(job, order="tape", tape=outcome.tape)
         file = self._write(job, check, said, text)  # also for who does not wait for the rest
         if self._fails(check, [least]) is None:
@@ -156,7 +165,7 @@ class _Shrinker:
         if fails([()]) is not None:
             return replace(job, tape=())
         tape = ddmin(cut(job.tape, fails), fails)
-        self._say(f"{self._runs} runs: {len(tape)} choices are left")
+        self._say(f"{self._runs} runs to shrink it: {len(tape)} choices are left")
         return replace(job, tape=tape)
 
     def _acts(self, check: str, job: Job, acts: list[int]) -> Job:

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from hvsim.faults.scenario.model import Scenario
 
 MARK: Final = "# Found by `hvsim explore`."
+_TAPE_SAYS: Final = (
+    "# On the tape: [number of a choice of who is next, who was picked].  Any other choice is 0:",
+    "# who has waited longest.",
+)
 _IN_A_LINE: Final = 8
 
 
@@ -28,6 +32,7 @@ def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, 
         "# Replay it, as often as you like:",
         f"#   hvsim run {_plain(file)} --lockstep",
         *_left_out(scenario, job),
+        *(_TAPE_SAYS if job.order == "tape" else ()),
         "[lockstep]",
         f"seed = {job.seed}",
         f'order = "{job.order}"',

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from hvsim.explore.rows import ExploreRow
-from tests.explore.hunting import BUGS, with_bug, without_bug
+from hvsim.explore.rows import ExploreRow, FoundRow
+from tests.explore.hunting import BUGS, with_bug_in, without_bug
 
 RUNS: Final = 200
 """Within which each bug must be found."""
@@ -29,38 +29,64 @@ APART: Final = 1000
 
 
 def explored(file: Path, seed: int, runs: int, *more: str) -> ExploreRow:
-    """What `hvsim explore` says of a scenario."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["explore", str(file), "--json", "--seed", str(seed), "--runs", str(runs), *more]
-        words += ["--out", f"{folder}/found.toml"]
-        done = subprocess.run(
-            [sys.executable, "-m", "hvsim.cli", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    """What `hvsim explore` says of a scenario, in whose folder it may write."""
+    words = ["explore", str(file), "--json", "--seed", str(seed), "--runs", str(runs), *more]
+    done = said(words)
     if not done.stdout.startswith("{"):
         raise RuntimeError(f"hvsim {' '.join(words)}: {done.stderr}")
     row: ExploreRow = json.loads(done.stdout)
     return row
 
 
+def said(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """What an hvsim has printed."""
+    return subprocess.run(
+        [sys.executable, "-m", "hvsim.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def replays(found: FoundRow) -> bool:
+    """Whether the file that was written fails as it says."""
+    done = said(["run", found["file"], "--lockstep", "--json"])
+    checks = json.loads(done.stdout)["checks"]
+    return any(one["name"] == found["check"] and not one["held"] for one in checks)
+
+
 def hunt(name: str, starts: int = 3) -> dict[str, Any]:
     """Look for a planted bug from several first seeds."""
     found = []
+    again = 0
     for start in range(starts):
-        row = explored(with_bug(name), 1 + start * APART, RUNS, "--shrink", str(SHRINK))["found"]
-        if row is not None:
-            found.append(row)
+        with tempfile.TemporaryDirectory() as folder:
+            file = with_bug_in(name, Path(folder))
+            row = explored(file, 1 + start * APART, RUNS, "--shrink", str(SHRINK))["found"]
+            if row is not None:
+                found.append(row)
+                again += replays(row)
     return {
         "bug": name,
         "starts": starts,
         "found": len(found),
+        "replays": again,
         "runs": median(one["after"] for one in found) if found else None,
         "choices": median(one["choices"] for one in found) if found else None,
         "tape": max(one["tape_after"] for one in found) if found else None,
     }
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """What came of a hunt, for people."""
+    head = f"{row['bug']}: found from {row['found']} of {row['starts']} first seeds"
+    if not row["found"]:
+        return f"{head} within {RUNS} runs each"
+    return (
+        f"{head}, in run {row['runs']:g} (median) of {row['choices']:g} choices; at most "
+        f"{row['tape']} choices are left of them; {row['replays']} of the files fail again"
+    )
 
 
 def main() -> int:
@@ -71,15 +97,10 @@ def main() -> int:
     parser.add_argument("--clean", type=int, default=0, metavar="RUNS", help="of each without it")
     options = parser.parse_args()
     bad = 0
-    print(f"{'bug':18} {'found':>6} {'runs':>5} {'choices':>8} {'shrunk':>7}", flush=True)
     for name in options.bugs:
         row = hunt(name, options.starts)
-        share = f"{row['found']}/{row['starts']}"
-        print(
-            f"{name:18} {share:>6} {row['runs']!s:>5} {row['choices']!s:>8} {row['tape']!s:>7}",
-            flush=True,
-        )
-        bad += row["found"] < row["starts"] or row["tape"] > CHOICES
+        print(sentence(row), flush=True)
+        bad += row["replays"] < row["starts"] or row["tape"] > CHOICES
         if options.clean:
             with tempfile.TemporaryDirectory() as folder:
                 clean = explored(without_bug(name, Path(folder)), 1, options.clean)

@@ -22,12 +22,21 @@ def with_bug(name: str) -> Path:
     return HERE / f"{name}.toml"
 
 
+def with_bug_in(name: str, folder: Path) -> Path:
+    """The same in *folder*, where something may be written beside it."""
+    return _copied(name, folder, with_bug(name).read_text(encoding="utf-8"))
+
+
 def without_bug(name: str, folder: Path) -> Path:
     """The same scenario in *folder*, with nothing planted."""
-    place = folder / name
-    shutil.copytree(HERE, place, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
     text, mark, _ = with_bug(name).read_text(encoding="utf-8").partition(_MARK)
     assert mark, f"{name}.toml does not say where its bug is"
+    return _copied(name, folder, text)
+
+
+def _copied(name: str, folder: Path, text: str) -> Path:
+    place = folder / name
+    shutil.copytree(HERE, place, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
     file = place / f"{name}.toml"
     file.write_text(text, encoding="utf-8")
     return file

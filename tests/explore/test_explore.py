@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from hvsim.commands.explore import _lines as told_of
 from hvsim.explore.job import Job, digest, play
+from hvsim.explore.rows import FoundRow
 from hvsim.linux import proc
 from tests.support.labs import Commands, commands
 
@@ -87,6 +89,51 @@ def test_where_there_is_no_bug_nothing_is_found(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.glob("*.toml")] == ["it.toml"]
 
 
+FOUND: FoundRow = {
+    "check": "web goes on",
+    "said": "0 of 3",
+    "seed": 7,
+    "order": "pct",
+    "after": 12,
+    "choices": 900,
+    "tape_before": 400,
+    "tape_after": 3,
+    "acts_before": 2,
+    "acts_after": 1,
+    "shrink_runs": 60,
+    "file": "it-found-7.toml",
+}
+
+
+def test_what_was_found_is_told_in_words() -> None:
+    def told(**more: object) -> list[str]:
+        found = cast("FoundRow", {**FOUND, **more})
+        return list(
+            told_of(
+                {
+                    "scenario": "it",
+                    "runs": 1,
+                    "seconds": 1.0,
+                    "runs_a_minute": 60.0,
+                    "late": 0,
+                    "coverage": 9,
+                    "found": found,
+                }
+            )
+        )
+
+    assert told() == [
+        "it: 1 run, 60 a minute, 9 pairs of events seen in a row",
+        "FAILED  web goes on",
+        "          0 of 3",
+        "found in run 12: seed 7, pct",
+        "shrunk in 60 runs: it needs 3 of 400 choices of who is next, and 1 of 2 faults and steps",
+        "again: hvsim run it-found-7.toml --lockstep",
+    ]
+    assert "it needs no special order, and 1" in told(tape_after=0)[4]
+    assert told(tape_after=0, acts_before=0)[4].endswith(": it needs no special order")
+
+
 def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
     file = tmp_path / "no.toml"
     file.write_text('[scenario]\n[[phase]]\nname = "a"\n', encoding="utf-8")
@@ -94,6 +141,18 @@ def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
         done = hvsim.run("explore", str(file))
     assert done.returncode == 2
     assert "no.toml" in done.stderr
+
+
+def test_a_file_elsewhere_would_not_replay(tmp_path: Path) -> None:
+    """Red without the look at where --out lies: it is written, and holds, without what it names."""
+    file = scenario(tmp_path, 400)
+    out = tmp_path / "elsewhere"
+    out.mkdir()
+    with commands() as hvsim:
+        done = hvsim.run("explore", str(file), "--runs", "1", "--out", str(out / "found.toml"))
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "not in" in done.stderr
+    assert list(out.iterdir()) == []
 
 
 def test_a_run_that_takes_too_long_is_ended(

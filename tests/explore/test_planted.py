@@ -23,7 +23,7 @@ FOUND = {
     "leaked_grant": (1, "no grant leaks: domain 2 is dead, and somebody still holds its pages"),
     "lost_requests": (1, "healed: guest goes on"),
     "lost_watch": (1, "healed: guest goes on"),
-    "lost_wakeup": (1, "work: guest goes on"),
+    "lost_wakeup": (2, "work: guest goes on"),
     "no_index_bound": (1, "beyond: guest goes on: 1 of 5 told"),
     "skipped_closing": (1, "the frontend was closed, and nobody had said Closing"),
 }

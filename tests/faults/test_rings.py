@@ -321,16 +321,24 @@ def test_the_compiled_service_is_back_when_the_rules_are_gone(broken: Broken) ->
     assert after.statistics().requests == 3
 
 
-def forgotten(broken: Broken, between: Callable[[], None]) -> Request:
-    """A write that was unanswered when the backend died, at the next one; *between*, nobody serves
-    it."""
+def forgotten(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, between: Callable[[], None]
+) -> Request:
+    """A write that was unanswered when the backend died, at the next one; *between*, there is no
+    ring."""
     rig = broken.rig
     assert broken.ask(WRITE, 8).status == BLKIF_RSP_OKAY, "as long as nobody dies"
     rig.live.remove(broken.back)
     lost, read = rig.disk.submit(WRITE, 16, data=b"x" * 512), rig.disk.submit(READ, 8, 1)
     rig.live.append(broken.back)
     rig.kill(broken.back)
-    between()
+    disconnect = rig.disk.disconnect
+
+    def let_go() -> None:
+        disconnect()
+        between()
+
+    monkeypatch.setattr(rig.disk, "disconnect", let_go)
     back = rig.domain()
     BlockBack.register(back, script(back))
     rig.attach(back)
@@ -342,18 +350,22 @@ def forgotten(broken: Broken, between: Callable[[], None]) -> Request:
     return lost
 
 
-def test_a_frontend_that_forgets_what_was_unanswered(broken: Broken) -> None:
+def test_a_frontend_that_forgets_what_was_unanswered(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Acknowledged, and not written.  Red with `Forget.produce` that passes everything on."""
     rule = broken.breaker.rule("guest/xvda", "ring=forget", "half=front")
     number = broken.breaker.enter_rule(changed(rule, peer=None))  # whoever serves it
     broken.rest()
-    lost = forgotten(broken, lambda: None)
+    lost = forgotten(broken, monkeypatch, lambda: None)
     assert lost.status == BLKIF_RSP_OKAY
     assert broken.rig.image.read_bytes()[16 * 512 : 17 * 512] == bytes(512)
     assert broken.breaker.fired(number) == ["1 unanswered writes forgotten"]
 
 
-def test_it_forgets_though_the_rule_is_put_in_place_anew(broken: Broken) -> None:
+def test_it_forgets_though_the_rule_is_put_in_place_anew(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As it is when the other end has another life.  Red with a memory of each `Fault`'s own."""
     words = "ring=forget", "half=front"
     rule = changed(broken.breaker.rule("guest/xvda", *words), number=1, peer_domid=-1)
@@ -363,7 +375,7 @@ def test_it_forgets_though_the_rule_is_put_in_place_anew(broken: Broken) -> None
         lifts.pop()()
         lifts.append(stand(Fault(broken.rig.guest, rule)))
 
-    assert forgotten(broken, anew).status == BLKIF_RSP_OKAY
+    assert forgotten(broken, monkeypatch, anew).status == BLKIF_RSP_OKAY
     assert broken.rig.image.read_bytes()[16 * 512 : 17 * 512] == bytes(512)
     lifts.pop()()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.explore.campaign import CHOICES, explored, hunt
+from tests.explore.campaign import CHOICES, explored, hunt, sentence
 from tests.explore.hunting import BUGS, without_bug
 
 pytestmark = pytest.mark.soak
@@ -17,8 +17,8 @@ CLEAN = 200
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_is_found_and_made_small(name: str) -> None:
     row = hunt(name)
-    print(row)
-    assert row["found"] == row["starts"]
+    print(sentence(row))
+    assert row["found"] == row["replays"] == row["starts"]
     assert row["tape"] <= CHOICES
 
 
