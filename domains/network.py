@@ -22,7 +22,8 @@ from hvsim.domain import Domain
 from hvsim.domain.loading import ProgramError
 from hvsim.drivers.net.back import MakeLink, NetBack
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE, Bridges
-from hvsim.drivers.net.switch import Switch, own_frames
+from hvsim.drivers.net.frames import own_frames
+from hvsim.drivers.net.switch import Switch
 from hvsim.drivers.split import devd
 
 REFUSED = {

@@ -28,9 +28,9 @@ from typing import Final, NamedTuple, Protocol
 from domains.guests.options import option, words
 from hvsim.domain import Domain
 from hvsim.domain.loading import ProgramError
+from hvsim.drivers.net.frames import own_frames
 from hvsim.drivers.net.front import NetFront
 from hvsim.drivers.net.protocol import ETH_HLEN
-from hvsim.drivers.net.switch import own_frames
 from hvsim.errors import TimedOut
 from hvsim.names import mac
 

@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,15 +28,20 @@ def find_module(module: str, extra: Sequence[Path]) -> ModuleSpec | None:
     return spec
 
 
-def names_of(spec: ModuleSpec) -> set[str] | None:
+def names_of(spec: ModuleSpec) -> frozenset[str] | None:
     """What a module's top level binds; None when only running it could tell."""
     if not spec.origin or not spec.origin.endswith(".py"):
         return None
     try:
         with open(spec.origin, "rb") as file:
-            tree = ast.parse(file.read(SOURCE_MAX))
+            return _bound(file.read(SOURCE_MAX))
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+@lru_cache(maxsize=64)  # the domains of a lab have few programs
+def _bound(source: bytes) -> frozenset[str] | None:
+    tree = ast.parse(source)
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -46,4 +52,4 @@ def names_of(spec: ModuleSpec) -> set[str] | None:
             names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-    return None if "__getattr__" in names else names
+    return None if "__getattr__" in names else frozenset(names)

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from hvsim.drivers.net.back import NetBack
+from hvsim.drivers.net.frames import own_frames
 from hvsim.drivers.net.front import NetFront
 from hvsim.drivers.net.interface import Interface
 from hvsim.drivers.net.link import QUEUE
 from hvsim.drivers.net.offload import F_NEEDS_CSUM, GSO_TCPV4, PLAIN, VNET
 from hvsim.drivers.net.protocol import VifInfo
-from hvsim.drivers.net.switch import ADDRESSES, AGEING, Port, Switch, own_frames
+from hvsim.drivers.net.switch import ADDRESSES, AGEING, Port, Switch
 from hvsim.names import mac
 from tests.drivers.netrig import NetRig, mac_of
 from tests.support.hv import Hypervisor

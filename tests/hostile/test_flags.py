@@ -116,6 +116,7 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
         finally:
             running.session.kill()
             running.session.communicate(timeout=60)
+        made.ok("xl", "destroy", "program")  # it does not hear of a shutdown any more
         said = made.ok("down", "flags")
         assert "load: shut down" in said, "it had heard of that"
         assert "nothing of it is left" in said

@@ -12,8 +12,9 @@ from typing import Final
 import pytest
 
 _CACHE: Final = "hvsim/seconds"
-_LABS: Final = ("hostile", "qdisk", "lab", "demo", "net", "observe", "cli", "devnodes", "toolstack",
-                "exec", "fidelity", "repository")  # fmt: skip
+_LABS: Final = ("explore", "hostile", "doctor", "qdisk", "scenarios", "lab", "demo", "net",
+                "observe", "cli", "devnodes", "toolstack", "exec", "faults", "fidelity",
+                "repository", "guests")  # fmt: skip
 """Folders of tests, the seconds of whose files are many, from the most to the fewest."""
 _LEAST: Final = 0.5
 """Files of fewer seconds are not written down."""

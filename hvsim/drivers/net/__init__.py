@@ -10,6 +10,6 @@ ABI (xen/io/netif.h); between the two halves is nothing else.
     transmit.py, receive.py    frames out of a guest and into it: each with both halves of its ring
     ring.py, features.py, statistics.py, protocol.py     of both halves
     link.py, listener.py       the descriptor             links.py     links, addresses, bridges
-    switch.py                  links and a bridge without Linux, for a lab in lockstep
+    switch.py, frames.py       links and a bridge without Linux, for a lab in lockstep
     offload.py                 checksums and segmentation that are left to somebody later
 """

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from hvsim.drivers.net.bridges import DEFAULT_BRIDGE
 from hvsim.drivers.net.hotplug import longest_frame
@@ -41,11 +41,6 @@ _TO: Final = slice(VNET.size, VNET.size + 6)
 _FROM: Final = slice(VNET.size + 6, VNET.size + 12)
 _LINK_LOCAL: Final = bytes.fromhex("0180c20000")
 """How addresses begin that no bridge passes on, with a last byte below 16."""
-
-
-def own_frames(args: Mapping[str, Any]) -> bool:
-    """Whether a domain with these args passes frames itself: it has no network stack of Linux'."""
-    return bool(args.get("frames") == "own")
 
 
 class Switch:

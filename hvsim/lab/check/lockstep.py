@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hvsim import textfile
-from hvsim.drivers.net.switch import own_frames
+from hvsim.drivers.net.frames import own_frames
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.backends import QDISK_PROGRAM
 from hvsim.lab.locate import Locator

@@ -6,7 +6,7 @@ from typing import Any, Final
 from hvsim.abi import errno
 from hvsim.abi.grant_table import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 from hvsim.domain.hypercall import HypercallError
-from hvsim.drivers.net.switch import own_frames
+from hvsim.drivers.net.frames import own_frames
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.devices.vif.type import INTERFACES
 from hvsim.toolstack.domain import guest_network
