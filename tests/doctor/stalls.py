@@ -61,13 +61,20 @@ class Ward:
         made.ok("up", "--quiet", str(folder / "ill.toml"))
         self.run = RunDir(made.base / "ill").read()
         self.numbers: list[int] = []
+        self._stopped: list[tuple[str, ...]] = []
+        self._guests: list[str] = []
 
     def ask(self) -> DoctorRow:
         """As ``hvsim doctor --json`` does."""
         return told(look(self.run))
 
     def hvsim(self, *words: str) -> str:
-        """A command."""
+        """A command; what it has stopped is cured by `heal`."""
+        match words:
+            case ("fault", "stall", name):
+                self._stopped.append(("fault", "resume", name))
+            case ("xl", "pause", name):
+                self._stopped.append(("xl", "unpause", name))
         return self.made.ok(*words)
 
     def rule(self, *words: str) -> int:
@@ -93,7 +100,8 @@ class Ward:
         )
 
     def create(self, name: str, program: str, *lines: str, **fields: Any) -> None:
-        """A small domain."""
+        """A small domain; it goes by `heal`."""
+        self._guests.append(name)
         config = "\n".join([f'name="{name}"', "memory=32", f'program="{program}"', *lines])
         with Control(self.run.control, alive=lambda: self.run.running) as control:
             answer = control.request(
@@ -112,16 +120,15 @@ class Ward:
 
     def heal(self) -> None:
         """Everybody well again, and nobody here but those of the lab file."""
-        for name in ("hypervisor", "xenstored", "toolstack", "storage", "web"):
-            self.made.run("fault", "resume", name)
+        for cure in self._stopped:
+            self.made.run(*cure)
         for number in self.numbers:
             self.made.run("fault", "remove", str(number))
+        for name in self._guests:
+            self.made.run("xl", "destroy", name)
+        self._stopped.clear()
         self.numbers.clear()
-        self.made.run("xl", "unpause", "storage")
-        rows = [row for row in self.made.json("ps")["domains"] if row["domid"]]
-        for row in rows:
-            if row["name"] not in ("storage", "network", "web"):
-                self.made.run("xl", "destroy", str(row["domid"]))
+        self._guests.clear()
         wait(lambda: self.ask()["well"], f"the lab to be well: {self.ask()['findings']}")
 
 
