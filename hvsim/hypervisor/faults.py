@@ -39,6 +39,9 @@ class Standing:
         since: nanoseconds, when it was added.
         fired: how often it has fired.
         last: what the last firing did.
+        follower: the process of dom0 that has put it in place, by its token.
+        leaves: it was taken away while who follows it was dead: whoever comes in his place puts it
+            in place once more, as he may have something of it to undo, and then it goes.
         lift: takes away what a seam of ours has put in place.
         born: called with each new domain of the rule's handle.
         peer_born: the same for the one at the other end.
@@ -51,6 +54,8 @@ class Standing:
     limit: RateLimit = field(default_factory=lambda: RateLimit(LINES_BURST, LINES_PER_SECOND))
     fired: int = 0
     last: str = ""
+    follower: int | None = None
+    leaves: bool = False
     lift: Callable[[], None] | None = None
     born: Callable[[Domain], None] | None = None
     peer_born: Callable[[Domain], None] | None = None
@@ -120,10 +125,17 @@ class Faults:
         return standing
 
     def remove(self, number: int) -> Rule:
-        """Take a rule away.  Raises: XenError(ENOENT)."""
-        standing = self._standing.pop(number, None)
+        """Take a rule away: at once, or when the process of dom0 that follows it is there again.
+
+        Raises: XenError(ENOENT).
+        """
+        standing = self._standing.get(number)
         if standing is None:
             raise XenError(ENOENT, f"fault: there is no rule {number}")
+        if not standing.leaves and self._waits(standing):
+            standing.leaves = True
+            return standing.rule
+        del self._standing[number]
         if standing.lift is not None:
             standing.lift()
         rule = standing.rule
@@ -178,6 +190,10 @@ class Faults:
         if standing.hinder(why, process.name if process.domain.privileged else ""):
             number = standing.rule.number
             self._ledger.refuse("fault.refused", process.domid, why, rule=number)
+        if process.domain.privileged:
+            standing.follower = process.token
+        if standing.leaves:
+            self._host.call_later(0, lambda: self._expire(standing))
 
     def one_of(self, process: Process, number: int) -> Standing:
         """A rule that acts in a process.  Raises: XenError(ENOENT)."""
@@ -233,6 +249,14 @@ class Faults:
     def _expire(self, standing: Standing) -> None:
         if self._standing.get(standing.rule.number) is standing:
             self.remove(standing.rule.number)
+
+    def _waits(self, standing: Standing) -> bool:
+        """Whether the process of dom0 that has put it in place is dead."""
+        dom0 = self.living(bytes(16))
+        if standing.follower is None or dom0 is None:
+            return False
+        process = dom0.processes.get(standing.follower)
+        return process is None or process.gone
 
     def _acts_in(self, rule: Rule, process: Process) -> bool:
         if self._acts_at_home(rule, process):

@@ -2,7 +2,7 @@
 
 Seen red: with a `Daemon` that passes nothing through the seams, all of it; without the question of
 a new program for its rules, the live update; with a `Shelf` that keeps nothing, the last line of
-the first.
+the first; with rules that go at once though who follows them is dead, the second.
 """
 
 from __future__ import annotations
@@ -87,6 +87,24 @@ def test_a_handshake_stands_still_until_the_rule_goes(tmp_path: Path) -> None:
         assert lab.ok("xenstore", "ls", "/tool") == 'xenstored = ""\n', "what was held is done"
         assert lab.ok("xenstore", "control", "check") == "OK\n"
         assert "fault.fired" in lab.ok("events")
+        lab.ok("down")
+
+
+def test_what_a_dead_store_held_is_done_by_the_next_when_the_rule_has_gone(tmp_path: Path) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text(LAB, encoding="utf-8")
+    with commands() as lab:
+        lab.ok("up", "--quiet", str(file))
+        lab.ok("fault", "add", "xenstored", "freeze=web/xvdb@2", "half=back")
+        lab.ok("xl", "block-attach", "web", "b.img,raw,xvdb,w,backend=storage")
+        wait(lambda: row(lab, 1)["fired"] == 1, "the backend that would leave the state")
+        lab.ok("fault", "stall", "kernel")  # which would start it again
+        lab.ok("fault", "kill", "xenstored")
+        lab.ok("fault", "remove", "1")
+        lab.ok("fault", "resume", "kernel")
+        wait(lambda: states(lab) == (4, 4), "the device, connected")
+        assert lab.ok("xenstore", "ls", "/tool") == 'xenstored = ""\n'
+        assert lab.json("fault", "list")["rules"] == []
         lab.ok("down")
 
 

@@ -272,6 +272,27 @@ def test_a_rule_between_domains_needs_nobody(world: World) -> None:
     assert not back.mediated
 
 
+def test_a_rule_of_dom0_is_undone_by_who_comes_after_the_dead(world: World) -> None:
+    """Seen red: with a rule that goes at once; nobody undoes then what the dead has kept of it."""
+    dom0, births = world.machine.domains[0], world.machine.births
+    store = births.spawn(dom0, Spawn(process="xenstored"), False).token
+    births.process_spawned(store, 1000 + store, [])
+    add(world, rule(domain=bytes(16), process="xenstored"))
+    remove = HYPERVISOR_domctl, HVSIM_DOMCTL_fault_remove, 1
+    cover: tuple[Any, ...] = (HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover, 1, True, "", [])
+    assert world.call(store, *cover) == [0]
+    world.machine.ends.process_gone(store, 9)
+    assert world.call(world.root, *remove) == [0]
+    assert told(world, "fault.removed") == []
+    again = births.spawn(dom0, Spawn(process="xenstored"), False).token
+    births.process_spawned(again, 1000 + again, [])
+    assert [one.number for one in ask(world, again)] == [1]
+    assert world.call(again, *cover) == [0]
+    world.host.advance(1)
+    assert told(world, "fault.removed") == ["1: web breaks; it fired 0 times"]
+    assert ask(world, again) == []
+
+
 def test_what_a_spent_rule_was_about_is_as_without_it(world: World) -> None:
     """Seen red: with a rule that mediates as long as it stands."""
     front, back = wired(world)
