@@ -117,8 +117,10 @@ def test_a_guest_and_a_toolstack_meet_a_store_that_refuses(tmp_path: Path) -> No
         assert row(lab, 1)["rule"] == "xenstored quota=exhaust domain=storage after=1000"
         lab.ok("fault", "remove", "1")
         lab.ok("fault", "add", "xenstored", "quota=exhaust", "domain=storage")
-        lab.run("xl", "block-attach", "web", "b.img,raw,xvdb,w,backend=storage")
-        wait(lambda: "d1: store quota 'nodes'" in lab.ok("events"), "the backend's refusal")
+        # It would be waited for ten seconds in vain.
+        with lab.start("xl", "block-attach", "web", "b.img,raw,xvdb,w,backend=storage") as attach:
+            wait(lambda: "d1: store quota 'nodes'" in lab.ok("events"), "the backend's refusal")
+            attach.kill()
         lab.ok("fault", "remove", "all")
         assert lab.ok("xenstore", "control", "check") == "OK\n"
         refused = lab.run("fault", "add", "xenstored", "freeze=nobody/xvda@2")

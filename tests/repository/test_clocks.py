@@ -7,6 +7,7 @@ imported under.  Commands and the lab's launcher live in a person's time and are
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def test_what_is_handed_in_is_not(source: str) -> None:
     assert not list(uses(source))
 
 
+@cache
 def found() -> dict[str, list[str]]:
     """File -> the uses in it."""
     files = (file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py")))

@@ -17,15 +17,20 @@ from tests.support import warm
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-m", "hvsim.cli"]
 TWO_TIER = ROOT / "configs" / "two-tier.toml"
-FORKING = ("cli", "demo", "doctor", "faults", "net", "observe", "scenarios", "toolstack")
-"""Folders of tests for which a lab's hypervisor and spawner may be forks of the process that makes
-the commands (`warm`): theirs are not about processes as the kernel tells of them."""
+FORKING = (
+    *("cli/", "config/", "demo/", "devnodes/", "doctor/", "faults/", "net/", "observe/", "qdisk/"),
+    *("scenarios/", "toolstack/", "xenstore/"),
+    *("lab/test_crashed_guest", "lab/test_edge", "lab/test_lockstep", "lab/test_real_"),
+    *("lab/test_store_death", "lab/test_up_", "lab/test_xl_reading"),
+)
+"""Where the tests are in which a lab's hypervisor and spawner may be forks of the process that
+makes the commands (`warm`): they are not about processes as the kernel tells of them."""
 
 
 def _forks() -> bool:
-    """Whether the test that runs is in one of those folders."""
+    """Whether the test that runs is one of those."""
     _, _, inside = os.environ.get("PYTEST_CURRENT_TEST", "").partition("tests/")
-    return inside.partition("/")[0] in FORKING
+    return inside.startswith(FORKING)
 
 
 class Commands:
