@@ -1,7 +1,7 @@
 """`hvsim explore` against the planted bugs: how soon it finds each, and how small it makes it; and
 against the same scenarios without them, in which it must find nothing.
 
-    python -m tests.explore.campaign            every bug from three first seeds
+    python -m tests.explore.campaign            every bug from three first seeds: a sentence each
     python -m tests.explore.campaign lost_watch --starts 5 --clean 200
 """
 
@@ -84,8 +84,8 @@ def sentence(row: dict[str, Any]) -> str:
     if not row["found"]:
         return f"{head} within {RUNS} runs each"
     return (
-        f"{head}, in run {row['runs']:g} (median) of {row['choices']:g} choices; at most "
-        f"{row['tape']} choices are left of them; {row['replays']} of the files fail again"
+        f"{head}, in run {row['runs']:g} (median); of its {row['choices']:g} choices at most "
+        f"{row['tape']} are left; {row['replays']} of {row['found']} files fail again"
     )
 
 
