@@ -81,7 +81,10 @@ def run(options: argparse.Namespace) -> int:
         return 2
     folder = scenario.file.parent
     if options.out and Path(options.out).resolve().parent != folder.resolve():
-        warn(f"hvsim: explore: --out {options.out}: not in {folder}, and it has relative paths")
+        warn(
+            f"hvsim: explore: --out {options.out}: not in {folder.resolve()}, beside the scenario, "
+            "whose relative paths it has"
+        )
         return 2
     first = scenario.seed if options.seed is None else options.seed
     jobs = options.jobs or processors()

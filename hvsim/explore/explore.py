@@ -126,7 +126,7 @@ class _Shrinker:
         check, said = outcome.failed[0]
         scenario = self._wanted.scenario
         acts = [one for one in range(_acts(scenario)) if one not in scenario.without]
-        self._say(f"found after {after} runs, seed {job.seed}, {job.order}: {check}: {said}")
+        self._say(f"found in run {after}, seed {job.seed}, {job.order}: {check}: {said}")
         self._say(
             f"{outcome.made} choices of who is next, {len(outcome.tape)} of them not of who had "
             "waited longest; shrinking"

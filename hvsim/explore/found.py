@@ -13,6 +13,7 @@ _TAPE_SAYS: Final = (
     "# On the tape: [number of a choice of who is next, who was picked].  Any other choice is 0:",
     "# who has waited longest.",
 )
+_NO_TAPE_SAYS: Final = ("# It needs no special order: who has waited longest is always next.",)
 _IN_A_LINE: Final = 8
 
 
@@ -32,7 +33,7 @@ def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, 
         "# Replay it, as often as you like:",
         f"#   hvsim run {_plain(file)} --lockstep",
         *_left_out(scenario, job),
-        *(_TAPE_SAYS if job.order == "tape" else ()),
+        *((_TAPE_SAYS if job.tape else _NO_TAPE_SAYS) if job.order == "tape" else ()),
         "[lockstep]",
         f"seed = {job.seed}",
         f'order = "{job.order}"',
