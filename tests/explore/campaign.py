@@ -23,7 +23,8 @@ RUNS: Final = 200
 """Within which each bug must be found."""
 CHOICES: Final = 30
 """Of the shrunk tape, at most."""
-SHRINK: Final = 400
+SHRINK: Final = 1000
+"""Runs to shrink with, at most."""
 APART: Final = 1000
 """Between two first seeds."""
 
