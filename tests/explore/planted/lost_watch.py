@@ -9,9 +9,8 @@ from hvsim.domain.injection import Fault
 from hvsim.domain.xenbus.device import FrontendDevice
 from hvsim.faults.inject.swap import swap
 
-LATER = 0.0003
-"""Seconds until the watch is set, by a work item of its own: so short that the backend says nothing
-in between unless somebody is kept waiting."""
+LATER = 0.0015
+"""Seconds until the watch is set, by a work item of its own."""
 
 
 def plant(_fault: Fault) -> Callable[[], None]:
