@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         leave=options.keep,
         gather=gather,
-        before_start=entering(lab),
+        before_run=entering(lab),
         lockstep=Lockstep() if options.lockstep else None,
     )
     try:

@@ -30,19 +30,22 @@ def drafts(lab: Lab) -> list[Draft]:
     return found
 
 
-def entering(lab: Lab) -> Callable[[RunDir], None]:
-    """What puts them in force in a lab whose domains are there (`bring_up`'s before_start).
+def entering(lab: Lab) -> Callable[[RunDir, bool], None] | None:
+    """What puts them in force in a lab whose domains are made one after the other (`bring_up`'s
+    before_run): each as soon as all are there whom it names.  None for a lab without any.
 
     Raises: LabFileError; what it returns raises HvsimError.
     """
-    rules = drafts(lab)
+    pending = drafts(lab)
 
-    def enter_all(run: RunDir) -> None:
-        from hvsim.faults.rules import enter
+    def enter_some(run: RunDir, last: bool) -> None:
+        from hvsim.faults.rules import enter, ready
 
-        enter(run, rules)
+        now = pending if last else ready(run, pending)
+        enter(run, now)
+        pending[:] = [draft for draft in pending if draft not in now]
 
-    return enter_all if rules else lambda _: None
+    return enter_some if pending else None
 
 
 def with_words(schema: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from hvsim.faults.targets import (
     Place,
     StoreTarget,
     Target,
+    TargetError,
     find,
 )
 from hvsim.lab.door import Door, DoorError
@@ -128,19 +130,36 @@ def _ends(draft: Draft, target: Target) -> tuple[Place, Place | None]:
     return (target.front, target.back) if acts == "front" else (target.back, target.front)
 
 
+def ready(run: RunDir, drafts: Sequence[Draft]) -> list[Draft]:
+    """Those whose domains are there.  Raises: HvsimError."""
+    domains = _domains(run)
+    found = []
+    for draft in drafts:
+        with contextlib.suppress(TargetError):
+            made(draft, domains, 0)
+            found.append(draft)
+    return found
+
+
+def _domains(run: RunDir) -> Sequence[DomainRow]:
+    from hvsim.lab.control import Control
+    from hvsim.observe.picture import picture
+
+    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
+        return picture(run, control)["domains"]
+
+
 def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
     """Put rules in force in the lab at *run*; their numbers.
 
     None stands when one of them cannot.  Raises: HvsimError.
     """
+    if not drafts:
+        return []
     for draft in drafts:
         if draft.family.acts == "store":
             needs_our_store(run, draft.text)
-    from hvsim.lab.control import Control
-    from hvsim.observe.picture import picture
-
-    with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
-        domains = picture(run, control)["domains"]
+    domains = _domains(run)
     seed = run.record.get("seed")
     rules = [made(draft, domains, seed if isinstance(seed, int) else 0) for draft in drafts]
     numbers: list[int] = []

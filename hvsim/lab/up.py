@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from hvsim.lab import cgroups, shortages, undo
 from hvsim.lab.answers import Answer
@@ -29,7 +30,7 @@ from hvsim.lab.store import open_store
 from hvsim.lab.teardown import take_down
 from hvsim.lab.undo import NotStarted, UpError
 from hvsim.wire.boot import Lockstep
-from hvsim.wire.control import Ps
+from hvsim.wire.control import Ps, Xl
 from hvsim.wire.lab_requests import Create, File, Ready, Started
 from hvsim.xs.blocking import SocketStore
 
@@ -72,7 +73,7 @@ def bring_up(
     timeout: float = math.inf,
     leave: bool = False,
     gather: Gather,
-    before_start: Callable[[RunDir], None] = lambda _: None,
+    before_run: Callable[[RunDir, bool], None] | None = None,
     lockstep: Lockstep | None = None,
     start: Start = as_program,
 ) -> Running:
@@ -85,9 +86,10 @@ def bring_up(
         wait: for devices and guests; else only until every domain's program runs.
         timeout: seconds in which all of it must be ready.
         leave: a lab that fails as it is, for whoever wants to look; not after Ctrl-C.
-        before_start: called when every domain is there and none has run yet.
+        before_run: called for each domain when it is there and has not run yet, with whether it is
+            the last one.
         lockstep: how its processes take turns; None: all at once.
-        start: starts its hypervisor (`warm_start` forks it).
+        start: starts its hypervisor (`warm_start` and `nursery` fork it).
         gather: what can be told of a lab that failed (``hvsim.observe.evidence``).
 
     Raises LabFileError (something of it cannot be in lockstep), LabRunning, RunDirError and
@@ -111,6 +113,7 @@ def bring_up(
         started.append(process)
         domids: dict[str, int] = {}
         progress = Progress()
+        listed: list[dict[str, Any]] = []
         with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
             control.data(Ready(), patience=TOOLSTACK_TIMEOUT)
             say(
@@ -120,12 +123,16 @@ def bring_up(
             inquiry = Inquiry(run)
             with open_store(run, "LAB", patience=0.0, grace=GRACE) as store:
                 began = store.transport.waits.now()
-                for domain in lab.creation_order:
-                    domid = create_domain(control, lab, run, domain)
+                order = lab.creation_order
+                for domain in order:
+                    domid = create_domain(control, lab, run, domain, before_run is not None)
                     domids[domain.name] = domid
                     say(f"{domain.name}: created, domid {domid}")
                     expect(store, progress, domain.name, domid)
-                before_start(run)
+                    if before_run is not None:
+                        before_run(run, domain is order[-1])
+                        answer = control.request(Xl(["unpause", domain.name]))
+                        _check(answer, f"domain {domain.name!r} could not be started")
                 answer = control.request(Started(), patience=TOOLSTACK_TIMEOUT)
                 _check(answer, "the domains could not be started")
                 if wait:
@@ -134,10 +141,10 @@ def bring_up(
                         progress,
                         say=say,
                         inquiry=inquiry,
-                        ended=lambda: _ended(inquiry, control, domids),
+                        ended=lambda: _ended(inquiry, _list(control, listed), domids),
                         deadline=began + timeout,
                     )
-            walls = _walls(control)
+            walls = _walls(listed or _list(control, listed))
         hypervisor = run.hypervisor
         run.write(
             state="running",
@@ -153,7 +160,7 @@ def _named(role: str, program: str) -> str:
     return role if program == BUILTIN else f"{role} ({find(program)})"
 
 
-def create_request(lab: Lab, run: RunDir, domain: Domain) -> Create:
+def create_request(lab: Lab, run: RunDir, domain: Domain, paused: bool = False) -> Create:
     """What the toolstack is asked for `domain`."""
     images = lab.image_paths(run.images)
     files = list(domain.files)
@@ -173,6 +180,7 @@ def create_request(lab: Lab, run: RunDir, domain: Domain) -> Create:
         path=list(dict.fromkeys([str(lab.file.parent), str(domain.directory)])),
         restart=domain.restart,
         walls=domain.walls,
+        paused=paused,
         devices=list(of_domain(lab.devices, domain.name)),
         serves=sorted({one.type for one in lab.devices if one.served_by == domain.name}),
     )
@@ -188,15 +196,25 @@ def _served(lab: Lab, driver: Domain, images: dict[str, str]) -> Iterator[File]:
                 yield path, "r" if disk.readonly else "rw"
 
 
-def create_domain(control: Control, lab: Lab, run: RunDir, domain: Domain) -> int:
-    """Make a domain of *lab*; its number.  Raises: UpError; ControlError."""
-    answer = control.request(create_request(lab, run, domain), patience=TOOLSTACK_TIMEOUT)
+def create_domain(
+    control: Control, lab: Lab, run: RunDir, domain: Domain, paused: bool = False
+) -> int:
+    """Make a domain of *lab*, and let it run unless it is to stay *paused*; its number.
+
+    Raises: UpError; ControlError.
+    """
+    answer = control.request(create_request(lab, run, domain, paused), patience=TOOLSTACK_TIMEOUT)
     _check(answer, f"domain {domain.name!r} could not be created")
     return int(answer.data["domid"])
 
 
-def _walls(control: Control) -> dict[str, list[str]]:
-    rows = (control.data(Ps()) or {}).get("domains", [])
+def _list(control: Control, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The domains as `ps` lists them, kept in *listed*."""
+    listed[:] = (control.data(Ps()) or {}).get("domains", [])
+    return listed
+
+
+def _walls(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {str(row.get("name")): list(row["walls"]) for row in rows if row.get("walls")}
 
 
@@ -211,10 +229,9 @@ def _check(answer: Answer, failed: str) -> None:
     raise UpError(f"{failed}: {first}", *more)
 
 
-def _ended(inquiry: Inquiry, control: Control, domids: dict[str, int]) -> dict[int, str]:
+def _ended(inquiry: Inquiry, rows: list[dict[str, Any]], domids: dict[str, int]) -> dict[int, str]:
     """Those of `domids` that are gone or shut down, and why."""
-    data = control.data(Ps())
-    listed = {row.get("domid"): row for row in (data or {}).get("domains", [])}
+    listed = {row.get("domid"): row for row in rows}
     found = {}
     for domid in domids.values():
         row = listed.get(domid)

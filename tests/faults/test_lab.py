@@ -1,6 +1,6 @@
 """Rules of a lab file, and of the command line, in a real lab.
 
-Seen red: `bring_up` without ``before_start`` (the first test), `Faults.remove` that tells nobody.
+Seen red: `bring_up` without ``before_run`` (the first test), `Faults.remove` that tells nobody.
 """
 
 from __future__ import annotations
@@ -60,6 +60,18 @@ def test_rules_of_the_file_stand_from_the_start(lab: Commands) -> None:
     assert (second["number"], second["fired"]) == (2, 1)
     assert second["last"] == "d2: clock +7200 s"
     assert all(row["trouble"] == "" for row in rules(lab))
+
+
+def test_they_stand_before_their_domain_runs(lab: Commands) -> None:
+    """Red when they are entered once all domains have been started."""
+    lines = [json.loads(line) for line in lab.ok("events", "--json").splitlines()]
+    [added] = [
+        row["seq"] for row in lines if row["kind"] == "fault.added" and row["text"][:2] == "1:"
+    ]
+    spawned = [
+        row["seq"] for row in lines if row["kind"] == "process.spawned" and row["domid"] == 2
+    ]
+    assert added < min(spawned)
 
 
 def test_added_listed_and_removed(lab: Commands) -> None:

@@ -130,3 +130,17 @@ def test_what_is_no_scenario_ends_with_2(tmp_path: Path) -> None:
         assert hvsim.run("validate", str(file)).returncode == 1
         assert "sound: lab storage-storm" in hvsim.ok("validate", "scenarios/storage-storm.toml")
         assert json.loads(hvsim.ok("validate", "--schema", "scenario"))["title"]
+
+
+def test_a_rule_of_the_lab_that_cannot_be_put_in_place_fails_the_run(tmp_path: Path) -> None:
+    """Red when the ledger's refusals of rules that no phase has entered are not looked at."""
+    file = tmp_path / "short.toml"
+    calm = TEXT.partition('[[phase]]\nname = "storm"')[0]
+    fault = '[[fault]]\ntarget = "web"\nown = "nowhere:nothing"\n'
+    file.write_text(calm + fault, encoding="utf-8")
+    with commands() as hvsim:
+        done = hvsim.run("run", str(file), "--json")
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    [acts] = [one for one in json.loads(done.stdout)["checks"] if not one["held"]]
+    assert acts["name"] == "everything was done as planned"
+    assert "nowhere" in acts["problems"][0]

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 SHUTDOWN: Final = 15.0
 """Seconds that a guest has to end when it is asked to."""
+MOST_REFUSED: Final = 8
+"""Rules of the lab file that could not be put in place, as far as they are told."""
 SETTLE: Final = 3.0
 """Seconds in which consoles are logged whole, and pages of the dead are let go."""
 _TICK: Final = 0.05
@@ -113,6 +115,14 @@ class Judge:
         ]
         if trouble:
             failed.append(f"the phases ended before their time: {trouble}")
+        with contextlib.suppress(HvsimError):  # told as "the lab can be asked"
+            self._witness.read()
+        ours = {one["rule"] for one in acts}
+        failed += [
+            str(one["text"])
+            for one in self._witness.ledger
+            if one["kind"] == "fault.refused" and one["rule"] not in ours
+        ][:MOST_REFUSED]
         verdict = Verdict(f"{len(acts)} acts", tuple(failed))
         self._enter("acts", "everything was done as planned", verdict)
 

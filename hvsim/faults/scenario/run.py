@@ -24,6 +24,7 @@ from hvsim.faults.scenario.witness import Witness
 from hvsim.lab import leftovers
 from hvsim.lab.check.lockstep import refuse
 from hvsim.lab.door import DoorError
+from hvsim.lab.launch import Start, as_program
 from hvsim.lab.up import Running, bring_up, create_domain
 from hvsim.observe.evidence import gather
 from hvsim.xs.waits import MACHINE
@@ -53,12 +54,14 @@ def run(
     say: Say,
     lockstep: Lockstep | None = None,
     onlooker: Onlooker | None = None,
+    start: Start = as_program,
 ) -> tuple[RunRow, Witness]:
     """Run it; what came of it, and who has the ledger.  The lab is gone afterwards.
 
     Args:
         lockstep: how the lab's processes take turns; None: all at once.
         onlooker: who is told of it while it goes on.
+        start: starts the lab's hypervisor.
 
     Raises: HvsimError when the lab does not come up.
     """
@@ -69,7 +72,14 @@ def run(
     later = {one.domain for one in scenario.loads if one.phase}
     first = tuple(one for one in scenario.lab.domains if one.name not in later)
     lab = replace(scenario.lab, domains=first)
-    running = bring_up(lab, say=say, gather=gather, before_start=entering(lab), lockstep=lockstep)
+    running = bring_up(
+        lab,
+        say=say,
+        gather=gather,
+        before_run=entering(lab),
+        lockstep=lockstep,
+        start=start,
+    )
     onlooker = onlooker or Onlooker()
     with leftovers.witnessed(running, lambda: onlooker.down(running)) as seen:
         waits = running.run.waits()

@@ -16,7 +16,13 @@ LATER = 0.0015
 def plant(_fault: Fault) -> Callable[[], None]:
     """In a guest."""
 
+    watch_otherend, moved = FrontendDevice.watch_otherend, set[str]()
+
     def read_first(device: FrontendDevice) -> None:
+        if device.path("") not in moved:  # its first backend
+            moved.add(device.path(""))
+            watch_otherend(device)
+            return
         events = 0
 
         def fired(_path: str) -> None:
