@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hvsim.faults.scenario.rows import RunRow
+    from hvsim.lab.nursery import Nursery
 
 NOT_UP: Final = "the lab comes up"
 """The check that a run has failed which could not be made."""
@@ -19,6 +22,9 @@ over then."""
 LIMIT: Final = 120.0
 """Seconds of the machine's time that a run may take.  An order that is not fair (pct) may keep from
 going on whom all others wait for, and then nothing ends it."""
+
+PRELOAD: Final = ("hvsim.faults.inject", "domains.guests.register")
+"""What most labs of a search are made of, besides what every lab is."""
 
 Choices = tuple[tuple[int, int], ...]
 """A tape: (number, choice), in order of the numbers."""
@@ -100,6 +106,18 @@ def _end(lab: str, late: threading.Event) -> None:
             handle.signal(signal.SIGKILL)
 
 
+@cache
+def _nursery() -> Nursery:
+    """That of this process."""
+    from hvsim.explore import processor
+    from hvsim.lab.nursery import Nursery
+
+    processor.keep()
+    nursery = Nursery(PRELOAD)
+    atexit.register(nursery.close)
+    return nursery
+
+
 def _played(job: Job, name: str) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
@@ -118,7 +136,7 @@ def _played(job: Job, name: str) -> Outcome:
             scenario, lab=replace(scenario.lab, name=name), without=scenario.without | job.without
         )
         way = Lockstep(way=job.order, tape=dict(job.tape), patience=PATIENCE)  # type: ignore[arg-type]
-        row, witness = run(scenario, job.seed, "", lambda _: None, way)
+        row, witness = run(scenario, job.seed, "", lambda _: None, way, start=_nursery().start)
     except (HvsimError, OSError) as wrong:
         return Outcome(((NOT_UP, str(wrong).partition("\n")[0]),))
     return Outcome(

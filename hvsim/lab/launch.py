@@ -40,7 +40,9 @@ where it was typed is no place to look for modules."""
 class Child(Protocol):
     """A process of ours, as ``subprocess.Popen``."""
 
-    pid: int
+    @property
+    def pid(self) -> int:
+        """Its number."""
 
     def wait(self) -> int:
         """Its exit status."""
@@ -65,11 +67,11 @@ def as_program(
         stderr=log,
         start_new_session=True,
         pass_fds=fds,
-        env={**os.environ, **_our_tree(), **environment},
+        env={**os.environ, **our_tree(), **environment},
     )
 
 
-def _our_tree() -> dict[str, str]:
+def our_tree() -> dict[str, str]:
     """A checkout is handed on by its name: it may have been found as the place where ``python -m
     hvsim.cli`` was typed, and there nobody below looks."""
     if os.path.dirname(os.path.dirname(os.path.abspath(hvsim.__file__))) != hvsim.TREE:

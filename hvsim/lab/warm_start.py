@@ -1,16 +1,17 @@
 """A lab whose hypervisor and spawner are forks of this process, which has imported everything.
 
 The start of three interpreters, and what they import, is most of what the start of a lab costs; who
-makes hundreds of labs one after the other (``hvsim explore``) pays it once.  Such a lab is like any
-other but for one thing: its processes do not carry its mark in their environment as the kernel
-tells it (``proof.carries``), so that of one whose hypervisor was killed nobody knows them by that.
+makes hundreds of labs one after the other pays it once.  Such a lab is like any other but for one
+thing: its processes do not carry its mark in their environment as the kernel tells it
+(``proof.carries``), so that of one whose hypervisor was killed nobody knows them by that.
 
-This process must have one thread.
+This process must have one thread; who has more has a ``nursery``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import os
@@ -18,19 +19,31 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import IO, Final, NoReturn
 
 from hvsim.lab.boot import PRELOAD
+from hvsim.spawn import readers
 
 _HYPERVISOR: Final = "hvsim.hypervisor.__main__"
 _SPAWNER: Final = "hvsim.spawn.spawner"
-_MORE: Final = ("hvsim.hypervisor.lockstep.server", "hvsim.toolstack.daemon.daemon")
+_MORE: Final = (
+    "hvsim.hypervisor.lockstep.server",
+    "hvsim.toolstack.daemon.daemon",
+    "anyio._backends._asyncio",  # the toolstack's loop; found by its name when that starts
+    "domains.driver",
+)
+_HIGH: Final = 256
+"""Descriptors are put there before each is given its number."""
 
 
 class Child:
-    """A fork of ours, as far as ``subprocess.Popen`` is needed for one."""
+    """A fork of ours, as far as ``subprocess.Popen`` is needed for one.
+
+    Attributes:
+        pid: its number.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid: Final = pid
@@ -57,10 +70,11 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
-def prepare() -> None:
-    """Import what the processes of a lab are made of."""
+def prepare(more: Sequence[str] = ()) -> None:
+    """Import what the processes of a lab are made of, and *more* modules and packages."""
     spawner = importlib.import_module(_SPAWNER)
-    spawner.warm_up((*spawner.DEFAULT_WARM, *PRELOAD))
+    spawner.warm_up((*spawner.DEFAULT_WARM, *PRELOAD, *more))
+    readers.make()
     for name in (_HYPERVISOR, *_MORE):
         importlib.import_module(name)
     gc.collect()
@@ -68,38 +82,47 @@ def prepare() -> None:
 
 
 def hypervisor(
-    words: Sequence[str], fds: Iterable[int], log: IO[bytes], environment: Mapping[str, str]
+    words: Sequence[str], fds: Sequence[int], log: IO[bytes], environment: Mapping[str, str]
 ) -> Child:
-    """Start the hypervisor with its command line *words*, in place of a program."""
+    """Start the hypervisor (``launch.Start``)."""
+    output = log.fileno()
+    return Child(
+        fork_hypervisor(words, {**{fd: fd for fd in fds}, 1: output, 2: output}, environment)
+    )
+
+
+def fork_hypervisor(
+    words: Sequence[str], fds: Mapping[int, int], environment: Mapping[str, str]
+) -> int:
+    """Start the hypervisor with its command line *words*; its pid.
+
+    Args:
+        fds: the numbers under which it has descriptors of ours.
+        environment: what its own has besides ours.
+    """
     main = importlib.import_module(_HYPERVISOR).main
-    run = partial(main, list(words), spawner=_spawner)
-    return _fork(run, fds, log, environment)
+    return _fork(partial(main, list(words), spawner=_spawner), fds, environment)
 
 
 def _spawner(_command: Sequence[str], fd: int, log: IO[bytes] | None) -> Child:
     main = importlib.import_module(_SPAWNER).main
-    return _fork(lambda: int(main(["--fd", str(fd), "--warmed"])), (fd,), log, {})
+    output = 2 if log is None else log.fileno()
+    words = ["--fd", str(fd), "--warmed"]
+    return Child(_fork(lambda: int(main(words)), {fd: fd, 1: output, 2: output}, {}))
 
 
-def _fork(
-    run: Callable[[], int],
-    fds: Iterable[int],
-    log: IO[bytes] | None,
-    environment: Mapping[str, str],
-) -> Child:
+def _fork(run: Callable[[], int], fds: Mapping[int, int], environment: Mapping[str, str]) -> int:
+    """Run it in a child that has these descriptors, and no other."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        return Child(pid)
-    _become(run, frozenset(fds), log, environment)
+    if not pid:
+        _become(run, fds, environment)
+    return pid
 
 
 def _become(
-    run: Callable[[], int],
-    fds: frozenset[int],
-    log: IO[bytes] | None,
-    environment: Mapping[str, str],
+    run: Callable[[], int], fds: Mapping[int, int], environment: Mapping[str, str]
 ) -> NoReturn:
     status = 1
     try:
@@ -107,16 +130,12 @@ def _become(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.environ.update(environment)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        if log is not None:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-        last = 2
-        for fd in sorted(fds):
-            os.closerange(last + 1, fd)
-            last = fd
-        os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+        high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for to, fd in fds.items()}
+        high[0] = fcntl.fcntl(os.open(os.devnull, os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, _HIGH)
+        os.closerange(0, _HIGH)
+        for to, fd in high.items():
+            os.dup2(fd, to)
+        os.closerange(_HIGH, os.sysconf("SC_OPEN_MAX"))
         status = run()
     except BaseException:
         traceback.print_exc()

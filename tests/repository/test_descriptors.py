@@ -21,7 +21,9 @@ KNOWN = {
     ("hvsim/spawn/sandbox/descriptors.py", "F_SETFD"): "close-on-exec for all the rest",
     ("hvsim/spawn/executable.py", "dup2"): "a program's own 0, 1 and 2",
     ("hvsim/lab/execute.py", "dup2"): "/dev/null where nothing was",
-    ("hvsim/lab/warm_start.py", "dup2"): "a fork's own 0, 1 and 2",
+    ("hvsim/lab/warm_start.py", "dup2"): "a fork's own 0, 1 and 2, and what a hypervisor is given",
+    ("hvsim/lab/nursery.py", "pass_fds"): "its wire, for the nursery",
+    ("hvsim/lab/nursery.py", "set_inheritable"): "takes it away from the nursery's wire",
     ("hvsim/surroundings.py", "dup2"): "/dev/null for standard output",
     ("hvsim/surroundings.py", "set_inheritable"): "/dev/null for what was closed of 0, 1 and 2",
     (

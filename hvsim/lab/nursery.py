@@ -1,0 +1,144 @@
+"""The process that forks hypervisors for one that has threads, or that keeps little in its memory::
+
+    with Nursery() as nursery:
+        running = bring_up(lab, start=nursery.start, ...)
+
+``python -m hvsim.lab.nursery FD MODULE...`` is that process, which imports these modules besides
+what every lab is made of; it ends when its user closes the other end, and with its user.
+
+A request is msgpack ``[words, numbers, environment]`` with a descriptor for each of the numbers,
+which it is to have in the fork, and the log's last; the answer is ``[pid]`` with a pidfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Final
+
+from hvsim.errors import HvsimError
+from hvsim.lab import warm_start
+from hvsim.lab.launch import INTERPRETER, our_tree
+from hvsim.wire import rights
+from hvsim.wire.closing import Closing
+from hvsim.wire.packing import pack, unpack
+
+_LARGEST: Final = 1 << 16
+
+
+class Child:
+    """A process that the nursery has forked, as far as ``subprocess.Popen`` is needed for it.
+
+    Attributes:
+        pid: its number.
+    """
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid: Final = pid
+        self._pidfd = pidfd
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return 0 when it has ended; how, the nursery alone could know.  Raises: TimeoutError."""
+        if self._pidfd >= 0:
+            ready = select.poll()
+            ready.register(self._pidfd, select.POLLIN)
+            if not ready.poll(None if timeout is None else timeout * 1000):
+                raise TimeoutError(f"process {self.pid} has not ended within {timeout:g} s")
+            os.close(self._pidfd)
+            self._pidfd = -1
+        return 0
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+
+class Nursery(Closing):
+    """That process, for its user; a context manager.
+
+    Args:
+        preload: modules and packages that it imports besides what every lab is made of.
+    """
+
+    def __init__(self, preload: Sequence[str] = ()) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *(*INTERPRETER, "-m", __spec__.name),
+                    *(str(theirs.fileno()), *preload),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, **our_tree()},
+                start_new_session=True,  # the terminal's signals are its user's business
+            )
+        self._socket = ours
+
+    def close(self) -> None:
+        """End it; what it has forked goes on."""
+        self._socket.close()
+        self._process.wait()
+
+    def start(
+        self,
+        words: Sequence[str],
+        fds: Sequence[int],
+        log: IO[bytes],
+        environment: Mapping[str, str],
+    ) -> Child:
+        """Start a hypervisor (``launch.Start``).  Raises: HvsimError when the nursery has ended."""
+        request = pack([list(words), list(fds), dict(environment)])
+        try:
+            rights.send(self._socket, [request], [*fds, log.fileno()])
+            answer, pidfds = rights.receive(self._socket, _LARGEST, 1)
+        except OSError as failure:
+            raise HvsimError(f"the process that starts labs has ended: {failure}") from None
+        if not pidfds:
+            raise HvsimError("the process that starts labs has ended")
+        return Child(int(unpack(answer)[0]), pidfds[0])
+
+
+def serve(channel: socket.socket, preload: Sequence[str]) -> None:
+    """Be the nursery, until the other end is closed."""
+    warm_start.prepare(preload)
+    gc.disable()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them
+    while True:
+        request, fds = rights.receive(channel, _LARGEST, rights.MAX)
+        if not request:
+            return
+        words, numbers, environment = unpack(request)
+        with contextlib.ExitStack() as stack:
+            stack.callback(rights.close, fds)
+            given = dict(zip([*numbers, 1], fds, strict=True))
+            pid = warm_start.fork_hypervisor(words, {**given, 2: given[1]}, environment)
+            pidfd = os.pidfd_open(pid)
+            stack.callback(os.close, pidfd)
+            try:
+                rights.send(channel, [pack([pid])], [pidfd])
+            except OSError:
+                return  # its user has gone; who has no boot config ends by itself
+
+
+def main(argv: Sequence[str]) -> int:
+    """The process; *argv* is as the text above says."""
+    fd, *preload = argv
+    with socket.socket(fileno=int(fd)) as channel:
+        channel.set_inheritable(False)
+        serve(channel, preload)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
