@@ -71,8 +71,18 @@ def _say_features(domain: Asked) -> None:
             domain.log(f"cannot tell the toolstack what this domain can do: {result}")
 
 
+def _asked(store: StoreClient, node: str) -> str:
+    try:
+        return store.read(node)
+    except StoreNotFound:
+        return ""
+
+
 def _take(store: StoreClient, node: str, known: Callable[[str], bool]) -> str:
     """What *node* asks for; acknowledged when it is *known*.  Raises: StoreError."""
+
+    if not _asked(store, node):
+        return ""  # as at the start, and after each answer: a word that comes later is told of anew
 
     def take(tx: Transaction) -> str:
         try:

@@ -4,15 +4,15 @@ Seen through watches on the store's socket, as any tool of a real dom0 would see
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from hvsim.errors import HvsimError
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.progress import Device, Progress
 from hvsim.names import device as device_names
+from hvsim.xs import requests
 from hvsim.xs.blocking import SocketStore
-from hvsim.xs.client import StoreClient, StoreDisconnected, StoreNotFound
+from hvsim.xs.client import StoreClient, StoreDisconnected, StoreError, StoreNotFound
 
 STILL_FIRST = 0.3
 STILL_STEP = 0.3
@@ -35,26 +35,28 @@ def expect(store: StoreClient, progress: Progress, name: str, domid: int) -> Non
     """
     progress.add_guest(name, domid)
     root = f"/libxl/{domid}/device"
-    for kind in _children(store, root):
-        if kind in device_names.SILENT:
-            continue
-        for devid in _children(store, f"{root}/{kind}"):
-            place = f"{root}/{kind}/{devid}"
-            backend = _read(store, f"{place}/backend") or ""
-            backend_id = backend.split("/")[3] if backend.count("/") > 3 else "0"
-            frontend = _read(store, f"{place}/frontend") or ""
-            progress.add_device(
-                Device(
-                    domain=name,
-                    domid=domid,
-                    kind=kind,
-                    devid=int(devid),
-                    label=_read(store, f"{backend}/dev") or f"{kind} {devid}",
-                    backend_domain=_read(store, f"/local/domain/{backend_id}/name") or backend_id,
-                    frontend=frontend,
-                    backend=backend,
-                )
+    kinds = [one for one in _children(store, [root])[0] if one not in device_names.SILENT]
+    below = _children(store, [f"{root}/{kind}" for kind in kinds])
+    places = [(kind, devid) for kind, devids in zip(kinds, below, strict=True) for devid in devids]
+    for kind, devid in places:
+        place = f"{root}/{kind}/{devid}"
+        backend, frontend = (
+            value or "" for value in store.read_many([f"{place}/backend", f"{place}/frontend"])
+        )
+        backend_id = backend.split("/")[3] if backend.count("/") > 3 else "0"
+        label, served_by = store.read_many([f"{backend}/dev", f"/local/domain/{backend_id}/name"])
+        progress.add_device(
+            Device(
+                domain=name,
+                domid=domid,
+                kind=kind,
+                devid=int(devid),
+                label=label or f"{kind} {devid}",
+                backend_domain=served_by or backend_id,
+                frontend=frontend,
+                backend=backend,
             )
+        )
 
 
 def wait_ready(
@@ -76,12 +78,9 @@ def wait_ready(
     seconds, or it is `deadline` (monotonic).
     """
     released = [True]  # asked once at the start: a guest may have ended before we watched
+    changed: dict[str, None] = {}
     watches = [store.watch("@releaseDomain", lambda _: released.__setitem__(0, True))]
-
-    def changed(path: str) -> None:
-        progress.update(path, _read(store, path))
-
-    watches += [store.watch(path, changed) for path in progress.paths()]
+    watches += store.watch_many(progress.paths(), lambda path: changed.setdefault(path))
     now_of = store.transport.waits.now
     last = now_of()
     verdict = math.inf
@@ -117,13 +116,15 @@ def wait_ready(
                     + "; ".join(progress.missing())
                 )
             store.poll(max(0.0, min(0.2, verdict - now, deadline - now)))
+            for path, value in zip(changed, store.read_many(changed), strict=True):
+                progress.update(path, value)
+            changed.clear()
         for line in progress.changes:
             say(line)
         progress.changes.clear()
     except StoreDisconnected as gone:
         raise HvsimError(f"the store has ended: {inquiry.store_words() or gone}") from None
-    for watch in watches:
-        store.unwatch(watch)
+    store.unwatch_many(watches)
 
 
 class Still:
@@ -150,16 +151,13 @@ class Still:
             raise HvsimError("; ".join(believed))
 
 
-def _children(store: StoreClient, path: str) -> list[str]:
-    try:
-        return sorted(store.directory(path))
-    except StoreNotFound:
-        return []
-
-
-def _read(store: StoreClient, path: str) -> str | None:
-    try:
-        value: Any = store.read(path)
-    except StoreNotFound:
-        return None
-    return str(value)
+def _children(store: StoreClient, paths: Sequence[str]) -> list[list[str]]:
+    """Below each; none below one that is not there.  Raises: StoreError."""
+    found: list[list[str]] = []
+    for names in store.pipeline([requests.directory(path) for path in paths]):
+        if isinstance(names, StoreError):
+            if not isinstance(names, StoreNotFound):
+                raise names
+            names = []
+        found.append(sorted(names))
+    return found

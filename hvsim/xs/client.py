@@ -241,21 +241,40 @@ class StoreClient:
         It is called once for the registration itself, with *path*.  Calls come from the
         domain's loop (or from ``poll`` of a socket client).
         """
-        token = str(self._next_token)
-        self._next_token += 1
-        watch = Watch(path, token, callback)
-        self._watches[token] = watch
+        return self.watch_many([path], callback)[0]
+
+    def watch_many(self, paths: Iterable[str], callback: Callable[[str], object]) -> list[Watch]:
+        """As :meth:`watch`, several in one go.  Raises the first StoreError; there is none then."""
+        watches = []
+        for path in paths:
+            watches.append(Watch(path, str(self._next_token), callback))
+            self._next_token += 1
+        self._watches |= {watch.token: watch for watch in watches}
+        stand: list[Watch] = []
         try:
-            self.call(requests.watch(path, token))
+            results = self.pipeline([requests.watch(one.path, one.token) for one in watches])
+            for watch, result in zip(watches, results, strict=True):
+                if not isinstance(result, StoreError):
+                    stand.append(watch)
+            for result in results:
+                if isinstance(result, StoreError):
+                    self.unwatch_many(stand)
+                    raise result
         except BaseException:
-            del self._watches[token]
+            for watch in watches:
+                self._watches.pop(watch.token, None)
             raise
-        return watch
+        return watches
 
     def unwatch(self, watch: Watch) -> None:
         """End a watch; its callback is not called any more.  Idempotent."""
-        if self._watches.pop(watch.token, None) is not None:
-            self.call(requests.unwatch(watch.path, watch.token))
+        self.unwatch_many([watch])
+
+    def unwatch_many(self, watches: Iterable[Watch]) -> None:
+        """As :meth:`unwatch`, several in one go."""
+        stand = [one for one in watches if self._watches.pop(one.token, None) is not None]
+        if stand:
+            self.pipeline_all([requests.unwatch(one.path, one.token) for one in stand])
 
     def dispatch_events(self) -> bool:
         """Hand queued events to their callbacks; returns whether events are left.

@@ -25,12 +25,16 @@ DRAIN_MAX: Final = 2 * OUT_SIZE
 class ConsoleBack:
     """The console of one domain, from its ring to its pty.
 
+    Attributes:
+        port: the domain's.
+
     Raises: GrantError, HypercallError, OSError when it cannot be had.
     """
 
     def __init__(self, dom: Domain, domid: int, port: int, log: ConsoleLog) -> None:
         self._dom = dom
         self.domid = domid
+        self.port = port
         self.log = log
         self.broken = False
         self._taken = 0

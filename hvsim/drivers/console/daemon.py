@@ -38,6 +38,7 @@ class Daemon:
         self._log_dir = log_dir
         self._watches: dict[int, Watch] = {}
         self._connections: dict[int, ConsoleBack] = {}
+        self._changed: dict[int, None] = {}
 
     def start(self) -> None:
         """Watch for domains; those that are there are served at once."""
@@ -56,8 +57,12 @@ class Daemon:
         """Handle all that the store said, also while it was asked for something else."""
         try:
             self._store.poll(0.0)
-            while self._store.pending_events:
+            while self._store.pending_events or self._changed:
                 self._store.dispatch_events()
+                # The toolstack writes all of a console in one go: it is looked at once.
+                changed, self._changed = self._changed, {}
+                for domid in changed:
+                    self._look(domid)
         except StoreDisconnected as gone:
             self._dom.vcpu.remove_fd(self._store.transport.fileno())
             self._dom.log(f"the store has ended; consoles that are served go on: {gone}")
@@ -78,7 +83,7 @@ class Daemon:
             self._forget(domid)
         for domid in sorted(alive - self._watches.keys()):
             path = f"/local/domain/{domid}/console"
-            self._watches[domid] = self._store.watch(path, partial(self._changed, domid))
+            self._watches[domid] = self._store.watch(path, partial(self._note, domid))
 
     def _alive(self) -> set[int]:
         alive: set[int] = set()
@@ -92,7 +97,12 @@ class Daemon:
                 return alive
             first = rows[-1]["domid"] + 1
 
-    def _changed(self, domid: int, _path: str) -> None:
+    def _note(self, domid: int, _path: str) -> None:
+        self._changed[domid] = None
+
+    def _look(self, domid: int) -> None:
+        if domid not in self._watches:
+            return  # it went meanwhile
         root = f"/local/domain/{domid}/console"
         ref, port, kind = self._store.read_many(
             f"{root}/{key}" for key in ("ring-ref", "port", "type")
@@ -100,6 +110,9 @@ class Daemon:
         if ref is None:
             self._disconnect(domid)  # the toolstack took the console away
             return
+        connection = self._connections.get(domid)
+        if connection is not None and str(connection.port) != port:
+            self._disconnect(domid)  # and has given it another
         if domid in self._connections or kind != "xenconsoled" or not (port or "").isdecimal():
             return
         self._connect(domid, root, int(port or 0))

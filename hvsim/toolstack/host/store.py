@@ -257,10 +257,14 @@ async def remove_with_empty_parents(store: Store, tx: int, path: str) -> None:
 
     What libxl__xs_path_cleanup does; so no empty directory is left behind a last device.
     """
-    await store.batch([requests.rm(path, tx)])
-    parent = path.rpartition("/")[0]
-    while parent.count("/") > 1:
-        if await store.read(parent, tx) != "" or await store.children(parent, tx):
+    while path.count("/") > 1:
+        parent = path.rpartition("/")[0]
+        asked = (requests.rm(path, tx), requests.read(parent, tx), requests.directory(parent, tx))
+        _, value, names = await store.batch(asked)
+        if isinstance(names, StoreError) and names.errno != errno.ENOENT:
+            if names.errno == errno.E2BIG:
+                return  # they do not fit into one answer
+            raise names
+        if value != "" or names:
             return
-        await store.batch([requests.rm(parent, tx)])
-        parent = parent.rpartition("/")[0]
+        path = parent
