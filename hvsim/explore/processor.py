@@ -7,26 +7,29 @@ processors' time so.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from typing import Final
 
-_NAME: Final = "\0hvsim/{user}/processor/{number}"
+_NAME: Final = "\0hvsim/{user}/processor/{number}/{place}"
 """An abstract address: who holds it keeps to the processor; it is gone with its process."""
+_PLACES: Final = 2
+"""Workers of one processor: a run waits for Linux a tenth of its time."""
 
 _held: list[socket.socket] = []
 
 
 def keep() -> int | None:
-    """Stay on a processor to which no other worker of this user keeps, for as long as this process
-    lives; it, or None when there is none left, or only one at all."""
+    """Stay on the processor to which the fewest workers of this user keep, for as long as this
+    process lives; it, or None when all have as many as they may, or there is only one at all."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) == 1:
         return None
-    for number in allowed:
+    for place, number in itertools.product(range(_PLACES), allowed):
         held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            held.bind(_NAME.format(user=os.getuid(), number=number))
+            held.bind(_NAME.format(user=os.getuid(), number=number, place=place))
             os.sched_setaffinity(0, {number})
         except OSError:
             held.close()

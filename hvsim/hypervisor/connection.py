@@ -79,8 +79,10 @@ class Connection:
                 self._flush()
             return
         if self.waiting:
-            # Only a hang-up is reported while a call is open.
-            self._gone()
+            if events & (select.EPOLLHUP | select.EPOLLERR):
+                self._gone()
+            else:
+                self._arm(0)  # the next call waits until this one is answered
             return
         if self._unread_fds and not events & select.EPOLLHUP:
             if self._outstanding():
@@ -103,7 +105,6 @@ class Connection:
             answer = self._serve(self._process, _VIEW[:size])
         if answer is None:
             self.waiting = True
-            self._arm(0)
             return
         reply, objects = answer
         if objects:

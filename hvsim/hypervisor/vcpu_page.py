@@ -53,6 +53,7 @@ class VCpuPage:
         self._longs = view.cast("Q")
         self._view = view
         self._own: memoryview | None = None  # mapped at the first look
+        self._at_zero = -1  # of the wall clock, as the page says
 
     def set_time(self, tsc: int, system: int, mul: int = TSC_MUL, shift: int = TSC_SHIFT) -> None:
         """From now on system time is *system* at TSC *tsc*, and goes on at the TSC's rate; *mul* 0
@@ -63,6 +64,9 @@ class VCpuPage:
 
     def set_wall_clock(self, at_zero: int) -> None:
         """The time of day at system time 0, in nanoseconds of Unix time."""
+        if at_zero == self._at_zero:
+            return
+        self._at_zero = at_zero
         seconds, nanoseconds = divmod(at_zero, _SECOND)
         words = (seconds & 0xFFFF_FFFF, nanoseconds, seconds >> 32 & 0xFFFF_FFFF)
         self._publish(WALL_CLOCK_OFFSET, WALL_CLOCK.pack(0, *words)[_WORD:])

@@ -28,6 +28,9 @@ REMOVE_TIMEOUT: Final = 2.0
 _PROCS: Final = "cgroup.procs"
 _MOVE: Final = 'for file; do echo $$ >"$file" || exit 1; done'
 
+_tried: Final[set[frozenset[str]]] = set()
+"""Where this process has seen that processes may be moved."""
+
 Directories = dict[str, str]
 """Controller -> the lab's cgroup; the same for both in one tree."""
 
@@ -48,7 +51,9 @@ def make(lab: str, record: Callable[[list[str]], None]) -> Directories:
                 os.mkdir(path)
             if len(paths) == 1:
                 _write(f"{paths[0]}/cgroup.subtree_control", "+memory +pids")
-            _try_out(paths)
+            if (tried := frozenset(parents.values())) not in _tried:
+                _try_out(paths)
+                _tried.add(tried)
         except OSError:
             remove(paths)
             continue

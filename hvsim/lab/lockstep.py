@@ -105,11 +105,13 @@ class GateWaits(Closing):
         look.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
         if look.poll(0):
             return True
-        end = None if timeout is None else self._advance(0).now + _nanoseconds(timeout)
+        end = None
         while True:
             moment = self._advance(SLICE, quiet=True)
             if look.poll(0):
                 return True
+            if end is None and timeout is not None:  # most have what they wait for by then
+                end = moment.now + _nanoseconds(timeout)
             times = [time for time in (end, moment.due) if time is not None and time != _NEVER]
             if not times or (end is not None and moment.now >= end):
                 return False

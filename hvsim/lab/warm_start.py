@@ -24,7 +24,7 @@ from functools import partial
 from typing import IO, Final, NoReturn
 
 from hvsim.lab.boot import PRELOAD
-from hvsim.spawn import readers
+from hvsim.spawn import compact
 
 _HYPERVISOR: Final = "hvsim.hypervisor.__main__"
 _SPAWNER: Final = "hvsim.spawn.spawner"
@@ -73,11 +73,11 @@ class Child:
 def prepare(more: Sequence[str] = ()) -> None:
     """Import what the processes of a lab are made of, and *more* modules and packages."""
     spawner = importlib.import_module(_SPAWNER)
-    spawner.warm_up((*spawner.DEFAULT_WARM, *PRELOAD, *more))
-    readers.make()
+    spawner.prepare((*spawner.DEFAULT_WARM, *PRELOAD, *more))
     for name in (_HYPERVISOR, *_MORE):
         importlib.import_module(name)
     gc.collect()
+    compact.settle()
     gc.freeze()
 
 

@@ -178,6 +178,18 @@ def warm_up(names: Iterable[str]) -> None:
         warm_up(f"{name}.{leaf}" for leaf in below if leaf not in COLD)
 
 
+def prepare(names: Iterable[str]) -> None:
+    """Have in memory what every child needs: modules, readers of messages, filters."""
+    warm_up(names)
+    readers.make()
+    for profile, network in itertools.product(("guest", "driver", "program"), (False, True)):
+        try:
+            # pid 1 of its own namespace: cached for all children
+            seccomp.program(profile, 1, network=network)
+        except OSError:
+            break  # no table for this machine; each child reports it
+
+
 def _resolve(entry: str) -> Run:
     module, _, function = entry.partition(":")
     run: Run = getattr(importlib.import_module(module), function)
@@ -220,15 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     channel = socket.socket(fileno=options.fd)
     channel.set_inheritable(False)
     if not options.warmed:
-        warm_up(options.warm)
-        readers.make()
+        prepare(options.warm)
     run = _resolve(options.entry)
-    for profile, network in itertools.product(("guest", "driver", "program"), (False, True)):
-        try:
-            # pid 1 of its own namespace: cached for all children
-            seccomp.program(profile, 1, network=network)
-        except OSError:
-            break  # no table for this machine; each child reports it
     # Neither this process nor, until it asks for it, a child collects garbage: a collection
     # writes to every object and so copies every page.
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -11,14 +11,14 @@ FAULTS: Final[list[Fault]] = [
     *faults(
         f"{_ROOM}/turns.py",
         (f"{_TESTS}/test_turns.py",),
-        ("options are in the order of the tokens", "(seat.since, token)", "(0, token)"),
+        ("options are in the order of the tokens", "(seat.since, token,", "(0, token,"),
         (
             "who is stopped gets a turn",
-            "self._is_able(token, seat, now, ready) and not seat.halted()",
-            "self._is_able(token, seat, now, ready)",
+            "            if not seat.halted():\n                able",
+            "            if True:\n                able",
         ),
         ("who is stopped is waited for", "!= NEVER and not seat.halted()", "!= NEVER"),
-        ("a late answer is none to go on for", " or bool(seat.late)", ""),
+        ("a late answer is none to go on for", " or seat.late)", ")"),
         ("late answers come at once", "seat.late.append(send)", "send()"),
         (
             "late answers come behind the word",
@@ -48,8 +48,8 @@ FAULTS: Final[list[Fault]] = [
         ),
         (
             "who waits for an answer gets a turn without it",
-            "return seat.state == _CALLS and seat.answer is not None",
-            "return token in ready",
+            "elif seat.state != _CALLS or seat.answer is None:",
+            "elif token not in ready:",
         ),
     ),
     *faults(

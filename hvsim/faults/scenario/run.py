@@ -187,11 +187,12 @@ class _Run:
         self._make(phase)
         todo = list(acts)
         while True:
-            self._look()
-            for one in [one for one in todo if self._now() - begun >= one.at]:
+            now = self._now()
+            self._look(now)
+            for one in [one for one in todo if now - begun >= one.at]:
                 if self._act(one, phase, begun):
                     todo.remove(one)
-            if self._onlooker.settled() and not todo and self._over(phase, begun):
+            if self._onlooker.settled() and not todo and self._over(phase, begun, now):
                 break
             self._onlooker.rest(self._clock, TICK)
         ended = row["ended"] = self._now()
@@ -217,8 +218,8 @@ class _Run:
                     self._running.domids[domain.name] = domid
                     self._say(f"{self._now():8.3f}    {domain.name} is made, domain {domid}")
 
-    def _over(self, phase: Phase, begun: float) -> bool:
-        lasted = self._now() - begun
+    def _over(self, phase: Phase, begun: float, now: float) -> bool:
+        lasted = now - begun
         if not phase.goals:
             return lasted >= phase.seconds
         open_goals = [
@@ -241,8 +242,7 @@ class _Run:
             self._say(f"            {line}")
         return True
 
-    def _look(self) -> None:
-        moment = self._now()
+    def _look(self, moment: float) -> None:
         for client in self._clients:
             client.read(moment)
         if moment - self._looked >= LOOK:

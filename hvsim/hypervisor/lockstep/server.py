@@ -41,6 +41,8 @@ from hvsim.wire.boot import Boot
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed
 
+_BELLS: Final = 32
+"""Bells that are asked for at once."""
 MAX_GATES: Final = 64
 """Who may wait outside at a time."""
 
@@ -134,14 +136,15 @@ class LockstepServer(Server):
     def _follow(self) -> None:
         """What follows from a call, before its answer: nothing may come of it while the caller
         runs."""
-        work = self.machine.work
+        loop, work = self.loop, self.machine.work
         while True:
-            self.loop.run_due()
+            due = loop.next_due
+            if due is not None and due <= self.now():
+                loop.run_due()
+            elif not work.waiting:
+                return
             while work.waiting:
                 work.turn()
-            due = self.loop.next_due
-            if due is None or due > self.now():
-                return
 
     def _pass_time(self, gate: _Gate) -> None:
         """Nothing can happen now: time goes on to the next moment at which something can."""
@@ -175,10 +178,14 @@ class LockstepServer(Server):
 
     def _hear(self) -> None:
         """The notifies so far."""
-        while found := self._bells.poll(0.0, 1):
-            rung = self._rung.get(found[0][0])
-            if rung is not None:
-                rung()
+        while True:
+            found = self._bells.poll(0.0, _BELLS)
+            for fd, _ in found:
+                rung = self._rung.get(fd)
+                if rung is not None:
+                    rung()
+            if len(found) < _BELLS:
+                return
 
     # -- turns --------------------------------------------------------------------------------
 

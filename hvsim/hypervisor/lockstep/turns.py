@@ -9,8 +9,9 @@ waits and has something to wait for no longer.
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from hvsim.hypervisor.lockstep.choices import Recorded
@@ -34,6 +35,7 @@ class Seat:
     Attributes:
         name: for people, and for priorities.
         halted: whether it is stopped, and gets no turn.
+        goes_on: that it is given the turn.
         until: when it goes on at the latest, of the host's clock; NEVER.
         late: answers to calls with a tag, which are sent when it has its turn again.
         answer: what it waits for, or that it has the turn, as soon as there is one.
@@ -42,6 +44,7 @@ class Seat:
 
     name: str
     halted: Callable[[], bool]
+    goes_on: Option
     state: int = _RUNS
     until: int = NEVER
     late: list[Callable[[], None]] = field(default_factory=list)
@@ -78,7 +81,7 @@ class Turns:
         """A process is to be made: *make* does it, and it has the turn from then on."""
 
         def born() -> None:
-            self._seats[token] = Seat(name, halted)
+            self._seats[token] = Seat(name, halted, Option(name, partial(self._resume, token)))
             self._give(token)
             make()
 
@@ -130,8 +133,10 @@ class Turns:
         Args:
             ready: the tokens of those for whom something has come that they wait for.
         """
-        options = list(self._options(now, ready))
-        return options[self._choices.choose([one.name for one in options])] if options else None
+        options = self._options(now, ready)
+        if len(options) > 1:
+            return options[self._choices.choose([one.name for one in options])]
+        return options[0] if options else None
 
     def deadline(self) -> int | None:
         """When the first of those that wait goes on by itself."""
@@ -154,22 +159,19 @@ class Turns:
             self._births.remove(option)
         option.do()
 
-    def _options(self, now: int, ready: Container[int]) -> Iterator[Option]:
-        yield from list(self._bells.values())
-        yield from self._births
-        able = [
-            (seat.since, token)
-            for token, seat in self._seats.items()
-            if self._is_able(token, seat, now, ready) and not seat.halted()
-        ]
-        for _, token in sorted(able):
-            yield Option(self._seats[token].name, lambda token=token: self._resume(token))  # type: ignore[misc]
-
-    def _is_able(self, token: int, seat: Seat, now: int, ready: Container[int]) -> bool:
-        if seat.state == _PARKED:
-            due = seat.until != NEVER and seat.until <= now
-            return due or token in ready or bool(seat.late)
-        return seat.state == _CALLS and seat.answer is not None
+    def _options(self, now: int, ready: Container[int]) -> list[Option]:
+        able = []
+        for token, seat in self._seats.items():  # in one piece: it is done for every turn
+            if seat.state == _PARKED:
+                due = seat.until != NEVER and seat.until <= now
+                if not (due or token in ready or seat.late):
+                    continue
+            elif seat.state != _CALLS or seat.answer is None:
+                continue
+            if not seat.halted():
+                able.append((seat.since, token, seat.goes_on))
+        able.sort()
+        return [*self._bells.values(), *self._births, *(option for _, _, option in able)]
 
     def _resume(self, token: int) -> None:
         seat = self._seats[token]
