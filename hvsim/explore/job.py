@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hvsim.faults.scenario.rows import RunRow
+    from hvsim.lab.launch import Start
     from hvsim.lab.nursery import Nursery
 
 NOT_UP: Final = "the lab comes up"
@@ -80,15 +81,20 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def play(job: Job, limit: float = LIMIT) -> Outcome:
-    """Make the run, here and now.  What keeps it from being made is an outcome too."""
+def play(job: Job, limit: float = LIMIT, start: Start | None = None) -> Outcome:
+    """Make the run, here and now.  What keeps it from being made is an outcome too.
+
+    Args:
+        start: starts the lab's hypervisor; None: as a worker does, who keeps to a processor from
+            then on, and has a nursery as long as he lives.
+    """
     name = f"explore-{threading.get_native_id()}"
     late = threading.Event()
     timer = threading.Timer(limit, _end, (name, late))
     timer.daemon = True
     timer.start()
     try:
-        outcome = _played(job, name)
+        outcome = _played(job, name, start or _living().start)
     finally:
         timer.cancel()
     return Outcome(late=True) if late.is_set() else outcome
@@ -106,9 +112,17 @@ def _end(lab: str, late: threading.Event) -> None:
             handle.signal(signal.SIGKILL)
 
 
+def _living() -> Nursery:
+    """The nursery of this process; another one when it has died."""
+    nursery = _nursery()
+    if nursery.ended:
+        nursery.close()
+        _nursery.cache_clear()
+    return _nursery()
+
+
 @cache
 def _nursery() -> Nursery:
-    """That of this process."""
     from hvsim.explore import processor
     from hvsim.lab.nursery import Nursery
 
@@ -118,7 +132,7 @@ def _nursery() -> Nursery:
     return nursery
 
 
-def _played(job: Job, name: str) -> Outcome:
+def _played(job: Job, name: str, start: Start) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
 
@@ -136,7 +150,7 @@ def _played(job: Job, name: str) -> Outcome:
             scenario, lab=replace(scenario.lab, name=name), without=scenario.without | job.without
         )
         way = Lockstep(way=job.order, tape=dict(job.tape), patience=PATIENCE)  # type: ignore[arg-type]
-        row, witness = run(scenario, job.seed, "", lambda _: None, way, start=_nursery().start)
+        row, witness = run(scenario, job.seed, "", lambda _: None, way, start=start)
     except (HvsimError, OSError) as wrong:
         return Outcome(((NOT_UP, str(wrong).partition("\n")[0]),))
     return Outcome(

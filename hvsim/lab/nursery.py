@@ -67,6 +67,9 @@ class Nursery(Closing):
 
     Args:
         preload: modules and packages that it imports besides what every lab is made of.
+
+    Attributes:
+        pid: its number.
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
@@ -84,6 +87,12 @@ class Nursery(Closing):
                 start_new_session=True,  # the terminal's signals are its user's business
             )
         self._socket = ours
+        self.pid: Final = self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has died."""
+        return self._process.poll() is not None
 
     def close(self) -> None:
         """End it; what it has forked goes on."""

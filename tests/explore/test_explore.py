@@ -23,6 +23,7 @@ import pytest
 from hvsim.commands.explore import _lines as told_of
 from hvsim.explore.job import Job, digest, play
 from hvsim.explore.rows import FoundRow
+from hvsim.lab.launch import as_program
 from hvsim.linux import proc
 from tests.support.labs import Commands, commands
 
@@ -163,7 +164,9 @@ def test_a_run_that_takes_too_long_is_ended(
     file.write_text(text.replace("29d", "700h"), encoding="utf-8")
     with commands() as hvsim:
         monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
-        outcome = play(Job(str(file), digest(file.read_text("utf-8")), 1, "longest"), 8.0)
+        outcome = play(
+            Job(str(file), digest(file.read_text("utf-8")), 1, "longest"), 8.0, as_program
+        )
         assert json.loads(hvsim.ok("labs", "--json")) == []
     assert outcome.late
     assert not outcome.failed
