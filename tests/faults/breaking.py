@@ -18,6 +18,7 @@ from hvsim.wire.fault import Rule
 from hvsim.wire.picture import DeviceRow, DomainRow
 from hvsim.wire.typed import write
 from tests.support.hv import Hypervisor
+from tests.support.rows import device_row, domain_row
 
 SEED = 7
 
@@ -82,43 +83,9 @@ class Breaker:
             self.remove(one.rule.number)
 
     def _row(self, name: str, domain: Domain, devices: list[DeviceRow]) -> DomainRow:
-        return {
-            "domid": domain.domid,
-            "name": name,
-            "role": "guest",
-            "state": "-b----",
-            "stalled": False,
-            "health": None,
-            "pid": None,
-            "pids": {},
-            "memory_mb": 1,
-            "vcpus": 1,
-            "cpu_seconds": 0.0,
-            "walls": [],
-            "uuid": str(UUID(bytes=self._hv.info(domain.domid)["handle"])),
-            "restart": "never",
-            "restarts": 0,
-            "program": None,
-            "devices": devices,
-        }
+        handle = UUID(bytes=self._hv.info(domain.domid)["handle"])
+        return domain_row(domain.domid, name, *devices) | {"uuid": str(handle)}
 
 
 def _device(device: tuple[str, int, str], guest: Domain, back: Domain) -> DeviceRow:
-    kind, number, name = device
-    return {
-        "class": kind,
-        "devid": number,
-        "vdev": name,
-        "frontend_domid": guest.domid,
-        "frontend_state": 4,
-        "backend_class": kind,
-        "backend_domid": back.domid,
-        "backend": "back",
-        "backend_state": 4,
-        "error": None,
-        "requests": None,
-        "responses": None,
-        "unanswered": None,
-        "waits_for": None,
-        "waiting_seconds": None,
-    }
+    return device_row(*device, guest.domid, back.domid) | {"backend": "back"}

@@ -5,7 +5,6 @@ Seen red: a pair whose one domain serves the other taken for two guests, and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,63 +14,26 @@ from hvsim.errors import HvsimError
 from hvsim.faults.grammar import parse
 from hvsim.faults.rules import made
 from hvsim.wire.fault import Rule
-from hvsim.wire.picture import DeviceRow, DomainRow
+from hvsim.wire.picture import DeviceRow
+from tests.support.rows import device_row, domain_row
 
 MAC = "00:16:3e:00:00:{:02x}"
 
 
 def vif(front: int, back: int, number: int = 0, mac: str | None = None) -> DeviceRow:
-    return {
-        "class": "vif",
-        "devid": number,
-        "vdev": f"eth{number}",
-        "frontend_domid": front,
-        "frontend_state": 4,
-        "backend_class": "vif",
-        "backend_domid": back,
-        "backend": None,
-        "backend_state": 4,
-        "error": None,
-        "requests": None,
-        "responses": None,
-        "unanswered": None,
-        "waits_for": None,
-        "waiting_seconds": None,
-        "mac": mac if mac is not None else MAC.format(16 * front + number),
-    }
-
-
-def row(domid: int, name: str, devices: Sequence[DeviceRow] = ()) -> DomainRow:
-    return {
-        "domid": domid,
-        "name": name,
-        "role": "guest",
-        "state": "-b----",
-        "stalled": False,
-        "health": None,
-        "pid": None,
-        "pids": {},
-        "memory_mb": 1,
-        "vcpus": 1,
-        "cpu_seconds": 0.0,
-        "walls": [],
-        "uuid": str(UUID(int=domid)),
-        "restart": "never",
-        "restarts": 0,
-        "program": None,
-        "devices": list(devices),
-    }
+    address = MAC.format(16 * front + number) if mac is None else mac
+    return device_row("vif", number, f"eth{number}", front, back) | {"mac": address}
 
 
 DOMAINS = [
-    row(0, "Domain-0"),
-    row(1, "network"),
-    row(2, "web", [vif(2, 1), vif(2, 1, 1)]),
-    row(3, "db", [vif(3, 1)]),
-    row(4, "apart", [vif(4, 0)]),
-    row(5, "both", [vif(5, 1), vif(5, 0, 1)]),
-    row(6, "none"),
-    row(7, "odd", [vif(7, 1, mac="what")]),
+    domain_row(0, "Domain-0"),
+    domain_row(1, "network"),
+    domain_row(2, "web", vif(2, 1), vif(2, 1, 1)),
+    domain_row(3, "db", vif(3, 1)),
+    domain_row(4, "apart", vif(4, 0)),
+    domain_row(5, "both", vif(5, 1), vif(5, 0, 1)),
+    domain_row(6, "none"),
+    domain_row(7, "odd", vif(7, 1, mac="what")),
 ]
 
 

@@ -16,63 +16,18 @@ from hvsim.faults.targets import (
     TargetError,
     find,
 )
-from hvsim.wire.picture import DeviceRow, DomainRow
-
-
-def _domain(domid: int, name: str, devices: list[DeviceRow] | None = None) -> DomainRow:
-    return {
-        "domid": domid,
-        "name": name,
-        "role": "guest",
-        "state": "-b----",
-        "stalled": False,
-        "health": None,
-        "pid": None,
-        "pids": {},
-        "memory_mb": 1,
-        "vcpus": 1,
-        "cpu_seconds": 0.0,
-        "walls": [],
-        "uuid": str(UUID(int=domid)),
-        "restart": "never",
-        "restarts": 0,
-        "program": None,
-        "devices": devices or [],
-    }
-
-
-def _device(kind: str, devid: int, vdev: str, backend: int) -> DeviceRow:
-    return {
-        "class": kind,
-        "devid": devid,
-        "vdev": vdev,
-        "frontend_domid": 3,
-        "frontend_state": 4,
-        "backend_class": "qdisk" if devid == 51728 else kind,
-        "backend_domid": backend,
-        "backend": None,
-        "backend_state": 4,
-        "error": None,
-        "requests": None,
-        "responses": None,
-        "unanswered": None,
-        "waits_for": None,
-        "waiting_seconds": None,
-    }
-
+from tests.support.rows import device_row, domain_row
 
 HOST = [
-    _domain(0, "Domain-0"),
-    _domain(1, "storage"),
-    _domain(
+    domain_row(0, "Domain-0"),
+    domain_row(1, "storage"),
+    domain_row(
         3,
         "web",
-        [
-            _device("vbd", 51712, "xvda", 1),
-            _device("vbd", 51728, "xvdb", 0),
-            _device("vif", 0, "eth0", 1),
-            _device("vbd", 51744, "xvdc", 9),
-        ],
+        device_row("vbd", 51712, "xvda", 3, 1),
+        device_row("vbd", 51728, "xvdb", 3, 0) | {"backend_class": "qdisk"},
+        device_row("vif", 0, "eth0", 3, 1),
+        device_row("vbd", 51744, "xvdc", 3, 9),
     ),
 ]
 

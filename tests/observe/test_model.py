@@ -5,46 +5,11 @@ from typing import Any
 import pytest
 
 from hvsim.observe.model import behind, gone, plight, waits
-from hvsim.wire.picture import DeviceRow, DomainRow, WaitRow
+from hvsim.wire.picture import DomainRow, WaitRow
+from tests.support.rows import device_row, domain_row
 
-DEVICE = DeviceRow(
-    {
-        "class": "vbd",
-        "devid": 51712,
-        "vdev": "xvda",
-        "frontend_domid": 2,
-        "frontend_state": 4,
-        "backend_class": "vbd",
-        "backend_domid": 1,
-        "backend": "storage",
-        "backend_state": 4,
-        "error": None,
-        "requests": None,
-        "responses": None,
-        "unanswered": None,
-        "waits_for": None,
-        "waiting_seconds": None,
-    }
-)
-DOMAIN = DomainRow(
-    domid=1,
-    name="storage",
-    role="driver",
-    state="-b----",
-    stalled=False,
-    health=None,
-    pid=10,
-    pids={"main": 10},
-    memory_mb=64,
-    vcpus=1,
-    cpu_seconds=0.0,
-    walls=[],
-    uuid="",
-    restart="never",
-    restarts=0,
-    program=None,
-    devices=[],
-)
+DEVICE = device_row("vbd", 51712, "xvda", 2, 1) | {"backend": "storage"}
+DOMAIN = domain_row(1, "storage") | {"role": "driver", "pid": 10, "pids": {"main": 10}}
 
 
 def rows(device: dict[str, Any], **backend: Any) -> list[DomainRow]:
