@@ -12,6 +12,7 @@ import pytest
 
 from tests.drivers.netrig import Wire
 from tests.drivers.test_net_pair import ETHERNET, Pair
+from tests.faults.breakable import Breakable
 from tests.faults.breaking import Breaker
 from tests.support.hv import Hypervisor
 
@@ -23,29 +24,14 @@ def frame(number: int = 0) -> bytes:
     return ETHERNET + b"\x12\x34" + number.to_bytes(4, "big") * 12
 
 
-class Broken(Pair):
+class Broken(Breakable, Pair):
     """A vif that is connected, and who breaks its rings."""
 
     def __init__(self, hv: Hypervisor) -> None:
         super().__init__(hv)
         self.up()
+        self.target = "guest/eth0"
         self.breaker = Breaker(hv, self.guest, self.back, ("vif", 0, "eth0"))
-
-    def rest(self, turns: int = 20) -> None:
-        """Also for what comes a little later: a rule, a look that was put off."""
-        super().rest(turns)
-        for _ in range(10):
-            self.turn(0.002)
-
-    def add(self, *words: str) -> int:
-        """In place when this returns."""
-        number = self.breaker.add("guest/eth0", *words)
-        self.rest()
-        return number
-
-    def remove(self, number: int) -> None:
-        self.breaker.remove(number)
-        self.rest()
 
     def passes(self, source: Wire, sink: Wire, count: int = 1) -> list[bytes]:
         """What comes out of so many frames."""
@@ -84,7 +70,6 @@ class Broken(Pair):
 def broken(hv: Hypervisor) -> Iterator[Broken]:
     rig = Broken(hv)
     yield rig
-    rig.breaker.clear()
     rig.close()
 
 
@@ -199,8 +184,7 @@ def test_what_a_vif_does_not_have(broken: Broken) -> None:
         (("answer=wrong-op",), "vif: its answers name no operation"),
     ):
         number = broken.add(*words)
-        broken.run(lambda: bool(broken.breaker.standing()[0].trouble), "what is wrong with it")
-        assert why in broken.breaker.standing()[0].trouble
+        assert why in broken.trouble()
         broken.remove(number)
 
 

@@ -12,29 +12,19 @@ import pytest
 
 from hvsim.drivers.split.one_ring import RingBack
 from tests.drivers.test_one_ring import Echo
+from tests.faults.breakable import Breakable
 from tests.faults.breaking import Breaker
 from tests.support.hv import Hypervisor
 
 
-class Broken(Echo):
+class Broken(Breakable, Echo):
     """Both halves connected, and who breaks their ring."""
 
     def __init__(self, hv: Hypervisor) -> None:
         super().__init__(hv)
         self.connected(self.back)
+        self.target = "guest/echo0"
         self.breaker = Breaker(hv, self.guest, self.back, ("echo", 0, "echo0"))
-
-    def rest(self, turns: int = 20) -> None:
-        """Also for what comes a little later: a rule, a look that was put off."""
-        super().rest(turns)
-        for _ in range(10):
-            self.turn(0.002)
-
-    def add(self, *words: str) -> int:
-        """In place when this returns."""
-        number = self.breaker.add("guest/echo0", *words)
-        self.rest()
-        return number
 
     def ask(self, *requests: bytes) -> None:
         """And whatever comes of it."""
@@ -42,17 +32,11 @@ class Broken(Echo):
             self.front.ask(request)
         self.rest()
 
-    def trouble(self) -> str:
-        """Why the one rule does not stand."""
-        self.run(lambda: bool(self.breaker.standing()[0].trouble), "what is wrong with the rule")
-        return self.breaker.standing()[0].trouble
-
 
 @pytest.fixture
 def broken(hv: Hypervisor) -> Iterator[Broken]:
     rig = Broken(hv)
     yield rig
-    rig.breaker.clear()
     rig.close()
 
 
@@ -97,8 +81,7 @@ def test_nothing_is_consumed_while_the_rule_stands(broken: Broken) -> None:
         broken.ask(b"aaaa", b"bbbb")
         assert broken.answers == []
         assert broken.front.statistics()["unanswered"] == 2
-        broken.breaker.remove(number)
-        broken.rest()
+        broken.remove(number)
         assert broken.answers == [b"aaaaaaaa", b"bbbbbbbb"]
 
 
@@ -109,8 +92,7 @@ def test_never_answered_until_the_rule_goes(broken: Broken) -> None:
     [driver] = broken.back.backends.drivers.values()
     assert isinstance(driver, RingBack)
     assert driver.answered == 3
-    broken.breaker.remove(number)
-    broken.rest()
+    broken.remove(number)
     assert broken.answers == [b"aaaaaaaa", b"bbbbbbbb", b"cccccccc"]
 
 

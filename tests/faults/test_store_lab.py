@@ -7,6 +7,8 @@ the first; with rules that go at once though who follows them is dead, the secon
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -58,14 +60,21 @@ def row(lab: Commands, number: int) -> dict[str, object]:
     return dict(found)
 
 
-def test_a_handshake_stands_still_until_the_rule_goes(tmp_path: Path) -> None:
-    file = tmp_path / "lab.toml"
+@contextmanager
+def frozen(folder: Path) -> Iterator[Commands]:
+    """The lab, with a disk whose handshake rule 1 holds."""
+    file = folder / "lab.toml"
     file.write_text(LAB, encoding="utf-8")
     with commands() as lab:
         lab.ok("up", "--quiet", str(file))
         lab.ok("fault", "add", "xenstored", "freeze=web/xvdb@2", "half=back")
         lab.ok("xl", "block-attach", "web", "b.img,raw,xvdb,w,backend=storage")
         wait(lambda: row(lab, 1)["fired"] == 1, "the backend that would leave the state")
+        yield lab
+
+
+def test_a_handshake_stands_still_until_the_rule_goes(tmp_path: Path) -> None:
+    with frozen(tmp_path) as lab:
         assert row(lab, 1)["last"] == "web/xvdb: backend's 4 held back"
         assert states(lab) == (3, 2)
         assert "web xvdb waits for storage: frontend Initialised, backend InitWait" in lab.ok("ps")
@@ -91,13 +100,7 @@ def test_a_handshake_stands_still_until_the_rule_goes(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_store_held_is_done_by_the_next_when_the_rule_has_gone(tmp_path: Path) -> None:
-    file = tmp_path / "lab.toml"
-    file.write_text(LAB, encoding="utf-8")
-    with commands() as lab:
-        lab.ok("up", "--quiet", str(file))
-        lab.ok("fault", "add", "xenstored", "freeze=web/xvdb@2", "half=back")
-        lab.ok("xl", "block-attach", "web", "b.img,raw,xvdb,w,backend=storage")
-        wait(lambda: row(lab, 1)["fired"] == 1, "the backend that would leave the state")
+    with frozen(tmp_path) as lab:
         lab.ok("fault", "stall", "kernel")  # which would start it again
         lab.ok("fault", "kill", "xenstored")
         lab.ok("fault", "remove", "1")
