@@ -19,28 +19,18 @@ from hvsim.faults.scenario.onlooker import Onlooker
 from hvsim.faults.scenario.run import run
 from hvsim.lab.up import Running
 from hvsim.wire.boot import Lockstep
+from tests.scenarios.short import host
 
 DOUBLE_FETCH = Path(__file__).parents[1] / "explore" / "planted" / "double_fetch.py"
-TEXT = """
+TEXT = (
+    """
 [scenario]
 title = "a request that flips"
 [lab]
 walls = "what-there-is"
-[[image]]
-path = "disk.img"
-size = "64K"
-scratch = true
-[[domain]]
-name = "storage"
-role = "driver"
-restart = "always"
-memory = 32
-[[domain]]
-name = "guest"
-memory = 32
-program = "writes:main"
-disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=disk.img"]
-on_poweroff = "destroy"
+"""
+    + host("guest", "writes:main", "64K")
+    + """
 [[load]]
 domain = "guest"
 [[phase]]
@@ -57,6 +47,7 @@ ring = "flip"
 half = "front"
 at = "16..16"
 """
+)
 PROGRAM = """
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockError
@@ -121,4 +112,4 @@ def test_a_request_that_flips_is_another_to_a_backend_that_looks_once(tmp_path: 
 
 def test_a_backend_that_looks_twice_is_led_beyond_its_disk(tmp_path: Path) -> None:
     problems, _ = made(tmp_path, BUG)
-    assert any("disk.img had 65536 bytes and has" in one for one in problems), problems
+    assert any("d.img had 65536 bytes and has" in one for one in problems), problems

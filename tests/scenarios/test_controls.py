@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.scenarios.test_runs import TEXT
+from tests.scenarios.short import TEXT
 from tests.support.labs import commands
 
 HEAD = TEXT.partition("[[phase]]")[0]

@@ -13,7 +13,7 @@ import pytest
 
 from hvsim.faults.scenario.load import NoScenario, load
 from hvsim.faults.scenario.run import AWAITED
-from tests.scenarios.test_runs import TEXT
+from tests.scenarios.short import TEXT
 from tests.support.labs import commands
 
 VICTIM = """

@@ -16,30 +16,20 @@ from hvsim.faults.scenario.load import NoScenario, is_scenario, load
 from hvsim.faults.scenario.plan import plan
 from hvsim.faults.scenario.schema import schema
 from hvsim.wire.boot import Lockstep
+from tests.scenarios.short import host
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.toml"))
 
-LAB = """
-[[image]]
-path = "d.img"
-size = "1M"
-scratch = true
-[[domain]]
-name = "storage"
-role = "driver"
-[[domain]]
-name = "web"
-memory = 32
-program = "domains.guests.register:main"
-disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=d.img"]
+LOAD = """
 [[load]]
 domain = "web"
 args = { rate = 50 }
 """
 GOOD = (
     '[scenario]\ntitle = "t"\n'
-    + LAB
+    + host()
+    + LOAD
     + """
 [[phase]]
 name = "one"
@@ -91,7 +81,7 @@ def test_a_lab_file_is_named_or_is_here(tmp_path: Path) -> None:
     assert [one.name for one in load(written(tmp_path, text)).lab.domains] == ["guest"]
     assert not is_scenario(lab)
     with pytest.raises(NoScenario, match=r"a lab file is named, and \[image\] is here"):
-        load(written(tmp_path, text + LAB.partition("[[load]]")[0]))
+        load(written(tmp_path, text + host()))
 
 
 @pytest.mark.parametrize(

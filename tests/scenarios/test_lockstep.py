@@ -18,28 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.short import LAB
 from tests.support.labs import commands
 
-TEXT = """
-[scenario]
-title = "short"
-[lab]
-walls = "what-there-is"
-[[image]]
-path = "d.img"
-size = "1M"
-scratch = true
-[[domain]]
-name = "storage"
-role = "driver"
-restart = "always"
-memory = 32
-[[domain]]
-name = "web"
-memory = 32
-program = "domains.guests.register:main"
-disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=d.img"]
-on_poweroff = "destroy"
+TEXT = (
+    LAB
+    + """
 [[load]]
 domain = "web"
 args = { rate = 150, registers = 3, reads = 75 }
@@ -67,6 +51,7 @@ kill = "storage"
 name = "healed"
 until = [{ domain = "web", count = 5, within = "30s" }]
 """
+)
 
 
 @contextmanager

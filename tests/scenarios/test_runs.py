@@ -11,48 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from tests.scenarios.short import TEXT
 from tests.support.labs import commands
-
-TEXT = """
-[scenario]
-title = "short"
-[lab]
-walls = "what-there-is"
-[[image]]
-path = "d.img"
-size = "1M"
-scratch = true
-[[domain]]
-name = "storage"
-role = "driver"
-restart = "always"
-memory = 32
-[[domain]]
-name = "web"
-memory = 32
-program = "domains.guests.register:main"
-disk = ["format=raw,vdev=xvda,access=rw,backend=storage,target=d.img"]
-on_poweroff = "destroy"
-[[load]]
-domain = "web"
-args = { rate = 150, registers = 6, reads = 75 }
-[[phase]]
-name = "calm"
-until = [{ domain = "web", count = 20, within = "30s" }]
-[[phase]]
-name = "storm"
-for = "1s"
-[[phase.fault]]
-target = "web/xvda"
-media = "MEDIA"
-by = "1ms..3ms"
-[[phase.step]]
-when = "500ms..700ms"
-kill = "storage"
-[[phase]]
-name = "healed"
-until = [{ domain = "web", count = 20, within = "30s" }]
-"""
 
 
 def run(tmp_path: Path, media: str, code: int) -> dict[str, Any]:
