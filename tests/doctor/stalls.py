@@ -17,38 +17,10 @@ from hvsim.observe.diagnosis.told import told
 from tests.doctor.misbehaving import PROGRAMS
 from tests.support.asking import asked
 from tests.support.labs import Commands
+from tests.support.served_web import served_web
 from tests.support.waits import wait
 
-LAB = """
-[lab]
-name = "ill"
-memory = 1024
-
-[[image]]
-path = "web.img"
-size = "1M"
-scratch = true
-
-[[domain]]
-name = "storage"
-memory = 32
-role = "driver"
-restart = "always"
-program = "domains.storage:main"
-
-[[domain]]
-name = "network"
-memory = 32
-role = "driver"
-program = "domains.network:main"
-
-[[domain]]
-name = "web"
-memory = 32
-program = "misbehaving:reader"
-disk = ["vdev=xvda,access=rw,backend=storage,target=web.img"]
-vif = ["backend=network"]
-"""
+LAB = served_web("ill", "misbehaving:reader")
 
 
 class Ward:

@@ -17,44 +17,19 @@ from hvsim.lab.door import Door
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.store import open_store
 from tests.support.asking import asked
+from tests.support.served_web import served_web
 from tests.support.waits import wait
 
-LAB = """
-[lab]
-name = "inc"
-memory = 1024
-
-[[image]]
-path = "web.img"
-size = "1M"
-scratch = true
-
-[[domain]]
-name = "storage"
-memory = 32
-role = "driver"
-restart = "always"
-program = "domains.storage:main"
-
-[[domain]]
-name = "network"
-memory = 32
-role = "driver"
-program = "domains.network:main"
-
-[[domain]]
-name = "web"
-memory = 32
-program = "reader:main"
-disk = ["vdev=xvda,access=rw,backend=storage,target=web.img"]
-vif = ["backend=network"]
-
+LAB = (
+    served_web("inc", "reader:main")
+    + """
 [[domain]]
 name = "doomed"
 memory = 16
 program = "domains.guests.idle:main"
 on_crash = "preserve"
 """
+)
 READER = """
 from hvsim.drivers.block.front import BlockFront
 
