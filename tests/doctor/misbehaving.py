@@ -2,6 +2,7 @@
 
 PROGRAMS = '''
 import time
+from contextlib import suppress
 
 from hvsim.drivers.block.front import BlockFront
 
@@ -48,16 +49,19 @@ def circular(dom):
 
 def halfway(dom):
     """A backend that says the same of its own part."""
+    from hvsim.xs.errors import StoreNotFound
+
     dom.ready()
     while dom.shutdown_requested is None:
-        for domid in dom.store.directory("backend/vbd"):
-            half = f"backend/vbd/{domid}/51712"
-            state = dom.store.read(f"{half}/state")
-            front = dom.store.read(f"/local/domain/{domid}/{DISK}/state")
-            if state == "1":
-                dom.store.write(f"{half}/state", "2")
-            elif state == "2" and front == "3":
-                dom.store.write(f"{half}/state", "3")
+        with suppress(StoreNotFound):  # it may be here before the device is, and after
+            for domid in dom.store.directory("backend/vbd"):
+                half = f"backend/vbd/{domid}/51712"
+                state = dom.store.read(f"{half}/state")
+                front = dom.store.read(f"/local/domain/{domid}/{DISK}/state")
+                if state == "1":
+                    dom.store.write(f"{half}/state", "2")
+                elif state == "2" and front == "3":
+                    dom.store.write(f"{half}/state", "3")
         dom.sleep(0.05)
 
 
@@ -75,6 +79,7 @@ def mute(dom):
     disk = opened(dom)
     disk._notify = lambda port: None
     dom.ready()
+    dom.sleep(0.2)  # the backend looks for a moment more before it sleeps
     disk.read(0, 8)
     dom.store.write("data/answered", "1")
     dom.serve()
