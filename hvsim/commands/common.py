@@ -55,19 +55,35 @@ def control_of(run: RunDir) -> Control:
 
 def positive(text: str) -> int:
     """A number from 1, for argparse."""
-    number = int(text)
-    if not 0 < number < 1 << 63:
+    return _whole(text, 1, 1 << 63)
+
+
+def seed(text: str) -> int:
+    """A seed, for argparse."""
+    return _whole(text, 0, 1 << 31)
+
+
+def _whole(text: str, least: int, end: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number < end:
         import argparse
 
-        raise argparse.ArgumentTypeError("a number from 1 is wanted")
+        wanted = f"a number from {least} to {end - 1} is wanted, not {text!r}"
+        raise argparse.ArgumentTypeError(wanted)
     return number
 
 
 def seconds(text: str) -> float:
     """A time that ends, for argparse."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < 1e9:
         import argparse
 
-        raise argparse.ArgumentTypeError("a number of seconds above 0 is wanted")
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is wanted, not {text!r}")
     return number

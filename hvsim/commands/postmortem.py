@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, print_json, say, table, warn
+from hvsim.commands.common import json_option, positive, print_json, say, table, warn
 from hvsim.printable import quoted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LOG_LINES = 12
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
-    parser.add_argument("number", metavar="N", nargs="?", type=int, help="which one")
+    parser.add_argument("number", metavar="N", nargs="?", type=positive, help="which one")
     json_option(parser)
 
 

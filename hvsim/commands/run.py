@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, print_json, say, tell, warn
+from hvsim.commands.common import json_option, print_json, say, seed, tell, warn
 from hvsim.errors import HvsimError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     parser.add_argument("file", metavar="LAB", help="the scenario file (TOML)")
     parser.add_argument(
-        "--seed", type=_seed, metavar="N", help="of all that is drawn (default: the file's, or 0)"
+        "--seed", type=seed, metavar="N", help="of all that is drawn (default: the file's, or 0)"
     )
     parser.add_argument(
         "--lockstep",
@@ -78,21 +78,22 @@ def run(options: argparse.Namespace) -> int:
     except NoScenario as wrong:
         warn(*(f"hvsim: {line}" for line in wrong.lines))
         return 2
-    seed = scenario.seed if options.seed is None else options.seed
+    lockstep = _lockstep(options, scenario)
+    _writable(options)
+    number = scenario.seed if options.seed is None else options.seed
     silent = options.quiet or options.json
     if not silent:
-        tell(f"{scenario.title} (seed {seed})", *scenario.text.split("\n"), "")
-    replay = f"hvsim run {shlex.quote(options.file)} --seed {seed}"
-    lockstep = _lockstep(options, scenario)
+        tell(f"{scenario.title} (seed {number})", *scenario.text.splitlines(), "")
+    replay = f"hvsim run {shlex.quote(options.file)} --seed {number}"
     if lockstep is not None:
         replay += " --lockstep" + (f" --order {options.order}" if options.order else "")
         replay += f" --tape {shlex.quote(options.tape)}" if options.tape else ""
-    row, witness = run_it(scenario, seed, replay, (lambda _: None) if silent else say, lockstep)
+    row, witness = run_it(scenario, number, replay, (lambda _: None) if silent else say, lockstep)
     if options.ledger:
         records = map(projected, witness.ledger) if lockstep is not None else witness.ledger
         _write(options.ledger, (as_json(record, None) for record in records))
     if options.save_tape:
-        _write(options.save_tape, [tape_text(witness.made, witness.tape)])
+        _write(options.save_tape, [tape_text(witness.made, witness.tape, scenario.file.name)])
     if options.junit:
         _write(options.junit, [junit(row)])
     if options.html:
@@ -122,16 +123,24 @@ def _lockstep(options: argparse.Namespace, scenario: Scenario) -> Lockstep | Non
         return own or Lockstep(way=options.order or "random")
     if options.order:
         raise HvsimError("run: --order and --tape both say who is next: give one of them")
-    return Lockstep(way="tape", tape=load(options.tape))
+    return Lockstep(way="tape", tape=load(options.tape, scenario.file.name))
 
 
-def _seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 31:
-        import argparse
+def _writable(options: argparse.Namespace) -> None:
+    """Nobody waits for a run that cannot be told of.  Raises: HvsimError."""
+    import os
+    from pathlib import Path
 
-        raise argparse.ArgumentTypeError("a number from 0 is wanted")
-    return number
+    for path in (options.ledger, options.save_tape, options.junit, options.html):
+        if not path:
+            continue
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise HvsimError(f"{path}: there is no directory {folder}; make it, or name another")
+        if Path(path).is_dir():
+            raise HvsimError(f"{path}: a directory; name a file in it")
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise HvsimError(f"{path}: you may not write there; name another file")
 
 
 def _write(path: str, texts: Iterable[str]) -> None:

@@ -86,7 +86,9 @@ def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, st
         return names[who], process
     if not process and any(row["domid"] == 0 and row["process"] == who for row in rows):
         return 0, who
-    raise NoProcess(f"{who} is an invalid domain identifier (rc=-6)")
+    there = [name for name, domid in names.items() if domid in living]
+    there += [str(row["process"]) for row in rows if row["domid"] == 0]
+    raise NoProcess(f"{who}: there is nobody of that name; there are {', '.join(there)}")
 
 
 def _refused(refusal: DoorError, who: str, process: str) -> str:

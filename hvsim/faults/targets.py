@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hvsim.wire.picture import DeviceRow, DomainRow
 
 STORE: Final = "xenstored"
-_PAIR: Final = re.compile(r"(.+?)\s*(<->|->|<-)\s*(.+)")
+_PAIR: Final = re.compile(r"(.*?)\s*(<->|->|<-)\s*(.*)")
 
 
 class TargetError(HvsimError):
@@ -96,6 +96,8 @@ def find(text: str, domains: Sequence[DomainRow]) -> Target:
     pair = _PAIR.fullmatch(text.strip())
     if pair is not None:
         first, arrow, second = pair.groups()
+        if not first or not second:
+            raise TargetError(f"{text}: two domains are wanted, one at each end of {arrow}")
         if arrow == "<-":
             first, second = second, first
         ends = _domain(first, domains), _domain(second, domains)

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hvsim import TREE, textfile
 from hvsim.lab.builtin import BUILTIN
@@ -141,9 +141,14 @@ def _here_or_shipped(file: Path) -> Path:
     return shipped if named and not file.exists() and shipped.exists() else file
 
 
+_NO_LABS: Final = ("pyproject.toml", "device.toml")
+"""Files of other kinds that stand beside labs."""
+
+
 def _others(file: Path) -> str:
     try:
-        found = sorted(str(other) for other in file.parent.glob("*.toml"))
+        there = (one for one in file.parent.glob("*.toml") if one.name not in _NO_LABS)
+        found = sorted(map(str, there))
     except OSError:
         found = []
     return f"lab files there: {', '.join(found)}" if found else "give the path of a lab file"

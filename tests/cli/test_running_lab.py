@@ -76,10 +76,10 @@ def test_a_stalled_backend_is_named_as_what_is_waited_for(lab: Commands) -> None
 
 def test_a_fault_needs_a_domain_that_is_there(lab: Commands) -> None:
     done = lab.run("fault", "kill", "nobody")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "hvsim: nobody is an invalid domain identifier (rc=-6)\n",
-    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("hvsim: nobody: there is nobody of that name; there are ")
+    assert "storage" in done.stderr
+    assert "xenstored" in done.stderr
 
 
 def test_env_points_other_programs_at_the_lab(lab: Commands) -> None:

@@ -274,7 +274,8 @@ STALLS = [
         "restart loop",
         looped,
         *("rule {rule}", "rule"),
-        r"rule {rule} \(fragile process=restart-loop in=100ms\) stands, and has fired \d+ times",
+        r"rule {rule} \(fragile process=restart-loop in=100ms\) stands since .*, and has fired "
+        r"\d+ times",
         r"hvsim fault remove {rule}",
     ),
 ]

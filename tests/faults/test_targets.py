@@ -78,6 +78,8 @@ def test_domains_processes_and_the_store() -> None:
         ("storage/xvda", "storage/xvda: there is no such device; its devices are none"),
         ("web/xvdc", "web/xvdc: the domain that served it is gone"),
         ("web <-> web", "web <-> web: two domains are wanted, and that is one"),
+        ("web <-> ", "web <-> : two domains are wanted, one at each end of <->"),
+        ("-> web", "-> web: two domains are wanted, one at each end of ->"),
         ("web -> moon", "moon: there is no such domain; there are Domain-0, storage, web"),
     ],
 )

@@ -310,3 +310,9 @@ def test_the_schema_itself_is_sound_and_published() -> None:
 )
 def test_wrong_kinds_are_refused_and_never_a_traceback(tmp_path: Path, text: str) -> None:
     assert refused(tmp_path, text)
+
+
+def test_the_lab_files_there_are_lab_files(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    with pytest.raises(LabFileError, match="give the path of a lab file"):
+        load(tmp_path / "storm")

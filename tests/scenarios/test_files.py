@@ -166,3 +166,10 @@ def test_the_schema_is_a_schema() -> None:
     assert json.loads(json.dumps(schema())) == schema()
     assert {"scenario", "phase", "load", "domain", "image"} <= schema()["properties"].keys()
     assert {"when", "media", "target"} <= schema()["$defs"]["timed_fault"]["properties"].keys()
+
+
+def test_a_lab_is_told_from_a_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text('[lab]\nname = "x"\n', encoding="utf-8")
+    with pytest.raises(NoScenario, match=r"a lab, and no scenario: there is no table \[scenario\]"):
+        load(file)

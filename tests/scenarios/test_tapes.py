@@ -43,3 +43,12 @@ def test_what_is_none_is_refused(tmp_path: Path, wrong: str) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(HvsimError, match="nothing: No such file"):
         load(str(tmp_path / "nothing"))
+
+
+def test_the_tape_of_another_scenario_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tape"
+    file.write_text(text(3, {1: 1}, "storm.toml"), encoding="utf-8")
+    assert load(str(file), "storm.toml") == {1: 1}
+    assert load(str(file)) == {1: 1}
+    with pytest.raises(HvsimError, match=r"the tape of storm\.toml, and this is frames\.toml; to"):
+        load(str(file), "frames.toml")

@@ -22,6 +22,6 @@ def progress(
     in_time = [moment for moment in after if moment - since <= within]
     judged = f"{len(in_time)} told within {within:g} s"
     if len(in_time) >= count:
-        return Verdict(f"{judged}, the {count}. after {in_time[count - 1] - since:.3f} s")
+        return Verdict(f"{judged}, number {count} after {in_time[count - 1] - since:.3f} s")
     looked = min(within, until - since)
     return Verdict(judged, (f"{len(in_time)} of {count} told within {looked:.3g} s",))

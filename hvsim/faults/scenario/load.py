@@ -66,6 +66,11 @@ class _Loader:
         self._victims: list[str] = []
 
     def scenario(self, name: str | None) -> Scenario:
+        if "scenario" not in self._data:
+            kind = "a lab, and no scenario" if "lab" in self._data else "no scenario"
+            said = f"{kind}: there is no table [scenario]"
+            remedy = "`hvsim up` brings a lab up; [scenario] and [[phase]] make a scenario of it"
+            raise LabFileError([Problem(self._shown, 0, "", said, remedy)])
         shape = schema_problems(self._data, self._shown, self._locator, schema())
         self._problems += shape
         if self._problems:

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from hvsim.faults.scenario.story import fired as said_fired
 from hvsim.printable import printable
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _kind(one: RunActRow) -> str:
 def _act(number: int, one: RunActRow) -> Iterator[str]:
     until = "" if one["ended"] is None else f" to {one['ended']:.2f} s"
     yield f"<li>{_number(number, one)}<code>{_text(one['text'])}</code>"
-    fired = "" if one["fired"] is None else f", fired {one['fired']} times"
+    fired = "" if one["fired"] is None else f", {said_fired(one['fired'])}"
     yield f'<div class="dim">{_text(one["phase"])}: {one["begun"]:.2f} s{until}{fired}</div>'
     if one["said"]:
         yield f"<pre>{_text(chr(10).join(one['said']))}</pre>"

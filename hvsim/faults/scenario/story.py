@@ -33,4 +33,9 @@ def _came(one: RunActRow) -> str:
     if one["fired"] is None:
         return one["trouble"] or "its time was over"
     said = f", last: {one['said'][-1]}" if one["said"] else ""
-    return f"fired {one['fired']} times{said}"
+    return f"{fired(one['fired'])}{said}"
+
+
+def fired(times: int) -> str:
+    """How often a rule did."""
+    return "fired once" if times == 1 else f"fired {times} times"

@@ -28,7 +28,7 @@ class Cause:
         hurt: what waits for him whatever devices there are, "" for nothing.
         rule: the number of the rule that is at the bottom of it.
         holds: what is held up: (who waits, the device, what of it), the devices once each.
-        says: the sentence, when it is complete as it is.
+        says: the sentence, when it is complete as it is (but for how long: a rule's has that too).
     """
 
     culprit: str
@@ -63,14 +63,14 @@ class Cause:
         }
 
     def _text(self) -> str:
-        since = "" if self.since is None else f" since {duration(self.since)}"
+        since = lasting(self.since)
         if self.says:
-            text = f"{self.says}{since}"
+            text = f"{self.says}{'' if self.what == 'rule' else since}"
         elif self.unanswered and self.subject:
             requests = counted(self.unanswered, "request")
             text = f"{self.subject} has {requests} unanswered{since}; {self.is_so}"
         else:
-            text = f"{self.text}{since}"
+            text = f"{self.text}{'' if self.what == 'rule' else since}"
         if self.hurt:
             text = f"{text}; {self.hurt}"
         waiting = [name for name in self.behind if name != self.culprit]
@@ -83,6 +83,11 @@ class Cause:
 def counted(number: int, what: str) -> str:
     """So many things: 1 request, 2 requests."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def lasting(seconds: float | None) -> str:
+    """How long it has lasted, to stand behind what it is; nothing when nobody knows."""
+    return "" if seconds is None else f" since {duration(seconds)}"
 
 
 def listed(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hvsim.observe.diagnosis import grants, graph, ledger, pairs, rules, standing
-from hvsim.observe.diagnosis.cause import RANK, STUCK, Cause
+from hvsim.observe.diagnosis.cause import RANK, STUCK, Cause, lasting
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host
 
 if TYPE_CHECKING:
@@ -132,8 +132,10 @@ class _Examination:
         cause.unanswered += found.unanswered if found is not None else device["unanswered"] or 0
         if not cause.subject:
             cause.subject = self.host.backend(device)
+            if cause.what == "rule" and found is not None and found.unanswered:
+                cause.since = found.since  # of the requests, which may be younger than the rule
         if found is not None and not cause.unanswered and cause.rule and cause.what == "rule":
-            cause.says = f"{label}: {found.why}; {cause.is_so}"
+            cause.says = f"{label}: {found.why}{lasting(found.since)}; {cause.is_so}"
 
     def _waits_for(self, cause: Cause, device: DeviceRow, found: Symptom | None) -> None:
         waits = found is not None and found.turn == FRONT and found.what != "bell-lost"
@@ -163,7 +165,7 @@ class _Examination:
         for rule in self.host.facts.rules:
             if setting in rule["settings"] and rule["fired"]:
                 blamed = self.rules[rule["number"]]
-                blamed.severity, blamed.says = STUCK, f"{cause.says}; {blamed.is_so}"
+                blamed.severity, blamed.says = STUCK, _because(cause, blamed)
                 blamed.behind[cause.culprit] = None
                 blamed.evidence += cause.evidence
                 return
@@ -173,7 +175,7 @@ class _Examination:
         for cause in grants.causes(self.host):
             still, rule = self.still.get(cause.culprit), self._keeps(cause)
             if rule is not None:
-                rule.says = f"{cause.says}; {rule.is_so}"
+                rule.says = _because(cause, rule)
                 rule.severity, rule.since = cause.severity, cause.since
             elif still is not None:
                 still.evidence.append(cause.says)
@@ -224,3 +226,8 @@ class _Examination:
         cause.severity = STUCK
         cause.evidence += [one["text"] for one in self.host.facts.picture["troubles"]]
         return Diagnosis(self.host, [cause.finding()], [], {})
+
+
+def _because(found: Cause, rule: Cause) -> str:
+    """What was found, and the rule that has it so."""
+    return f"{found.says}{lasting(found.since)}; {rule.is_so}"

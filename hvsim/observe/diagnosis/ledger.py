@@ -32,7 +32,7 @@ def quotas(host: Host) -> Iterator[Cause]:
         if (domid, name) in seen:
             continue
         seen.add((domid, name))
-        what = found[4].partition(". Remedy")[0]
+        what = " ".join(found[4].partition(". Remedy")[0].split())
         limit = f"quota '{name}'" + (f" ({value})" if value else "")
         wide = f"hvsim xenstore control quota set {name} {int(value) * 2 if value else 'N'}"
         ago = host.ago(record)

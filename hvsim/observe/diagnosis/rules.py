@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause
+from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, duration
 
 if TYPE_CHECKING:
     from hvsim.observe.diagnosis.facts import StandingRule
@@ -23,15 +23,16 @@ def blamed(host: Host, rule: StandingRule) -> bool:
 
 def _of(host: Host, rule: StandingRule) -> Cause:
     number, text = rule["number"], rule["text"]
+    stood = max(0.0, host.facts.now - rule["since"])
     return Cause(
         culprit=f"rule {number}",
         what="rule",
         is_so=f"rule {number} ({text}) has it so, {_fired(rule)}",
-        text=f"rule {number} ({text}) stands, {_fired(rule)}",
+        text=f"rule {number} ({text}) stands since {duration(stood)}, {_fired(rule)}",
         cure=f"hvsim fault remove {number}",
         severity=_weight(rule),
         rule=number,
-        since=max(0.0, host.facts.now - rule["since"]),
+        since=stood,
     )
 
 
