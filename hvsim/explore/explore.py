@@ -13,7 +13,7 @@ from hvsim.errors import HvsimError
 from hvsim.explore.found import text_of
 from hvsim.explore.job import NOT_UP, Choices, Job, Outcome, digest, play
 from hvsim.explore.search import Search
-from hvsim.explore.shrink import cut, ddmin
+from hvsim.explore.shrink import cut, thinned
 
 if TYPE_CHECKING:
     from hvsim.explore.rows import ExploreRow, FoundRow
@@ -164,7 +164,7 @@ class _Shrinker:
 
         if fails([()]) is not None:
             return replace(job, tape=())
-        tape = ddmin(cut(job.tape, fails), fails)
+        tape = thinned(cut(job.tape, fails), fails)
         self._say(f"{self._runs} runs to shrink it: {len(tape)} choices are left")
         return replace(job, tape=tape)
 
@@ -177,7 +177,7 @@ class _Shrinker:
         def fails(parts: list[tuple[int, ...]]) -> int | None:
             return self._fails(check, [without(kept) for kept in parts])
 
-        least = without(ddmin(acts, fails))
+        least = without(thinned(acts, fails))
         for act in acts:
             if act not in least.without:
                 least = self._moved(check, least, act)

@@ -1,12 +1,13 @@
 """The least of a list that still fails: delta debugging.  Pure; whoever calls makes the runs.
 
-Source: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (IEEE TSE 2002).
+Source: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (IEEE TSE 2002), of
+which the complements are tried and not the subsets: of an order that was cut to pieces hardly any
+piece fails alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,8 +31,11 @@ def cut(items: Sequence[T], fails: Fails[T]) -> tuple[T, ...]:
     return best
 
 
-def ddmin(items: Sequence[T], fails: Fails[T]) -> tuple[T, ...]:
+def thinned(items: Sequence[T], fails: Fails[T]) -> tuple[T, ...]:
     """A part of *items* that fails, and of which no single one can be left out.
+
+    Pieces are left out, half of it first, then smaller ones, the last before the first: what is
+    left out behind changes nothing of what came before, and of an order that is mostly what counts.
 
     *fails* may say None for all that it is asked once it has had enough: what has been found until
     then is the answer.
@@ -39,19 +43,19 @@ def ddmin(items: Sequence[T], fails: Fails[T]) -> tuple[T, ...]:
     best = tuple(items)
     if best and fails([()]) is not None:
         return ()
-    parts = 2
+    size = max(1, len(best) // 2)
     while len(best) > 1:
-        bounds = [len(best) * part // parts for part in range(parts + 1)]
-        spans = list(pairwise(bounds))
-        alone = [best[begin:end] for begin, end in spans]
-        others = [best[:begin] + best[end:] for begin, end in spans] if parts > 2 else []
-        found = fails([*alone, *others])
-        if found is None:
-            if parts == len(best):
+        fewer, end = best, len(best)
+        while end > 0:
+            candidates = [
+                fewer[: max(0, last - size)] + fewer[last:] for last in range(end, 0, -size)
+            ]
+            found = fails(candidates)
+            if found is None:
                 break
-            parts = min(len(best), parts * 2)
-        elif found < len(alone):
-            best, parts = alone[found], 2
-        else:
-            best, parts = others[found - len(alone)], max(2, parts - 1)
+            fewer = candidates[found]
+            end -= (found + 1) * size
+        if size == 1 and fewer == best:
+            break
+        best, size = fewer, max(1, min(size, len(fewer)) // 2)
     return best

@@ -1,6 +1,6 @@
 """The least that still fails, of failures that are planted.
 
-Seen red: with `ddmin` that never tries to leave one part out; with `cut` that steps too far.
+Seen red: with `thinned` that never tries to leave one part out; with `cut` that steps too far.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvsim.explore.shrink import cut, ddmin
+from hvsim.explore.shrink import cut, thinned
 
 SETS = st.sets(st.integers(0, 199), max_size=12)
 
@@ -33,7 +33,7 @@ class Planted:
 
 @given(SETS)
 def test_the_least_is_found(needed: set[int]) -> None:
-    assert set(ddmin(range(200), Planted(needed))) == needed
+    assert set(thinned(range(200), Planted(needed))) == needed
 
 
 @given(SETS)
@@ -51,16 +51,16 @@ def test_no_single_one_can_be_left_out(weights: set[int], least: int) -> None:
     def fails(candidates: list[tuple[int, ...]]) -> int | None:
         return next((at for at, one in enumerate(candidates) if sum(one) >= enough), None)
 
-    best = ddmin(sorted(weights), fails)
+    best = thinned(sorted(weights), fails)
     assert sum(best) >= enough
     assert all(sum(best) - one < enough for one in best)
 
 
 def test_the_order_stays() -> None:
-    assert ddmin([5, 3, 9, 1], Planted({9, 5})) == (5, 9)
+    assert thinned([5, 3, 9, 1], Planted({9, 5})) == (5, 9)
 
 
 @given(SETS, st.integers(0, 60))
 def test_who_has_had_enough_is_answered_with_what_fails(needed: set[int], most: int) -> None:
     asked = Planted(needed, most)
-    assert needed <= set(ddmin(cut(range(200), asked), asked))
+    assert needed <= set(thinned(cut(range(200), asked), asked))

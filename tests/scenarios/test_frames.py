@@ -1,7 +1,7 @@
 """Guests that pass frames themselves are in lockstep, with everything that befalls their wires.
 
-Seen red: with a switch that loses a frame now and then by the machine's dice, and with a guest whose
-builder starts a network stack of Linux' all the same.
+Seen red: with a switch that loses a frame now and then by the machine's dice, and with a guest
+whose builder starts a network stack of Linux' all the same.
 """
 
 from __future__ import annotations
