@@ -124,7 +124,10 @@ def serve(channel: socket.socket, preload: Sequence[str]) -> None:
     gc.disable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them
     while True:
-        request, fds = rights.receive(channel, _LARGEST, rights.MAX)
+        try:
+            request, fds = rights.receive(channel, _LARGEST, rights.MAX)
+        except ConnectionResetError:  # its user has gone, with an answer unread
+            return
         if not request:
             return
         words, numbers, environment = unpack(request)

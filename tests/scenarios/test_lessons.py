@@ -33,7 +33,7 @@ def doctor(row: dict[str, Any]) -> str:
     ("lesson", "words"),
     [
         ("stalled-backend", ("it is stopped (SIGSTOP)", "Cure: hvsim fault resume storage")),
-        ("stuck-in-state-2", ("backend InitWait; rule 1", "Cure: hvsim fault remove 1")),
+        ("stuck-in-state-2", ("backend InitWait since ", "Cure: hvsim fault remove 1")),
         ("interrupt-storm", ("rung without a cause", "Cure: hvsim fault remove 1")),
     ],
 )

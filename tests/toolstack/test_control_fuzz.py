@@ -204,7 +204,7 @@ BAD_WORDS: list[tuple[tuple[str, ...], int, str]] = [
     (("fault", "kill", "9" * 30), 1, "does not exist"),
     (("fault", "kill", "one", "--process", "../x"), 1, ""),
     (("capture", "9" * 5000, "-w", "-"), 1, "has no vif 0"),
-    (("capture", "one", "-c", "9" * 5000, "-w", "-"), 2, "invalid positive value"),
+    (("capture", "one", "-c", "9" * 5000, "-w", "-"), 2, "a number from 1 to"),
     (("capture", "one", "--seconds", "nan", "-w", "-"), 2, "a number of seconds above 0"),
     (("down", "--timeout", "nan"), 2, "a number of seconds above 0 is wanted"),
     (("down", "--timeout", "-1"), 2, "a number of seconds above 0 is wanted"),
