@@ -81,6 +81,7 @@ def test_a_fault_reaches_any_process_and_is_remembered(lab: Lab, place: Path) ->
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, guest.domid, "", "resume")[0] == 0
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, guest.domid, "", "kill")[0] == 0
     wait(lambda: not row()["alive"], "its end")
+    wait(lambda: row()["status"] is not None, "the spawner's word of it")
     assert (row()["struck"], row()["status"]) == (True, int(signal.SIGKILL))
     assert ask(place, HYPERVISOR_domctl, HVSIM_DOMCTL_fault, 99, "", "kill") == [-ESRCH]
     lab.destroy(guest.domid)
