@@ -36,7 +36,7 @@ class Channels:
             port = one.events.alloc_unbound(two.domid, partial(self.hear, f"back {name}"))
             two.events.bind_interdomain(one.domid, port, partial(self.hear, name))
             self.ports[name] = port
-        self.settle()
+        self.settle(0.3)  # who binds is rung, on a loaded machine somewhat later
 
     def hear(self, name: str) -> None:
         self.heard.append(name)

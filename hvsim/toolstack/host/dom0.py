@@ -31,7 +31,7 @@ _RELEASE_TIMEOUT: Final = 10.0
 
 async def mourn(toolstack: Toolstack, mourned: Mapping[str, Any]) -> None:
     """Note the end of the process that is the store: ``process``, its name, and ``program``."""
-    await end_of(alive_pid(toolstack, str(mourned["process"])))
+    await end_of(await _born(toolstack, str(mourned["process"])))
     toolstack.lost = (
         f"the store of this lab has ended: {mourned['program']} held it in its memory, and nobody "
         f"can bring it back; domains go on with what they have; `hvsim down {toolstack.lab}` ends "
@@ -42,6 +42,18 @@ async def mourn(toolstack: Toolstack, mourned: Mapping[str, Any]) -> None:
         with contextlib.suppress(HypercallError):
             toolstack.hypervisor.note("store.lost", 0, toolstack.lost)
     toolstack.notice()
+
+
+async def _born(toolstack: Toolstack, name: str) -> int:
+    """The live process of dom0 called *name*; 0 when it has ended.  It is waited for: dom0's
+    processes are made at the same time, and a toolstack may be the first."""
+    with anyio.move_on_after(_RELEASE_TIMEOUT):
+        while True:
+            row = row_of(toolstack, name)
+            if row is not None and (row["alive"] or row["gone"] or row["status"] is not None):
+                break
+            await anyio.sleep(_STEP)
+    return alive_pid(toolstack, name)
 
 
 def row_of(toolstack: Toolstack, name: str) -> ProcessInfo | None:
