@@ -28,7 +28,7 @@ from typing import Final, TypeVar, cast
 from hvsim.abi import errno as xen_errno
 from hvsim.abi import xs_wire
 from hvsim.xs import requests
-from hvsim.xs.aio_line import Line
+from hvsim.xs.aio_line import Line, over_within
 from hvsim.xs.aio_watch import AsyncWatch
 from hvsim.xs.errors import StoreDisconnected, StoreError
 from hvsim.xs.listing import Listing
@@ -99,11 +99,11 @@ class AsyncStore:
         if not alive:
             return []
         exchange, over = self.line.send([batch[index] for index in alive])
-        await asyncio.wait((over,), timeout=self.timeout)
+        in_time = await over_within(over, self.timeout)
         for index, reply in zip(alive, exchange.replies, strict=False):
             results[index] = _result(batch[index], reply, epoch, again)
         unanswered = alive[len(exchange.replies) :]
-        if unanswered and not over.done():
+        if unanswered and not in_time:
             raise TimeoutError(f"waited {self.timeout:g} s for {exchange.next.awaited}")
         lost = []
         for index in unanswered:

@@ -24,7 +24,7 @@ class Wire(asyncio.Protocol):
     def __init__(self, on_event: Callable[[bytes], None], on_lost: Callable[[Wire], None]) -> None:
         self.transport: asyncio.Transport | None = None
         self._conversation = Conversation()
-        self._open: dict[asyncio.Future[None], None] = {}
+        self._open: dict[asyncio.Future[bool], None] = {}
         self._on_event = on_event
         self._on_lost = on_lost
 
@@ -45,25 +45,25 @@ class Wire(asyncio.Protocol):
         open_, self._open = self._open, {}
         for future in open_:
             if not future.done():
-                future.set_result(None)
+                future.set_result(True)
         self._on_lost(self)
 
     def alive(self) -> bool:
         """Whether the store is still at the other end."""
         return self.transport is not None and not self.transport.is_closing()
 
-    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[None]]:
-        """Send requests; the future is done with the last answer, or when the store is gone.
+    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[bool]]:
+        """Send requests; the future is done (True) with the last answer, or when the store is gone.
 
         Raises: StoreError(E2BIG); nothing is sent then.
         """
         assert self.transport is not None
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def done() -> None:
             self._open.pop(over, None)
             if not over.done():
-                over.set_result(None)
+                over.set_result(True)
 
         exchange = self._conversation.ask(batch, done)
         self._open[over] = None
@@ -71,6 +71,21 @@ class Wire(asyncio.Protocol):
         self.transport.write(bytes(out))
         out.clear()
         return exchange, over
+
+
+async def over_within(over: asyncio.Future[bool], seconds: float) -> bool:
+    """Whether it was over (:meth:`Wire.send`) within so many *seconds*.  A timer and no
+    ``asyncio.wait``: every request to the store passes here."""
+
+    def give_up() -> None:
+        if not over.done():
+            over.set_result(False)
+
+    timer = asyncio.get_running_loop().call_later(seconds, give_up)
+    try:
+        return await over
+    finally:
+        timer.cancel()
 
 
 class Line:
@@ -131,7 +146,7 @@ class Line:
         """Whether there is a connection now."""
         return self._wire.alive()
 
-    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[None]]:
+    def send(self, batch: Sequence[Request[object]]) -> tuple[Exchange, asyncio.Future[bool]]:
         """See :meth:`Wire.send`."""
         return self._wire.send(batch)
 
@@ -174,8 +189,7 @@ class Line:
         if batch:
             left = max(0.1, deadline - asyncio.get_running_loop().time())
             _, over = wire.send(batch)
-            done, _ = await asyncio.wait((over,), timeout=left)
-            if not done:
+            if not await over_within(over, left):
                 raise TimeoutError("the new store does not answer")
         if not wire.alive():
             return False  # its _lost() has left the next attempt to us

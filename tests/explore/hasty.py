@@ -6,7 +6,7 @@ That takes an order in which others are served between its request and the answe
 from typing import Any, Final
 
 from domains.guests.options import option, words
-from domains.guests.register import Registers
+from domains.guests.register import Disk, Registers
 from hvsim.domain import Domain
 from hvsim.drivers.block.front import BlockFront
 
@@ -42,13 +42,26 @@ class Hasty(Registers):
         return outcome, value
 
 
+class Counted:
+    """A disk, and how many requests it was given: those of the first look and the flushes too."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk: Final = disk
+        self.requests = 0
+
+    def submit(self, *what: Any, **more: Any) -> Any:
+        self.requests += 1
+        return self._disk.submit(*what, **more)
+
+
 def main(dom: Domain) -> None:
-    """So many requests, then nothing until the shutdown request."""
+    """So many requests or one more, then nothing until the shutdown request."""
     found = words(dom)
+    disk = Counted(BlockFront.open(dom, "xvda"))
     client = Hasty(
         option(found, "patience", 0) / 1e6,
         World(dom),
-        disk=BlockFront.open(dom, "xvda"),
+        disk=disk,
         first=0,
         count=2,
         depth=2,
@@ -57,7 +70,7 @@ def main(dom: Domain) -> None:
     )
     client.look()
     dom.ready("registers")
-    for _ in range(option(found, "requests", 64)):
+    while disk.requests < option(found, "requests", 64):
         due = dom.vcpu.now() + 1.0 / option(found, "rate", 500)
         client.step()
         client.drain()
