@@ -18,6 +18,7 @@ from hvsim.observe.diagnosis.remains import FACTS, facts_of, kept
 from hvsim.observe.diagnosis.rows import FindingRow
 from hvsim.observe.diagnosis.told import told
 from tests.doctor.fabricated import device, domain, facts, rule
+from tests.support.rows import device_row
 
 STOPPED = ("storage", "stalled", "storage (pid 101) stands still (SIGSTOP); `hvsim fault resume`")
 
@@ -73,12 +74,26 @@ def test_a_circle_is_one() -> None:
         (rule(7, "storage media=slow", 1, fired=0, type="vbd"), "storage"),
         (rule(7, "db/xvda media=eio", 1, type="vbd", devid=51728), "storage"),
         (rule(7, "other cpu=10%", 5, cpu=0.1), "storage"),
+        (rule(7, "web delay=5ms", 1, delay=[0.005, 0.005]), "storage"),
+        (rule(7, "web link=down", 1, link="down"), "storage"),
     ],
 )
 def test_a_rule_is_blamed_for_what_it_is_about(standing: object, culprit: str) -> None:
     cause = first(domain(1, "storage"), waiting(2, "web", 1), rules=[standing])
     assert cause["culprit"] == culprit
     assert cause["cure"].startswith("hvsim fault remove 7") == (culprit == "rule 7")
+
+
+def test_a_link_is_down_by_the_rule_of_links() -> None:
+    """Red when any rule about the device is taken, in the order of the numbers."""
+    vif = device_row("vif", 0, "eth0", 2, 1) | {"link": "down"}
+    delay = rule(1, "web delay=5ms", 2, delay=[0.005, 0.005])
+    down = rule(2, "web link=down", 2, link="down")
+    hosts = domain(1, "network"), domain(2, "web", vif)
+    cause = first(*hosts, rules=[delay, down])
+    assert (cause["culprit"], cause["cure"]) == ("rule 2", "hvsim fault remove 2")
+    alone = first(*hosts, rules=[delay])
+    assert alone["what"] == "link-down"
 
 
 def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:

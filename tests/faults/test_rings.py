@@ -202,7 +202,7 @@ def test_never_answered_until_the_rule_goes(broken: Broken) -> None:
     assert not hangs.done
     assert broken.rig.image.read_bytes()[8 * 512 : 9 * 512] == b"d" * 512, "done, and not answered"
     assert broken.rig.disk.statistics()["unanswered"] == 1
-    assert broken.breaker.fired(number) == ["1 requests without an answer"]
+    assert broken.breaker.fired(number) == ["1 request without an answer"]
     assert broken.driver._service is not None
     half = broken.driver._service._ring
     other = broken.add("media=eio", "op=flush")  # the ring is seated anew

@@ -44,7 +44,8 @@ class Never(Half):
         """As that of the ring, or nothing."""
         if len(self._held) < self.size and self.fault.fires():
             self._held.append(bytes(data))
-            self.fault.told(f"{len(self._held)} requests without an answer")
+            held = len(self._held)
+            self.fault.told(f"{held} request{'' if held == 1 else 's'} without an answer")
         else:
             self.ring.produce(data)
 

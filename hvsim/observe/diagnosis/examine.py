@@ -108,7 +108,7 @@ class _Examination:
                 self._hold(self.still[name], device, found)
                 return
         for rule in host.facts.rules:
-            if rules.blamed(host, rule) and host.about(rule, device):
+            if rules.blamed(rule, found.what) and host.about(rule, device):
                 self._hold(self.rules[rule["number"]], device, found)
                 return
         if found.turn == BACK and any(edge["who"] == server for edge in self.up):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, duration
 
@@ -10,15 +10,33 @@ if TYPE_CHECKING:
     from hvsim.observe.diagnosis.facts import StandingRule
     from hvsim.observe.diagnosis.host import Host
 
+_FRAMES: Final = frozenset(
+    ("drop", "delay", "duplicate", "corrupt", "reorder", "rate", "partition")
+)
+"""Settings of rules about frames."""
+
 
 def causes(host: Host) -> dict[int, Cause]:
     """One for each that stands, by number."""
     return {rule["number"]: _of(host, rule) for rule in host.facts.rules}
 
 
-def blamed(host: Host, rule: StandingRule) -> bool:
-    """Whether a rule can be why a device does not go on: it has fired, and not at a clock."""
-    return rule["fired"] > 0 and rule["seam"] != "clock"
+def blamed(rule: StandingRule, what: str) -> bool:
+    """Whether a rule can be why a device does not go on: it has fired, and not at a clock.
+
+    A link is down by a rule of links; rules of frames lose and keep what is on its way, and nobody
+    in a ring waits for that.
+
+    Args:
+        what: is the matter with the device (`pairs.Symptom`).
+    """
+    if not rule["fired"] or rule["seam"] == "clock":
+        return False
+    if rule["settings"].get("link") == "down":
+        return what == "link-down"
+    if what == "link-down":
+        return "own" in rule["settings"]
+    return rule["seam"] != "" or _FRAMES.isdisjoint(rule["settings"])
 
 
 def _of(host: Host, rule: StandingRule) -> Cause:
