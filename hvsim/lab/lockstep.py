@@ -79,8 +79,8 @@ class GateWaits(Closing):
     def __init__(self, door: Path, limit: float | None = None) -> None:
         self._path = door
         self._door: Door | None = None
-        self._begun = time.monotonic()
         self._limit = limit
+        self._end = math.inf if limit is None else time.monotonic() + limit
         self._first: int | None = None
         self._last = 0
 
@@ -139,15 +139,13 @@ class GateWaits(Closing):
     def _call(self, cmd: int, *args: int) -> object:
         if self._door is None:
             self._door = Door(self._path, PATIENCE)
-        timeout = PATIENCE
-        if self._limit is not None:
-            timeout = min(PATIENCE, self._begun + self._limit - time.monotonic())
-            if timeout <= 0.0:
-                raise OutOfTime(self._passed(), None)
+        timeout = min(PATIENCE, self._end - time.monotonic())
+        if timeout <= 0.0:
+            raise OutOfTime(self._passed(), None)
         try:
             found: object = self._door.call(HYPERVISOR_sysctl, cmd, *args, timeout=timeout)
-        except DoorError:
-            running = self._running() if timeout < PATIENCE else None
+        except DoorError:  # a refusal too; only the clock tells
+            running = self._running() if time.monotonic() >= self._end else None
             if running is None:
                 raise
             raise OutOfTime(self._passed(), running) from None

@@ -2,7 +2,7 @@
 
 Seen red: with nanoseconds that are rounded; with a wait that does not look again after time has
 gone on; with one that goes on beyond its end;
-with a limit that nobody looks at.
+with a limit that nobody looks at; with a refusal that is told as the end of the time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 
 from hvsim.abi.hypercall import HVSIM_SYSCTL_advance, HVSIM_SYSCTL_tape
 from hvsim.lab import lockstep
+from hvsim.lab.door import DoorError
 from hvsim.lab.lockstep import SLICE, GateWaits
 
 NEVER = -1
@@ -134,3 +135,15 @@ def test_who_has_so_much_of_the_machines_time_waits_no_longer(lab: Lab) -> None:
         waits.pause(1e-9)
     assert raised.value.domid is None
     assert lab.now == before * 1e9
+
+
+def test_a_refusal_is_told_as_what_it_is(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also to who has a limit, while somebody has the turn."""
+
+    def refuse(*_args: object, **_more: object) -> object:
+        raise DoorError("the hypervisor refuses: EBUSY", 16)
+
+    monkeypatch.setattr(lab, "call", refuse)
+    monkeypatch.setattr(GateWaits, "_running", lambda _: 1)
+    with pytest.raises(DoorError, match="EBUSY"):
+        GateWaits(Path("door"), 60.0).pause(1e-9)
