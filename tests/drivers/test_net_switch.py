@@ -1,7 +1,8 @@
 """A switch of the backend's own: guests without a network stack hear each other through it.
 
 Seen red: a bridge that learns nothing (the third hears the second), one table for all bridges,
-addresses that are kept when the carrier goes, ports without a bound, frames of any length.
+addresses that are kept when the carrier goes, ports without a bound, frames of any length, frames
+that come from a group or from nobody, BPDUs that are lost.
 """
 
 from __future__ import annotations
@@ -90,13 +91,19 @@ def test_who_is_known_is_told_alone_and_who_is_not_is_looked_for(three: Ports) -
 
 
 def test_what_no_bridge_passes_on(three: Ports) -> None:
-    assert three.send(0, frame(bytes.fromhex("0180c200000e"), address(1))) == []
+    for last in range(1, 16):
+        assert three.send(0, frame(bytes.fromhex("0180c20000") + bytes([last]), address(1))) == []
     assert three.send(0, frame(bytes.fromhex("0180c2000010"), address(1))) == [1, 2]
     assert three.send(0, b"short") == []
 
 
-def test_an_address_of_a_group_is_nobodys(three: Ports) -> None:
-    three.send(1, frame(address(1), ALL))
+def test_a_bpdu_finds_loops_behind_a_bridge_without_stp(three: Ports) -> None:
+    assert three.send(0, frame(bytes.fromhex("0180c2000000"), address(1))) == [1, 2]
+
+
+@pytest.mark.parametrize("sender", [ALL, bytes.fromhex("01005e000001"), bytes(6)])
+def test_what_comes_from_a_group_or_from_nobody_is_lost(three: Ports, sender: bytes) -> None:
+    assert three.send(1, frame(address(1), sender)) == []
     assert three.send(0, frame(ALL, address(1))) == [1, 2]
 
 

@@ -4,10 +4,11 @@ In the place of `bridges.py` where no network of Linux' may be in between: in lo
 that happens has its place in the order of the run.  To netback a `Port` is a link (`link.py`) that
 takes and hands over its frames itself, without a descriptor.
 
-It does what a Linux bridge does for guests: it learns who is where, floods what it does not know,
-keeps link-local frames to itself, and loses what is too long, or for who does not listen.  It has
-no address of its own and changes no frame: what a guest leaves to others (checksums, segmentation)
-reaches guests that take it, and is lost to the others.
+It does what a Linux bridge without STP does for guests: it learns who is where, floods what it does
+not know, keeps link-local frames to itself but for BPDUs, and loses what comes from nobody's
+address, is too long, or is for who does not listen.  It has no address of its own and changes no
+frame: what a guest leaves to others (checksums, segmentation) reaches guests that take it, and is
+lost to the others.  Source: Linux, net/bridge/br_input.c (br_handle_frame).
 
 Everybody behind it is hostile: it knows `ADDRESSES` at most, and `QUEUE` frames wait at a port.
 """
@@ -40,7 +41,9 @@ _NO_DESCRIPTOR: Final = 1 << 30
 _TO: Final = slice(VNET.size, VNET.size + 6)
 _FROM: Final = slice(VNET.size + 6, VNET.size + 12)
 _LINK_LOCAL: Final = bytes.fromhex("0180c20000")
-"""How addresses begin that no bridge passes on, with a last byte below 16."""
+"""How addresses begin that no bridge passes on, with a last byte below 16 (IEEE 802.1D); but with 0
+it is that of BPDUs, by which somebody's STP finds a loop through us."""
+_NOBODY: Final = bytes(6)
 
 
 class Switch:
@@ -152,11 +155,12 @@ class _Bridge:
         to, sender = frame[_TO], frame[_FROM]
         if len(frame) < VNET.size + ETH_HLEN or _is_link_local(to):
             return
-        if not _is_group(sender):
-            self._known.pop(sender, None)
-            self._known[sender] = source, self._now()
-            if len(self._known) > ADDRESSES:
-                self._known.popitem(last=False)
+        if sender == _NOBODY or _is_group(sender):
+            return
+        self._known.pop(sender, None)
+        self._known[sender] = source, self._now()
+        if len(self._known) > ADDRESSES:
+            self._known.popitem(last=False)
         where = None if _is_group(to) else self._where(to)
         for port in self.ports if where is None else [where]:
             if port is not source:
@@ -177,4 +181,4 @@ def _is_group(address: bytes) -> bool:
 
 
 def _is_link_local(address: bytes) -> bool:
-    return address.startswith(_LINK_LOCAL) and address[-1] < 16
+    return address.startswith(_LINK_LOCAL) and 0 < address[-1] < 16
