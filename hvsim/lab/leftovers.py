@@ -112,7 +112,7 @@ class Witness:
 
 @contextlib.contextmanager
 def witnessed(running: Running, down: Callable[[], None]) -> Iterator[Witness]:
-    """Whatever comes within, the lab goes, and all that it had was seen before that.
+    """Whatever comes within, the lab goes; all that it had was seen before, if nothing failed.
 
     Args:
         down: takes it down in the usual way; what fails takes it down at once, without it.
@@ -125,7 +125,6 @@ def witnessed(running: Running, down: Callable[[], None]) -> Iterator[Witness]:
         down()
     except BaseException:
         with contextlib.suppress(KeyboardInterrupt):
-            witness.look()
             _fall(running)
         _fall(running)  # Ctrl-C may come twice
         raise

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hvsim.lab import leftovers
 from hvsim.lab.claim import claim, release
 from hvsim.lab.leftovers import OUR_LINKS, Witness
 from hvsim.lab.processes import Identity
@@ -121,3 +122,30 @@ def test_a_terminal_until_it_is_closed(run: RunDir) -> None:
     os.close(master)
     os.close(slave)
     assert witness.leftovers() == []
+
+
+def test_a_lab_goes_also_when_the_first_look_is_interrupted(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when what is to take it down needs what that look has found."""
+
+    class Up:
+        def __init__(self) -> None:
+            self.run = run
+            self.ends: list[bool] = []
+
+        def down(self, *, now: bool) -> None:
+            self.ends.append(now)
+            release(run)
+
+    def interrupted(_run: RunDir) -> Witness:
+        raise KeyboardInterrupt
+
+    lab = Up()
+    monkeypatch.setattr(leftovers, "Witness", interrupted)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        leftovers.witnessed(lab, lambda: None),  # type: ignore[arg-type]
+    ):
+        raise AssertionError("nobody comes so far")
+    assert lab.ends == [True]
