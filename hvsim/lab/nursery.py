@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -30,36 +29,11 @@ from hvsim.wire import rights
 from hvsim.wire.closing import Closing
 from hvsim.wire.packing import pack, unpack
 
+START_TIMEOUT: Final = 60.0
+"""Seconds that it has to start a hypervisor, and for the first to import what labs are made of."""
+END_TIMEOUT: Final = 5.0
+"""Seconds that it has to end."""
 _LARGEST: Final = 1 << 16
-
-
-class Child:
-    """A process that the nursery has forked, as far as ``subprocess.Popen`` is needed for it.
-
-    Attributes:
-        pid: its number.
-    """
-
-    def __init__(self, pid: int, pidfd: int) -> None:
-        self.pid: Final = pid
-        self._pidfd = pidfd
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return 0 when it has ended; how, the nursery alone could know.  Raises: TimeoutError."""
-        if self._pidfd >= 0:
-            ready = select.poll()
-            ready.register(self._pidfd, select.POLLIN)
-            if not ready.poll(None if timeout is None else timeout * 1000):
-                raise TimeoutError(f"process {self.pid} has not ended within {timeout:g} s")
-            os.close(self._pidfd)
-            self._pidfd = -1
-        return 0
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
 class Nursery(Closing):
@@ -86,6 +60,7 @@ class Nursery(Closing):
                 env={**os.environ, **our_tree()},
                 start_new_session=True,  # the terminal's signals are its user's business
             )
+        ours.settimeout(START_TIMEOUT)
         self._socket = ours
         self.pid: Final = self._process.pid
 
@@ -95,9 +70,13 @@ class Nursery(Closing):
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """End it; what it has forked goes on."""
+        """End it; what it has forked goes on.  Idempotent."""
         self._socket.close()
-        self._process.wait()
+        try:
+            self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def start(
         self,
@@ -105,17 +84,26 @@ class Nursery(Closing):
         fds: Sequence[int],
         log: IO[bytes],
         environment: Mapping[str, str],
-    ) -> Child:
-        """Start a hypervisor (``launch.Start``).  Raises: HvsimError when the nursery has ended."""
+    ) -> warm_start.Child:
+        """Start a hypervisor (``launch.Start``).
+
+        Raises: HvsimError when the nursery has ended, or is ended as it does not answer.
+        """
         request = pack([list(words), list(fds), dict(environment)])
         try:
             rights.send(self._socket, [request], [*fds, log.fileno()])
             answer, pidfds = rights.receive(self._socket, _LARGEST, 1)
+        except TimeoutError:
+            self._process.kill()  # an answer that came now would be taken for that to the next
+            self._process.wait()
+            raise HvsimError(
+                f"the process that starts labs did not answer within {START_TIMEOUT:g} s"
+            ) from None
         except OSError as failure:
             raise HvsimError(f"the process that starts labs has ended: {failure}") from None
         if not pidfds:
             raise HvsimError("the process that starts labs has ended")
-        return Child(int(unpack(answer)[0]), pidfds[0])
+        return warm_start.Child(int(unpack(answer)[0]), pidfds[0])
 
 
 def serve(channel: socket.socket, preload: Sequence[str]) -> None:

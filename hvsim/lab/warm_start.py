@@ -39,27 +39,36 @@ _HIGH: Final = 256
 
 
 class Child:
-    """A fork of ours, as far as ``subprocess.Popen`` is needed for one.
+    """A fork of ours, or of the nursery, as far as ``subprocess.Popen`` is needed for one.
+
+    Args:
+        pidfd: of it, from now on ours.
 
     Attributes:
         pid: its number.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, pidfd: int) -> None:
         self.pid: Final = pid
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
         self._status: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit status.  Raises: TimeoutError."""
+        """Its exit status; 0 when somebody else has waited for it, as its parent does.
+
+        Raises: TimeoutError after *timeout* seconds.
+        """
         if self._status is None:
             ready = select.poll()
             ready.register(self._pidfd, select.POLLIN)
             if not ready.poll(None if timeout is None else timeout * 1000):
                 raise TimeoutError(f"process {self.pid} has not ended within {timeout:g} s")
             self._status = 0
-            with contextlib.suppress(ChildProcessError):  # who ended it has waited for it
-                self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            with contextlib.suppress(ChildProcessError):
+                found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+                if found is not None:
+                    exited = found.si_code == os.CLD_EXITED
+                    self._status = found.si_status if exited else -found.si_status
             os.close(self._pidfd)
         return self._status
 
@@ -86,9 +95,8 @@ def hypervisor(
 ) -> Child:
     """Start the hypervisor (``launch.Start``)."""
     output = log.fileno()
-    return Child(
-        fork_hypervisor(words, {**{fd: fd for fd in fds}, 1: output, 2: output}, environment)
-    )
+    pid = fork_hypervisor(words, {**{fd: fd for fd in fds}, 1: output, 2: output}, environment)
+    return Child(pid, os.pidfd_open(pid))
 
 
 def fork_hypervisor(
@@ -108,7 +116,8 @@ def _spawner(_command: Sequence[str], fd: int, log: IO[bytes] | None) -> Child:
     main = importlib.import_module(_SPAWNER).main
     output = 2 if log is None else log.fileno()
     words = ["--fd", str(fd), "--warmed"]
-    return Child(_fork(lambda: int(main(words)), {fd: fd, 1: output, 2: output}, {}))
+    pid = _fork(lambda: int(main(words)), {fd: fd, 1: output, 2: output}, {})
+    return Child(pid, os.pidfd_open(pid))
 
 
 def _fork(run: Callable[[], int], fds: Mapping[int, int], environment: Mapping[str, str]) -> int:

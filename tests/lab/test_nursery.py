@@ -6,12 +6,15 @@ import json
 import os
 import select
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hvsim.errors import HvsimError
+from hvsim.lab import nursery as nurseries
+from hvsim.lab import warm_start
 from hvsim.lab.load import load
 from hvsim.lab.nursery import Nursery
 from hvsim.lab.up import bring_up
@@ -68,3 +71,33 @@ def test_one_that_has_died_says_so(tmp_path: Path) -> None:
         assert nursery.ended
         with pytest.raises(HvsimError, match="the process that starts labs has ended"):
             nursery.start([], [], log, {})
+
+
+@pytest.mark.parametrize("call", ["start", "close"])
+def test_one_that_stands_still_keeps_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Red when it is waited for without an end."""
+    monkeypatch.setattr(nurseries, "START_TIMEOUT", 0.2)
+    monkeypatch.setattr(nurseries, "END_TIMEOUT", 0.2)
+    with Nursery() as nursery, open(tmp_path / "log", "wb") as log:
+        os.kill(nursery.pid, signal.SIGSTOP)
+        if call == "close":
+            nursery.close()
+        else:
+            with pytest.raises(HvsimError, match=r"did not answer within 0\.2 s"):
+                nursery.start([], [], log, {})
+        assert nursery.ended
+
+
+def test_a_child_tells_how_it_ended_to_whoever_may_know() -> None:
+    """Its pidfd is asked, and not its number, which may be that of another child by then."""
+    for does, status in (("exit 3", 3), ("kill -9 $$", -9)):
+        with subprocess.Popen(["sh", "-c", does]) as process:
+            child = warm_start.Child(process.pid, os.pidfd_open(process.pid))
+            assert child.wait(10.0) == child.wait() == status
+            child.kill()
+    pidfd = os.pidfd_open(os.getpid())
+    with pytest.raises(TimeoutError, match=r"has not ended within 0\.01 s"):
+        warm_start.Child(os.getpid(), pidfd).wait(0.01)
+    os.close(pidfd)
