@@ -71,13 +71,12 @@ def _end(*_: object) -> None:
 
 
 def _work(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    _Life.works = True
     try:
-        done = work(*args, **kwargs)
-    except _Ended:
-        os._exit(_TERMINATED)
+        _Life.works = True
+        try:
+            return work(*args, **kwargs)
+        finally:
+            _Life.works = False
     finally:
-        _Life.works = False
-    if _Life.ends:
-        os._exit(_TERMINATED)
-    return done
+        if _Life.ends:  # whatever the work has made of it
+            os._exit(_TERMINATED)
