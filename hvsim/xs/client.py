@@ -250,16 +250,15 @@ class StoreClient:
             watches.append(Watch(path, str(self._next_token), callback))
             self._next_token += 1
         self._watches |= {watch.token: watch for watch in watches}
-        stand: list[Watch] = []
         try:
             results = self.pipeline([requests.watch(one.path, one.token) for one in watches])
-            for watch, result in zip(watches, results, strict=True):
-                if not isinstance(result, StoreError):
-                    stand.append(watch)
-            for result in results:
-                if isinstance(result, StoreError):
-                    self.unwatch_many(stand)
-                    raise result
+            refused = [one for one in results if isinstance(one, StoreError)]
+            if refused:
+                told = zip(watches, results, strict=True)
+                self.unwatch_many(
+                    [one for one, result in told if not isinstance(result, StoreError)]
+                )
+                raise refused[0]
         except BaseException:
             for watch in watches:
                 self._watches.pop(watch.token, None)
