@@ -95,6 +95,9 @@ def play(job: Job, limit: float = LIMIT, start: Start | None = None) -> Outcome:
     timer.start()
     try:
         outcome = _played(job, name, start or _living().start)
+    except BaseException:
+        _sweep(name)
+        raise
     finally:
         timer.cancel()
     return Outcome(late=True) if late.is_set() else outcome
@@ -110,6 +113,17 @@ def _end(lab: str, late: threading.Event) -> None:
     if handle is not None:
         with handle:
             handle.signal(signal.SIGKILL)
+
+
+def _sweep(lab: str) -> None:
+    """Whoever ran it takes it down, whatever comes; but for the steps in which it is nobody's: when
+    it has just been claimed, and when it has just come up."""
+    from hvsim.lab.rundir import RunDir, base_dir
+    from hvsim.lab.teardown import take_down
+
+    run = RunDir(base_dir() / lab)
+    if run.path.exists():
+        take_down(run, now=True)
 
 
 def _living() -> Nursery:

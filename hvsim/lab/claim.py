@@ -1,6 +1,8 @@
 """A run directory is made for a lab, and removed after it; one that a dead lab left is taken over.
 
-Whoever does either holds a lock on the directory of all labs for that moment.
+Whoever does either holds a lock on the directory of all labs for that moment.  Under the lab's name
+there is a whole directory, with its record, or none: it is made, and removed, as ``.NAME``.  Who is
+killed in the middle of that leaves this one, and the next lab of the name clears it away.
 """
 
 import contextlib
@@ -35,32 +37,50 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
     if unfit is not None:
         raise HvsimError("; ".join(unfit))
     run = RunDir(base / name)
-    me = Identity.of(os.getpid())
-    assert me is not None
     with _locked(base):
         if run.path.exists():
             _reclaim(run)
+        made = RunDir(_aside(run))
+        _clear(made.path)
         try:
-            run.path.mkdir(mode=0o700)
-            for part in (run.xenstored.parent, run.zmq, run.console, run.log, run.images):
-                part.mkdir(mode=0o700)
-            furnish(run.place, run.xenstored.parent)
-            _reserve(run.obituary)
+            _make(made, run, lab_file)
+            os.rename(made.path, run.path)
         except OSError as error:
-            shutil.rmtree(run.path, ignore_errors=True)
             raise HvsimError(shortage.words(error, str(base))) from None
-        run.record = {}  # nothing of the one that was there
-        run.write(
-            format=1,
-            name=name,
-            mark=secrets.token_hex(16),
-            lab_file=lab_file,
-            state="starting",
-            created=time.time(),
-            launcher=me.record(),
-            hypervisor=None,
-        )
+        finally:
+            _clear(made.path)
+    run.record = made.record
     return run
+
+
+def _aside(run: RunDir) -> Path:
+    """Where its directory is before it is whole, and after it was."""
+    return run.path.with_name(f".{run.name}")
+
+
+def _clear(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _make(made: RunDir, run: RunDir, lab_file: str) -> None:
+    """What will be *run*.  Raises: OSError."""
+    me = Identity.of(os.getpid())
+    assert me is not None
+    made.path.mkdir(mode=0o700)
+    for part in (made.xenstored.parent, made.zmq, made.console, made.log, made.images):
+        part.mkdir(mode=0o700)
+    furnish(made.place, run.xenstored.parent)
+    _reserve(made.obituary)
+    made.write(
+        format=1,
+        name=run.name,
+        mark=secrets.token_hex(16),
+        lab_file=lab_file,
+        state="starting",
+        created=time.time(),
+        launcher=me.record(),
+        hypervisor=None,
+    )
 
 
 def _reserve(obituary: Path) -> None:
@@ -88,7 +108,24 @@ def _reclaim(run: RunDir) -> None:
             "or set HVSIM_RUN_DIR to another directory"
         )
     cgroups.remove(run.record.get("cgroups"))
-    shutil.rmtree(run.path)
+    _discard(run)
+
+
+def _discard(run: RunDir) -> None:
+    """Nothing of it is left, also when Ctrl-C comes in the middle (whoever then looks for the lab
+    finds none)."""
+    aside = _aside(run)
+    _clear(aside)
+    try:
+        with contextlib.suppress(OSError):  # it has gone, or something is mounted on it
+            os.rename(run.path, aside)
+        _clear(run.path)
+    finally:
+        try:
+            _clear(aside)
+        except BaseException:
+            _clear(aside)
+            raise
 
 
 def release(run: RunDir) -> list[str]:
@@ -98,11 +135,11 @@ def release(run: RunDir) -> list[str]:
     """
     left = cgroups.remove(run.record.get("cgroups"))
     with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
-        shutil.rmtree(run.path, ignore_errors=True)
+        _discard(run)
         if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():
             with contextlib.suppress(OSError):
                 run.path.parent.rmdir()
-    return [*left, *([str(run.path)] if run.path.exists() else [])]
+    return [*left, *(str(path) for path in (run.path, _aside(run)) if path.exists())]
 
 
 @contextlib.contextmanager

@@ -236,7 +236,7 @@ def survey(base: Path | None = None) -> tuple[list[RunDir], dict[str, str]]:
     labs: list[RunDir] = []
     strange: dict[str, str] = {}
     try:
-        entries = sorted(base.iterdir())
+        entries = sorted(entry for entry in base.iterdir() if is_lab_name(entry.name))
     except OSError:
         return [], {}
     for entry in entries:
@@ -244,8 +244,7 @@ def survey(base: Path | None = None) -> tuple[list[RunDir], dict[str, str]]:
             if trust.read(entry, RECORD) is not None:
                 labs.append(RunDir(entry).read())
         except trust.Untrusted as why:
-            if is_lab_name(entry.name):
-                strange[entry.name] = str(why)
+            strange[entry.name] = str(why)
         except OSError:
             continue
     return labs, strange

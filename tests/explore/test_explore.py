@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -23,7 +24,9 @@ import pytest
 from hvsim.commands.explore import _lines as told_of
 from hvsim.explore.job import Job, digest, play
 from hvsim.explore.rows import FoundRow
-from hvsim.lab.launch import as_program
+from hvsim.faults.scenario import run as scenario_run
+from hvsim.lab import up
+from hvsim.lab.launch import Child, as_program
 from hvsim.linux import proc
 from tests.support.labs import Commands, commands
 
@@ -171,6 +174,34 @@ def test_a_run_that_takes_too_long_is_ended(
         assert json.loads(hvsim.ok("labs", "--json")) == []
     assert outcome.late
     assert not outcome.failed
+
+
+@pytest.mark.parametrize(("place", "step"), [(up, "claim"), (scenario_run, "bring_up")])
+def test_a_lab_that_is_nobody_s_for_a_moment_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: ModuleType, step: str
+) -> None:
+    """The word to end comes at any step of a worker's program; the one just after these two belongs
+    to nobody who would take the lab down.  Red when whoever plays the run does not."""
+    file = scenario(tmp_path, 0)
+    does = getattr(place, step)
+    started = []
+
+    def start(*words: Any) -> Child:
+        started.append(as_program(*words))
+        return started[-1]
+
+    def then(*args: Any, **kwargs: Any) -> None:
+        does(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, step, then)
+    with commands() as hvsim:
+        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
+        with pytest.raises(KeyboardInterrupt):
+            play(Job(str(file), digest(file.read_text("utf-8")), 1, "random"), start=start)
+        for one in started:
+            assert one.wait() == 0
+        assert list(hvsim.base.iterdir()) == []
 
 
 @contextmanager

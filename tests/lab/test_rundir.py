@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.errors import HvsimError
+from hvsim.lab import claim as claims
 from hvsim.lab.choose import choose
 from hvsim.lab.claim import claim, release
 from hvsim.lab.processes import Identity
@@ -123,6 +124,75 @@ def test_a_base_of_our_own_goes_with_its_last_lab(
     assert base_dir().exists()
     release(second)
     assert not base_dir().exists()
+
+
+@pytest.mark.parametrize("step", ["furnish", "_reserve", "_make"])
+def test_a_claim_that_is_interrupted_leaves_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Red when only the disk's refusals are looked after."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(claims, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            claim("a", "f")
+    assert list(base.iterdir()) == []
+
+
+def test_a_lab_goes_whole_also_when_its_removal_is_interrupted(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without another try: nobody finds what is left under another name."""
+    run = claim("a", "f")
+    clear = claims._clear
+
+    def interrupted(path: Path) -> None:
+        if path.exists():
+            monkeypatch.setattr(claims, "_clear", clear)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "_clear", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        release(run)
+    assert list(base.iterdir()) == []
+
+
+@pytest.mark.parametrize("does", ["claim('a', 'f')", "release(run)"])
+def test_who_is_killed_in_the_middle_leaves_no_half_of_a_lab(base: Path, does: str) -> None:
+    """The name is free.  Red when the directory is made, or removed, where the lab is looked for:
+    it was full of "files that no lab wrote"."""
+    code = f"""
+import os, shutil
+from hvsim.lab import claim as claims
+from hvsim.lab.claim import claim, release
+
+def killed(path, **_):
+    for entry in ("lab.json", "ended"):
+        os.unlink(os.path.join(path, entry))
+    os._exit(9)
+
+def half(where, store):
+    where.mkdir()
+    os._exit(9)
+
+if {does!r}.startswith("release"):
+    run = claim('a', 'f')
+    claims._clear = lambda path: killed(path) if os.path.exists(path) else None
+else:
+    claims.furnish = half
+{does}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": "."}, timeout=60.0
+    )
+    assert done.returncode == 9
+    assert [entry.name for entry in base.iterdir()] == [".a"]
+    assert survey() == ([], {})
+    release(claim("a", "f"))
+    assert list(base.iterdir()) == []
 
 
 def test_a_broken_record_is_no_traceback(base: Path) -> None:

@@ -120,10 +120,11 @@ def commands() -> Iterator[Commands]:
         yield made
     finally:
         left = sorted(entry.name for entry in base.iterdir())
+        held = sorted(str(entry.relative_to(base)) for entry in base.rglob("*"))
         for name in left:
             made.run("down", name, "--now")
         shutil.rmtree(base, ignore_errors=True)
-    assert left == []
+    assert left == [], f"left: {held}"
 
 
 @contextmanager
