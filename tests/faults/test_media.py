@@ -10,14 +10,20 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from hvsim.abi.blkif import BLKIF_RSP_ERROR, BLKIF_RSP_OKAY
 from hvsim.domain.domain import Domain
-from hvsim.drivers.block.request import FLUSH, READ, WRITE
+from hvsim.domain.injection import Fault
+from hvsim.drivers.block.image import Medium
+from hvsim.drivers.block.request import BARRIER, FLUSH, READ, WRITE
+from hvsim.faults.inject.media import LosesFlushes
 from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
 from tests.faults.breaking import Breaker
+from tests.support.hv import turn
 
 __all__ = ["a_disk_and_its_domains"]
 
@@ -149,3 +155,106 @@ def test_flip_changes_one_bit_of_what_is_read(broken: Broken) -> None:
     assert len(differs) == 1
     assert differs[0].bit_count() == 1
     assert rig.image.read_bytes()[96 * 512 : 104 * 512] == data
+
+
+def test_what_is_held_back_outlives_other_rules(broken: Broken) -> None:
+    """Red with a medium made anew whenever something comes to stand there: the guest read what was
+    there before its write, and that of the old medium came over the new one's in the end."""
+    rig = broken.rig
+    number = broken.add("media=lost-flush")
+    assert rig.do(WRITE, 80, data=b"a" * 512).status == OKAY
+    broken.add("media=slow", "nth=1000")
+    assert rig.do(READ, 80, 1).result() == b"a" * 512
+    assert rig.do(WRITE, 80, data=b"b" * 512).status == OKAY
+    broken.breaker.remove(number)
+    rig.run(lambda: rig.image.read_bytes()[80 * 512 : 81 * 512] == b"b" * 512, "written")
+    assert rig.do(READ, 80, 1).result() == b"b" * 512
+
+
+def test_what_is_held_back_is_written_when_the_disk_goes(broken: Broken) -> None:
+    """Red when blkback closes its image and nothing that stands before it: the sector was lost, and
+    the domain died of EBADF when the rule went."""
+    rig = broken.rig
+    number = broken.add("media=lost-flush")
+    assert rig.do(WRITE, 80, data=b"c" * 512).status == OKAY
+    rig.remove(rig.back_path(broken.back))
+    rig.run(lambda: rig.image.read_bytes()[80 * 512 : 81 * 512] == b"c" * 512, "written")
+    broken.breaker.remove(number)
+    for _ in range(20):
+        turn(rig.live, 0.001)
+
+
+def test_a_request_that_waits_behind_another_rule_is_counted_once(broken: Broken) -> None:
+    """Red with a rule that is asked once more: the second write was its third."""
+    do = broken.rig.do
+    broken.add("media=slow", "by=5ms", "op=write")
+    number = broken.add("media=eio", "op=write", "nth=3")
+    assert [do(WRITE, 8, data=bytes(512)).status for _ in range(4)] == [OKAY, OKAY, ERROR, OKAY]
+    assert broken.breaker.fired(number) == ["write at sector 8: EIO"]
+
+
+def test_a_slow_barrier_comes_to_an_end(broken: Broken) -> None:
+    """Its flush, its write and its second flush are late one after the other.  Red with a service
+    that begins anew with the first of them: the write was late whenever it was asked for."""
+    number = broken.add("media=slow", "by=2ms", "after=1", "times=6")
+    assert broken.rig.do(BARRIER, 8, data=b"d" * 512).status == OKAY
+    late = [text.partition(" at ")[0] for text in broken.breaker.fired(number)]
+    assert late == ["flush", "write", "flush"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["media=full", "op=read"], "media=full is about a write, and never about op=read"),
+        (["media=lost-flush", "sector=8..9"], "sector: a flush is about none"),
+        (["media=eio", "op=flush", "sector=8"], "sector: a flush is about none"),
+    ],
+)
+def test_words_of_which_none_could_be_hit(broken: Broken, words: list[str], said: str) -> None:
+    """Red with a `stand` that takes what comes: a rule that never fires, and nobody says why."""
+    broken.add(*words)
+    [standing] = broken.breaker.standing()
+    assert standing.trouble == said
+
+
+class Shelf:
+    """Something to write to, that may be full."""
+
+    full = True
+    path = "a disk"
+    device = sectors = sector_size = physical_sector_size = discard_granularity = 0
+    readonly = False
+
+    def __init__(self) -> None:
+        self.written: list[tuple[bytes, int]] = []
+
+    def write(self, views: list[memoryview], offset: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "no space left")
+        self.written.append((b"".join(views), offset))
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+
+def test_what_cannot_be_written_is_held_and_in_the_end_said_to_be_lost() -> None:
+    """Red with a `_spill` that lets go of a sector before it is written, and a `mend` that raises:
+    into the turn in which the domain takes its rules out, which it did not survive."""
+    said: list[str] = []
+    fault = SimpleNamespace(
+        settings={"media": "lost-flush"},
+        fires=lambda: False,
+        domain=SimpleNamespace(log=said.append),
+    )
+    shelf = Shelf()
+    medium = LosesFlushes(cast(Medium, shelf), cast(Fault, fault))
+    medium.write([memoryview(b"e" * 512)], 512)
+    with pytest.raises(OSError, match="no space"):
+        medium.flush()
+    shelf.full = False
+    medium.flush()
+    assert shelf.written == [(b"e" * 512, 512)]
+    medium.write([memoryview(b"f" * 512)], 0)
+    shelf.full = True
+    medium.mend()
+    assert said == ["a disk: 1 sectors held back are lost: [Errno 28] no space left"]

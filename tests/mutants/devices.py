@@ -71,7 +71,7 @@ FAULTS: Final[list[Fault]] = [
         ),
         (
             "a barrier flushes nothing",
-            "        if ordered:\n            image.flush()\n            counted.flushes += 1\n",
+            "            image.flush()\n            counted.flushes += 1\n",
             "",
         ),
     ),

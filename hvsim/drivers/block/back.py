@@ -57,6 +57,7 @@ class BlockBack:
 
     def __init__(self, dom: Domain, script: Callable[[BackendDevice], None] | None = None) -> None:
         self.image: Medium | None = None
+        self._used: Medium | None = None  # the image, or what stands before it
         self._dom = dom
         self._script = script
         self._device: BackendDevice | None = None
@@ -111,7 +112,7 @@ class BlockBack:
         try:
             self._detach()
         finally:
-            image, self.image = self.image, None
+            image, self.image, self._used = self._used or self.image, None, None
             if image is not None:
                 image.close()
 
@@ -195,10 +196,11 @@ class BlockBack:
     def _begin(self, image: Medium, connection: BackConnection) -> Service:
         """Serve the ring from the image, or from what stands before either."""
         through, device = self._dom.seams.through, self._the_device
+        self._used = used = through(MEDIUM, image, device)
         self._service = service = Service(
             through(BACK_RING, connection.ring, device),
             connection.pages,
-            through(MEDIUM, image, device),
+            used,
             self._log,
             spins=spins(self._dom.args),
         )

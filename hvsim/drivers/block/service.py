@@ -91,6 +91,7 @@ class Service:
         self._counted = BackStatistics()
         self.waits: float | None = None
         self._parked: bytes | None = None
+        self._steps = 0  # of the parked request, that are done
         self._looks = HaltPoll(spins)
         self.spin: Callable[[int], bool] | None = getattr(ring, "spin", None)
         self.serve_natively = None
@@ -117,7 +118,7 @@ class Service:
         """Go on where *before*, of the same ring, has stopped: with its counters, and the request
         that it had taken."""
         self._counted = before._counted
-        self._parked, self.waits = before._parked, before.waits
+        self._parked, self.waits, self._steps = before._parked, before.waits, before._steps
 
     def batch(self) -> tuple[int, bool]:
         """Do a few requests and publish their answers: (how many, whether the frontend must be
@@ -189,7 +190,7 @@ class Service:
             status = BLKIF_RSP_OKAY
         except Busy as busy:
             self._parked, self.waits = raw, busy.seconds
-            return False
+            return False  # the steps that are done are not done again
         except _Refused as refused:
             status = refused.status
             self._complain(operation, request, str(refused))
@@ -205,6 +206,7 @@ class Service:
             counted.unsupported += 1
         elif status != BLKIF_RSP_OKAY:
             counted.errors += 1
+        self._steps = 0
         self._ring.produce(pack_response(request.id, operation, status))
         return True
 
@@ -276,14 +278,17 @@ class Service:
         if segments and image.readonly:
             raise _Refused(BLKIF_RSP_ERROR, "the disk is read-only")
         ordered = operation != BLKIF_OP_WRITE
-        if ordered:
+        if ordered and self._steps == 0:
             image.flush()
             counted.flushes += 1
+            self._steps = 1
         if segments:
-            with self._pages.use([s.gref for s in segments], write=False) as pages:
-                image.write(_views(pages, segments), sector * SECTOR_SIZE)
-            counted.writes += 1
-            counted.sectors_written += total
+            if self._steps < 2:
+                with self._pages.use([s.gref for s in segments], write=False) as pages:
+                    image.write(_views(pages, segments), sector * SECTOR_SIZE)
+                counted.writes += 1
+                counted.sectors_written += total
+                self._steps = 2
             if ordered:
                 image.flush()
 
