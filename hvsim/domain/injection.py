@@ -117,7 +117,7 @@ class Injection:
             now = wanted.get(number)
             if now is None or now.peer_domid != peer:  # the other end is in another life
                 del self._standing[number]
-                lift()
+                self._take_out(number, lift)
             else:
                 del wanted[number]
         for rule in wanted.values():
@@ -132,7 +132,15 @@ class Injection:
             return cast("Injector", load_program(rule.by))(fault)
         except (ProgramError, ValueError) as wrong:
             fault.placed(str(wrong) or type(wrong).__name__)
-            return None
+        except Exception as bug:  # of a function of somebody's own: the domain is not to die of it
+            fault.placed(f"{type(bug).__name__}: {bug}")
+        return None
+
+    def _take_out(self, number: int, lift: Callable[[], None]) -> None:
+        try:
+            lift()
+        except Exception as bug:  # as above
+            self._domain.log(f"rule {number} could not be taken out: {type(bug).__name__}: {bug}")
 
     def _ask(self) -> list[Rule]:
         ask = self._domain.hypercall.ask

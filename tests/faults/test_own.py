@@ -52,6 +52,28 @@ def test_a_function_of_ones_own_is_put_in_place_and_taken_out(broken: Broken) ->
     breaker.remove(slow)
 
 
+def has_a_bug(fault: Fault) -> Callable[[], None]:
+    raise KeyError("no such thing")
+
+
+def ends_badly(fault: Fault) -> Callable[[], None]:
+    def back() -> None:
+        raise KeyError("nor this")
+
+    return back
+
+
+def test_a_function_that_fails_ends_no_domain(broken: Broken) -> None:
+    """Red with an `Injection` that lets it pass: the domain that serves the disk crashed."""
+    do, breaker = broken.rig.do, broken.breaker
+    breaker.add("back", f"own={__name__}:has_a_bug")
+    number = breaker.add("back", f"own={__name__}:ends_badly")
+    assert do(READ, 0, 1).status == OKAY
+    assert [one.trouble for one in breaker.standing()] == ["KeyError: 'no such thing'", ""]
+    breaker.remove(number)
+    assert do(READ, 0, 1).status == OKAY
+
+
 def test_a_function_that_is_not_there_is_told(broken: Broken) -> None:
     broken.breaker.add("back", "own=tests.faults.nowhere:stand")
     broken.rig.do(READ, 0, 1)
