@@ -41,6 +41,8 @@ class Family:
         faults: words of which a rule has one at least.
         needs: keys that each rule must have as well.
         once: it fires once where the rule does not say how often.
+        events: whether there are any to choose among, so that `WHEN` has more to say than for how
+            long.
         settings: words that say more of them.
     """
 
@@ -54,6 +56,7 @@ class Family:
     seam: str = ""
     needs: tuple[str, ...] = ()
     once: bool = False
+    events: bool = True
 
 
 WHEN: Final = (
@@ -111,6 +114,7 @@ CPU: Final = Family(
     by="",
     seam="cpu",
     faults=(Word("cpu", "chance", "it runs that share of each 50 ms"),),
+    events=False,
 )
 
 CLOCK: Final = Family(
@@ -123,6 +127,7 @@ CLOCK: Final = Family(
         Word("clock.jump", "shift", "its time jumps; back: its time of day only"),
         Word("clock.drift", "ppm", "its time goes faster (or slower) than the machine's"),
     ),
+    events=False,
 )
 
 NETWORK: Final = Family(

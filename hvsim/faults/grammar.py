@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from hvsim.errors import HvsimError
@@ -72,6 +73,12 @@ def parse(target: str, words: Sequence[str]) -> Draft:
         elif key in said and said[key] == choice:
             settings[key] = choice
     when = {word.key: _value(word, said[word.key]) for word in WHEN if word.key in said}
+    chooses = [key for key in when if key not in ("for", "seed")]
+    if chooses and not family.events:
+        raise RuleError(
+            f"{chooses[0]}: a fault of {family.name} is there as long as its rule, and has no "
+            "events to choose among; for=TIME says for how long"
+        )
     unknown = [key for key in said if key not in settings and key not in when]
     if unknown:
         raise RuleError(_stray(unknown[0], said, family))
@@ -98,7 +105,10 @@ def _flat(key: str, value: object) -> list[str]:
         return [word for inner, one in value.items() for word in _flat(f"{key}.{inner}", one)]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RuleError(f"{key}: a text or a number is wanted")
-    return [f"{key}={value}"]
+    text = str(value)
+    if isinstance(value, float) and "e" in text:  # 0.00001 is 1e-05
+        text = format(Decimal(text), "f")
+    return [f"{key}={text}"]
 
 
 def _quoted(target: str) -> str:

@@ -105,6 +105,8 @@ def find(text: str, domains: Sequence[DomainRow]) -> Target:
             raise TargetError(f"{text}: two domains are wanted, and that is one")
         return PairTarget(*ends, one_way=arrow != "<->")
     name, slash, device = text.partition("/")
+    if not name:  # which means dom0 elsewhere: a variable of a script that was not set
+        raise TargetError(f"{text!r} names nobody: {', '.join(SHOWN.values())} is wanted")
     if slash:
         return _device(name, device, domains)
     if text == STORE:

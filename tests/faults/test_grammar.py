@@ -30,8 +30,23 @@ def test_words_of_every_rule() -> None:
 
 
 def test_a_table_of_a_file_is_the_same_rule() -> None:
-    table = {"target": "web", "clock": {"drift": "50ppm"}, "times": 2}
-    assert of_table(table) == parse("web", ["clock.drift=50ppm", "times=2"])
+    table = {"target": "a -> b", "bell": {"drop": "5%"}, "times": 2}
+    assert of_table(table) == parse("a -> b", ["bell.drop=5%", "times=2"])
+
+
+def test_a_small_number_of_a_file_is_the_one_that_stands_there() -> None:
+    """Red when Python's own form of it is read: '1e-05' is no share."""
+    draft = of_table({"target": "web/eth0", "drop": 0.00001})
+    assert draft.text == "web/eth0 drop=0.00001"
+    assert draft.settings == {"drop": 0.00001}
+
+
+@pytest.mark.parametrize("words", [["cpu=20%", "times=3"], ["clock.jump=5s", "after=2"]])
+def test_what_has_no_events_cannot_choose_among_them(words: list[str]) -> None:
+    """Red when they are taken: they came to nothing."""
+    with pytest.raises(RuleError, match="has no events to choose among; for=TIME says for how"):
+        parse("web", words)
+    assert parse("web", [words[0], "for=2s", "seed=4"]).seconds == 2.0
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ def test_domains_processes_and_the_store() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "",  # red when it is dom0, as in backend=: process=kill of it ended the lab
+            '\'\' names nobody: a device (web/xvda), two domains ("storage <-> web", "storage -> '
+            'web"), a domain (storage), xenstored is wanted',
+        ),
         ("nobody", "nobody: there is no such domain; there are Domain-0, storage, web"),
         ("web/xvdz", "web/xvdz: there is no such device; its devices are xvda, xvdb, eth0, xvdc"),
         ("storage/xvda", "storage/xvda: there is no such device; its devices are none"),
