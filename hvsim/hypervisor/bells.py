@@ -106,7 +106,7 @@ class Bells:
 
     def _cover(self, rule: "BellRule", process: Process, numbers: list[int]) -> None:
         """A process names ports of its own.  Raises: XenError(ENOSPC)."""
-        new = [n for n in numbers if (process.domid, n) not in rule.covered]
+        new = [n for n in dict.fromkeys(numbers) if (process.domid, n) not in rule.covered]
         if len(rule.covered) + len(new) > MAX_COVERED:
             raise XenError(ENOSPC, f"fault: a rule is about {MAX_COVERED} ports at most")
         full = [n for n in new if len(self._covered.get((process.domid, n), ())) >= MAX_ON_ONE]

@@ -45,6 +45,7 @@ class Standing:
         lift: takes away what a seam of ours has put in place.
         born: called with each new domain of the rule's handle.
         peer_born: the same for the one at the other end.
+        again: called with the domain when the process of dom0 that the rule names is made anew.
         cover: called when a process has said which of its event channels the rule is about; raises
             XenError, ENOSPC for too many.
     """
@@ -59,6 +60,7 @@ class Standing:
     lift: Callable[[], None] | None = None
     born: Callable[[Domain], None] | None = None
     peer_born: Callable[[Domain], None] | None = None
+    again: Callable[[Domain], None] | None = None
     cover: Callable[[Process, list[int]], None] | None = None
     _troubles: dict[str, str] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ class Faults:
             raise XenError(ENOENT, f"fault: there is no rule {number}")
         if not standing.leaves and self._waits(standing):
             standing.leaves = True
+            standing.last = "taken away: it goes when the process that follows it is there again"
             return standing.rule
         del self._standing[number]
         if standing.lift is not None:
@@ -223,6 +226,12 @@ class Faults:
             for standing in piece:
                 if standing.rule.number in self._standing:
                     self._meet(standing, domain)
+
+    def spawned(self, process: Process) -> None:
+        """A process is made beside the main one of its domain: it may be another life of one."""
+        for standing in list(self._standing.values()):
+            if standing.again is not None and self._acts_at_home(standing.rule, process):
+                standing.again(process.domain)
 
     def _meet(self, standing: Standing, domain: Domain) -> None:
         """A rule may be about a domain that has come to life."""

@@ -47,7 +47,7 @@ class ProcessFaults:
             raise XenError(EINVAL, "fault: a domain crashes; a process of dom0 is killed")
         blow = _Blow(self, standing, str(action), (float(span[0]), float(span[1])))
         if action == "restart-loop":
-            standing.born = blow.soon
+            standing.born = standing.again = blow.soon
         domain = self._faults.living(rule.domain)
         if domain is not None:
             blow.soon(domain)
@@ -58,6 +58,8 @@ class ProcessFaults:
         share = standing.rule.settings.get("cpu")
         if type(share) is not float or not 0.0 < share <= 1.0:
             raise XenError(EINVAL, f"fault: cpu {share!r} is no share"[:200])
+        if not standing.rule.process and not any(standing.rule.domain):
+            raise XenError(EINVAL, "fault: dom0's processes are slow one by one: xenstored, kernel")
         brake = _Brake(self._host, self._faults, self._pauses, standing, share)
         brake.turn(False)
         return brake.lift
@@ -101,13 +103,15 @@ class _Blow:
         self._dice = dice(standing.rule.seed)
         self._trigger = Trigger(standing.rule.when, self._dice.random)
         self._stalled: list[Process] = []
+        self._lives = 0
         self._lifted = False
 
     def soon(self, domain: Domain) -> None:
         """Strike this life of the domain, when its time has come."""
         least, most = self._span
         wait = least + (most - least) * self._dice.random()
-        self._faults.later(wait, partial(self._strike, domain))
+        self._lives += 1
+        self._faults.later(wait, partial(self._strike, domain, self._lives))
 
     def lift(self) -> None:
         """No more of it."""
@@ -117,12 +121,14 @@ class _Blow:
             if not process.gone:
                 self._faults.go_on(process)
 
-    def _strike(self, domain: Domain) -> None:
+    def _strike(self, domain: Domain, life: int) -> None:
         if self._lifted or domain.dying != ALIVE or domain.shutdown_code is not None:
             return
+        if life != self._lives:
+            return  # that one has ended by itself, and the next has a time of its own
         process = domain.process(self._standing.rule.process)
         if process is None or not process.pid:
-            self._faults.later(LOOK / _SECOND, partial(self._strike, domain))
+            self._faults.later(LOOK / _SECOND, partial(self._strike, domain, life))
         elif self._trigger.fires():
             self._faults.act(self._standing, self._action, process)
             if self._action == "stall":

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from hvsim.abi.blkif import BLKIF_RSP_OKAY
+from hvsim.abi.hypercall import HVSIM_OP_fault_cover, HYPERVISOR_hvsim_op
 from hvsim.domain.domain import Domain
 from hvsim.drivers.block.request import READ
 from tests.domain.pairs import two_domains
@@ -204,3 +205,18 @@ def test_another_device_is_left_alone(disk: Disk) -> None:
     disk.breaker.domains[0]["devices"][0]["devid"] = VDEV + 16
     disk.add("bell.drop=100%")
     assert disk.rig.do(READ, 0, 1).status == BLKIF_RSP_OKAY
+
+
+def test_a_port_that_is_named_twice_is_covered_once(disk: Disk) -> None:
+    """Red when each is put down: the rule went on after it was taken away."""
+    rule = disk.breaker.rule("guest/xvda", "bell.duplicate=100%", "from=front")
+    number = disk.breaker.enter_rule(rule)
+    call, [port] = disk.rig.guest.hypercall.call, disk.rig.guest.events.ports()[-1:]
+    call(HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover, number, True, "", [port, port])
+    assert disk.rig.do(READ, 0, 1).status == BLKIF_RSP_OKAY
+    disk.breaker.remove(number)
+    before = len(disk.breaker.fired(number))
+    for _ in range(5):
+        assert disk.rig.do(READ, 0, 1).status == BLKIF_RSP_OKAY
+    assert before
+    assert len(disk.breaker.fired(number)) == before

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from hvsim.abi.errno import EINVAL
+from hvsim.abi.hypercall import HVSIM_DOMCTL_spawn, HYPERVISOR_domctl
 from hvsim.hypervisor.errors import XenError
 from hvsim.hypervisor.faults import Standing
 from hvsim.hypervisor.pauses import SIGCONT, SIGSTOP
 from hvsim.hypervisor.process_faults import PERIOD
 from hvsim.wire.fault import Rule, When
 from hvsim.wire.spawn import Spawn
+from hvsim.wire.typed import write
 from tests.hypervisor.world import SECOND, World
 
 SIGKILL = 9
+SPEC = write(Spawn(process="xenstored"))
 
 
 @pytest.fixture
@@ -90,6 +93,51 @@ def test_a_process_of_dom0(world: World) -> None:
     world.machine.faults.add(rule)
     world.host.advance(1)
     assert world.host.signals == [(world.root, SIGKILL)]
+
+
+def test_each_life_of_a_process_of_dom0(world: World) -> None:
+    """Red without `Faults.spawned`: the first life alone was struck."""
+    births, dom0 = world.machine.births, world.machine.domains[0]
+    first = births.spawn(dom0, Spawn(process="xenstored"), False)
+    births.process_spawned(first.token, 3000, [])
+    settings = {"process": "restart-loop", "in": [1.0, 1.0]}
+    rule = Rule(process="xenstored", seam="process", settings=settings, when=When(times=2))
+    world.machine.faults.add(rule)
+    struck, token = [], first.token
+    for _ in range(3):
+        world.host.advance(SECOND)
+        struck.append((token, SIGKILL) in world.host.signals)
+        world.machine.ends.process_gone(token, 9)
+        world.host.advance(SECOND)
+        pid = world.call(world.root, HYPERVISOR_domctl, HVSIM_DOMCTL_spawn, 0, SPEC)
+        assert pid == [0]
+        [token] = [one.token for one in dom0.processes.values() if one.name == "xenstored"]
+        births.process_spawned(token, 3000 + token, [])
+    assert struck == [True, True, False]
+
+
+def test_a_life_that_ends_by_itself_leaves_the_next_its_time(world: World) -> None:
+    """Red when a strike does not know for which life it was: the second had half a second."""
+    births, dom0 = world.machine.births, world.machine.domains[0]
+    first = births.spawn(dom0, Spawn(process="xenstored"), False)
+    births.process_spawned(first.token, 3000, [])
+    settings = {"process": "restart-loop", "in": [1.0, 1.0]}
+    world.machine.faults.add(Rule(process="xenstored", seam="process", settings=settings))
+    world.host.advance(SECOND // 2)
+    world.machine.ends.process_gone(first.token, 9)
+    assert world.call(world.root, HYPERVISOR_domctl, HVSIM_DOMCTL_spawn, 0, SPEC) == [0]
+    [token] = [one.token for one in dom0.processes.values() if one.name == "xenstored"]
+    births.process_spawned(token, 4000, [])
+    world.host.advance(SECOND - 1)
+    assert world.host.signals == []
+    world.host.advance(1)
+    assert world.host.signals == [(token, SIGKILL)]
+
+
+def test_dom0_as_a_whole_is_not_slow(world: World) -> None:
+    """Red when it is taken: it said that dom0 runs a fifth of its time, and nobody was stopped."""
+    with pytest.raises(XenError, match="one by one"):
+        world.machine.faults.add(Rule(seam="cpu", settings={"cpu": 0.2}))
 
 
 def test_a_share_of_its_time(world: World) -> None:

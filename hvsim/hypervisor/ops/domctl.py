@@ -241,7 +241,7 @@ def spawn(machine: Machine, caller: Process, dom: int, spec: dict[object, object
     domain = _other(machine, caller, dom)
     if not domain.started:
         raise XenError(EBUSY, f"d{domain.domid} has not started")
-    machine.births.spawn(domain, _spec(spec), False)
+    machine.faults.spawned(machine.births.spawn(domain, _spec(spec), False))
     return ()
 
 
