@@ -82,6 +82,14 @@ def test_the_toolstack_may_ask_and_no_half_answers(rig: Rig) -> None:
     assert rig.states() == ("1", "5")
 
 
+def test_a_program_may_write_what_is_no_state(rig: Rig) -> None:
+    """Red when each is looked up among the states: a bug of the store, EIO."""
+    rig.rule("freeze=web/xvda@4")
+    rig.dom0.connection.session.name = "s1"
+    assert rig.dom0.ask("WRITE", f"{BACK}/state", "9") == "OK"
+    assert rig.dom0.ask("READ", f"{BACK}/state") in ("1", "9")
+
+
 def test_other_devices_go_on(rig: Rig) -> None:
     rig.rule("freeze=web/xvdb@1")
     assert rig.back(2) == "OK"

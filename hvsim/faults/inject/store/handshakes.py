@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from hvsim.abi.xenbus import XenbusState
 from hvsim.abi.xs_wire import XS_TRANSACTION_END, XS_WRITE
 from hvsim.domain.seams import STORE_OPERATIONS
 from hvsim.domain.xenbus.state import TOOLSTACK_WRITES
@@ -158,7 +157,7 @@ class Frozen:
 def _asks(session: Session, place: Place, state: int) -> bool:
     """Whether a write into a half is one of a toolstack, and none of the half."""
     if session.domid == 0 and session.name != "d0":  # not dom0's kernel, but a program
-        return XenbusState(state) in TOOLSTACK_WRITES[place.half]
+        return state in TOOLSTACK_WRITES[place.half]  # which has none of those that are no state
     return session.domid != place.owner
 
 
