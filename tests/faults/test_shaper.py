@@ -201,6 +201,15 @@ def test_what_is_held_has_an_end() -> None:
     assert wire.came == list(range(MAX_FRAMES))
 
 
+def test_what_is_lost_for_want_of_room_is_told_once() -> None:
+    """Red when the queue and who fills it tell of it both: late, and lost, and counted twice."""
+    wire = Wire(Terms(delay=(10.0, 10.0)))
+    for number in range(MAX_FRAMES + 2):
+        wire.put(frame(number), 0.0)
+    assert len(wire.told) == MAX_FRAMES + 2
+    assert wire.told[-1] == f"{SIZE} bytes, 10000 ms late: lost, too many are held"
+
+
 def test_those_it_is_not_about_pass() -> None:
     stage = Stage(
         Terms(gone=True, delay=(1.0, 1.0)),

@@ -106,7 +106,8 @@ class Stage:
         start = self._start(size, now + wait)
         if not self._fires(bool(terms.gone or hits or wait or start > now + wait)):
             self._pay(size, now)
-            self._queued(frame, max(now, self._behind), "")
+            if not self._queued(frame, max(now, self._behind)):
+                self._told(f"{size} bytes: lost, too many are held")
             return
         what = f"{size} bytes"
         if terms.gone or "drop" in hits:
@@ -129,8 +130,9 @@ class Stage:
             self._overtaken, self._patience = frames, due + REORDER_WAIT
             self._told(f"{what}, behind the next")
             return
-        for one in frames:
-            self._queued(one, due, what)
+        held = [self._queued(one, due) for one in frames]
+        if not all(held):
+            what = f"{what}: lost, too many are held" if not any(held) else f"{what}: one is lost"
         self._told(what)
 
     def take(self, now: float) -> list[bytes]:
@@ -178,15 +180,16 @@ class Stage:
         self._bytes += len(frame)
         heapq.heappush(self._queue, (due, self._count, frame))
 
-    def _queued(self, frame: bytes, due: float, what: str) -> None:
-        """Put a frame behind the others; whom it overtakes comes behind it."""
+    def _queued(self, frame: bytes, due: float) -> bool:
+        """Put a frame behind the others, and whom it overtakes behind it; False when too many are
+        held, and it is lost."""
         if len(self) >= MAX_FRAMES or self._bytes + len(frame) > MAX_BYTES:
-            self._told(f"{what or f'{len(frame) - VNET.size} bytes'}: lost, too many are held")
-            return
+            return False
         self._behind = due
         self._enter(frame, due)
         if self._overtaken:
             self._overtake(due)
+        return True
 
     def _overtake(self, due: float) -> None:
         frames, self._overtaken = self._overtaken, []
