@@ -30,8 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="DOMAIN",
-        help="name or domid of a domain, or a device of one (web/xvda): of these only, with the "
-        "evidence",
+        help="name or domid of a domain, a device of one (web/xvda), or a process of dom0: of "
+        "these only, with the evidence",
     )
     parser.add_argument(
         "--post-mortem",

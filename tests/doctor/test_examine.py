@@ -74,6 +74,11 @@ def test_a_circle_is_one() -> None:
         (rule(7, "storage media=slow", 1, fired=0, type="vbd"), "storage"),
         (rule(7, "db/xvda media=eio", 1, type="vbd", devid=51728), "storage"),
         (rule(7, "other cpu=10%", 5, cpu=0.1), "storage"),
+        # Red when the device's name is looked for within the words of the rule:
+        (rule(7, "my-web/xvda media=slow", 1, type="vbd", devid=51728), "storage"),
+        (rule(7, "web/xvda1 media=slow", 1, type="vbd", devid=51713), "storage"),
+        (rule(7, "xenstored freeze=web/xvda@4", 9), "rule 7"),
+        (rule(7, '"xenstored" thrash=web/xvda', 9), "rule 7"),
         (rule(7, "web delay=5ms", 1, delay=[0.005, 0.005]), "storage"),
         (rule(7, "web link=down", 1, link="down"), "storage"),
     ],
@@ -94,6 +99,58 @@ def test_a_link_is_down_by_the_rule_of_links() -> None:
     assert (cause["culprit"], cause["cure"]) == ("rule 2", "hvsim fault remove 2")
     alone = first(*hosts, rules=[delay])
     assert alone["what"] == "link-down"
+
+
+def test_a_loop_by_a_rule_is_told_with_the_rule_however_it_names_its_target() -> None:
+    """Red when the first word of the rule is taken for the culprit's name: told twice."""
+    loop = rule(7, "1 process=restart-loop in=1s", 1, process="restart-loop")
+    born = {"seq": 1, "kind": "domain.created", "domid": 1, "mono": 999e9, "text": "d1 created"}
+    found = told(facts(domain(1, "storage", restarts=5), rules=[loop], ledger=[born]))["findings"]
+    assert [one["culprit"] for one in found] == ["rule 7"]
+
+
+def test_the_end_of_dom0s_kernel_is_no_cure() -> None:
+    """Red when it is cured as what is started again: killed, it takes the lab along."""
+    cause = first(domain(0, "Domain-0"), domain(2, "web", silent(2, 0)))  # type: ignore[arg-type]
+    assert cause["culprit"] == "kernel"
+    assert "fault kill" not in cause["cure"]
+    assert "hvsim xl block-detach web 51712, and attach it again" in cause["cure"]
+
+
+def test_since_when_a_process_is_stopped_is_not_what_another_was() -> None:
+    """Red when the record of qemu-12 is taken for one of qemu-1."""
+    text = "qemu-1 (pid 9) stands still (SIGSTOP); `hvsim fault resume qemu-1` lets it go on"
+    ledger = [
+        {"seq": n, "kind": "fault", "domid": 0, "mono": at * 1e9, "text": f"d0 {who}: stall"}
+        for n, (who, at) in enumerate([("qemu-1", 990.0), ("qemu-12", 999.0)])
+    ]
+    cause = first(domain(0, "Domain-0"), troubles=(("qemu-1", "stalled", text),), ledger=ledger)
+    assert (cause["culprit"], cause["since"]) == ("qemu-1", 10.0)
+
+
+def test_dom0s_kernel_is_not_started_again() -> None:
+    """Red when it is waited for like any other process of dom0."""
+    dead = ("kernel", "dead", "kernel (pid 3) was killed by SIGKILL")
+    assert first(domain(0, "Domain-0"), troubles=(dead,))["cure"].startswith("wait: the lab ends")
+
+
+@pytest.mark.parametrize(
+    ("ref", "culprit", "cure"),
+    [
+        (0, "xenconsoled", "hvsim fault kill xenconsoled lets go of them: it is made again"),
+        (1, "xenstored", "hvsim fault kill xenstored lets go of them: it is made again"),
+        (9, "kernel", "hvsim down"),
+    ],
+)
+def test_pages_that_dom0_keeps_of_a_dead_one(ref: int, culprit: str, cure: str) -> None:
+    """Red when Domain-0 is the culprit: the cure was to kill it, and the lab with it."""
+    grants = [{"ref": ref, "peer": 0, "gfn": 5, "readers": 0, "writers": 1}]
+    holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0, "users": 1}
+    dead = domain(2, "web", state="---s-d", holdings=holdings)
+    cause = first(domain(0, "Domain-0"), dead)
+    assert (cause["culprit"], cause["what"]) == (culprit, "grants-held")
+    assert cause["text"].startswith(f"{culprit} has 1 page of web (domain 2) mapped")
+    assert cause["cure"].startswith(cure)
 
 
 def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
@@ -135,6 +192,8 @@ def test_of_one_device_or_domain_only() -> None:
     assert told(all_, "3/xvda")["devices"][0]["device"] == "db/xvda"
     assert not told(all_, "web/xvda")["well"]
     assert len(told(all_, "storage")["devices"]) == 2
+    all_.picture["processes"].append({"name": "xenstored"})  # type: ignore[typeddict-item]
+    assert told(all_, "xenstored")["well"], "red when nobody but domains is known"
     with pytest.raises(HvsimError, match="there are: storage, web, db; web/xvda, db/xvda"):
         told(all_, "nobody")
 

@@ -14,7 +14,7 @@ from hvsim.observe.diagnosis.cause import RANK, STUCK, Cause, lasting
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host
 
 if TYPE_CHECKING:
-    from hvsim.observe.diagnosis.facts import Facts
+    from hvsim.observe.diagnosis.facts import Facts, StandingRule
     from hvsim.observe.diagnosis.pairs import Symptom
     from hvsim.observe.diagnosis.rows import EdgeRow, FindingRow
     from hvsim.wire.picture import DeviceRow
@@ -64,7 +64,7 @@ class _Examination:
         self._circles()
         for one in ledger.quotas(host):
             self._unless_a_rule("quota", one)
-        names = {self.rule_target(number) for number in self._looping()}
+        names = {host.meant(rule) for rule in self._looping()}
         self.own += [one for one in ledger.loops(host) if one.culprit not in names]
         self._grants()
         causes = [*self.still.values(), *self.own, *self._rules_left()]
@@ -192,21 +192,16 @@ class _Examination:
                 return self.rules[rule["number"]]
         return None
 
-    def _looping(self) -> list[int]:
+    def _looping(self) -> list[StandingRule]:
         rows = self.host.facts.rules
-        return [r["number"] for r in rows if r["settings"].get("process") == "restart-loop"]
-
-    def rule_target(self, number: int) -> str:
-        """Whom a rule is about, as it was written."""
-        [text] = [r["text"] for r in self.host.facts.rules if r["number"] == number]
-        return text.partition(" ")[0]
+        return [row for row in rows if row["settings"].get("process") == "restart-loop"]
 
     def _rules_left(self) -> list[Cause]:
         """Those that no other cause has told of already; who dies by one is told of with it."""
-        for number in self._looping():
-            dead = self.still.pop(self.rule_target(number), None)
+        for row in self._looping():
+            dead = self.still.pop(self.host.meant(row), None)
             if dead is not None:
-                rule = self.rules[number]
+                rule = self.rules[row["number"]]
                 rule.evidence += [dead.text, *dead.evidence]
                 rule.behind |= dead.behind
                 rule.devices |= dead.devices

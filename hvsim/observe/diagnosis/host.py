@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ _S: Final = XenbusState
 _CLOSING: Final = (_S.Closing, _S.Closed)
 FRONT, BACK, BOTH, NOBODY = "frontend", "backend", "both", "nobody"
 NANO: Final = 1e9
+_NOT_A_NAME: Final = re.compile(r'[\s"=@]+')
+"""What stands between the words of a rule, and around the devices that they name."""
 
 
 class Host:
@@ -100,11 +103,20 @@ class Host:
         """Seconds since a record."""
         return max(0.0, self.facts.now - float(record["mono"]) / NANO)
 
+    def meant(self, rule: StandingRule) -> str:
+        """Whom a rule is about, as commands take it: a process of dom0, or a domain."""
+        if rule["process"]:
+            return rule["process"]
+        for domid, row in self.domains.items():
+            if row["uuid"] == rule["domain"]:
+                return self.name(domid)
+        return rule["text"].partition(" ")[0]  # it is not there in this moment
+
     def about(self, rule: StandingRule, device: DeviceRow) -> bool:
         """Whether a rule can hold up a device: it names it, or what lies between its halves."""
         if rule["trouble"]:
             return False
-        if self.label(device) in rule["text"]:
+        if self.label(device) in _NOT_A_NAME.split(rule["text"]):
             return True
         settings = rule["settings"]
         wanted = (settings.get("type", device["class"]), settings.get("devid", device["devid"]))

@@ -14,6 +14,7 @@ from hvsim.lab.states import state_name
 from hvsim.observe.diagnosis import facts
 from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, counted, duration
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
+from hvsim.toolstack.host.parts import KERNEL
 
 if TYPE_CHECKING:
     from hvsim.wire.picture import DeviceRow
@@ -194,6 +195,10 @@ def _handshake(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> No
 def _server_anew(host: Host, device: DeviceRow) -> str:
     server, row = host.server(device), host.domains.get(device["backend_domid"])
     again = f"hvsim logs {server} says what it does"
+    if server == KERNEL:
+        return (
+            f"{again}; {_detach(host, device)}, and attach it again ({KERNEL}'s end is the lab's)"
+        )
     if device["backend_domid"] == 0 or (row is not None and row["restart"] == "always"):
         return f"{again}; hvsim fault kill {server}: it is made again, and goes on with its guests"
     return f"{again}; {_detach(host, device)}, and attach it again"

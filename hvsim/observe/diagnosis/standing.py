@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hvsim.observe.diagnosis.cause import Cause
-from hvsim.toolstack.host.parts import DAEMONS, HYPERVISOR
+from hvsim.toolstack.host.parts import DAEMONS, HYPERVISOR, KERNEL
 
 if TYPE_CHECKING:
     from hvsim.observe.diagnosis.host import Host
@@ -81,10 +81,11 @@ def _stopped(host: Host, cause: Cause) -> None:
     name = who if cause.domid is None else "main"
     domid = 0 if cause.domid is None else cause.domid
     for record in host.records("fault", "fault.fired"):
-        if record["domid"] == domid and record["text"].startswith(f"d{domid} {name}"):
-            if "stall" in record["text"]:
+        text = str(record["text"])
+        if record["domid"] == domid and text.startswith((f"d{domid} {name}:", f"d{domid} {name} ")):
+            if "stall" in text:
                 cause.since = host.ago(record)
-                cause.evidence.append(f"ledger {record['seq']}: {record['text']}")
+                cause.evidence.append(f"ledger {record['seq']}: {text}")
             rule = record.get("rule")
             if any(one["number"] == rule for one in host.facts.rules):
                 cause.rule = rule
@@ -98,7 +99,9 @@ def _dead(host: Host, cause: Cause, row: SeenDomain | None) -> None:
         if cause.domid is not None and record["domid"] == cause.domid:
             cause.since = host.ago(record)
             break
-    if who in DAEMONS:
+    if who == KERNEL:
+        cause.cure = "wait: the lab ends with it; then hvsim up"
+    elif who in DAEMONS:
         cause.cure = "wait: dom0's init starts it again"
     elif row is not None and row["restart"] == "always":
         cause.cure = f"wait: it is made again; hvsim logs {who} says why it died"

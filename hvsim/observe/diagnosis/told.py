@@ -11,7 +11,8 @@ from hvsim.observe.diagnosis.words import summary
 
 
 def told(facts: Facts, about: str = "", source: str = "") -> DoctorRow:
-    """What is to be said of *about*, a domain or a device (web/xvda); "" is everything.
+    """What is to be said of *about*, a domain or a device (web/xvda), or a process of dom0; ""
+    is everything.
 
     Raises: HvsimError: there is no such domain or device.
     """
@@ -24,7 +25,8 @@ def told(facts: Facts, about: str = "", source: str = "") -> DoctorRow:
     label = f"{domain}/{name}" if slash else ""
     findings = [one for one in found.findings if _touches(one, domain, label)]
     devices = table.of(found, domain, label)
-    if about and not devices and not findings and (slash or number is None):
+    daemon = about in {row["name"] for row in facts.picture["processes"]}
+    if about and not devices and not findings and (slash or number is None) and not daemon:
         there = ", ".join(dict.fromkeys([host.name(one) for one in host.domains if one]))
         devs = ", ".join(host.label(one) for one in host.devices())
         raise HvsimError(f"no domain or device {about!r}; there are: {there}; {devs}")
