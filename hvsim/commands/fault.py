@@ -40,6 +40,7 @@ EXAMPLE = """  hvsim fault stall storage
   hvsim fault add db-primary/xvda media=eio op=write after=100 times=3
   hvsim fault list
   hvsim fault remove 1"""
+_DIGITS = 15
 _PAST = {"kill": "killed", "stall": "stalled", "resume": "resumed"}
 
 
@@ -54,7 +55,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="name or domid, a process of dom0, or hypervisor; of a rule: a device (web/xvda), "
         'two domains ("a <-> b"), a domain, xenstored; to remove: a number, or all',
     )
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="of a rule: what, and when")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="of a rule: what, and when; to remove: further numbers",
+    )
     parser.add_argument(
         "--process",
         default="",
@@ -68,6 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: done. 1: no such lab, domain or rule, or words that make no rule."""
+    _refuse_what_is_too_much(options)
     if options.action == "list":
         return _available(options.json) if options.available else _list(options)
     if options.domain is None:
@@ -78,6 +85,20 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "remove":
         return _remove(options)
     return _now(options)
+
+
+def _refuse_what_is_too_much(options: argparse.Namespace) -> None:
+    """Raises: HvsimError for words that would come to nothing."""
+    action, said = options.action, [options.domain, *options.words]
+    most = {"list": 0, "add": len(said), "remove": len(said)}.get(action, 1)
+    if said[most:] and said[most] is not None:
+        wanted = "one target is wanted" if most else "it lists all rules"
+        raise HvsimError(f"hvsim fault {action}: {wanted}, and {said[most]!r} is too much")
+    if options.process and action in RULES:
+        raise HvsimError(
+            f"hvsim fault {action}: --process is of {', '.join(ACTIONS)}; a rule's target may be a "
+            "process of dom0, such as xenstored"
+        )
 
 
 def _now(options: argparse.Namespace) -> int:
@@ -108,18 +129,25 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from hvsim.faults.rules import remove, standing
+    from hvsim.faults.rules import NoRule, remove, standing
     from hvsim.lab.door import Door
 
+    said = [options.domain, *options.words]
+    every = said == ["all"]
+    for word in said:
+        if not every and not (word.isascii() and word.isdigit() and len(word) <= _DIGITS):
+            raise HvsimError(f"{word!r} is no number of a rule, nor all")
+    numbers = []
     with Door(choose(options.lab).door) as door:
-        if options.domain == "all":
-            numbers = [one.rule.number for one in standing(door)]
-        elif options.domain.isascii() and options.domain.isdigit():
-            numbers = [int(options.domain)]
-        else:
-            raise HvsimError(f"{options.domain!r} is no number of a rule, nor all")
-        for number in numbers:
-            remove(door, number)
+        known = [one.rule.number for one in standing(door)]
+        for number in known if every else dict.fromkeys(map(int, said)):
+            try:
+                remove(door, number)
+            except NoRule:
+                if not every:  # else its time has come meanwhile
+                    raise
+            else:
+                numbers.append(number)
     if options.json:
         row: RulesRemovedRow = {"removed": numbers}
         print_json(row)

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 _DOMCTL: Final = HYPERVISOR_domctl
 
 
+class NoRule(HvsimError):
+    """There is none of that number, or none any more."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """A rule in force.
@@ -169,23 +173,29 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
                 numbers.append(add(door, rule))
         except HvsimError:
             for number in numbers:
-                remove(door, number)
+                with contextlib.suppress(NoRule):  # its time has come meanwhile
+                    remove(door, number)
             raise
     return numbers
 
 
 def add(door: Door, rule: Rule) -> int:
     """Put it in force; its number.  Raises: HvsimError."""
-    return int(door.call(_DOMCTL, HVSIM_DOMCTL_fault_add, write(rule)))
+    try:
+        return int(door.call(_DOMCTL, HVSIM_DOMCTL_fault_add, write(rule)))
+    except DoorError as refusal:
+        if refusal.errno:
+            raise RuleError(f"{rule.text}: {refusal}") from None
+        raise
 
 
 def remove(door: Door, number: int) -> None:
-    """Take it away.  Raises: HvsimError when there is none of that number."""
+    """Take it away.  Raises: NoRule; DoorError."""
     try:
         door.call(_DOMCTL, HVSIM_DOMCTL_fault_remove, number)
     except DoorError as refusal:
         if refusal.errno == ENOENT:
-            raise HvsimError(f"there is no rule {number}; `hvsim fault list` shows them") from None
+            raise NoRule(f"there is no rule {number}; `hvsim fault list` shows them") from None
         raise
 
 

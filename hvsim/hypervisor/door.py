@@ -82,6 +82,13 @@ class Visits(Dispatcher):
                 return super().serve(process, request)
         return self.pack([-EPERM]), []
 
+    def _refuse(
+        self, process: Process, call: int, cmd: int, errno: int, why: str
+    ) -> tuple[bytes, Objects]:
+        """As ``Dispatcher`` does; the owner is told why as well."""
+        super()._refuse(process, call, cmd, errno, why)
+        return self.pack([-errno, why] if why else [-errno]), []
+
 
 class Door:
     """The listening socket at *path*, which appears when it is open.

@@ -74,7 +74,9 @@ class Door(Closing):
         except OSError as failure:
             raise DoorError(f"the hypervisor's door {self._path}: {failure.strerror}") from None
         if reply[0]:
-            raise DoorError(f"the hypervisor refuses: {errno.name(-reply[0])}", -reply[0])
+            name = errno.name(-reply[0])
+            why = f"{reply[1]} ({name})" if len(reply) > 1 and reply[1] else name
+            raise DoorError(f"the hypervisor refuses: {why}", -reply[0])
         return reply[1] if len(reply) > 1 else None
 
     def _receive(self, timeout: float) -> list[Any]:

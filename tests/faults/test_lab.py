@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hvsim.cli import main
+from hvsim.faults.rules import NoRule
 from tests.support.labs import Commands, commands
 
 LAB = """
@@ -87,6 +91,31 @@ def test_added_listed_and_removed(lab: Commands) -> None:
     assert ("fault.removed", f"{number}: storage cpu=50%; it fired 1 times") in kinds
 
 
+def test_all_are_removed_though_the_time_of_one_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Red when a rule that is no more ends the command: those behind it stood on."""
+
+    def remove(_door: object, number: int) -> None:
+        if number == 1:
+            raise NoRule("there is no rule 1")
+
+    there = [SimpleNamespace(rule=SimpleNamespace(number=number)) for number in (1, 2)]
+    monkeypatch.setattr("hvsim.commands.fault.choose", lambda _: SimpleNamespace(door="there"))
+    monkeypatch.setattr("hvsim.lab.door.Door", lambda door: nullcontext(door))
+    monkeypatch.setattr("hvsim.faults.rules.standing", lambda _: there)
+    monkeypatch.setattr("hvsim.faults.rules.remove", remove)
+    assert main(["fault", "remove", "all"]) == 0
+    assert capsys.readouterr().out == "removed 2\n"
+
+
+def test_several_are_removed_at_once(lab: Commands) -> None:
+    """Red when the first number alone is read."""
+    numbers = [lab.ok("fault", "add", "storage", f"cpu={n}0%").split()[1][:-1] for n in (8, 9)]
+    assert lab.ok("fault", "remove", *numbers) == f"removed {', '.join(numbers)}\n"
+    assert not {*numbers} & {str(row["number"]) for row in rules(lab)}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -96,6 +125,17 @@ def test_added_listed_and_removed(lab: Commands) -> None:
         (["remove"], "the number of a rule, or all is wanted"),
         (["remove", "x"], "'x' is no number of a rule, nor all"),
         (["remove", "999"], "there is no rule 999; `hvsim fault list` shows them"),
+        # Red when what is too much comes to nothing without a word:
+        (["remove", "1", "x"], "'x' is no number of a rule, nor all"),
+        (["remove", "9" * 40], "is no number of a rule, nor all"),
+        (["stall", "web", "storage"], "one target is wanted, and 'storage' is too much"),
+        (["list", "web"], "it lists all rules, and 'web' is too much"),
+        (["add", "web", "cpu=50%", "--process", "main"], "--process is of kill, stall, resume"),
+        # Red when the hypervisor keeps its reasons to itself:
+        (["add", "xenstored", "process=crash"], "a process of dom0 is killed (EINVAL)"),
+        (["add", "storage -> web", "bell.delay=5min"], "bell.delay is at most 60 s (EINVAL)"),
+        (["add", "Domain-0", "cpu=50%"], "dom0's processes are slow one by one"),
+        (["add", "", "process=kill"], "'' names nobody"),
     ],
 )
 def test_what_cannot_be_done_is_said(lab: Commands, words: list[str], said: str) -> None:

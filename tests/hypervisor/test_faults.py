@@ -284,6 +284,8 @@ def test_a_rule_of_dom0_is_undone_by_who_comes_after_the_dead(world: World) -> N
     world.machine.ends.process_gone(store, 9)
     assert world.call(world.root, *remove) == [0]
     assert told(world, "fault.removed") == []
+    [standing] = world.machine.faults.standing()
+    assert standing.last.startswith("taken away: it goes when"), "red when the list does not say so"
     again = births.spawn(dom0, Spawn(process="xenstored"), False).token
     births.process_spawned(again, 1000 + again, [])
     assert [one.number for one in ask(world, again)] == [1]
