@@ -25,11 +25,12 @@ class ClockFaults:
     def __init__(self, host: Host, faults: Faults) -> None:
         self._host = host
         self._faults = faults
+        self._drifts: dict[bytes, list[Standing]] = {}
         faults.seams["clock"] = self.place
 
     def place(self, standing: Standing) -> Callable[[], None]:
         """Settings ``clock.jump`` (seconds, with a sign: once, at once) and ``clock.drift`` (ppm:
-        until it is lifted, in each life of the domain)."""
+        until it is lifted, in each life of the domain; of several the youngest rule's)."""
         rule = standing.rule
         jump, drift = rule.settings.get("clock.jump", 0.0), rule.settings.get("clock.drift", 0.0)
         if not _within(jump, MAX_JUMP) or not _within(drift, MAX_DRIFT) or rule.process:
@@ -48,11 +49,17 @@ class ClockFaults:
             self._faults.fired(standing, life.domid, f"d{life.domid}: clock drifts {drift:+g} ppm")
 
         def lift() -> None:
+            rules = self._drifts[rule.domain]
+            rules.remove(standing)
+            left = rules[-1].rule.settings["clock.drift"] if rules else 0.0
+            if not rules:
+                del self._drifts[rule.domain]
             life = self._faults.living(rule.domain)
             if life is not None:
-                life.time.drift(self._host.now(), 0.0)
+                life.time.drift(self._host.now(), float(left))
                 self._tell(life)
 
+        self._drifts.setdefault(rule.domain, []).append(standing)
         standing.born = begin
         if domain is not None:
             begin(domain)

@@ -34,6 +34,7 @@ class ProcessFaults:
         self._faults = faults
         self._pauses = pauses
         self._ends = ends
+        self._stalled: list[Process] = []
         faults.seams["process"] = self.strike
         faults.seams["cpu"] = self.slow
 
@@ -77,6 +78,7 @@ class ProcessFaults:
             self._ends.shutdown(domain, SHUTDOWN_crash, False)
         elif action == "stall":
             process.stalled = True
+            self._stalled.append(process)
             self._pauses.apply(process)
         else:
             process.struck = True
@@ -86,8 +88,10 @@ class ProcessFaults:
         self._faults.fired(standing, domain.domid, text)
 
     def go_on(self, process: Process) -> None:
-        """A stall is over."""
-        self._pauses.resume(process)
+        """The stall of one rule is over."""
+        self._stalled.remove(process)
+        if not process.gone and process not in self._stalled:
+            self._pauses.resume(process)
 
 
 class _Blow:
@@ -118,8 +122,7 @@ class _Blow:
         self._lifted = True
         stalled, self._stalled = self._stalled, []
         for process in stalled:
-            if not process.gone:
-                self._faults.go_on(process)
+            self._faults.go_on(process)
 
     def _strike(self, domain: Domain, life: int) -> None:
         if self._lifted or domain.dying != ALIVE or domain.shutdown_code is not None:

@@ -128,6 +128,18 @@ def test_since_when_a_process_is_stopped_is_not_what_another_was() -> None:
     assert (cause["culprit"], cause["since"]) == ("qemu-1", 10.0)
 
 
+@pytest.mark.parametrize(
+    ("what", "cure"),
+    [("stalled", "hvsim fault resume hypervisor"), ("dead", "hvsim postmortem")],
+)
+def test_whoever_is_asked_about_when_the_hypervisor_is_silent(what: str, cure: str) -> None:
+    """Red when a domain that nobody can tell of is said not to be there; and with the cure of a
+    domain for a hypervisor that is dead: `hvsim xl destroy hypervisor`."""
+    found = told(facts(troubles=(("hypervisor", what, "the hypervisor is silent"),)), "web/xvda")
+    assert [one["culprit"] for one in found["findings"]] == ["hypervisor"]
+    assert found["findings"][0]["cure"].startswith(cure)
+
+
 def test_dom0s_kernel_is_not_started_again() -> None:
     """Red when it is waited for like any other process of dom0."""
     dead = ("kernel", "dead", "kernel (pid 3) was killed by SIGKILL")

@@ -63,6 +63,31 @@ def test_a_stall_ends_with_its_rule(world: World) -> None:
     assert world.host.signals == [(world.guest, SIGSTOP), (world.guest, SIGCONT)]
 
 
+def test_of_two_stalls_the_last_lets_go(world: World) -> None:
+    """Red when the first rule that goes lets the process go on, though another holds it."""
+    rules = [add(world, "process", {"process": "stall"}) for _ in range(2)]
+    world.host.advance(1)
+    world.machine.faults.remove(rules[1].rule.number)
+    assert world.host.signals == [(world.guest, SIGSTOP)]
+    world.machine.faults.remove(rules[0].rule.number)
+    assert world.host.signals == [(world.guest, SIGSTOP), (world.guest, SIGCONT)]
+
+
+def test_of_two_drifts_one_is_left(world: World) -> None:
+    """Red when the end of one is the end of both."""
+    time, now = world.domain.time, world.host.now
+    first = add(world, "clock", {"clock.drift": 100_000.0})
+    second = add(world, "clock", {"clock.drift": 500_000.0})
+    rates = []
+    for standing in (second, first, None):
+        before = time.at(now())
+        world.host.advance(SECOND)
+        rates.append(round((time.at(now()) - before) / SECOND, 3))
+        if standing is not None:
+            world.machine.faults.remove(standing.rule.number)
+    assert rates == [1.5, 1.1, 1.0]
+
+
 def test_a_rule_that_is_taken_away_does_not_strike(world: World) -> None:
     standing = add(world, "process", {"process": "kill", "in": [1.0, 1.0]})
     world.machine.faults.remove(standing.rule.number)

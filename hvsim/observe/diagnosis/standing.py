@@ -99,7 +99,9 @@ def _dead(host: Host, cause: Cause, row: SeenDomain | None) -> None:
         if cause.domid is not None and record["domid"] == cause.domid:
             cause.since = host.ago(record)
             break
-    if who == KERNEL:
+    if who == HYPERVISOR:
+        cause.cure = "hvsim postmortem has what is known of it; hvsim up starts the lab anew"
+    elif who == KERNEL:
         cause.cure = "wait: the lab ends with it; then hvsim up"
     elif who in DAEMONS:
         cause.cure = "wait: dom0's init starts it again"

@@ -18,6 +18,8 @@ def told(facts: Facts, about: str = "", source: str = "") -> DoctorRow:
     """
     found = examine(facts)
     host = found.host
+    if not host.domains:
+        about = ""  # nobody knows them now, and what there is to be said is about all of them
     domain, slash, name = about.partition("/")
     number = host.domid(domain)
     if number is not None:
