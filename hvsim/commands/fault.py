@@ -129,8 +129,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from hvsim.faults.rules import NoRule, remove, standing
-    from hvsim.lab.door import Door
+    from hvsim.faults.rules import NoRule, remove, standing, visit
 
     said = [options.domain, *options.words]
     every = said == ["all"]
@@ -138,7 +137,7 @@ def _remove(options: argparse.Namespace) -> int:
         if not every and not (word.isascii() and word.isdigit() and len(word) <= _DIGITS):
             raise HvsimError(f"{word!r} is no number of a rule, nor all")
     numbers = []
-    with Door(choose(options.lab).door) as door:
+    with visit(choose(options.lab)) as door:
         known = [one.rule.number for one in standing(door)]
         for number in known if every else dict.fromkeys(map(int, said)):
             try:
@@ -157,11 +156,10 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from hvsim.faults.rules import standing
-    from hvsim.lab.door import Door
+    from hvsim.faults.rules import standing, visit
 
     lab: RunDir = choose(options.lab)
-    with Door(lab.door) as door:
+    with visit(lab) as door:
         found = standing(door)
     if options.json:
         row: RulesRow = {"lab": lab.name, "rules": [_row(one) for one in found]}

@@ -30,15 +30,17 @@ from hvsim.faults.targets import (
     find,
 )
 from hvsim.lab.door import Door, DoorError
+from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.our_store import needs_our_store
 from hvsim.toolstack.host.parts import server_process
 from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hvsim.lab.rundir import RunDir
+    from hvsim.observe.rows import Picture
     from hvsim.wire.picture import DomainRow
 
 _DOMCTL: Final = HYPERVISOR_domctl
@@ -136,7 +138,7 @@ def _ends(draft: Draft, target: Target) -> tuple[Place, Place | None]:
 
 def ready(run: RunDir, drafts: Sequence[Draft]) -> list[Draft]:
     """Those whose domains are there.  Raises: HvsimError."""
-    domains = _domains(run)
+    domains = _seen(run)["domains"]
     found = []
     for draft in drafts:
         with contextlib.suppress(TargetError):
@@ -145,12 +147,28 @@ def ready(run: RunDir, drafts: Sequence[Draft]) -> list[Draft]:
     return found
 
 
-def _domains(run: RunDir) -> Sequence[DomainRow]:
+def _seen(run: RunDir) -> Picture:
     from hvsim.lab.control import Control
     from hvsim.observe.picture import picture
 
     with Control(run.control, alive=lambda: run.running, waits=run.waits()) as control:
-        return picture(run, control)["domains"]
+        seen = picture(run, control)
+    if seen["source"] == "/proc":  # the hypervisor does not answer: who it is about is not known
+        raise HvsimError("; ".join(one["text"] for one in seen["troubles"]))
+    return seen
+
+
+@contextlib.contextmanager
+def visit(run: RunDir) -> Iterator[Door]:
+    """The hypervisor's door.  Raises: HvsimError, which says of one that is silent why it is."""
+    try:
+        with Door(run.door) as door:
+            yield door
+    except DoorError as silent:
+        still = None if silent.errno else Inquiry(run).hypervisor()
+        if still is None:
+            raise
+        raise HvsimError(still.text) from None
 
 
 def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
@@ -163,11 +181,16 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
     for draft in drafts:
         if draft.family.acts == "store":
             needs_our_store(run, draft.text)
-    domains = _domains(run)
+    seen = _seen(run)
     seed = run.record.get("seed")
-    rules = [made(draft, domains, seed if isinstance(seed, int) else 0) for draft in drafts]
+    dice = seed if isinstance(seed, int) else 0
+    try:
+        rules = [made(draft, seen["domains"], dice) for draft in drafts]
+    except TargetError as nobody:
+        unknown = f"; not everything could be told: {seen['unknown']}" if seen["unknown"] else ""
+        raise TargetError(f"{nobody}{unknown}") from None
     numbers: list[int] = []
-    with Door(run.door) as door:
+    with visit(run) as door:
         try:
             for rule in rules:
                 numbers.append(add(door, rule))

@@ -101,8 +101,8 @@ def test_all_are_removed_though_the_time_of_one_has_come(
             raise NoRule("there is no rule 1")
 
     there = [SimpleNamespace(rule=SimpleNamespace(number=number)) for number in (1, 2)]
-    monkeypatch.setattr("hvsim.commands.fault.choose", lambda _: SimpleNamespace(door="there"))
-    monkeypatch.setattr("hvsim.lab.door.Door", lambda door: nullcontext(door))
+    monkeypatch.setattr("hvsim.commands.fault.choose", lambda _: "a lab")
+    monkeypatch.setattr("hvsim.faults.rules.visit", lambda lab: nullcontext(lab))
     monkeypatch.setattr("hvsim.faults.rules.standing", lambda _: there)
     monkeypatch.setattr("hvsim.faults.rules.remove", remove)
     assert main(["fault", "remove", "all"]) == 0
@@ -143,6 +143,27 @@ def test_what_cannot_be_done_is_said(lab: Commands, words: list[str], said: str)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_who_keeps_a_rule_from_being_made_is_named(lab: Commands) -> None:
+    """Red when a hypervisor that stands still is a silent one, and whom nobody can tell of then is
+    not there: "web: there is no such domain; there are "."""
+    lab.ok("fault", "stall", "hypervisor")
+    try:
+        for words in (["add", "web", "cpu=50%"], ["list"], ["remove", "all"]):
+            done = lab.run("fault", *words)
+            assert (done.returncode, "stands still (SIGSTOP)" in done.stderr) == (1, True), done
+    finally:
+        lab.ok("fault", "resume", "hypervisor")
+    for who in ("toolstack", "xenstored"):
+        lab.ok("fault", "stall", who)
+    try:
+        said = lab.run("fault", "add", "web/xvda", "media=eio").stderr
+    finally:
+        for who in ("xenstored", "toolstack"):
+            lab.ok("fault", "resume", who)
+    assert "not everything could be told: " in said
+    assert "xenstored" in said
 
 
 def test_all_that_there_is(lab: Commands) -> None:
