@@ -109,6 +109,20 @@ def test_a_loop_by_a_rule_is_told_with_the_rule_however_it_names_its_target() ->
     assert [one["culprit"] for one in found] == ["rule 7"]
 
 
+def test_a_rule_that_will_not_fire_again_keeps_nobody_waiting() -> None:
+    """Red when how often it may fire is not looked at; who died of its last is told with it."""
+    spent = {
+        **rule(7, "storage process=restart-loop", 1, fired=3, process="restart-loop"),
+        "times": 3,
+    }
+    [cause] = told(facts(domain(1, "storage"), rules=[spent]))["findings"]
+    assert cause["severity"] == "note"
+    assert "has fired 3 times, and will not again" in cause["text"]
+    dead = ("storage", "crashed", "storage (domain 1) has crashed")
+    cause = first(domain(1, "storage"), rules=[spent], troubles=(dead,))
+    assert (cause["culprit"], cause["severity"]) == ("rule 7", "stuck")
+
+
 def test_the_end_of_dom0s_kernel_is_no_cure() -> None:
     """Red when it is cured as what is started again: killed, it takes the lab along."""
     cause = first(domain(0, "Domain-0"), domain(2, "web", silent(2, 0)))  # type: ignore[arg-type]

@@ -203,6 +203,7 @@ class _Examination:
             if dead is not None:
                 rule = self.rules[row["number"]]
                 rule.evidence += [dead.text, *dead.evidence]
+                rule.severity = STUCK
                 rule.behind |= dead.behind
                 rule.devices |= dead.devices
         told = {one.rule for one in self.still.values()}

@@ -61,7 +61,12 @@ def _fired(rule: StandingRule) -> str:
         return "and has not fired yet"
     times = "once" if rule["fired"] == 1 else f"{rule['fired']} times"
     last = f", the last: {rule['last']}" if rule["last"] else ""
-    return f"and has fired {times}{last}"
+    return f"and has fired {times}{', and will not again' if _spent(rule) else ''}{last}"
+
+
+def _spent(rule: StandingRule) -> bool:
+    """Whether it has done all that it was to do."""
+    return 0 < rule["times"] <= rule["fired"]
 
 
 def _weight(rule: StandingRule) -> str:
@@ -71,5 +76,5 @@ def _weight(rule: StandingRule) -> str:
     if "link" in settings or "partition" in settings:
         return STUCK
     if settings.get("process") == "restart-loop":
-        return STUCK
+        return NOTE if _spent(rule) else STUCK  # who is dead by its last is told with it
     return SLOW if rule["seam"] == "cpu" else NOTE
