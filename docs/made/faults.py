@@ -26,7 +26,8 @@ def faults() -> str:
 def _about(family: Family) -> str:
     targets = " or ".join(TARGETS[one] for one in family.targets)
     types = f" ({', '.join(family.types)})" if family.types else ""
-    return f"Of {targets}{types}."
+    only = "" if family.events else " Of the words of every rule it takes `for` and `seed` only."
+    return f"Of {targets}{types}.{only}"
 
 
 def _words(head: str, words: tuple[Word, ...]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RULES = {
     "add": "a rule from now on: TARGET KEY=VALUE ...; it gets a number",
     "list": "the rules that stand; --available: every fault there is",
-    "remove": "a rule by its number, or all",
+    "remove": "rules by their numbers, or all",
 }
 HELP = """Break something. Now: kill a domain's process, stall it, or let it go on. As long as a
 rule stands: a disk fails, a wire loses frames, a ring is corrupted, the store refuses.
@@ -39,7 +39,7 @@ EXAMPLE = """  hvsim fault stall storage
   hvsim fault list --available
   hvsim fault add db-primary/xvda media=eio op=write after=100 times=3
   hvsim fault list
-  hvsim fault remove 1"""
+  hvsim fault remove 1 2"""
 _DIGITS = 15
 _PAST = {"kill": "killed", "stall": "stalled", "resume": "resumed"}
 
