@@ -59,6 +59,16 @@ def test_who_is_stopped_explains_all_that_waits_for_him() -> None:
     assert cause["cure"] == "hvsim fault resume storage"
 
 
+def test_a_guest_that_writes_nonsense_into_its_ring_blames_nobody() -> None:
+    """Red when 4294967295 requests are believed to be unanswered: the cure was to kill storage."""
+    ring = {
+        **{"domid": 2, "kind": "vbd", "devid": 51712, "slots": 32, "moved": False, "awake": []},
+        **{"req_prod": 7, "req_event": 8, "rsp_prod": 8, "rsp_event": 9},
+    }
+    found = told(facts(domain(1, "storage"), domain(2, "web", device(2)), rings=[ring]))
+    assert found["well"], found["findings"]
+
+
 def test_a_circle_is_one() -> None:
     cause = first(waiting(1, "a", 2), waiting(2, "b", 1))
     assert cause["what"] == "circle"

@@ -97,8 +97,9 @@ def untaken_answers(ring: Ring) -> int:
 
 
 def unanswered(ring: Ring) -> int:
-    """Requests without a response."""
-    return (ring["req_prod"] - ring["rsp_prod"]) & INDEX_MASK
+    """Requests without a response; 0 as well when the indices make no sense."""
+    count = (ring["req_prod"] - ring["rsp_prod"]) & INDEX_MASK
+    return count if count <= _most(ring["slots"]) else 0
 
 
 def in_use(ring: Ring) -> int:
@@ -108,4 +109,8 @@ def in_use(ring: Ring) -> int:
 
 def _passed(produced: int, event: int, slots: int | None) -> int:
     count = (produced - event + 1) & INDEX_MASK
-    return count if 0 < count <= (slots or 1 << 16) else 0
+    return count if 0 < count <= _most(slots) else 0
+
+
+def _most(slots: int | None) -> int:
+    return slots or 1 << 16
