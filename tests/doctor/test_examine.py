@@ -91,6 +91,9 @@ def test_a_circle_is_one() -> None:
         (rule(7, '"xenstored" thrash=web/xvda', 9), "rule 7"),
         (rule(7, "web delay=5ms", 1, delay=[0.005, 0.005]), "storage"),
         (rule(7, "web link=down", 1, link="down"), "storage"),
+        # Red when a rule that has killed a former life is blamed for ever:
+        (rule(7, "storage process=kill", 1, process="kill"), "storage"),
+        (rule(7, "storage process=restart-loop", 1, process="restart-loop"), "rule 7"),
     ],
 )
 def test_a_rule_is_blamed_for_what_it_is_about(standing: object, culprit: str) -> None:

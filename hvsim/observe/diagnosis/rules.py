@@ -22,7 +22,8 @@ def causes(host: Host) -> dict[int, Cause]:
 
 
 def blamed(rule: StandingRule, what: str) -> bool:
-    """Whether a rule can be why a device does not go on: it has fired, and not at a clock.
+    """Whether a rule can be why a device does not go on: it has fired, and not at a clock; and it
+    did not kill once, for who lives again waits for something else.
 
     A link is down by a rule of links; rules of frames lose and keep what is on its way, and nobody
     in a ring waits for that.
@@ -31,6 +32,8 @@ def blamed(rule: StandingRule, what: str) -> bool:
         what: is the matter with the device (`pairs.Symptom`).
     """
     if not rule["fired"] or rule["seam"] == "clock":
+        return False
+    if rule["settings"].get("process") in ("kill", "crash"):
         return False
     if rule["settings"].get("link") == "down":
         return what == "link-down"
