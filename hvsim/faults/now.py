@@ -132,8 +132,10 @@ def _send(inquiry: Inquiry, pid: int, action: str, who: str) -> int:
                 raise HvsimError(f"{who} (pid {pid}) is not gone after {STOP_TIMEOUT:g} s")
             return pid
         deadline = time.monotonic() + STOP_TIMEOUT
-        while stands_still(pid) != (action == "stall"):
+        while not handle.wait(0.0):
+            if stands_still(pid) == (action == "stall"):
+                return pid
             if time.monotonic() > deadline:
                 raise HvsimError(f"{who} (pid {pid}): no effect within {STOP_TIMEOUT:g} s")
             time.sleep(_LOOK)
-    return pid
+    raise NoProcess(f"{who} (pid {pid}) has ended meanwhile")
