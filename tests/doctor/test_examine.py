@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.errors import HvsimError
+from hvsim.lab.postmortem import FILE_MAX
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, turn
 from hvsim.observe.diagnosis.remains import FACTS, facts_of, kept
 from hvsim.observe.diagnosis.rows import FindingRow
@@ -243,6 +244,24 @@ def test_what_is_kept_says_the_same_later(tmp_path: Path) -> None:
     (tmp_path / "post-mortem.json").write_text(json.dumps(about))
     (tmp_path / FACTS).write_bytes(kept(before))
     assert told(facts_of(str(tmp_path))) == told(before)
+
+
+@pytest.mark.parametrize(("domains", "found"), [(60, "storage"), (1500, "nothing")])
+def test_what_is_kept_of_a_large_lab_can_be_read(tmp_path: Path, domains: int, found: str) -> None:
+    """Red when only the ledger is cut short: the file was longer than a folder takes, its beginning
+    was left out, and the doctor said that it is malformed."""
+    grants = [{"ref": ref, "peer": 1, "gfn": ref, "readers": 0, "writers": 1} for ref in range(99)]
+    holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0, "users": 99}
+    guests = [domain(n, f"web{n}", silent(n), holdings=holdings) for n in range(2, domains)]  # type: ignore[arg-type]
+    data = kept(facts(domain(1, "storage"), *guests, troubles=(STOPPED,)))
+    assert len(data) <= FILE_MAX
+    (tmp_path / FACTS).write_bytes(data)
+    (tmp_path / "post-mortem.json").write_text('{"lab": "large", "why": ["it fell"]}')
+    (tmp_path / "store.txt").write_text("")
+    for file in tmp_path.iterdir():
+        file.chmod(0o600)
+    first_one = told(facts_of(str(tmp_path)))["findings"][0]
+    assert first_one["culprit"] == ("storage" if found == "storage" else "hypervisor")
 
 
 def test_of_a_lab_that_died_there_is_the_store(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -31,11 +31,20 @@ _DEVICE: Final = re.compile(r"/libxl/(\d{1,5})/device/([a-z][a-z0-9-]*)/(\d{1,9}
 
 def kept(facts: Facts) -> bytes:
     """The facts for the folder.  Its end is kept of a file that is too long, so this one is made
-    short enough first: the oldest of the ledger are left out."""
-    data = msgspec.json.encode(facts)
-    if len(data) > postmortem.FILE_MAX:
-        data = msgspec.json.encode(msgspec.structs.replace(facts, ledger=facts.ledger[-50:]))
-    return data
+    short enough first: the oldest of the ledger are left out, then what each domain holds.  Nothing
+    when that does not do: the store's nodes tell then."""
+    fewer = msgspec.structs.replace(facts, ledger=facts.ledger[-50:])
+    bare = [cast("SeenDomain", _without_holdings(row)) for row in facts.picture["domains"]]
+    least = msgspec.structs.replace(fewer, picture={**facts.picture, "domains": bare})
+    for some in (facts, fewer, least):
+        data = msgspec.json.encode(some)
+        if len(data) <= postmortem.FILE_MAX:
+            return data
+    return b""
+
+
+def _without_holdings(row: SeenDomain) -> dict[str, object]:
+    return {key: value for key, value in row.items() if key not in ("holdings", "last_acts")}
 
 
 def facts_of(which: str) -> Facts:
