@@ -66,7 +66,7 @@ WHEN: Final = (
     Word("times", "count", "fires so often at most"),
     Word("chance", "chance", "fires on that share of them, as its dice fall"),
     Word("for", "time", "is taken away after that time"),
-    Word("seed", "number", "seeds its dice (default: the lab's)"),
+    Word("seed", "number", "seeds its dice (default: by the lab's seed and these words)"),
 )
 """Words of every rule: which of the events that it looks at it fires on."""
 

@@ -37,7 +37,7 @@ class Draft:
         settings: what it breaks, and how.
         when: on which events.
         seconds: how long it stands; 0 for as long as nobody takes it away.
-        seed: of its dice; None for the lab's.
+        seed: of its dice; None: it follows from the lab's and the words.
     """
 
     target: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +68,13 @@ class Standing:
 
 
 def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
-    """The rule that a draft is in the lab of those domains.  Raises: HvsimError."""
+    """The rule that a draft is in the lab of those domains.
+
+    Args:
+        seed: of the lab.
+
+    Raises: HvsimError.
+    """
     target = find(draft.target, domains)
     family = draft.family
     kind = KINDS[type(target)]
@@ -107,8 +114,14 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
         settings=settings,
         when=draft.when,
         seconds=draft.seconds,
-        seed=seed if draft.seed is None else draft.seed,
+        seed=_drawn(seed, draft.text) if draft.seed is None else draft.seed,
     )
+
+
+def _drawn(seed: int, text: str) -> int:
+    """The seed of a rule that names none: two rules do not fire on the same events, and a rule on
+    the same ones whatever rules there are beside it."""
+    return zlib.crc32(text.encode(), zlib.crc32(str(seed).encode()))
 
 
 def _refuse_qemu(draft: Draft, target: DeviceTarget) -> None:

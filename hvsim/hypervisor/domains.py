@@ -45,8 +45,8 @@ class Process:
         failure: why it could not be made, "" for one that was.
         gone: it is really gone.
         stalled: stopped by a fault, whatever the domain's pause count.
-        slowed: a fault gives it a share of its time only.
-        throttled: stopped by that, for a moment.
+        brakes: rules that give it a share of its time only, by number -> whether it stands still
+            for a moment.
         stopped: SIGSTOP is in force.
         struck: killed by a fault that somebody asked for: its end says nothing of its program.
         status: how it ended, as from waitpid(2); None while nobody has told.
@@ -72,8 +72,7 @@ class Process:
     failure: str = ""
     gone: bool = False
     stalled: bool = False
-    slowed: bool = False
-    throttled: bool = False
+    brakes: dict[int, bool] = field(default_factory=dict)
     stopped: bool = False
     struck: bool = False
     status: int | None = None

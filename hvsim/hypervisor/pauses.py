@@ -72,7 +72,8 @@ class Pauses:
 
     def apply(self, process: Process) -> None:
         """Stop a process, or let it go on, as its domain's pauses and its faults want it."""
-        wanted = process.stalled or process.throttled or process.domain.pause_count > 0
+        braked = any(process.brakes.values())
+        wanted = process.stalled or braked or process.domain.pause_count > 0
         if wanted != process.stopped and process.pid and not process.gone:
             process.stopped = wanted
             self._port.host.signal(process.token, SIGSTOP if wanted else SIGCONT)

@@ -62,7 +62,7 @@ class ProcessFaults:
         if not standing.rule.process and not any(standing.rule.domain):
             raise XenError(EINVAL, "fault: dom0's processes are slow one by one: xenstored, kernel")
         brake = _Brake(self._host, self._faults, self._pauses, standing, share)
-        brake.turn(False)
+        brake.turn()
         return brake.lift
 
     # -- for a blow ----------------------------------------------------------------------------
@@ -153,19 +153,19 @@ class _Brake:
         self._lifted = False
         self._told: Domain | None = None
 
-    def turn(self, stop: bool) -> None:
-        """Let the processes run, or not, until the next turn."""
+    def turn(self) -> None:
+        """Let the processes run, or not, until the next turn.  All rules begin their periods at the
+        same time: of two, the lesser share holds."""
         if self._lifted:
             return
+        into = self._host.now() % PERIOD
+        stop = into >= self._run
         self._apply(stop)
-        wait = PERIOD - self._run if stop else self._run
-        if wait:
-            self._host.call_later(wait, partial(self.turn, not stop))
-        else:
-            self._host.call_later(PERIOD, partial(self.turn, False))
+        ends = self._run if not stop else PERIOD
+        self._host.call_later(ends - into, self.turn)
 
     def lift(self) -> None:
-        """They run as they like."""
+        """They run as they like, unless another rule has a word in it."""
         self._lifted = True
         self._apply(False)
 
@@ -181,8 +181,10 @@ class _Brake:
         for process in domain.processes.values():
             named = process.name == rule.process if rule.process else not domain.privileged
             if named:
-                process.slowed = not self._lifted
-                process.throttled = stop
+                if self._lifted:
+                    process.brakes.pop(rule.number, None)
+                else:
+                    process.brakes[rule.number] = stop
                 self._pauses.apply(process)
 
 

@@ -102,7 +102,7 @@ def _process(process: Process) -> ProcessInfo:
         "alive": bool(process.pid) and not process.gone,
         "gone": process.gone,
         "stalled": process.stalled,
-        "slowed": process.slowed,
+        "slowed": bool(process.brakes),
         "struck": process.struck,
         "status": process.status,
     }

@@ -110,3 +110,12 @@ def test_a_word_may_be_a_fault_here_and_a_setting_there() -> None:
     """``rate`` of a network, and of states that are thrashed."""
     found = made(parse("xenstored", ["thrash=web/eth0", "rate=5"]), DOMAINS, 7)
     assert found.settings["rate"] == 5
+
+
+def test_each_rule_has_dice_of_its_own() -> None:
+    """Of its words and the lab's seed.  Red when all that name none have that: two that fire on
+    a share of the events fired on the same ones."""
+    one, other = rule("web/eth0", "drop=20%"), rule("web/eth0", "duplicate=20%")
+    assert one.seed != other.seed
+    assert one.seed == rule("web/eth0", "drop=20%").seed
+    assert rule("web/eth0", "drop=20%", "seed=3").seed == 3

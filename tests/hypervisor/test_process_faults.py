@@ -1,7 +1,7 @@
 """Rules about processes, on a machine without a kernel: signals, lives, what a removal undoes.
 
 Seen red: `_Blow.lift` that does nothing (a rule that is taken away), `Pauses.apply` without
-``throttled`` (a share of its time), `ProcessFaults.strike` without ``born`` (each life).
+``brakes`` (a share of its time), `ProcessFaults.strike` without ``born`` (each life).
 """
 
 from typing import Any
@@ -180,6 +180,31 @@ def test_a_share_of_its_time(world: World) -> None:
     world.host.advance(PERIOD)
     assert len(world.host.signals) == 2
     assert told(world) == [f"d{world.domain.domid} runs 20% of its time"]
+
+
+def test_of_two_shares_the_lesser_holds(world: World) -> None:
+    """Red when a turn lets go what another rule holds, and when each has periods of its own."""
+    more = add(world, "cpu", {"cpu": 0.6})
+    world.host.advance(PERIOD // 2)
+    less = add(world, "cpu", {"cpu": 0.2})
+    world.host.advance(PERIOD // 2)
+    world.host.signals.clear()
+    guest = world.machine.processes[world.guest]
+
+    def ran(periods: int) -> int:
+        """In how many fiftieths of the next periods it runs."""
+        found = 0
+        for _ in range(periods * 50):
+            found += not guest.stopped
+            world.host.advance(PERIOD // 50)
+        return found
+
+    assert ran(2) == 20
+    assert len(world.host.signals) == 4
+    world.machine.faults.remove(less.rule.number)
+    assert ran(1) == 30
+    world.machine.faults.remove(more.rule.number)
+    assert not guest.brakes
 
 
 @pytest.mark.parametrize(
