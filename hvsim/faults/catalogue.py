@@ -17,11 +17,13 @@ class Word:
         key: before the sign.
         form: what comes after it (`forms`), or the words that may, separated by ``|``.
         text: what it does, for people.
+        of: the faults of which a setting says more; empty: all of its family.
     """
 
     key: str
     form: str
     text: str
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ MEDIA: Final = Family(
     settings=(
         Word("op", "read|write|flush|discard", "of these requests only"),
         Word("sector", "range", "of requests that touch these sectors only"),
-        Word("by", "times", "how much longer"),
+        Word("by", "times", "how much longer", of=("media=slow",)),
     ),
 )
 
@@ -185,8 +187,8 @@ RING: Final = Family(
     ),
     settings=(
         Word("half", "back|front", "which half does it (default: back)"),
-        Word("by", "steps", "slots too far, or backwards"),
-        Word("at", "range", "bytes of the slot, counted from 0"),
+        Word("by", "steps", "slots too far, or backwards", of=("ring=warp",)),
+        Word("at", "range", "bytes of the slot, counted from 0", of=("ring=corrupt", "ring=flip")),
         _WHICH,
     ),
 )
@@ -232,7 +234,7 @@ WATCHES: Final = Family(
         Word("watch=delay", "", "it comes later, with those behind it: by=TIME, or by=TIME..TIME"),
     ),
     settings=(
-        Word("by", "times", "how much later (default 100ms)"),
+        Word("by", "times", "how much later (default 100ms)", of=("watch=delay",)),
         Word("path", "path", "of what changes at or below it only"),
         Word("domain", "domain", "of that domain's watches only; PATH may be relative to its home"),
     ),
@@ -313,6 +315,7 @@ GRANTS: Final = Family(
             "status",
             "general_error|bad_domain|bad_gntref|bad_page|permission_denied|no_device_space|no_space",
             "with which GNTST status a map or a copy fails (general_error)",
+            of=("grant=fail-map", "grant=fail-copy"),
         ),
     ),
 )

@@ -72,6 +72,9 @@ def parse(target: str, words: Sequence[str]) -> Draft:
             settings[key] = _value(word_known, said[key])
         elif key in said and said[key] == choice:
             settings[key] = choice
+    idle = [word for word in family.settings if word.key in settings and not _says(word, said)]
+    if idle:
+        raise RuleError(f"{idle[0].key}: says nothing but of {' and '.join(idle[0].of)}")
     when = {word.key: _value(word, said[word.key]) for word in WHEN if word.key in said}
     chooses = [key for key in when if key not in ("for", "seed")]
     if chooses and not family.events:
@@ -86,6 +89,11 @@ def parse(target: str, words: Sequence[str]) -> Draft:
     if missing:
         raise RuleError(f"{text}: {missing[0]}= is wanted as well")
     return Draft(target, text, family, settings, _when(when, family), _seconds(when), _seed(when))
+
+
+def _says(word: Word, said: Mapping[str, str]) -> bool:
+    """Whether a setting says more of a fault that is said."""
+    return not word.of or any(f"{key}={value}" in word.of for key, value in said.items())
 
 
 def of_table(table: Mapping[str, object]) -> Draft:

@@ -147,6 +147,27 @@ def test_every_form_of_the_catalogue_is_one() -> None:
     assert sum(map(len, keys)) == len(set().union(*keys)), "one family for each key"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ring=stop", "by=1"], "by: says nothing but of ring=warp"),
+        (["grant=hold", "status=no_space"], "status: says nothing but of grant=fail-map and grant"),
+        (["media=eio", "by=1ms"], "by: says nothing but of media=slow"),
+    ],
+)
+def test_a_word_that_would_mean_nothing_is_refused(words: list[str], said: str) -> None:
+    """Red without the look at whom a setting says more of: it was taken, and did nothing."""
+    with pytest.raises(RuleError) as wrong:
+        parse("web/xvda", words)
+    assert str(wrong.value).startswith(said)
+
+
+def test_every_setting_is_of_faults_of_its_family() -> None:
+    for family in FAMILIES:
+        known = {word.key for word in family.faults}
+        assert all(set(word.of) <= known for word in family.settings), family.name
+
+
 def test_a_trigger_counts_as_its_rule_says() -> None:
     def fired(when: When, events: int = 12) -> list[int]:
         rolls = iter([0.9, 0.1] * events)

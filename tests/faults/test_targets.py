@@ -95,7 +95,7 @@ def test_nobody_is_called_so(text: str, said: str) -> None:
 
 
 def test_a_rule_acts_where_its_family_does() -> None:
-    rule = made(parse("web/xvda", ["media=eio"]), HOST, 5)
+    rule = made(parse("web/xvda", ["media=eio", "seed=5"]), HOST, 7)
     assert (rule.domain, rule.peer, rule.seed) == (handle(1), handle(3), 5)
     assert rule.settings == {"media": "eio", "type": "vbd", "devid": 51712}
     whole = made(parse("storage", ["media=eio", "seed=6"]), HOST, 5)
