@@ -36,12 +36,16 @@ from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from hvsim.lab.rundir import RunDir
     from hvsim.wire.picture import DomainRow
 
 _DOMCTL: Final = HYPERVISOR_domctl
+
+
+class NoRule(HvsimError):
+    """There is none of that number, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,7 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
             for rule in rules:
                 numbers.append(add(door, rule))
         except HvsimError:
-            for number in numbers:
-                remove(door, number)
+            removed(door, numbers)
             raise
     return numbers
 
@@ -180,13 +183,24 @@ def add(door: Door, rule: Rule) -> int:
 
 
 def remove(door: Door, number: int) -> None:
-    """Take it away.  Raises: HvsimError when there is none of that number."""
+    """Take it away.  Raises: NoRule; DoorError."""
     try:
         door.call(_DOMCTL, HVSIM_DOMCTL_fault_remove, number)
     except DoorError as refusal:
         if refusal.errno == ENOENT:
-            raise HvsimError(f"there is no rule {number}; `hvsim fault list` shows them") from None
+            raise NoRule(f"there is no rule {number}; `hvsim fault list` shows them") from None
         raise
+
+
+def removed(door: Door, numbers: Iterable[int]) -> list[int]:
+    """Take rules away, but for those that have gone by themselves (`for`) since somebody looked;
+    which they were.  Raises: DoorError."""
+    found = []
+    for number in numbers:
+        with contextlib.suppress(NoRule):
+            remove(door, number)
+            found.append(number)
+    return found
 
 
 def standing(door: Door) -> list[Standing]:

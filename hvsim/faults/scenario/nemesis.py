@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
 from hvsim.faults.now import NoProcess, inject
-from hvsim.faults.rules import enter, remove, standing
+from hvsim.faults.rules import enter, removed, standing
 from hvsim.faults.targets import TargetError
 from hvsim.lab.door import Door
 from hvsim.observe.diagnosis.looking import look
@@ -91,4 +91,4 @@ class Nemesis:
                 one.row["fired"] = now.rule.fired
                 one.row["trouble"] = now.trouble
                 one.row["said"] = [now.last] if now.last else []
-                remove(door, one.number)
+                removed(door, [one.number])
