@@ -96,6 +96,16 @@ def test_a_link_is_down_by_the_rule_of_links() -> None:
     assert alone["what"] == "link-down"
 
 
+def test_a_frontend_that_takes_nothing_by_a_rule() -> None:
+    """Its ring looks as if it had taken all.  Red with a rule that is only a thing to know."""
+    hosts = domain(1, "storage"), domain(2, "web", device(2)), domain(3, "db", device(3))
+    stop = rule(1, "web/xvda ring=stop half=front", 2, ring="stop", half="front")
+    cause = first(*hosts, rules=[stop])
+    assert (cause["culprit"], cause["severity"], cause["behind"]) == ("rule 1", "stuck", ["web"])
+    assert told(facts(*hosts, rules=[stop | {"fired": 0}]))["well"]
+    assert told(facts(*hosts, rules=[stop | {"fired": 2, "times": 2}]))["well"]
+
+
 def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
     grants = [{"ref": ref, "peer": 1, "gfn": ref, "readers": 0, "writers": 1} for ref in (8, 9)]
     holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0, "users": len(grants)}
