@@ -116,6 +116,15 @@ def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
     assert cause["cure"].startswith("hvsim fault kill storage lets go of them: it is made again")
 
 
+def test_a_domain_that_dies_again_and_again() -> None:
+    """Red with one that was made anew as often, whenever that was, and whoever has killed it."""
+    restarted = domain(1, "storage", restarts=9)
+    assert told(facts(restarted))["well"]
+    cause = first(restarted | {"deaths": 3})
+    assert (cause["culprit"], cause["what"]) == ("storage", "restart-loop")
+    assert cause["text"] == "storage dies again and again: 3 times within a minute"
+
+
 def test_a_daemon_that_dies_again_and_again() -> None:
     text = "xenconsoled was killed by SIGSEGV: it is started again"
     ledger = [
