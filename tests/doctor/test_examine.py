@@ -133,6 +133,20 @@ def test_a_daemon_that_dies_again_and_again() -> None:
     ]
     cause = first(domain(1, "storage"), ledger=ledger)
     assert (cause["culprit"], cause["what"]) == ("xenconsoled", "restart-loop")
+    assert cause["cure"] == "log/xenconsoled.log in the lab's run directory says why it dies"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("fault", "d0 xenstored: kill"), ("fault.fired", "d0 xenstored killed")]
+)
+def test_a_daemon_that_somebody_kills_again_and_again(kind: str, text: str) -> None:
+    """Red when its deaths are counted, whoever asked for them."""
+    both = [(kind, text), ("init.restart", "xenstored (pid 7) was killed by SIGKILL: it is")]
+    ledger = [
+        {"seq": n, "kind": one, "domid": 0, "mono": 990e9, "text": said}
+        for n, (one, said) in enumerate(both * 4)
+    ]
+    assert told(facts(domain(1, "storage"), ledger=ledger))["well"]
 
 
 @pytest.mark.parametrize(
