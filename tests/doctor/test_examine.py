@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hvsim.errors import HvsimError
-from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, turn
+from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
+from hvsim.observe.diagnosis.logs import log_of
 from hvsim.observe.diagnosis.remains import FACTS, facts_of, kept
 from hvsim.observe.diagnosis.rows import FindingRow
 from hvsim.observe.diagnosis.told import told
@@ -147,6 +148,23 @@ def test_a_daemon_that_somebody_kills_again_and_again(kind: str, text: str) -> N
         for n, (one, said) in enumerate(both * 4)
     ]
     assert told(facts(domain(1, "storage"), ledger=ledger))["well"]
+
+
+@pytest.mark.parametrize(
+    ("who", "log", "anew"),
+    [
+        ("web", "hvsim logs web", "hvsim xl destroy web, and make it again"),
+        ("xenstored", "log/xenstored.log in the lab's run directory", "then hvsim down, and"),
+        ("kernel", "log/kernel.log in the lab's run directory", "then hvsim down, and"),
+        ("qemu-2", "log/qemu-dm-web.log in the lab's run directory", "hvsim xl destroy web, and"),
+    ],
+)
+def test_whose_log_is_where(who: str, log: str, anew: str) -> None:
+    """Red with `hvsim logs` for everybody, which knows domains; and a QEMU is none either."""
+    assert log_of(Host(facts(domain(2, "web"))), who) == log
+    text = f"{who} has died 8 times"
+    cause = first(domain(2, "web"), troubles=((who, "given-up", text),))
+    assert cause["cure"].startswith(f"{log} says why it dies; {anew}")
 
 
 @pytest.mark.parametrize(

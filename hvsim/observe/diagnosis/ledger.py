@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hvsim.observe.diagnosis.cause import NOTE, STUCK, Cause
+from hvsim.observe.diagnosis.logs import log_of
 
 if TYPE_CHECKING:
     from hvsim.observe.diagnosis.host import Host
@@ -58,7 +59,7 @@ def loops(host: Host) -> Iterator[Cause]:
     of a program, and is not counted."""
     for row in host.facts.picture["domains"]:
         if row["deaths"] >= LOOP:
-            yield _loop(str(row["name"]), row["deaths"], row["domid"])
+            yield _loop(host, str(row["name"]), row["deaths"], row["domid"])
     lives: Counter[str] = Counter()
     for record in host.records("init.restart", "toolstack.restart", "fault", "fault.fired"):
         if host.ago(record) < RECENT:
@@ -69,17 +70,16 @@ def loops(host: Host) -> Iterator[Cause]:
                 lives[str(record["text"]).split(" ")[0].rstrip(":")] += 1
     for name, count in lives.items():
         if count >= LOOP:
-            yield _loop(name, count, None)
+            yield _loop(host, name, count, None)
 
 
-def _loop(name: str, count: int, domid: int | None) -> Cause:
-    log = f"log/{name}.log in the lab's run directory" if domid is None else f"hvsim logs {name}"
+def _loop(host: Host, name: str, count: int, domid: int | None) -> Cause:
     return Cause(
         culprit=name,
         what="restart-loop",
         is_so="",
         text="",
-        cure=f"{log} says why it dies",
+        cure=f"{log_of(host, name)} says why it dies",
         domid=domid,
         severity=STUCK,
         says=f"{name} dies again and again: {count} times within a minute",

@@ -14,6 +14,7 @@ from hvsim.lab.states import state_name
 from hvsim.observe.diagnosis import facts
 from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, counted, duration
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
+from hvsim.observe.diagnosis.logs import log_of
 
 if TYPE_CHECKING:
     from hvsim.wire.picture import DeviceRow
@@ -193,7 +194,7 @@ def _handshake(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> No
 
 def _server_anew(host: Host, device: DeviceRow) -> str:
     server, row = host.server(device), host.domains.get(device["backend_domid"])
-    again = f"hvsim logs {server} says what it does"
+    again = f"{log_of(host, server)} says what it does"
     if device["backend_domid"] == 0 or (row is not None and row["restart"] == "always"):
         return f"{again}; hvsim fault kill {server}: it is made again, and goes on with its guests"
     return f"{again}; {_detach(host, device)}, and attach it again"
@@ -248,7 +249,7 @@ def _bell(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> None:
     if asked and _runs(host, ends[1]):
         made.what, made.severity = "busy", SLOW
         made.says = f"{deaf} is busy: {found.why}"
-        made.cure = f"hvsim logs {made.culprit} says what it does"
+        made.cure = f"{log_of(host, made.culprit)} says what it does"
         return
     made.culprit = host.label(device)
     made.says = f"a doorbell of {made.culprit} was lost: {found.why}, and {deaf} sleeps"
