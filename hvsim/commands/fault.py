@@ -108,17 +108,18 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from hvsim.faults.rules import remove, removed, standing
+    from hvsim.faults.rules import remove, standing
     from hvsim.lab.door import Door
 
     with Door(choose(options.lab).door) as door:
         if options.domain == "all":
-            numbers = removed(door, [one.rule.number for one in standing(door)])
+            numbers = [one.rule.number for one in standing(door)]
         elif options.domain.isascii() and options.domain.isdigit():
             numbers = [int(options.domain)]
-            remove(door, numbers[0])
         else:
             raise HvsimError(f"{options.domain!r} is no number of a rule, nor all")
+        for number in numbers:
+            remove(door, number)
     if options.json:
         row: RulesRemovedRow = {"removed": numbers}
         print_json(row)

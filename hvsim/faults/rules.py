@@ -36,7 +36,7 @@ from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hvsim.lab.rundir import RunDir
     from hvsim.wire.picture import DomainRow
@@ -45,7 +45,7 @@ _DOMCTL: Final = HYPERVISOR_domctl
 
 
 class NoRule(HvsimError):
-    """There is none of that number, or no longer."""
+    """There is none of that number, or none any more."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
             for rule in rules:
                 numbers.append(add(door, rule))
         except HvsimError:
-            removed(door, numbers)
+            for number in numbers:
+                remove(door, number)
             raise
     return numbers
 
@@ -190,17 +191,6 @@ def remove(door: Door, number: int) -> None:
         if refusal.errno == ENOENT:
             raise NoRule(f"there is no rule {number}; `hvsim fault list` shows them") from None
         raise
-
-
-def removed(door: Door, numbers: Iterable[int]) -> list[int]:
-    """Take rules away, but for those that have gone by themselves (`for`) since somebody looked;
-    which they were.  Raises: DoorError."""
-    found = []
-    for number in numbers:
-        with contextlib.suppress(NoRule):
-            remove(door, number)
-            found.append(number)
-    return found
 
 
 def standing(door: Door) -> list[Standing]:

@@ -1,7 +1,6 @@
-"""A rule that goes by itself between the look at those that stand and its removal.
+"""A rule of a scenario that goes by itself between the look at those that stand and its removal.
 
-Red with a removal that says that there is no such rule: a run ended before its time, and `hvsim
-fault remove all` left those behind it.
+Red with a removal that says that there is no such rule: the run ended before its time.
 """
 
 from __future__ import annotations
@@ -14,13 +13,10 @@ from typing import Any, cast
 
 import pytest
 
-from hvsim import cli
 from hvsim.abi.errno import ENOENT
-from hvsim.commands import fault
 from hvsim.faults.grammar import parse
 from hvsim.faults.scenario import nemesis
 from hvsim.faults.scenario.model import Act
-from hvsim.lab import door as doors
 from hvsim.lab.door import DoorError
 from hvsim.lab.rundir import RunDir
 from hvsim.wire.fault import Rule
@@ -50,7 +46,7 @@ class Hypervisor:
 LAB = cast(RunDir, SimpleNamespace(door=Path("door"), name="made-up"))
 
 
-def test_of_a_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     hypervisor = Hypervisor()
     monkeypatch.setattr(nemesis, "Door", hypervisor.visit)
     numbers = iter((1, 2, 3))
@@ -62,12 +58,3 @@ def test_of_a_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     one.lift(2.0)
     assert hypervisor.removed == [1, 3]
     assert [row["ended"] for row in one.rows] == [2.0] * 3
-
-
-def test_of_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    hypervisor = Hypervisor()
-    monkeypatch.setattr(doors, "Door", hypervisor.visit)
-    monkeypatch.setattr(fault, "choose", lambda _: LAB)
-    assert cli.main(["fault", "remove", "all"]) == 0
-    assert hypervisor.removed == [1, 3]
-    assert capsys.readouterr().out == "removed 1, 3\n"
