@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.state",
     "tests.support.warm",  # before whatever imports it
     "tests.support.dom0_lab",
+    "tests.support.here",
 ]
 
 settings.register_profile(

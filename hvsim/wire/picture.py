@@ -49,6 +49,7 @@ class DomainRow(TypedDict):
     uuid: Annotated[str, "its handle"]
     restart: Annotated[str, "never, or always: made again when it dies"]
     restarts: Annotated[int, "how often that was done"]
+    deaths: Annotated[int, "how often it has died of itself within the last minute"]
     program: Annotated[str | None, "what it runs"]
     devices: Annotated[list[DeviceRow], "the devices that it uses"]
 

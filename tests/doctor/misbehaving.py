@@ -4,6 +4,7 @@ PROGRAMS = '''
 import time
 from contextlib import suppress
 
+from hvsim.abi.ring import REQ_EVENT
 from hvsim.drivers.block.front import BlockFront
 
 DISK = "device/vbd/51712"
@@ -40,9 +41,11 @@ def gone(dom):
 
 
 def circular(dom):
-    """Says that it has done all of its part, and waits for the backend."""
+    """Says that it has done all of its part, and waits for the backend, which has begun."""
     dom.ready()
-    dom.sleep(0.2)
+    back = dom.store.read(f"{DISK}/backend")
+    while dom.store.read(f"{back}/state") != "2":
+        dom.sleep(0.02)
     dom.store.write(f"{DISK}/state", "3")
     dom.serve()
 
@@ -74,12 +77,19 @@ def deaf(dom):
     time.sleep(600)
 
 
+def asleep(connection):
+    """Whether the backend looks no more: it wants to be woken at the next request."""
+    wanted = int.from_bytes(connection.page[REQ_EVENT : REQ_EVENT + 4], "little")
+    return wanted == connection.ring.req_prod_pvt + 1
+
+
 def mute(dom):
     """Puts a request into its ring and does not ring the bell."""
     disk = opened(dom)
     disk._notify = lambda port: None
     dom.ready()
-    dom.sleep(0.2)  # the backend looks for a moment more before it sleeps
+    while not asleep(disk.connection):
+        dom.sleep(0.001)
     disk.read(0, 8)
     dom.store.write("data/answered", "1")
     dom.serve()

@@ -14,7 +14,8 @@ import pytest
 
 from hvsim.errors import HvsimError
 from hvsim.lab.postmortem import FILE_MAX
-from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, turn
+from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
+from hvsim.observe.diagnosis.logs import log_of
 from hvsim.observe.diagnosis.remains import FACTS, facts_of, kept
 from hvsim.observe.diagnosis.rows import FindingRow
 from hvsim.observe.diagnosis.told import told
@@ -119,7 +120,7 @@ def test_a_loop_by_a_rule_is_told_with_the_rule_however_it_names_its_target() ->
     """Red when the first word of the rule is taken for the culprit's name: told twice."""
     loop = rule(7, "1 process=restart-loop in=1s", 1, process="restart-loop")
     born = {"seq": 1, "kind": "domain.created", "domid": 1, "mono": 999e9, "text": "d1 created"}
-    found = told(facts(domain(1, "storage", restarts=5), rules=[loop], ledger=[born]))["findings"]
+    found = told(facts(domain(1, "storage", deaths=5), rules=[loop], ledger=[born]))["findings"]
     assert [one["culprit"] for one in found] == ["rule 7"]
 
 
@@ -193,6 +194,16 @@ def test_pages_that_dom0_keeps_of_a_dead_one(ref: int, culprit: str, cure: str) 
     assert cause["cure"].startswith(cure)
 
 
+def test_a_frontend_that_takes_nothing_by_a_rule() -> None:
+    """Its ring looks as if it had taken all.  Red with a rule that is only a thing to know."""
+    hosts = domain(1, "storage"), domain(2, "web", device(2)), domain(3, "db", device(3))
+    stop = rule(1, "web/xvda ring=stop half=front", 2, ring="stop", half="front")
+    cause = first(*hosts, rules=[stop])
+    assert (cause["culprit"], cause["severity"], cause["behind"]) == ("rule 1", "stuck", ["web"])
+    assert told(facts(*hosts, rules=[stop | {"fired": 0}]))["well"]
+    assert told(facts(*hosts, rules=[stop | {"fired": 2, "times": 2}]))["well"]
+
+
 def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
     grants = [{"ref": ref, "peer": 1, "gfn": ref, "readers": 0, "writers": 1} for ref in (8, 9)]
     holdings = {"domid": 2, "ports": [], "grants": grants, "mapped": 0, "users": len(grants)}
@@ -203,6 +214,15 @@ def test_pages_that_a_living_domain_keeps_of_a_dead_one() -> None:
     assert cause["cure"].startswith("hvsim fault kill storage lets go of them: it is made again")
 
 
+def test_a_domain_that_dies_again_and_again() -> None:
+    """Red with one that was made anew as often, whenever that was, and whoever has killed it."""
+    restarted = domain(1, "storage", restarts=9)
+    assert told(facts(restarted))["well"]
+    cause = first(restarted | {"deaths": 3})
+    assert (cause["culprit"], cause["what"]) == ("storage", "restart-loop")
+    assert cause["text"] == "storage dies again and again: 3 times within a minute"
+
+
 def test_a_daemon_that_dies_again_and_again() -> None:
     text = "xenconsoled was killed by SIGSEGV: it is started again"
     ledger = [
@@ -211,6 +231,37 @@ def test_a_daemon_that_dies_again_and_again() -> None:
     ]
     cause = first(domain(1, "storage"), ledger=ledger)
     assert (cause["culprit"], cause["what"]) == ("xenconsoled", "restart-loop")
+    assert cause["cure"] == "log/xenconsoled.log in the lab's run directory says why it dies"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("fault", "d0 xenstored: kill"), ("fault.fired", "d0 xenstored killed")]
+)
+def test_a_daemon_that_somebody_kills_again_and_again(kind: str, text: str) -> None:
+    """Red when its deaths are counted, whoever asked for them."""
+    both = [(kind, text), ("init.restart", "xenstored (pid 7) was killed by SIGKILL: it is")]
+    ledger = [
+        {"seq": n, "kind": one, "domid": 0, "mono": 990e9, "text": said}
+        for n, (one, said) in enumerate(both * 4)
+    ]
+    assert told(facts(domain(1, "storage"), ledger=ledger))["well"]
+
+
+@pytest.mark.parametrize(
+    ("who", "log", "anew"),
+    [
+        ("web", "hvsim logs web", "hvsim xl destroy web, and make it again"),
+        ("xenstored", "log/xenstored.log in the lab's run directory", "then hvsim down, and"),
+        ("kernel", "log/kernel.log in the lab's run directory", "then hvsim down, and"),
+        ("qemu-2", "log/qemu-dm-web.log in the lab's run directory", "hvsim xl destroy web, and"),
+    ],
+)
+def test_whose_log_is_where(who: str, log: str, anew: str) -> None:
+    """Red with `hvsim logs` for everybody, which knows domains; and a QEMU is none either."""
+    assert log_of(Host(facts(domain(2, "web"))), who) == log
+    text = f"{who} has died 8 times"
+    cause = first(domain(2, "web"), troubles=((who, "given-up", text),))
+    assert cause["cure"].startswith(f"{log} says why it dies; {anew}")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,14 @@ def test_a_rule_that_loses_doorbells_is_named(healed: Ward) -> None:
     assert first["cure"] == f"hvsim fault remove {number}"
 
 
+def test_a_rule_by_which_a_frontend_takes_no_answer_is_named(healed: Ward) -> None:
+    number = healed.rule("web/xvda", "ring=stop", "half=front")
+    wait(lambda: not healed.ask()["well"], "the stall")
+    first = healed.ask()["findings"][0]
+    assert (first["culprit"], first["behind"]) == (f"rule {number}", ["web"])
+    assert first["cure"] == f"hvsim fault remove {number}"
+
+
 def test_a_post_mortem_of_a_stall(healed: Ward, tmp_path: Path) -> None:
     """What is gathered of it says the same afterwards."""
     healed.hvsim("fault", "stall", "storage")

@@ -160,25 +160,24 @@ def test_a_file_elsewhere_would_not_replay(tmp_path: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_a_run_that_takes_too_long_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_takes_too_long_is_ended(tmp_path: Path, here: Commands) -> None:
     file = scenario(tmp_path, 0)
-    text = file.read_text(encoding="utf-8").replace('for = "20ms"', 'for = "29d"')
-    file.write_text(text.replace("29d", "700h"), encoding="utf-8")
-    with commands() as hvsim:
-        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
-        outcome = play(
-            Job(str(file), digest(file.read_text("utf-8")), 1, "longest"), 8.0, as_program
-        )
-        assert json.loads(hvsim.ok("labs", "--json")) == []
+    text = file.read_text(encoding="utf-8")
+    assert 'for = "20ms"' in text
+    file.write_text(text.replace('for = "20ms"', 'for = "700h"'), encoding="utf-8")
+    outcome = play(Job(str(file), digest(file.read_text("utf-8")), 1, "longest"), 8.0, as_program)
+    assert here.json("labs") == []
     assert outcome.late
     assert not outcome.failed
 
 
 @pytest.mark.parametrize(("place", "step"), [(up, "claim"), (scenario_run, "bring_up")])
 def test_a_lab_that_is_nobody_s_for_a_moment_goes_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: ModuleType, step: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    here: Commands,
+    place: ModuleType,
+    step: str,
 ) -> None:
     """The word to end comes at any step of a worker's program; the one just after these two belongs
     to nobody who would take the lab down.  Red when whoever plays the run does not."""
@@ -195,13 +194,11 @@ def test_a_lab_that_is_nobody_s_for_a_moment_goes_too(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(place, step, then)
-    with commands() as hvsim:
-        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
-        with pytest.raises(KeyboardInterrupt):
-            play(Job(str(file), digest(file.read_text("utf-8")), 1, "random"), start=start)
-        for one in started:
-            assert one.wait() == 0
-        assert list(hvsim.base.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        play(Job(str(file), digest(file.read_text("utf-8")), 1, "random"), start=start)
+    for one in started:
+        assert one.wait() == 0
+    assert list(here.base.iterdir()) == []
 
 
 @contextmanager

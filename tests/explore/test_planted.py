@@ -6,15 +6,13 @@ Seen red: without the table of the bug, each of the first; with it in both files
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.explore.hunting import BUGS, broken, one_run, with_bug, without_bug
 
+pytestmark = pytest.mark.usefixtures("here")
 FOUND = {
     "early_flush": (1, "guest: registers are linearizable"),
     "double_fetch": (1, "every disk has its size: disk.img had 65536 bytes"),
@@ -28,14 +26,6 @@ FOUND = {
     "skipped_closing": (1, "the frontend was closed, and nobody had said Closing"),
 }
 """Bug -> (a seed that finds it, how it is told)."""
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    base = tempfile.mkdtemp(prefix="hv-", dir="/tmp")  # short: socket paths are limited
-    monkeypatch.setenv("HVSIM_RUN_DIR", base)
-    yield
-    shutil.rmtree(base, ignore_errors=True)
 
 
 def test_each_bug_has_a_seed() -> None:

@@ -8,7 +8,7 @@ a device), with storms that do not begin, and with what is held back and never l
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -21,6 +21,7 @@ from tests.domain.pairs import two_domains
 from tests.drivers.blockrig import VDEV, Rig, a_disk_and_its_domains
 from tests.faults.breaking import Breaker
 from tests.support.hv import Hypervisor, turn
+from tests.support.waits import wait
 
 __all__ = ["a_disk_and_its_domains", "two_domains"]
 
@@ -37,10 +38,22 @@ class Channels:
             port = one.events.alloc_unbound(two.domid, partial(self.hear, f"back {name}"))
             two.events.bind_interdomain(one.domid, port, partial(self.hear, name))
             self.ports[name] = port
-        self.settle(0.3)  # who binds is rung, on a loaded machine somewhat later
+        self.until(
+            lambda: len(self.heard) == 2 * len(self.ports), "both ends rung as they are bound"
+        )
+        self.heard.clear()
 
     def hear(self, name: str) -> None:
         self.heard.append(name)
+
+    def until(self, there: Callable[[], bool], what: str) -> None:
+        """Both take their turns until it is *there*."""
+
+        def look() -> bool:
+            turn(self.domains, 0.005)
+            return there()
+
+        wait(look, what)
 
     def settle(self, seconds: float = 0.05) -> list[str]:
         """What is heard by both until it has been quiet for so long."""
@@ -92,8 +105,7 @@ def test_late(channels: Channels) -> None:
     channels.add("guest <-> back", "bell.delay=80ms", "nth=1")
     began = time.monotonic()
     channels.ring("a")
-    while not channels.heard:
-        turn(channels.domains, 0.005)
+    channels.until(lambda: bool(channels.heard), "the one that is late")
     assert time.monotonic() - began >= 0.08
 
 
@@ -137,17 +149,17 @@ def test_without_a_next_one_it_comes_all_the_same(channels: Channels) -> None:
 
 
 def test_a_storm_rings_without_a_cause(channels: Channels) -> None:
-    number = channels.add("guest -> back", "bell.storm=200/s", "times=5")
-    heard = channels.settle(0.3)
-    assert set(heard) <= {"a", "b"}
+    number = channels.breaker.add("guest -> back", "bell.storm=200/s", "times=5")
+    channels.until(lambda: len(channels.breaker.fired(number)) == 5, "five without a cause")
+    assert set(channels.settle()) == {"a", "b"}, "one channel after the other"
     assert len(channels.breaker.fired(number)) == 5
     assert all(text.endswith("without a cause") for text in channels.breaker.fired(number))
 
 
 def test_a_rule_ends_by_itself(channels: Channels) -> None:
     channels.add("guest -> back", "bell.drop=100%", "for=100ms")
-    channels.settle(0.2)
-    assert channels.breaker.standing() == []
+    channels.until(lambda: channels.breaker.standing() == [], "the end of its time")
+    channels.settle()
     channels.ring("a")
     assert channels.settle() == ["a"]
 

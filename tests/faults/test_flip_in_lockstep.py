@@ -8,8 +8,6 @@ goes that follow each other without a pause, so that the slot is whole whenever 
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,8 @@ from hvsim.lab.up import Running
 from hvsim.wire.boot import Lockstep
 from tests.scenarios.short import host
 
-DOUBLE_FETCH = Path(__file__).parents[1] / "explore" / "planted" / "double_fetch.py"
+PLANTED = Path(__file__).parents[1] / "explore" / "planted"
+pytestmark = pytest.mark.usefixtures("here")
 TEXT = (
     """
 [scenario]
@@ -29,7 +28,7 @@ title = "a request that flips"
 [lab]
 walls = "what-there-is"
 """
-    + host("guest", "writes:main", "64K")
+    + host("guest", "second_thoughts:without", "64K")
     + """
 [[load]]
 domain = "guest"
@@ -48,36 +47,11 @@ half = "front"
 at = "16..16"
 """
 )
-PROGRAM = """
-from hvsim.drivers.block.front import BlockFront
-from hvsim.drivers.block.protocol import BlockError
-from hvsim.drivers.block.request import WRITE
-
-def main(dom):
-    disk = BlockFront.open(dom, "xvda")
-    dom.ready()
-    while dom.shutdown_requested is None:
-        request = disk.submit(WRITE, dom.dice.randrange(disk.sectors), data=bytes(512))
-        try:
-            request.wait()
-        except BlockError:
-            dom.log("failed")
-        else:
-            dom.log("written")
-"""
 BUG = """
 [[fault]]
 target = "storage"
 own = "double_fetch:plant"
 """
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    base = tempfile.mkdtemp(prefix="hv-", dir="/tmp")  # short: socket paths are limited
-    monkeypatch.setenv("HVSIM_RUN_DIR", base)
-    yield
-    shutil.rmtree(base, ignore_errors=True)
 
 
 class Reads(Onlooker):
@@ -92,8 +66,8 @@ class Reads(Onlooker):
 
 def made(folder: Path, bug: str) -> tuple[list[str], str]:
     """The problems of a run, and what the guest was told."""
-    (folder / "writes.py").write_text(PROGRAM, encoding="utf-8")
-    shutil.copy(DOUBLE_FETCH, folder)
+    for module in ("second_thoughts.py", "double_fetch.py"):
+        shutil.copy(PLANTED / module, folder)
     file = folder / "flip.toml"
     file.write_text(TEXT + bug, encoding="utf-8")
     reads = Reads()

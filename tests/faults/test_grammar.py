@@ -180,4 +180,5 @@ def test_a_trigger_counts_as_its_rule_says() -> None:
     assert fired(When(after=1, every=3, times=2)) == [2, 5]
     assert fired(When(chance=0.5), 6) == [2, 4, 6]
     assert fired(When(chance=0.5, times=1), 6) == [2]
-    assert Trigger(When(times=2), lambda: 0.0, fired=2).fires() is False
+    spent = Trigger(When(times=2), lambda: 0.0, fired=2)
+    assert (spent.spent, spent.fires()) == (True, False)

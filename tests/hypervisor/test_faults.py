@@ -26,7 +26,7 @@ from hvsim.hypervisor.bells import MAX_COVERED, MAX_ON_ONE
 from hvsim.hypervisor.domains import Domain
 from hvsim.hypervisor.faults import LINES_BURST, MAX_RULES
 from hvsim.hypervisor.wires import MAX_LATE_OF_ONE
-from hvsim.wire.fault import Rule, Trigger, When
+from hvsim.wire.fault import Rule, When
 from hvsim.wire.spawn import Spawn
 from hvsim.wire.typed import changed, read, write
 from tests.hypervisor.world import SECOND, World
@@ -357,12 +357,3 @@ def test_rules_together_make_few_copies(world: World) -> None:
     world.machine.wires.send(front)
     world.host.advance(SECOND)
     assert back.rx.rings == before + 8
-
-
-def test_a_trigger() -> None:
-    trigger = Trigger(When(after=2, every=3, times=2), lambda: 0.5)
-    assert [n for n in range(20) if trigger.fires()] == [2, 5]
-    assert trigger.spent
-    dice = iter([0.9, 0.1, 0.9])
-    trigger = Trigger(When(chance=0.5), lambda: next(dice))
-    assert [trigger.fires() for _ in range(3)] == [False, True, False]

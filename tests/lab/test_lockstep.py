@@ -21,7 +21,7 @@ from hvsim.lab.lockstep import GateWaits
 from hvsim.lab.rundir import RunDir
 from hvsim.lab.up import bring_up
 from hvsim.wire.boot import Lockstep
-from tests.support.labs import commands
+from tests.support.labs import Commands, commands
 
 TEXT = """
 [lab]
@@ -137,33 +137,28 @@ def test_who_looks_and_never_waits_keeps_nobody_from_going_on(tmp_path: Path) ->
         hvsim.ok("down", "--now")
 
 
-def test_a_turn_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with commands() as hvsim:
-        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
-        with pytest.raises(HvsimError, match="d1 main has not come to wait in its vCPU within 6 s"):
-            bring_up(
-                load(written(tmp_path, "endless")),
-                gather=lambda _: {},
-                lockstep=Lockstep(patience=6.0),
-            )
+@pytest.mark.usefixtures("here")
+def test_a_turn_that_does_not_end_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HvsimError, match="d1 main has not come to wait in its vCPU within 6 s"):
+        bring_up(
+            load(written(tmp_path, "endless")),
+            gather=lambda _: {},
+            lockstep=Lockstep(patience=6.0),
+        )
 
 
-def test_who_has_the_turn_is_stopped_at_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_has_the_turn_is_stopped_at_its_end(tmp_path: Path, here: Commands) -> None:
     """A process that is always busy is slowed down: it has the turn whenever its time is up."""
-    with commands() as hvsim:
-        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
-        file = written(tmp_path, "calls")
-        running = bring_up(load(file), gather=lambda _: {}, lockstep=Lockstep(patience=20.0))
-        try:
-            hvsim.ok("fault", "add", "guest", "cpu=20%")
-            with GateWaits(running.run.door) as waits:
-                before = waits.now()
-                waits.pause(0.2)
-                assert waits.now() > before + 0.199
-        finally:
-            running.down(now=True)
+    file = written(tmp_path, "calls")
+    running = bring_up(load(file), gather=lambda _: {}, lockstep=Lockstep(patience=20.0))
+    try:
+        here.ok("fault", "add", "guest", "cpu=20%")
+        with GateWaits(running.run.door) as waits:
+            before = waits.now()
+            waits.pause(0.2)
+            assert waits.now() > before + 0.199
+    finally:
+        running.down(now=True)
 
 
 def test_a_lab_that_is_not_in_lockstep_has_no_gate(tmp_path: Path) -> None:
@@ -189,22 +184,12 @@ def test_a_lab_that_its_runner_has_left_goes_down_within_the_machines_time(
     tmp_path: Path, program: str, told: str
 ) -> None:
     with commands() as hvsim:
-        runner = hvsim.start("up", "--quiet", "--lockstep", str(written(tmp_path, program)))
-        while not _runs(hvsim.base / "steps" / "hypervisor"):
-            assert runner.poll() is None
-        time.sleep(1.0)
+        runner = hvsim.start("up", "--lockstep", str(written(tmp_path, program)))
+        assert runner.stdout is not None
+        assert any("guest: created" in line for line in runner.stdout)
         runner.kill()
         runner.communicate()
         said = hvsim.ok("down", "--timeout", "1")
         assert told in said
         assert "nothing of it is left" in said
         assert hvsim.json("labs") == []
-
-
-def _runs(door: Path) -> bool:
-    """Whether the guest is there and has begun."""
-    try:
-        with Door(door) as visit:
-            return any(row["domid"] and row["alive"] for row in visit.processes())
-    except DoorError:
-        return False

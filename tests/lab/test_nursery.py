@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -20,7 +19,7 @@ from hvsim.lab.nursery import Nursery
 from hvsim.lab.up import bring_up
 from hvsim.linux import proc
 from hvsim.observe.evidence import gather
-from tests.support.labs import commands
+from tests.support.labs import Commands
 
 LAB = """
 [lab]
@@ -34,18 +33,17 @@ program = "domains.guests.idle:main"
 """
 
 
-def test_labs_come_up_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labs_come_up_and_go(tmp_path: Path, here: Commands) -> None:
     """Red with a fork that keeps what it inherits: a lab's pipes never end then."""
     file = tmp_path / "lab.toml"
     file.write_text(LAB, encoding="utf-8")
-    with commands() as hvsim, Nursery() as nursery:
-        monkeypatch.setenv("HVSIM_RUN_DIR", str(hvsim.base))
+    with Nursery() as nursery:
         for name in ("one", "two"):
             lab = replace(load(file), name=name)
             running = bring_up(lab, gather=gather, start=nursery.start)
             try:
-                rows = json.loads(hvsim.ok("--lab", name, "ps", "--json"))
-                assert [row["name"] for row in rows["domains"]] == ["Domain-0", "guest"]
+                rows = here.json("--lab", name, "ps")["domains"]
+                assert [row["name"] for row in rows] == ["Domain-0", "guest"]
             finally:
                 running.down()
             assert not running.run.path.exists()

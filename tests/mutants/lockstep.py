@@ -76,7 +76,11 @@ FAULTS: Final[list[Fault]] = [
         f"{_ROOM}/clock.py",
         (f"{_TESTS}/test_clock.py",),
         ("time goes back", "max(self._now, to)", "to"),
-        ("time goes by itself", "self._now if self._let_go is None else", "None or"),
+        (
+            "time goes by itself",
+            "self._now if self._let_go is None",
+            "self._now + clock.now() if self._let_go is None",
+        ),
     ),
     *faults(
         "hvsim/hypervisor/domain_time.py",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -13,6 +14,7 @@ from docs.made.rows import rows_of
 from hvsim.commands.catalogue import catalogue
 from hvsim.commands.rows import JSON
 from hvsim.commands.verbs import COMMANDS
+from hvsim.faults.grammar import parse
 from hvsim.faults.scenario.load import is_scenario
 from hvsim.faults.scenario.load import load as load_scenario
 from hvsim.hypervisor.kinds import COUNTED, FIELDS, KINDS
@@ -182,6 +184,32 @@ def test_commands_that_the_site_says_to_type_exist() -> None:
             assert (words[0],) in rooms, (page.name, line)
             if words[0] == "xenstore":
                 assert tuple(words[:2]) in rooms, (page.name, line)
+
+
+def test_rules_of_faults_that_the_site_says_to_type_are_rules() -> None:
+    """Red with a word that no fault has, and with a value that it cannot have."""
+    said = [
+        line
+        for page in [*DOCS.glob("*.md"), *DOCS.glob("how-to/*.md")]
+        for line in re.findall(r"^ {4}hvsim fault add (.*)$", page.read_text("utf-8"), re.M)
+    ]
+    for line in said:
+        target, *words = shlex.split(line.partition(";")[0], comments=True)
+        assert parse(target, words).target == target
+    assert len(said) > 20
+
+
+def test_every_guest_that_comes_with_it_is_in_the_table_with_its_options() -> None:
+    """Red with a table that a blank line breaks in two."""
+    page = (DOCS / "guest-programs.md").read_text(encoding="utf-8")
+    [table] = [part for part in page.split("\n\n") if "| `domains.guests.idle:main` |" in part]
+    rows = {line.split("`")[1]: line for line in table.splitlines() if "`" in line}
+    for file in sorted((ROOT / "domains" / "guests").glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if "\ndef main(dom" in text:
+            row = rows[f"domains.guests.{file.stem}:main"]
+            options = re.findall(r'option\(found, "(\w+)"', text)
+            assert "see the module" in row or [one for one in options if f"{one}=" not in row] == []
 
 
 def test_no_page_is_forgotten() -> None:

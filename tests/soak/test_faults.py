@@ -8,7 +8,6 @@ fails is kept as a file in build/soak, with the line that runs it again.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak.outcomes import told
 from tests.soak.weather import THREE_TIER, drawn, rounds
 from tests.support.labs import commands
 
@@ -26,17 +26,6 @@ KEPT = Path(__file__).resolve().parents[2] / "build" / "soak"
 FAILURES_MAX = 5
 PATIENCE = 400.0
 """Seconds for one scenario: its phases, what each client may take to go on, and what is judged."""
-
-
-def said(out: str) -> list[str]:
-    """What was wrong in a run, by what it has printed."""
-    if not out.startswith("{"):
-        return [out]
-    return [
-        f"{check['name']}: {check['problems'][0]}"
-        for check in json.loads(out)["checks"]
-        if not check["held"] and check["counts"]
-    ]
 
 
 @pytest.mark.timeout(SECONDS + 600)
@@ -52,12 +41,11 @@ def test_whatever_the_weather_nothing_is_lost(tmp_path: Path) -> None:
         file.write_text(text, encoding="utf-8")
         words = ["run", str(file), "--json", *(["--lockstep"] if lockstep else [])]
         with commands() as hvsim, hvsim.start(*words) as process:
-            out, _ = process.communicate(timeout=PATIENCE)
+            wrong = told(process, PATIENCE)
         ran += 1
-        wrong = said(out)
         tiers = "three tiers" if cast is THREE_TIER else "two tiers"
         print(f"{ran}: seed {one}, {tiers}{' in lockstep' * lockstep}: {wrong or 'held'}")
-        if process.returncode:
+        if wrong:
             KEPT.mkdir(parents=True, exist_ok=True)
             kept = KEPT / file.name
             kept.write_text(text, encoding="utf-8")

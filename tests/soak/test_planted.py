@@ -9,7 +9,7 @@ import pytest
 from tests.explore.campaign import CHOICES, explored, hunt, sentence
 from tests.explore.hunting import BUGS, without_bug
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.usefixtures("here")]
 CLEAN = 200
 """Runs of each scenario without its bug: 2,000 of the ten."""
 

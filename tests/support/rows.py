@@ -49,6 +49,7 @@ def domain_row(domid: int, name: str, *devices: DeviceRow) -> DomainRow:
         "uuid": str(UUID(int=domid)),
         "restart": "never",
         "restarts": 0,
+        "deaths": 0,
         "program": None,
         "devices": list(devices),
     }

@@ -115,6 +115,7 @@ def test_a_killed_driver_domain_is_rebuilt_and_its_frontends_connect_again(
             backend = new
     rows = {row["name"]: row for row in host.request("ps").data["domains"]}
     assert (rows["storage"]["restarts"], rows["guest"]["restarts"]) == (3, 0)
+    assert rows["storage"]["deaths"] == 0, "faults have killed it"
 
 
 def test_without_restart_a_dead_driver_domain_stays_dead_and_its_disks_are_detachable(

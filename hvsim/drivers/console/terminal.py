@@ -24,6 +24,8 @@ class Terminal:
         self._on_input = on_input
         self._waiting = bytearray()
         self._lost = 0
+        self._mark = b""
+        """What is left of one that was shown in part: no output, and never lost."""
         self._master, self._slave = os.openpty()
         try:
             tty.setraw(self._slave)
@@ -72,16 +74,19 @@ class Terminal:
     def _flush(self) -> None:
         while self._waiting:
             # The mark is made when it can be shown: until then more may be lost.
-            mark = lost_mark(self._lost, at_line_start=False) if self._lost else b""
+            mark = self._mark
+            if not mark and self._lost:
+                mark = lost_mark(self._lost, at_line_start=False)
             try:
                 count = os.write(self._master, mark or self._waiting)
             except OSError:
                 break
-            if mark:
-                self._waiting[:0] = mark[count:]
-                self._lost = 0
-            else:
+            if not mark:
                 del self._waiting[:count]
+                continue
+            if not self._mark:
+                self._lost = 0
+            self._mark = mark[count:]
         self._watch()
 
     def _watch(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
 from hvsim.faults.now import NoProcess, inject
-from hvsim.faults.rules import enter, remove, standing
+from hvsim.faults.rules import NoRule, enter, remove, standing
 from hvsim.faults.targets import TargetError
 from hvsim.lab.door import Door
 from hvsim.observe.diagnosis.looking import look
@@ -91,4 +92,5 @@ class Nemesis:
                 one.row["fired"] = now.rule.fired
                 one.row["trouble"] = now.trouble
                 one.row["said"] = [now.last] if now.last else []
-                remove(door, one.number)
+                with contextlib.suppress(NoRule):  # its time was over in this moment
+                    remove(door, one.number)

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 LOOKED_AT: Final = frozenset(
     {
         *("fault", "fault.added", "fault.fired", "fault.removed", "fault.refused"),
-        *("domain.created", "domain.dying", "domain.zombie", "domain.shutdown"),
+        *("domain.dying", "domain.zombie", "domain.shutdown"),
         *("event.dropped", "store.quota", "store.lost"),
         *("init.restart", "init.given-up", "toolstack.restart", "toolstack.given-up"),
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hvsim.observe.diagnosis.cause import NOTE, STUCK, Cause
+from hvsim.observe.diagnosis.logs import log_of
 
 if TYPE_CHECKING:
     from hvsim.observe.diagnosis.host import Host
@@ -19,6 +21,8 @@ its answers by now goes on, one that has not is named by what keeps it."""
 LOOP: Final = 3
 """Lives within that time that make a loop."""
 _QUOTA: Final = re.compile(r"d(\d+): store (?:quota|limit) '([^']+)'(?: \((\d+)\) reached)?: (.*)")
+_KILLED: Final = re.compile(r"d0 (\S+)(?:: kill| killed)")
+"""A process of dom0, by a fault of now or by a rule."""
 
 
 def quotas(host: Host) -> Iterator[Cause]:
@@ -51,29 +55,32 @@ def quotas(host: Host) -> Iterator[Cause]:
 
 
 def loops(host: Host) -> Iterator[Cause]:
-    """Domains, and daemons of dom0, that are made again and again."""
+    """Domains, and daemons of dom0, that are made again and again.  A death by a fault says nothing
+    of a program, and is not counted."""
     for row in host.facts.picture["domains"]:
-        born = next((r for r in host.records("domain.created") if r["domid"] == row["domid"]), None)
-        if row["restarts"] >= LOOP and born is not None and host.ago(born) < RECENT:
-            yield _loop(str(row["name"]), row["restarts"], row["domid"])
-    lives: dict[str, int] = {}
-    for record in host.records("init.restart", "toolstack.restart"):
+        if row["deaths"] >= LOOP:
+            yield _loop(host, str(row["name"]), row["deaths"], row["domid"])
+    lives: Counter[str] = Counter()
+    for record in host.records("init.restart", "toolstack.restart", "fault", "fault.fired"):
         if host.ago(record) < RECENT:
-            name = str(record["text"]).split(" ")[0].rstrip(":")
-            lives[name] = lives.get(name, 0) + 1
+            killed = _KILLED.fullmatch(record["text"])
+            if killed is not None:
+                lives[killed[1]] -= 1
+            elif record["kind"].endswith(".restart"):
+                lives[str(record["text"]).split(" ")[0].rstrip(":")] += 1
     for name, count in lives.items():
         if count >= LOOP:
-            yield _loop(name, count, None)
+            yield _loop(host, name, count, None)
 
 
-def _loop(name: str, count: int, domid: int | None) -> Cause:
+def _loop(host: Host, name: str, count: int, domid: int | None) -> Cause:
     return Cause(
         culprit=name,
         what="restart-loop",
         is_so="",
         text="",
-        cure=f"hvsim logs {name} says why it dies",
+        cure=f"{log_of(host, name)} says why it dies",
         domid=domid,
         severity=STUCK,
-        says=f"{name} dies again and again: it was made anew {count} times",
+        says=f"{name} dies again and again: {count} times within a minute",
     )

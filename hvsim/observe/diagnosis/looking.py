@@ -26,6 +26,8 @@ from hvsim.observe.diagnosis.facts import (
     StandingRule,
     Step,
     in_use,
+    unanswered,
+    untaken_answers,
 )
 from hvsim.observe.diagnosis.host import BACK, FRONT
 from hvsim.observe.picture import picture
@@ -46,6 +48,9 @@ RECORDS: Final = 5000
 KEPT: Final = 400
 SECOND_LOOK: Final = 0.03
 """Seconds between two readings of a ring in which something lies: one that is busy moves."""
+GLANCES: Final = 6
+"""How often between them the processes of its halves are looked at.  One that sleeps meanwhile has
+let lie what lies there, however busy it is with others before and after."""
 STEPS: Final = 16
 """Devices of whose handshakes the last steps are asked for."""
 CONNECTED: Final = 4
@@ -171,16 +176,30 @@ def _rings(
     first = [_ring(door, *one) for one in refs]
     if not any(ring is not None and in_use(ring) for ring in first):
         return [ring for ring in first if ring is not None]
-    waits.pause(SECOND_LOOK)
+    waited = [_waited_for(ring) for ring in first]
+    slept: list[set[str]] = [set() for _ in refs]
+    for _ in range(GLANCES):
+        waits.pause(SECOND_LOOK / GLANCES)
+        for (device, *_), halves, seen in zip(refs, waited, slept, strict=True):
+            if halves - seen:
+                seen |= halves.difference(_awake(pids, device))
     found = []
-    for before, one in zip(first, refs, strict=True):
+    for before, one, seen in zip(first, refs, slept, strict=True):
         after = _ring(door, *one)
         if before is not None and after is not None:
             keys = ("req_event", "rsp_prod", "rsp_event")
             after["moved"] = any(before[key] != after[key] for key in keys)  # type: ignore[literal-required]
-            after["awake"] = _awake(pids, one[0])
+            after["awake"] = [half for half in _awake(pids, one[0]) if half not in seen]
             found.append(after)
     return found
+
+
+def _waited_for(ring: Ring | None) -> set[str]:
+    """The halves for which something lies in a ring."""
+    if ring is None:
+        return set()
+    lies = {FRONT: untaken_answers(ring), BACK: unanswered(ring)}
+    return {half for half, count in lies.items() if count}
 
 
 def _ring(door: Door, device: DeviceRow, ref: int, slots: int | None) -> Ring | None:

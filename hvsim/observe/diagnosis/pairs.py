@@ -14,6 +14,7 @@ from hvsim.lab.states import state_name
 from hvsim.observe.diagnosis import facts
 from hvsim.observe.diagnosis.cause import NOTE, SLOW, STUCK, Cause, counted, duration
 from hvsim.observe.diagnosis.host import BACK, BOTH, FRONT, NOBODY, Host, turn
+from hvsim.observe.diagnosis.logs import log_of
 from hvsim.toolstack.host.parts import KERNEL
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _handshake(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> No
 
 def _server_anew(host: Host, device: DeviceRow) -> str:
     server, row = host.server(device), host.domains.get(device["backend_domid"])
-    again = f"hvsim logs {server} says what it does"
+    again = f"{log_of(host, server)} says what it does"
     if server == KERNEL:
         return (
             f"{again}; {_detach(host, device)}, and attach it again ({KERNEL}'s end is the lab's)"
@@ -253,7 +254,7 @@ def _bell(host: Host, device: DeviceRow, found: Symptom, made: Cause) -> None:
     if asked and _runs(host, ends[1]):
         made.what, made.severity = "busy", SLOW
         made.says = f"{deaf} is busy: {found.why}"
-        made.cure = f"hvsim logs {made.culprit} says what it does"
+        made.cure = f"{log_of(host, made.culprit)} says what it does"
         return
     made.culprit = host.label(device)
     made.says = f"a doorbell of {made.culprit} was lost: {found.why}, and {deaf} sleeps"

@@ -127,6 +127,7 @@ def _domain(domid: int, name: str) -> SeenDomain:
         "uuid": "",
         "restart": "never",
         "restarts": 0,
+        "deaths": 0,
         "program": None,
         "devices": [],
     }

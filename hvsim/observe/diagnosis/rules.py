@@ -18,7 +18,13 @@ _FRAMES: Final = frozenset(
 
 def causes(host: Host) -> dict[int, Cause]:
     """One for each that stands, by number."""
-    return {rule["number"]: _of(host, rule) for rule in host.facts.rules}
+    found = {}
+    for rule in host.facts.rules:
+        cause = found[rule["number"]] = _of(host, rule)
+        if _stops(rule):
+            about = [device for device in host.devices() if host.about(rule, device)]
+            cause.behind |= {host.front(device): None for device in about}
+    return found
 
 
 def blamed(rule: StandingRule, what: str) -> bool:
@@ -72,11 +78,18 @@ def _spent(rule: StandingRule) -> bool:
     return 0 < rule["times"] <= rule["fired"]
 
 
+def _stops(rule: StandingRule) -> bool:
+    """Whether a half of a ring takes nothing by this rule.  The ring looks as if it had taken all:
+    it wants to be woken for whatever comes next."""
+    spent = rule["times"] and rule["fired"] >= rule["times"]
+    return rule["settings"].get("ring") == "stop" and rule["fired"] > 0 and not spent
+
+
 def _weight(rule: StandingRule) -> str:
     settings = rule["settings"]
     if rule["trouble"] or not rule["fired"]:
         return NOTE
-    if "link" in settings or "partition" in settings:
+    if "link" in settings or "partition" in settings or _stops(rule):
         return STUCK
     if settings.get("process") == "restart-loop":
         return NOTE if _spent(rule) else STUCK  # who is dead by its last is told with it

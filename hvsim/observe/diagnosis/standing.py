@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hvsim.observe.diagnosis.cause import Cause
+from hvsim.observe.diagnosis.logs import guest_of, log_of
 from hvsim.toolstack.host.parts import DAEMONS, HYPERVISOR, KERNEL
 
 if TYPE_CHECKING:
@@ -52,11 +53,10 @@ def _of(host: Host, trouble: TroubleRow) -> Cause:
     elif what in ("crashed", "dead", "gone"):
         _dead(host, cause, None if domid is None else host.domains[domid])
     elif what == "given-up":
-        cause.cure = (
-            f"hvsim logs {who} says why it dies; then hvsim down, and hvsim up"
-            if who in DAEMONS
-            else f"hvsim logs {who} says why it dies; hvsim xl destroy {who}, and make it again"
-        )
+        guest = guest_of(host, who)
+        anew = f"hvsim xl destroy {guest}, and make it again"
+        anew = "then hvsim down, and hvsim up" if who in DAEMONS else anew
+        cause.cure = f"{log_of(host, who)} says why it dies; {anew}"
     elif what == "full":
         cause.cure = "make room on that disk: everything that writes goes on by itself"
     else:

@@ -264,4 +264,5 @@ def _about(guest: Guest | None) -> About:
     if guest is None:
         return About()
     program = guest.request.program or guest.config.program
-    return About(guest.driver, guest.request.restart, guest.restarts, program)
+    deaths = guest.lives.recent(anyio.current_time())
+    return About(guest.driver, guest.request.restart, guest.restarts, deaths, program)

@@ -25,6 +25,7 @@ from hvsim.wire.answers import ProcessInfo
 from hvsim.wire.spawn import Spawn
 
 _STEP: Final = 0.001
+_LONGEST_STEP: Final = 0.1
 _RELEASE_TIMEOUT: Final = 10.0
 """Seconds until a process of dom0 is made, the release of what its predecessor held included."""
 
@@ -45,15 +46,16 @@ async def mourn(toolstack: Toolstack, mourned: Mapping[str, Any]) -> None:
 
 
 async def _born(toolstack: Toolstack, name: str) -> int:
-    """The live process of dom0 called *name*; 0 when it has ended.  It is waited for: dom0's
-    processes are made at the same time, and a toolstack may be the first."""
-    with anyio.move_on_after(_RELEASE_TIMEOUT):
-        while True:
-            row = row_of(toolstack, name)
-            if row is not None and (row["alive"] or row["gone"] or row["status"] is not None):
-                break
-            await anyio.sleep(_STEP)
-    return alive_pid(toolstack, name)
+    """The live process of dom0 called *name*; 0 when it has ended.  It is waited for, as long as it
+    takes: dom0's processes are made at the same time, a toolstack may be the first, and who is not
+    there yet has not ended."""
+    step = _STEP
+    while True:
+        row = row_of(toolstack, name)
+        if row is not None and (row["alive"] or row["gone"] or row["status"] is not None):
+            return int(row["pid"]) if row["alive"] else 0
+        await anyio.sleep(step)
+        step = min(2 * step, _LONGEST_STEP)
 
 
 def row_of(toolstack: Toolstack, name: str) -> ProcessInfo | None:

@@ -23,6 +23,7 @@ class About:
     driver: bool = False
     restart: str = "never"
     restarts: int = 0
+    deaths: int = 0
     program: str | None = None
 
 
@@ -75,6 +76,7 @@ def domain_row(
         "uuid": uuid_text(info["handle"]),
         "restart": about.restart,
         "restarts": about.restarts,
+        "deaths": about.deaths,
         "program": about.program,
         "devices": devices,
     }

@@ -1,13 +1,16 @@
-"""A guest that asks to write somewhere and, while its backend is about it, somewhere else."""
+"""A guest that asks to write somewhere and, while its backend is about it, somewhere else; and the
+same guest without second thoughts."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from hvsim.abi.ring import slot_offset
 from hvsim.domain import Domain
 from hvsim.drivers.block.disk import Disk
 from hvsim.drivers.block.front import BlockFront
 from hvsim.drivers.block.protocol import BlockError
-from hvsim.drivers.block.request import WRITE
+from hvsim.drivers.block.request import WRITE, Request
 
 SECTOR_AT = 16
 """Of blkif_request_t: sector_number."""
@@ -15,13 +18,26 @@ SECTOR_AT = 16
 
 def main(dom: Domain) -> None:
     """Write until the shutdown request."""
+
+    def thinks_again(disk: Disk, request: Request) -> None:
+        dom.sleep(dom.dice.random() * 0.0002)
+        if request.status is None:
+            _redirect(disk)
+
+    _write(dom, thinks_again)
+
+
+def without(dom: Domain) -> None:
+    """The same, and each request stays as it is."""
+    _write(dom, lambda _disk, _request: None)
+
+
+def _write(dom: Domain, meanwhile: Callable[[Disk, Request], None]) -> None:
     disk = BlockFront.open(dom, "xvda")
     dom.ready()
     while dom.shutdown_requested is None:
         request = disk.submit(WRITE, dom.dice.randrange(disk.sectors), data=bytes(512))
-        dom.sleep(dom.dice.random() * 0.0002)
-        if request.status is None:
-            _redirect(disk)
+        meanwhile(disk, request)
         try:
             request.wait()
         except BlockError:
