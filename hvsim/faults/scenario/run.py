@@ -154,6 +154,8 @@ class _Run:
                 self._phase(phase, [one for one in planned if one.phase == number])
         except HvsimError as wrong:
             self._trouble = str(wrong)
+            with suppress(HvsimError):  # what its phase has not come to
+                self._nemesis.lift(self._now())
         self._onlooker.over()
         self._say(f"{self._now():8.3f}  judged")
         safety = judge.after(self._clients, self._clock, self._nemesis.rows, self._trouble)
@@ -185,7 +187,7 @@ class _Run:
         self._phases.append(row)
         self._onlooker.phase(phase)
         self._make(phase)
-        todo = list(acts)
+        todo, before = list(acts), len(self._nemesis.rows)
         while True:
             now = self._now()
             self._look(now)
@@ -196,12 +198,12 @@ class _Run:
                 break
             self._onlooker.rest(self._clock, TICK)
         ended = row["ended"] = self._now()
-        last = max((one.at for one in acts if one.act.what != "look"), default=0.0)
+        done = [one["begun"] for one in self._nemesis.rows[before:] if one["what"] != "look"]
+        since = max(done, default=begun) + SETTLE
         for goal in phase.goals:
             verdict = progress(self._told(goal.domain), begun, ended, goal.within, goal.count)
             self._judged(f"{phase.name}: {goal.domain} goes on", verdict)
         for domain in phase.quiet:
-            since = begun + last + SETTLE
             self._judged(
                 f"{phase.name}: {domain} is told nothing", quiet(self._told(domain), since, ended)
             )
