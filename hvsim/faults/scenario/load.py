@@ -30,6 +30,8 @@ HISTORIES: Final = {
 }
 """What the console of a program tells; any other's: lines."""
 ACTS: Final = ("kill", "stall", "resume", "look")
+MAIN: Final = "main"
+"""The process of a domain."""
 _Path = tuple[str | int, ...]
 
 
@@ -99,6 +101,7 @@ class _Loader:
             domain = next((one for one in lab.domains if one.name == load_of.domain), None)
             if load_of.phase and domain is not None and domain.is_driver:
                 self._wrong(("load", index, "phase"), "a driver domain is there from the start")
+        self._too_early(loads, phases)
         if self._problems:
             raise LabFileError(self._problems)
         turns = self._data.get("lockstep", {})
@@ -190,6 +193,17 @@ class _Loader:
             quiet=tuple(table.get("quiet", ())),
         )
 
+    def _too_early(self, loads: tuple[Load, ...], phases: tuple[Phase, ...]) -> None:
+        """Nobody is killed, or stalled, before he is made."""
+        made_in = {one.domain: one.phase for one in loads}
+        made = {""}
+        for index, phase in enumerate(phases):
+            made.add(phase.name)
+            for act in phase.acts:
+                if act.rule is None and made_in.get(act.who, "") not in made:
+                    said = f"{act.text}: {act.who} is made in phase {made_in[act.who]!r}"
+                    self._wrong(("phase", index), said)
+
     def _fault(self, lab: Lab, at: _Path, table: dict[str, Any]) -> Act | None:
         words = {key: value for key, value in table.items() if key != "when"}
         try:
@@ -210,7 +224,14 @@ class _Loader:
         who = "" if what == "look" else str(table[what])
         if who and not who.startswith("qemu-") and who not in self._victims:
             self._wrong(at, f"{what}: {who!r} is nobody; there are {', '.join(self._victims)}")
-        return Act(what, self._moment(at, table), who, table.get("process", ""))
+        process = table.get("process", "")
+        known = (
+            DAEMONS if who == DOM0 else () if who in (*DAEMONS, HYPERVISOR, SPAWNER) else (MAIN,)
+        )
+        if process and process not in known and not (who == DOM0 and process.startswith("qemu-")):
+            there = f"it has {', '.join(known)}" if known else "it is one; leave process out"
+            self._wrong(at, f"{what}: {who} has no process {process!r}; {there}")
+        return Act(what, self._moment(at, table), who, process)
 
     def _moment(self, at: _Path, table: Mapping[str, Any]) -> tuple[float, float]:
         text = table.get("when", "0s")
