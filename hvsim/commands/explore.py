@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from hvsim.explore.explore import Wanted, explore, replays_in
     from hvsim.explore.workers import dask, local, processors
     from hvsim.faults.scenario.load import NoScenario, load
+    from hvsim.lab.check.lockstep import refuse
 
     try:
         scenario = load(options.file)
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if wrong_place := _misplaced(options.out, scenario.file):
         warn(f"hvsim: explore: --out {options.out}: {wrong_place}")
         return 2
+    refuse(scenario.lab)
     writable([options.out or str(replays_in(scenario, first))])
     jobs = options.jobs or processors()
     wanted = Wanted(scenario, options.runs, first, options.order, jobs, options.out, options.shrink)

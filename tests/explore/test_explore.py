@@ -187,6 +187,19 @@ def test_a_file_that_cannot_be_written_is_told_of_before_the_search(
     assert file.read_bytes() == before
 
 
+def test_all_that_takes_no_turns_is_told_before_the_search(tmp_path: Path) -> None:
+    """Red when a worker meets it: who searches hears of the first alone."""
+    file = tmp_path / "it.toml"
+    guest = '[[domain]]\nname = "{}"\nmemory = 32\nprogram = {{ exec = ["true"] }}\n'
+    text = "".join(map(guest.format, ("one", "two")))
+    phase = '[[phase]]\nname = "a"\nfor = "1s"\n'
+    file.write_text(f"[scenario]\n{text}{phase}", encoding="utf-8")
+    with commands() as hvsim:
+        done = hvsim.run("explore", str(file))
+    assert done.returncode == 1
+    assert all(f"domain '{name}': --lockstep:" in done.stderr for name in ("one", "two"))
+
+
 def test_a_seed_is_any_that_a_scenario_may_have() -> None:
     """Red with a number from 1, and with one that begins at another seed than it says."""
     parser = parser_of("explore", verb)
