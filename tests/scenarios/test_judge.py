@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from hvsim.faults.scenario.history import History
 from hvsim.faults.scenario.judge import Judge
 from hvsim.faults.scenario.load import load
 from hvsim.faults.scenario.model import Scenario
@@ -52,3 +53,15 @@ def test_whom_nobody_was_to_kill_in_this_run_is_missed(tmp_path: Path, phase: st
     assert gone(tmp_path, scenario) == {}
     last = sum(len(one.acts) for one in scenario.phases) - 1
     assert gone(tmp_path, replace(scenario, without=frozenset({last}))) == {"web": "has ended"}
+
+
+@pytest.mark.parametrize("kind", ["commits", "registers", "secrets"])
+def test_nothing_is_judged_by_half_a_history(tmp_path: Path, kind: str) -> None:
+    """Red when it is: a value whose write is not known counts as nobody's."""
+    file = tmp_path / "it.toml"
+    file.write_text(LAB + KILLS, encoding="utf-8")
+    judge = Judge(load(file), cast("Running", None), cast("Witness", None))
+    judge._client(History("web", kind, lost=True))
+    assert list(judge.verdicts) == [kind]
+    [problem] = judge.verdicts[kind]
+    assert "told more between two looks" in problem

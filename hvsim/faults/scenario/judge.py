@@ -217,7 +217,10 @@ class Judge:
 
     def _client(self, history: History) -> None:
         name = history.domain
-        if history.kind == "commits":
+        if history.lost and history.kind in ("commits", "registers", "secrets"):
+            problem = "its console told more between two looks than is kept: have it tell less"
+            self._enter(history.kind, f"{name}: its history is whole", Verdict("", (problem,)))
+        elif history.kind == "commits":
             image = next(one.image for one in self._scenario.loads if one.domain == name)
             with self._running.control() as control, contextlib.suppress(ControlError):
                 if image != name:

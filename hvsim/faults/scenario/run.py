@@ -84,8 +84,8 @@ def run(
     with leftovers.witnessed(running, lambda: onlooker.down(running)) as seen:
         waits = running.run.waits()
         clock = OfTheMachine() if waits is None else OfTheLab(waits)
-        with contextlib.closing(waits or MACHINE):
-            this = _Run(scenario, seed, running, say, clock, onlooker)
+        with contextlib.closing(waits or MACHINE), contextlib.ExitStack() as stack:
+            this = _Run(scenario, seed, running, say, clock, onlooker, stack)
             onlooker.ready(running, seen, this.histories)
             row, witness = this.whole(replay)
     found = tuple(onlooker.gone(seen))
@@ -107,7 +107,7 @@ def _needs(scenario: Scenario) -> None:
 
 
 class _Run:
-    """One run."""
+    """One run; what it has open is let go with *stack*."""
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class _Run:
         say: Say,
         clock: Clock,
         onlooker: Onlooker,
+        stack: contextlib.ExitStack,
     ) -> None:
         self._onlooker: Final = onlooker
         self._scenario: Final = scenario
@@ -128,7 +129,9 @@ class _Run:
         self._nemesis: Final = Nemesis(running.run)
         self._witness: Final = Witness(running.run)
         self._clients: Final = [
-            Follower(running.run.console_log(one.domain), History(one.domain, one.history))
+            stack.enter_context(
+                Follower(running.run.console_log(one.domain), History(one.domain, one.history))
+            )
             for one in scenario.loads
         ]
         self._phases: list[RunPhaseRow] = []
