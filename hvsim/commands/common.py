@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hvsim.lab.control import Control
 
 __all__ = [
-    "control_of", "daemon_options", "json_option", "lab_option",
+    "control_of", "count", "daemon_options", "json_option", "lab_option",
     "positive", "print_json", "say", "seconds", "seed", "table", "tell", "tell_table",
     "warn", "writable",
 ]  # fmt: skip
@@ -77,6 +77,11 @@ def writable(paths: Iterable[str | None]) -> None:
 def positive(text: str) -> int:
     """A number from 1, for argparse."""
     return _whole(text, 1, 1 << 63)
+
+
+def count(text: str) -> int:
+    """How many, from 0, for argparse."""
+    return _whole(text, 0, 1 << 31)
 
 
 def seed(text: str) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, lab_option, print_json, say, table, tell_table
 from hvsim.errors import HvsimError
 from hvsim.faults.now import ACTIONS
 from hvsim.lab.choose import choose
+from hvsim.printable import echoed
 
 if TYPE_CHECKING:
     from hvsim.commands.rows import (
@@ -40,6 +42,7 @@ EXAMPLE = """  hvsim fault stall storage
   hvsim fault add db-primary/xvda media=eio op=write after=100 times=3
   hvsim fault list
   hvsim fault remove 1"""
+_NUMBER = re.compile("[0-9]{1,9}")
 _PAST = {"kill": "killed", "stall": "stalled", "resume": "resumed"}
 
 
@@ -114,10 +117,10 @@ def _remove(options: argparse.Namespace) -> int:
     with Door(choose(options.lab).door) as door:
         if options.domain == "all":
             numbers = [one.rule.number for one in standing(door)]
-        elif options.domain.isascii() and options.domain.isdigit():
+        elif _NUMBER.fullmatch(options.domain):
             numbers = [int(options.domain)]
         else:
-            raise HvsimError(f"{options.domain!r} is no number of a rule, nor all")
+            raise HvsimError(f"{echoed(options.domain)} is no number of a rule, nor all")
         for number in numbers:
             remove(door, number)
     if options.json:

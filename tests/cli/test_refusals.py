@@ -82,7 +82,7 @@ def test_each_command_is_a_file_of_its_own() -> None:
         (["up", "none.toml"], 1, r"none.toml: there is no such file"),
         (["validate"], 1, "which lab file"),
         (["fault", "explode", "x"], 2, "invalid choice"),
-        (["demo", "--kills", "-3"], 2, "a number from 0 is wanted"),
+        (["demo", "--kills", "-3"], 2, "a number from 0 to 2147483647 is wanted"),
     ],
 )
 def test_refusals(hvsim_: Commands, words: list[str], code: int, text: str) -> None:
