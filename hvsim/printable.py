@@ -28,6 +28,8 @@ INVISIBLE: Final = (
 Default_Ignorable_Code_Point, and the empty Braille pattern."""
 _NAMED: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _MARK: Final = "    "
+ECHOED: Final = 60
+"""Characters of a word that is repeated to who typed it: enough to know it again."""
 
 
 def printable(text: str | bytes) -> str:
@@ -41,6 +43,11 @@ def printable(text: str | bytes) -> str:
     if text.isascii() and text.isprintable():  # all from " " to "~"
         return text
     return "".join(map(_escape, text))
+
+
+def echoed(text: str) -> str:
+    """What somebody has typed, quoted in a sentence about it; of a long one its beginning."""
+    return repr(text if len(text) <= ECHOED else f"{text[:ECHOED]}...")
 
 
 def line(text: str) -> str:

@@ -10,13 +10,14 @@ from hvsim.speak import say_json as print_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from hvsim.lab.control import Control
 
 __all__ = [
-    "control_of", "daemon_options", "json_option", "lab_option",
-    "positive", "print_json", "say", "seconds", "table", "tell", "tell_table",
-    "warn",
+    "control_of", "count", "daemon_options", "json_option", "lab_option",
+    "positive", "print_json", "say", "seconds", "seed", "table", "tell", "tell_table",
+    "warn", "writable",
 ]  # fmt: skip
 
 
@@ -53,9 +54,34 @@ def control_of(run: RunDir) -> Control:
     return Control(run.control, alive=lambda: run.running, waits=run.waits())
 
 
+def writable(paths: Iterable[str | None]) -> None:
+    """Whoever is to be told of something long in a file learns at once that it cannot be written.
+
+    Raises: HvsimError.
+    """
+    import os
+    from pathlib import Path
+
+    from hvsim.errors import HvsimError
+
+    for path in filter(None, paths):
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise HvsimError(f"{path}: there is no directory {folder}; make it, or name another")
+        if Path(path).is_dir():
+            raise HvsimError(f"{path}: a directory; name a file in it")
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise HvsimError(f"{path}: you may not write there; name another file")
+
+
 def positive(text: str) -> int:
     """A number from 1, for argparse."""
     return _whole(text, 1, 1 << 63)
+
+
+def count(text: str) -> int:
+    """How many, from 0, for argparse."""
+    return _whole(text, 0, 1 << 31)
 
 
 def seed(text: str) -> int:

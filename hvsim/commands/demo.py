@@ -5,7 +5,7 @@ import importlib.util
 import random
 from pathlib import Path
 
-from hvsim.commands.common import daemon_options, json_option, print_json, seconds, tell
+from hvsim.commands.common import count, daemon_options, json_option, print_json, seconds, tell
 from hvsim.errors import HvsimError
 
 HELP = """Tell a story: a lab comes up, a real SQLite database in a guest commits transactions on a
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of this verb."""
     parser.add_argument(
         "--kills",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="how often the storage domain is killed (default: 1)",
@@ -127,10 +127,3 @@ def _with_network(options: argparse.Namespace) -> bool:
         return bool(options.network)
     plain = options.kills == 1 and options.file is None and options.sabotage is None
     return plain and not options.json
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 31:
-        raise argparse.ArgumentTypeError("a number from 0 is wanted")
-    return number

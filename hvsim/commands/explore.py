@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, positive, print_json, say, tell, warn
+from hvsim.commands.common import (
+    json_option,
+    positive,
+    print_json,
+    say,
+    seed,
+    tell,
+    warn,
+    writable,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "(default: both)",
     )
     parser.add_argument(
-        "--seed", type=positive, metavar="N", help="the first seed (default: the file's, or 0)"
+        "--seed", type=seed, metavar="N", help="the first seed (default: the file's, or 0)"
     )
     parser.add_argument(
         "--jobs", type=positive, metavar="N", help="runs at once (default: one a processor)"
@@ -66,34 +76,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0: nothing was found. 1: something was, or no lab came up. 2: the file is no
-    scenario, or --out lies elsewhere."""
+    scenario, or --out lies elsewhere, or is that file."""
     from dataclasses import replace
-    from pathlib import Path
 
-    from hvsim.explore.explore import Wanted, explore
+    from hvsim.explore.explore import Wanted, explore, replays_in
     from hvsim.explore.workers import dask, local, processors
     from hvsim.faults.scenario.load import NoScenario, load
+    from hvsim.lab.check.lockstep import refuse
 
     try:
         scenario = load(options.file)
     except NoScenario as wrong:
         warn(*(f"hvsim: {line}" for line in wrong.lines))
         return 2
-    folder = scenario.file.parent
-    if options.out and Path(options.out).resolve().parent != folder.resolve():
-        warn(
-            f"hvsim: explore: --out {options.out}: not in {folder.resolve()}, beside the scenario, "
-            "whose relative paths it has"
-        )
-        return 2
     first = scenario.seed if options.seed is None else options.seed
+    if wrong_place := _misplaced(options.out, scenario.file):
+        warn(f"hvsim: explore: --out {options.out}: {wrong_place}")
+        return 2
+    refuse(scenario.lab)
+    writable([options.out or str(replays_in(scenario, first))])
     jobs = options.jobs or processors()
     wanted = Wanted(scenario, options.runs, first, options.order, jobs, options.out, options.shrink)
     talk = (lambda _: None) if options.json else say
     if options.dask:
-        with dask(options.dask) as (executor, threads):
+        with dask(options.dask) as (executor, threads, look):
             wanted = replace(wanted, jobs=options.jobs or threads)
-            row = explore(wanted, executor, talk)
+            row = explore(wanted, executor, talk, look)
     else:
         with local(jobs) as executor:
             row = explore(wanted, executor, talk)
@@ -102,6 +110,18 @@ def run(options: argparse.Namespace) -> int:
     else:
         tell(*_lines(row))
     return 0 if row["found"] is None else 1
+
+
+def _misplaced(out: str | None, scenario: Path) -> str:
+    """Why what is found cannot go there; "" when it can."""
+    if out is None:
+        return ""
+    file, folder = Path(out).resolve(), scenario.parent.resolve()
+    if file.parent != folder:
+        return f"not in {folder}, beside the scenario, whose relative paths it has"
+    if file == scenario.resolve():
+        return "the scenario itself, which is to stay; name another file"
+    return ""
 
 
 def _lines(row: ExploreRow) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from hvsim.commands.common import json_option, lab_option, print_json, say, table, tell_table
 from hvsim.errors import HvsimError
 from hvsim.faults.now import ACTIONS
 from hvsim.lab.choose import choose
+from hvsim.printable import echoed
 
 if TYPE_CHECKING:
     from hvsim.commands.rows import (
@@ -40,7 +42,7 @@ EXAMPLE = """  hvsim fault stall storage
   hvsim fault add db-primary/xvda media=eio op=write after=100 times=3
   hvsim fault list
   hvsim fault remove 1 2"""
-_DIGITS = 15
+_NUMBER = re.compile("[0-9]{1,9}")
 _PAST = {"kill": "killed", "stall": "stalled", "resume": "resumed"}
 
 
@@ -134,8 +136,8 @@ def _remove(options: argparse.Namespace) -> int:
     said = [options.domain, *options.words]
     every = said == ["all"]
     for word in said:
-        if not every and not (word.isascii() and word.isdigit() and len(word) <= _DIGITS):
-            raise HvsimError(f"{word!r} is no number of a rule, nor all")
+        if not every and not _NUMBER.fullmatch(word):
+            raise HvsimError(f"{echoed(word)} is no number of a rule, nor all")
     numbers = []
     with visit(choose(options.lab)) as door:
         known = [one.rule.number for one in standing(door)]

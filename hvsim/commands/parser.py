@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from hvsim.printable import printable
+from hvsim.printable import ECHOED, printable
 from hvsim.speak import say, warn
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _WIDTH: Final = 80
 """Columns of a terminal that does not say how many it has."""
 _MARGIN: Final = 2
+_LONG: Final = re.compile(rf"(\S{{{ECHOED}}})\S{{20,}}")
 
 
 class Paragraphs(argparse.HelpFormatter):
@@ -65,8 +67,9 @@ class Parser(argparse.ArgumentParser):
         }
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, on one line, and end with status 2."""
-        super().error(printable(message))
+        """Say what is wrong with the command line, on one line, and end with status 2.  Of a long
+        word that was typed its beginning is repeated."""
+        super().error(_LONG.sub(r"\1...", printable(message)))
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         # With the width told: argparse would import shutil to find it, also when no help is shown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, print_json, say, seed, tell, warn
+from hvsim.commands.common import json_option, print_json, say, seed, tell, warn, writable
 from hvsim.errors import HvsimError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         warn(*(f"hvsim: {line}" for line in wrong.lines))
         return 2
     lockstep = _lockstep(options, scenario)
-    _writable(options)
+    writable((options.ledger, options.save_tape, options.junit, options.html))
     number = scenario.seed if options.seed is None else options.seed
     silent = options.quiet or options.json
     if not silent:
@@ -124,23 +124,6 @@ def _lockstep(options: argparse.Namespace, scenario: Scenario) -> Lockstep | Non
     if options.order:
         raise HvsimError("run: --order and --tape both say who is next: give one of them")
     return Lockstep(way="tape", tape=load(options.tape, scenario.file.name))
-
-
-def _writable(options: argparse.Namespace) -> None:
-    """Nobody waits for a run that cannot be told of.  Raises: HvsimError."""
-    import os
-    from pathlib import Path
-
-    for path in (options.ledger, options.save_tape, options.junit, options.html):
-        if not path:
-            continue
-        folder = Path(path).parent
-        if not folder.is_dir():
-            raise HvsimError(f"{path}: there is no directory {folder}; make it, or name another")
-        if Path(path).is_dir():
-            raise HvsimError(f"{path}: a directory; name a file in it")
-        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-            raise HvsimError(f"{path}: you may not write there; name another file")
 
 
 def _write(path: str, texts: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from hvsim.explore.found import text_of
 from hvsim.explore.job import NOT_UP, Choices, Job, Outcome, digest, play
 from hvsim.explore.search import Search
 from hvsim.explore.shrink import cut, thinned
+from hvsim.lab.rundir import NAME_MAX
 
 if TYPE_CHECKING:
     from hvsim.explore.rows import ExploreRow, FoundRow
@@ -27,7 +28,15 @@ _SHIFTS: Final = tuple(sorted((*range(-12, 0), *range(1, 13)), key=abs))
 _TELL: Final = 10.0
 """Seconds between two lines of progress."""
 
+QUIET: Final = 30.0
+"""Seconds without the end of a run, after which somebody looks whether there will be one."""
+
 Say = Callable[[str], None]
+Look = Callable[[], None]
+
+
+def _trusting() -> None:
+    """An executor tells by itself when who makes the runs has gone."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +59,23 @@ class Wanted:
     shrink_runs: int = SHRINK_RUNS
 
 
-def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
-    """All of it.  Raises: HvsimError when the file cannot be written or no lab comes up."""
+def explore(wanted: Wanted, executor: Executor, say: Say, look: Look = _trusting) -> ExploreRow:
+    """All of it.
+
+    Args:
+        look: called when no run has come to its end for long; raises HvsimError when none will.
+
+    Raises: HvsimError when the file cannot be written or no lab comes up.
+    """
     text = wanted.scenario.file.read_text(encoding="utf-8")
     base = Job(str(wanted.scenario.file), digest(text), wanted.first, "random")
     search = Search(base, wanted.order)
     begun = time.monotonic()
-    runs, late, failure = _searched(wanted, search, executor, say)
+    runs, late, failure = _searched(wanted, search, executor, say, look)
     seconds = max(time.monotonic() - begun, 0.001)
     found = None
     if failure is not None:
-        found = _Shrinker(wanted, executor, say).whole(*failure, runs, text)
+        found = _Shrinker(wanted, executor, say, look).whole(*failure, runs, text)
     return {
         "scenario": wanted.scenario.name,
         "runs": runs,
@@ -73,7 +88,7 @@ def explore(wanted: Wanted, executor: Executor, say: Say) -> ExploreRow:
 
 
 def _searched(
-    wanted: Wanted, search: Search, executor: Executor, say: Say
+    wanted: Wanted, search: Search, executor: Executor, say: Say, look: Look
 ) -> tuple[int, int, tuple[Job, Outcome] | None]:
     """Runs that were made, those of them that were late, and the first that failed."""
     begun = told = time.monotonic()
@@ -85,22 +100,34 @@ def _searched(
             job = search.next()
             todo[executor.submit(play, job)] = job
             given += 1
-        done, _ = wait(todo, return_when=FIRST_COMPLETED)
-        for future in done:
+        not_up = ""
+        for future in _ended(todo, look):
             job, outcome = todo.pop(future), future.result()
-            runs += 1
             if outcome.fails(NOT_UP):
-                raise HvsimError(f"explore: {outcome.failed[0][1]}")
+                not_up = outcome.failed[0][1]
+                continue
+            runs += 1
             late += outcome.late
             search.told(job, outcome)
             if outcome.failed and failure is None:
                 failure = job, outcome
+        if not_up and failure is None:  # else what was found is more than what was not begun
+            raise HvsimError(f"explore: {not_up}")
         if time.monotonic() - told >= _TELL or not todo:
             told = time.monotonic()
             rate = runs / max(told - begun, 0.001) * 60
             so_far = progress(runs, rate, len(search.seen), late)
             say(f"{so_far}; {'a failure' if failure else 'no failure yet'}")
     return runs, late, failure
+
+
+def _ended(runs: Iterable[Future[Outcome]], look: Look) -> set[Future[Outcome]]:
+    """Those of *runs* that have come to their end, of which there is one at least."""
+    while True:
+        done, _ = wait(runs, QUIET, FIRST_COMPLETED)
+        if done:
+            return done
+        look()
 
 
 def progress(runs: int, rate: float, coverage: int, late: int) -> str:
@@ -115,10 +142,11 @@ def progress(runs: int, rate: float, coverage: int, late: int) -> str:
 class _Shrinker:
     """Of one failure."""
 
-    def __init__(self, wanted: Wanted, executor: Executor, say: Say) -> None:
+    def __init__(self, wanted: Wanted, executor: Executor, say: Say, look: Look) -> None:
         self._wanted: Final = wanted
         self._executor: Final = executor
         self._say: Final = say
+        self._look: Final = look
         self._runs = 0
 
     def whole(self, job: Job, outcome: Outcome, after: int, text: str) -> FoundRow:
@@ -201,6 +229,8 @@ class _Shrinker:
                 return None
             self._runs += len(batch)
             futures = [self._executor.submit(play, job) for job in batch]
+            for future in futures:
+                _ended([future], self._look)
             found = [future.result().fails(check) for future in futures]
             if any(found):
                 return begin + found.index(True)
@@ -208,14 +238,20 @@ class _Shrinker:
 
     def _write(self, job: Job, check: str, said: str, text: str) -> str:
         scenario = self._wanted.scenario
-        beside = scenario.file.with_name(f"{scenario.file.stem[:20]}-found-{job.seed}.toml")
-        out = Path(self._wanted.out) if self._wanted.out else beside
+        out = Path(self._wanted.out) if self._wanted.out else replays_in(scenario, job.seed)
         try:
             whole = text_of(text, scenario, job, check, said, str(out))
             out.write_text(whole, encoding="utf-8")
         except OSError as failure:
             raise HvsimError(f"{out}: {failure.strerror}") from None
         return str(out)
+
+
+def replays_in(scenario: Scenario, seed: int) -> Path:
+    """The file of a failure of that seed, where nobody has named one: beside the scenario.  The lab
+    may be called by it, so it is no longer than the name of one."""
+    end = f"-found-{seed}"
+    return scenario.file.with_name(f"{scenario.file.stem[: NAME_MAX - len(end)]}{end}.toml")
 
 
 def shifted(tape: Choices, by: int) -> Choices:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ _TAPE_SAYS: Final = (
 )
 _NO_TAPE_SAYS: Final = ("# It needs no special order: who has waited longest is always next.",)
 _IN_A_LINE: Final = 8
+_HEAD: Final = re.compile(r"""\s*\[\[?\s*([A-Za-z"'][^\]]*?)\s*\]\]?\s*(?:#.*)?""")
+"""The line that begins a table of a scenario; a row of a tape, or of texts, is none."""
 
 
 def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, file: str) -> str:
@@ -31,7 +35,7 @@ def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, 
         f"#   {_plain(check)}",
         *([f"#     {_plain(said)}"] if said else []),
         "# Replay it, as often as you like:",
-        f"#   hvsim run {_plain(file)} --lockstep",
+        f"#   hvsim run {_plain(shlex.quote(file), None)} --lockstep",
         *_left_out(scenario, job),
         *((_TAPE_SAYS if job.tape else _NO_TAPE_SAYS) if job.order == "tape" else ()),
         "[lockstep]",
@@ -45,13 +49,16 @@ def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, 
 
 
 def _bare(original: str) -> str:
-    """Without what an earlier search has added, or anybody's [lockstep]."""
+    """Without what an earlier search has added, or anybody's [lockstep].  What somebody has written
+    behind that stays."""
     kept = []
     inside = False
-    for line in original.partition(MARK)[0].rstrip("\n").split("\n"):
-        head = line.strip()
-        if head.startswith("["):
-            inside = head.partition("#")[0].strip() == "[lockstep]"
+    for line in original.split("\n"):
+        head = _HEAD.fullmatch(line)
+        if head is not None:
+            inside = head[1].strip("\"'") == "lockstep"
+        elif line.startswith(MARK):
+            inside = True
         if not inside:
             kept.append(line)
     return "\n".join(kept).rstrip("\n")
@@ -72,6 +79,6 @@ def _tape(job: Job) -> list[str]:
     return ["tape = [", *(f"  {', '.join(row)}," for row in rows), "]"]
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int | None = 300) -> str:
     """In a comment of TOML."""
-    return "".join(one if one.isprintable() else " " for one in text)[:300]
+    return "".join(one if one.isprintable() else " " for one in text)[:most]

@@ -6,7 +6,6 @@ import atexit
 import signal
 import threading
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ going on whom all others wait for, and then nothing ends it."""
 
 PRELOAD: Final = ("hvsim.faults.inject", "domains.guests.register")
 """What most labs of a search are made of, besides what every lab is."""
+
+_mine: Final = threading.local()
 
 Choices = tuple[tuple[int, int], ...]
 """A tape: (number, choice), in order of the numbers."""
@@ -85,8 +86,8 @@ def play(job: Job, limit: float = LIMIT, start: Start | None = None) -> Outcome:
     """Make the run, here and now.  What keeps it from being made is an outcome too.
 
     Args:
-        start: starts the lab's hypervisor; None: as a worker does, who keeps to a processor from
-            then on, and has a nursery as long as he lives.
+        start: starts the lab's hypervisor; None: as a worker does, whose thread keeps to a
+            processor from then on, and has a nursery.
     """
     name = f"explore-{threading.get_native_id()}"
     late = threading.Event()
@@ -127,22 +128,20 @@ def _sweep(lab: str) -> None:
 
 
 def _living() -> Nursery:
-    """The nursery of this process; another one when it has died."""
-    nursery = _nursery()
-    if nursery.ended:
-        nursery.close()
-        _nursery.cache_clear()
-    return _nursery()
-
-
-@cache
-def _nursery() -> Nursery:
+    """The nursery of this thread, which keeps to a processor; another one when it has died.  Each
+    has its own: a worker of Dask has as many threads as it makes runs at once."""
     from hvsim.explore import processor
     from hvsim.lab.nursery import Nursery
 
-    processor.keep()
-    nursery = Nursery(PRELOAD)
-    atexit.register(nursery.close)
+    nursery: Nursery | None = getattr(_mine, "nursery", None)
+    if nursery is not None and nursery.ended:
+        atexit.unregister(nursery.close)
+        nursery.close()
+        nursery = None
+    if nursery is None:
+        processor.keep()
+        nursery = _mine.nursery = Nursery(PRELOAD)
+        atexit.register(nursery.close)
     return nursery
 
 

@@ -21,8 +21,9 @@ _held: list[socket.socket] = []
 
 
 def keep() -> int | None:
-    """Stay on the processor to which the fewest workers of this user keep, for as long as this
-    process lives; it, or None when all have as many as they may, or there is only one at all."""
+    """Have this thread stay on the processor to which the fewest workers of this user keep; it, or
+    None when all have as many as they may, or there is only one at all.  The place is held for as
+    long as the process lives."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) == 1:
         return None

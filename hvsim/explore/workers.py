@@ -6,12 +6,15 @@ Both are executors (`concurrent.futures`); whoever schedules them, it is not us.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
+from typing import Final
 
 from hvsim.errors import HvsimError
 from hvsim.explore.mortal import Mortals
+
+_LEFT: Final = "`hvsim labs` where they ran shows whether labs of theirs are left"
 
 
 def processors() -> int:
@@ -36,13 +39,16 @@ def local(jobs: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def dask(address: str) -> Iterator[tuple[Executor, int]]:
-    """Those of the scheduler at *address*, and how many runs they make at once.
+def dask(address: str) -> Iterator[tuple[Executor, int, Callable[[], None]]]:
+    """Those of the scheduler at *address*, how many runs they make at once, and a look whether any
+    is left (`explore`'s): a run waits for the next one to come, without an end.
 
     They need this hvsim, and the scenario's file at the same path.  Raises: HvsimError.
     """
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
     except ImportError:
         raise HvsimError(
             "explore: Dask is not installed: `pip install 'hvsim[scale]'` (or leave out --dask)"
@@ -55,5 +61,21 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
         threads = sum(client.nthreads().values())
         if not threads:
             raise HvsimError(f"explore: the Dask scheduler at {address} has no workers")
-        with client.get_executor(pure=False) as executor:
-            yield executor, threads
+        whose = f"explore: the workers of the Dask scheduler at {address}"
+
+        def look() -> None:
+            if not client.nthreads():
+                raise HvsimError(f"{whose} are gone; {_LEFT}")
+
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor, threads, look
+        except KilledWorker as killed:
+            why = f"have died of a run, perhaps for want of memory: {killed}"
+            raise HvsimError(f"{whose} {why}; {_LEFT}") from None
+        except (CancelledError, CommClosedError):
+            raise HvsimError(f"explore: the Dask scheduler at {address} is gone") from None
+        finally:
+            # Its own block would wait for what is open, perhaps without an end; runs that have
+            # begun take their labs down all the same.
+            executor.shutdown(wait=False)

@@ -10,6 +10,7 @@ from typing import Final
 
 from hvsim.abi.xs_wire import ERROR_NUMBERS
 from hvsim.errors import HvsimError
+from hvsim.printable import echoed
 
 Value = bool | int | float | str | list[int] | list[float]
 
@@ -39,19 +40,19 @@ def read(form: str, text: str) -> Value:
         return reader(text)
     choices = form.split("|")
     if text not in choices:
-        raise FormError(f"{text!r} is none of {', '.join(choices)}")
+        raise FormError(f"{echoed(text)} is none of {', '.join(choices)}")
     return text
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 15 or not 0 < int(text) < _MOST:
-        raise FormError(f"{text!r} is no count, such as 3")
+        raise FormError(f"{echoed(text)} is no count, such as 3")
     return int(text)
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 15 or int(text) >= _MOST:
-        raise FormError(f"{text!r} is no number, such as 7")
+        raise FormError(f"{echoed(text)} is no number, such as 7")
     return int(text)
 
 
@@ -59,7 +60,7 @@ def _chance(text: str) -> float:
     match = _SHARE.fullmatch(text)
     value = float(match[1]) / (100.0 if match[2] else 1.0) if match else -1.0
     if not 0.0 < value <= 1.0:
-        raise FormError(f"{text!r} is no share, such as 2% or 0.02")
+        raise FormError(f"{echoed(text)} is no share, such as 2% or 0.02")
     return value
 
 
@@ -67,7 +68,7 @@ def _time(text: str) -> float:
     match = _TIME.fullmatch(text)
     value = float(match[1]) * _SECONDS[match[2]] if match else -1.0
     if not 0.0 < value <= LONGEST:
-        raise FormError(f"{text!r} is no time, such as 20ms or 5s (us, ms, s, min, h)")
+        raise FormError(f"{echoed(text)} is no time, such as 20ms or 5s (us, ms, s, min, h)")
     return value
 
 
@@ -83,7 +84,7 @@ def _times(text: str) -> list[float]:
     least, dots, most = text.partition("..")
     bounds = [_time(least), _time(most) if dots else _time(least)]
     if bounds[0] > bounds[1]:
-        raise FormError(f"{text!r} ends before it begins")
+        raise FormError(f"{echoed(text)} ends before it begins")
     return bounds
 
 
@@ -92,7 +93,7 @@ def _range(text: str) -> list[int]:
     first, dots, last = text.partition("..")
     bounds = [_number(first), _number(last) if dots else _number(first)]
     if bounds[0] > bounds[1]:
-        raise FormError(f"{text!r} ends before it begins")
+        raise FormError(f"{echoed(text)} ends before it begins")
     return bounds
 
 
@@ -100,7 +101,7 @@ def _rate(text: str) -> float:
     match = _RATE.fullmatch(text)
     value = float(match[1]) * _BITS[(match[2] or "").lower()] if match else 0.0
     if not 8.0 <= value <= 1e12:
-        raise FormError(f"{text!r} is no rate, such as 10mbit")
+        raise FormError(f"{echoed(text)} is no rate, such as 10mbit")
     return value
 
 
@@ -108,7 +109,7 @@ def _per_second(text: str) -> float:
     match = _PER_SECOND.fullmatch(text)
     value = float(match[1]) if match else 0.0
     if not 0.0 < value <= 10_000.0:
-        raise FormError(f"{text!r} is no rate, such as 100/s (10000/s at most)")
+        raise FormError(f"{echoed(text)} is no rate, such as 100/s (10000/s at most)")
     return value
 
 
@@ -116,7 +117,7 @@ def _ppm(text: str) -> float:
     match = _PPM.fullmatch(text)
     value = float(match[1]) if match else 1e9
     if not -500_000.0 <= value <= 500_000.0 or not value:
-        raise FormError(f"{text!r} is no drift, such as 200ppm or -50ppm (500000ppm at most)")
+        raise FormError(f"{echoed(text)} is no drift, such as 200ppm or -50ppm (500000ppm at most)")
     return value
 
 
@@ -124,7 +125,7 @@ def _steps(text: str) -> int:
     """A number with a sign that may be left out, not 0."""
     negative, digits = text.startswith("-"), text.removeprefix("-" if text[:1] == "-" else "+")
     if not (digits.isascii() and digits.isdigit()) or not 0 < int(digits[:11]) < 1 << 31:
-        raise FormError(f"{text!r} is no number of steps, such as 3 or -1")
+        raise FormError(f"{echoed(text)} is no number of steps, such as 3 or -1")
     return -int(digits[:11]) if negative else int(digits[:11])
 
 
@@ -137,35 +138,37 @@ def _text(text: str) -> str:
 def _path(text: str) -> str:
     """Of the store: absolute, or relative to a domain's home."""
     if len(text) > 1024 or _PATH.fullmatch(text) is None:
-        raise FormError(f"{text!r} is no path of the store, such as /local/domain/0 or device/vbd")
+        raise FormError(
+            f"{echoed(text)} is no path of the store, such as /local/domain/0 or device/vbd"
+        )
     return text
 
 
 def _errno(text: str) -> str:
     """As it travels in an answer of the store."""
     if text not in ERROR_NUMBERS:
-        raise FormError(f"{text!r} is none of {', '.join(ERROR_NUMBERS)}")
+        raise FormError(f"{echoed(text)} is none of {', '.join(ERROR_NUMBERS)}")
     return text
 
 
 def _device(text: str) -> str:
     """A device, by its domain and its name; who is meant is looked up later (`named`)."""
     if len(text) > 200 or not text.isprintable() or _DEVICE.fullmatch(text) is None:
-        raise FormError(f"{text!r} is no device, such as web/xvda")
+        raise FormError(f"{echoed(text)} is no device, such as web/xvda")
     return text
 
 
 def _device_in_state(text: str) -> str:
     device, at, state = text.rpartition("@")
     if not at or state not in ("1", "2", "3", "4", "5", "6"):
-        raise FormError(f"{text!r} is no device in a state from 1 to 6, such as web/xvda@2")
+        raise FormError(f"{echoed(text)} is no device in a state from 1 to 6, such as web/xvda@2")
     return f"{_device(device)}@{state}"
 
 
 def _program(text: str) -> str:
     """A function, by the name that a domain's ``program`` has; who is to run it finds it."""
     if len(text) > 200 or _PROGRAM.fullmatch(text) is None:
-        raise FormError(f"{text!r} is no function, such as my.faults:stand")
+        raise FormError(f"{echoed(text)} is no function, such as my.faults:stand")
     return text
 
 

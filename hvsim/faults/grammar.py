@@ -18,6 +18,7 @@ from typing import Final
 from hvsim.errors import HvsimError
 from hvsim.faults import forms
 from hvsim.faults.catalogue import FAMILIES, WHEN, Family, Word
+from hvsim.printable import echoed
 from hvsim.wire.fault import When
 
 WORDS_MAX: Final = 24
@@ -59,9 +60,9 @@ def parse(target: str, words: Sequence[str]) -> Draft:
     for word in words:
         key, sign, value = word.partition("=")
         if not sign:
-            raise RuleError(f"{word!r}: a word is KEY=VALUE, such as media=eio")
+            raise RuleError(f"{echoed(word)}: a word is KEY=VALUE, such as media=eio")
         if key in said:
-            raise RuleError(f"{key!r} is said twice")
+            raise RuleError(f"{echoed(key)} is said twice")
         said[key] = value
     family = _family(said)
     text = " ".join((_quoted(target), *words))
@@ -162,9 +163,11 @@ def _stray(key: str, said: Mapping[str, str], family: Family) -> str:
         word.key.partition("=")[2] for word in family.faults if word.key.startswith(f"{key}=")
     ]
     if choices:
-        return f"{key}: {said[key]!r} is none of {', '.join(choices)}"
+        return f"{key}: {echoed(said[key])} is none of {', '.join(choices)}"
     known = [word.key.partition("=")[0] for word in (*family.faults, *family.settings, *WHEN)]
-    return f"{key!r} is no word of a fault of {family.name}: {', '.join(dict.fromkeys(known))}"
+    return (
+        f"{echoed(key)} is no word of a fault of {family.name}: {', '.join(dict.fromkeys(known))}"
+    )
 
 
 def _when(when: Mapping[str, forms.Value], family: Family) -> When:

@@ -14,6 +14,7 @@ from hvsim.errors import HvsimError
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import Inquiry
 from hvsim.lab.rundir import RunDir
+from hvsim.names.domain import number
 from hvsim.toolstack.host.parts import DOM0, HYPERVISOR
 from hvsim.toolstack.host.trouble import stands_still
 
@@ -75,9 +76,9 @@ def _whom(inquiry: Inquiry, door: Door, who: str, process: str) -> tuple[int, st
     """The domain and the process that a user names.  Raises HvsimError."""
     rows = door.processes()
     living = {int(info["domid"]) for info in door.domains()}
-    if who.isascii() and who.isdigit():
-        if int(who) in living:
-            return int(who), process
+    if (domid := number(who)) is not None:
+        if domid in living:
+            return domid, process
         raise HvsimError(f"Error: Domain '{who}' does not exist.")
     if who == DOM0:
         return 0, process

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hvsim.errors import HvsimError
 from hvsim.faults.catalogue import FAMILIES, WHEN
 from hvsim.faults.grammar import Draft, of_table
+from hvsim.lab.modules import missing
 from hvsim.lab.problems import LabFileError, Problem
 
 if TYPE_CHECKING:
@@ -22,12 +23,26 @@ def drafts(lab: Lab) -> list[Draft]:
     for number, fault in enumerate(lab.faults, 1):
         try:
             found.append(of_table(fault.words))
-        except HvsimError as wrong:
+            wrong = nowhere(found[-1], lab)
+        except HvsimError as refused:
+            wrong = str(refused), ""
+        if wrong is not None:
             place = f"fault number {number}"
-            problems.append(Problem(str(lab.file), fault.line, place, str(wrong)))
+            problems.append(Problem(str(lab.file), fault.line, place, *wrong))
     if problems:
         raise LabFileError(problems)
     return found
+
+
+def nowhere(draft: Draft, lab: Lab) -> tuple[str, str] | None:
+    """What keeps the process that a rule is about from finding the function of ours that it names
+    (``own=``), and the remedy; None for nothing."""
+    own = draft.settings.get("own")
+    if not isinstance(own, str):
+        return None
+    own_place = (one.directory for one in lab.domains if one.name == draft.target)
+    found = missing(own, (lab.file.parent, *own_place), "function ")
+    return None if found is None else (f"own: {found[0]}", found[1])
 
 
 def entering(lab: Lab) -> Callable[[RunDir, bool], None] | None:

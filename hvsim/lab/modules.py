@@ -8,6 +8,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+from hvsim.lab.near_miss import did_you_mean
+
 SOURCE_MAX = 1 << 22
 """Bytes of a module that are looked through."""
 
@@ -28,7 +30,26 @@ def find_module(module: str, extra: Sequence[Path]) -> ModuleSpec | None:
     return spec
 
 
-def names_of(spec: ModuleSpec) -> frozenset[str] | None:
+def missing(
+    reference: str, extra: Sequence[Path], what: str = "", or_else: str = "install it"
+) -> tuple[str, str] | None:
+    """What keeps a domain from finding what "module:name" names, and the remedy; None for nothing.
+
+    Args:
+        what: what the name is of, for people.
+        or_else: what may be done besides putting the module next to the lab file.
+    """
+    module, _, name = reference.partition(":")
+    found = find_module(module, extra)
+    if found is None:
+        return f"there is no module {module!r}", f"put it next to the lab file, or {or_else}"
+    names = _names_of(found)
+    if names is None or name in names:
+        return None
+    return f"the module {module!r} has no {what}{name!r}", did_you_mean(name, sorted(names))
+
+
+def _names_of(spec: ModuleSpec) -> frozenset[str] | None:
     """What a module's top level binds; None when only running it could tell."""
     if not spec.origin or not spec.origin.endswith(".py"):
         return None

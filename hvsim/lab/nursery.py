@@ -7,7 +7,8 @@
 what every lab is made of; it ends when its user closes the other end, and with its user.
 
 A request is msgpack ``[words, numbers, environment]`` with a descriptor for each of the numbers,
-which it is to have in the fork, and the log's last; the answer is ``[pid]`` with a pidfd.
+which it is to have in the fork, and the log's last; the answer is ``[pid]`` with a pidfd, or
+``[why not]``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Final
 
+from hvsim import shortage
 from hvsim.errors import HvsimError
 from hvsim.lab import warm_start
 from hvsim.lab.launch import INTERPRETER, our_tree
@@ -87,7 +89,8 @@ class Nursery(Closing):
     ) -> warm_start.Child:
         """Start a hypervisor (``launch.Start``).
 
-        Raises: HvsimError when the nursery has ended, or is ended as it does not answer.
+        Raises: HvsimError when the nursery has ended, or is ended as it does not answer, or when
+            the machine has no more processes.
         """
         request = pack([list(words), list(fds), dict(environment)])
         try:
@@ -101,8 +104,10 @@ class Nursery(Closing):
             ) from None
         except OSError as failure:
             raise HvsimError(f"the process that starts labs has ended: {failure}") from None
-        if not pidfds:
+        if not answer:
             raise HvsimError("the process that starts labs has ended")
+        if not pidfds:
+            raise HvsimError(f"the process that starts labs cannot: {unpack(answer)[0]}")
         return warm_start.Child(int(unpack(answer)[0]), pidfds[0])
 
 
@@ -122,11 +127,16 @@ def serve(channel: socket.socket, preload: Sequence[str]) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(rights.close, fds)
             given = dict(zip([*numbers, 1], fds, strict=True))
-            pid = warm_start.fork_hypervisor(words, {**given, 2: given[1]}, environment)
-            pidfd = os.pidfd_open(pid)
-            stack.callback(os.close, pidfd)
+            pidfds = []
             try:
-                rights.send(channel, [pack([pid])], [pidfd])
+                pid = warm_start.fork_hypervisor(words, {**given, 2: given[1]}, environment)
+                pidfds.append(os.pidfd_open(pid))  # else it is told nothing, and ends by itself
+                answer = pack([pid])
+            except OSError as failure:
+                answer = pack([shortage.words(failure)])
+            stack.callback(rights.close, pidfds)
+            try:
+                rights.send(channel, [answer], pidfds)
             except OSError:
                 return  # its user has gone; who has no boot config ends by itself
 

@@ -25,6 +25,29 @@ def test_every_command_has_help_with_an_example(hvsim_: Commands, verb: str) -> 
     assert re.search(rf"example:\n +.*hvsim {verb}", said)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("run", "x.toml", "--seed", "9" * 5000), 2),
+        (("down", "--timeout", "9" * 5000), 2),
+        (("events", "--domain", "9" * 5000), 2),
+        (("explore", "x.toml", "--order", "9" * 5000), 2),
+        (("fault", "add", "web/xvda", "media=eio", f"times={'9' * 5000}"), 1),
+        (("fault", "add", "web/xvda", "9" * 5000), 1),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_of_a_long_word_the_beginning_is_repeated(
+    hvsim_: Commands, words: tuple[str, ...], code: int
+) -> None:
+    """Red when a screen of digits hides what is wrong with them."""
+    done = hvsim_.run(*words)
+    assert done.returncode == code, done.stderr
+    assert f"{'9' * 50}" in done.stderr
+    assert "9" * 61 not in done.stderr
+    assert "9..." in done.stderr
+
+
 def test_the_overview_lists_every_command(hvsim_: Commands) -> None:
     said = hvsim_.ok("--help")
     assert all(re.search(rf"^  {verb} ", said, re.M) for verb in COMMANDS)
@@ -59,7 +82,7 @@ def test_each_command_is_a_file_of_its_own() -> None:
         (["up", "none.toml"], 1, r"none.toml: there is no such file"),
         (["validate"], 1, "which lab file"),
         (["fault", "explode", "x"], 2, "invalid choice"),
-        (["demo", "--kills", "-3"], 2, "a number from 0 is wanted"),
+        (["demo", "--kills", "-3"], 2, "a number from 0 to 2147483647 is wanted"),
     ],
 )
 def test_refusals(hvsim_: Commands, words: list[str], code: int, text: str) -> None:

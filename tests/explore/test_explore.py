@@ -12,8 +12,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +23,14 @@ from typing import Any, cast
 
 import pytest
 
+from hvsim.commands import explore as verb
 from hvsim.commands.explore import _lines as told_of
+from hvsim.commands.verbs import parser_of
+from hvsim.explore import job, processor
 from hvsim.explore.job import Job, digest, play
 from hvsim.explore.rows import FoundRow
 from hvsim.faults.scenario import run as scenario_run
-from hvsim.lab import up
+from hvsim.lab import nursery, up
 from hvsim.lab.launch import Child, as_program
 from hvsim.linux import proc
 from tests.support.labs import Commands, commands
@@ -158,6 +163,89 @@ def test_a_file_elsewhere_would_not_replay(tmp_path: Path) -> None:
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "not in" in done.stderr
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "said"),
+    [
+        ("it.toml", 2, "the scenario itself, which is to stay"),
+        ("folder", 1, "a directory; name a file in it"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_of_before_the_search(
+    tmp_path: Path, out: str, code: int, said: str
+) -> None:
+    """Red when the file is written over, or the directory is met when the search is over."""
+    file = scenario(tmp_path, 160)
+    before = file.read_bytes()
+    (tmp_path / "folder").mkdir()
+    with commands() as hvsim:
+        done = hvsim.run("explore", str(file), "--runs", "20", "--out", str(tmp_path / out))
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert said in done.stderr
+    assert done.stdout == "", "no search has begun"
+    assert file.read_bytes() == before
+
+
+def test_all_that_takes_no_turns_is_told_before_the_search(tmp_path: Path) -> None:
+    """Red when a worker meets it: who searches hears of the first alone."""
+    file = tmp_path / "it.toml"
+    guest = '[[domain]]\nname = "{}"\nmemory = 32\nprogram = {{ exec = ["true"] }}\n'
+    text = "".join(map(guest.format, ("one", "two")))
+    phase = '[[phase]]\nname = "a"\nfor = "1s"\n'
+    file.write_text(f"[scenario]\n{text}{phase}", encoding="utf-8")
+    with commands() as hvsim:
+        done = hvsim.run("explore", str(file))
+    assert done.returncode == 1
+    assert all(f"domain '{name}': --lockstep:" in done.stderr for name in ("one", "two"))
+
+
+def test_a_seed_is_any_that_a_scenario_may_have() -> None:
+    """Red with a number from 1, and with one that begins at another seed than it says."""
+    parser = parser_of("explore", verb)
+    assert parser.parse_args(["it.toml", "--seed", "0"]).seed == 0
+    with pytest.raises(SystemExit):
+        parser.parse_args(["it.toml", "--seed", str(1 << 31)])
+
+
+class _Nursery:
+    """One that has nothing to fork."""
+
+    def __init__(self, _preload: object) -> None:
+        self.ended = False
+
+    def close(self) -> None:
+        self.ended = True
+
+
+def test_who_makes_several_runs_at_once_has_a_nursery_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker of Dask has as many threads as it likes.  Red when they share one: the answer to one
+    is taken by another, and all their labs are on one processor."""
+    monkeypatch.setattr(nursery, "Nursery", _Nursery)
+    monkeypatch.setattr(processor, "keep", lambda: None)
+    monkeypatch.setattr(job, "_mine", threading.local())
+    both = threading.Barrier(2)
+
+    def living(_number: int) -> object:
+        mine = job._living()
+        both.wait(10.0)
+        assert job._living() is mine
+        return mine
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(living, range(2))
+    assert one is not other
+
+
+def test_a_nursery_that_has_died_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nursery, "Nursery", _Nursery)
+    monkeypatch.setattr(processor, "keep", lambda: None)
+    monkeypatch.setattr(job, "_mine", threading.local())
+    first = job._living()
+    first.close()
+    assert job._living() is not first
 
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path, here: Commands) -> None:

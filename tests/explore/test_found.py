@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hvsim.explore.explore import shifted
+import pytest
+
+from hvsim.explore.explore import replays_in, shifted
 from hvsim.explore.found import text_of
 from hvsim.explore.job import Job
 from hvsim.faults.scenario.load import load
+from hvsim.lab.rundir import is_lab_name
 from hvsim.wire.boot import Lockstep
 
 GOOD = """# mine
@@ -63,6 +66,37 @@ def test_what_was_found_can_be_explored(tmp_path: Path) -> None:
 def test_an_empty_tape_is_a_tape(tmp_path: Path) -> None:
     one = load(found(tmp_path, GOOD, Job("it.toml", "", 9, "tape")))
     assert one.lockstep == Lockstep(way="tape")
+
+
+def test_what_somebody_wrote_behind_it_stays(tmp_path: Path) -> None:
+    """Red when all behind the mark goes, and when a row of a tape without it ends its table."""
+    job = Job("it.toml", "", 9, "tape", TAPE)
+    more = '\n[[phase]]\nname = "two"\nfor = "1s"\n'
+    first = found(tmp_path, GOOD, job).read_text(encoding="utf-8")
+    unmarked = "".join(one for one in first.splitlines(True) if not one.startswith("# "))
+    for text in (first, unmarked):
+        one = load(found(tmp_path, text + more, Job("it.toml", "", 11, "pct")))
+        assert [phase.name for phase in one.phases] == ["one", "two"]
+        assert (one.seed, one.lockstep) == (11, Lockstep(way="pct"))
+
+
+def test_the_line_that_replays_it_can_be_typed(tmp_path: Path) -> None:
+    """Red when the name stands there as it is, or is cut off."""
+    file = tmp_path / "it.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    name = f"{'a/' * 200}my storm.toml"
+    text = text_of(GOOD, load(file), Job("it.toml", "", 9, "pct"), "a check", "", name)
+    assert f"#   hvsim run '{name}' --lockstep\n" in text
+
+
+@pytest.mark.parametrize("seed", [7, 2**31 - 1])
+def test_the_file_has_a_name_that_a_lab_may_have(tmp_path: Path, seed: int) -> None:
+    """Red when the seed makes it longer: it could not be run."""
+    file = tmp_path / f"{'long' * 8}.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    out = replays_in(load(file), seed)
+    assert is_lab_name(out.stem), out
+    assert out.stem.endswith(f"-found-{seed}")
 
 
 def test_a_tape_is_moved_as_a_whole() -> None:

@@ -61,6 +61,11 @@ def endless(dom):
     dom.ready()
     while True:
         pass
+
+def asks(dom):
+    dom.ready()
+    while True:
+        dom.hypercall.call(17, 0)
 """
 
 
@@ -138,10 +143,13 @@ def test_who_looks_and_never_waits_keeps_nobody_from_going_on(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("here")
-def test_a_turn_that_does_not_end_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["endless", "asks"])
+def test_a_turn_that_does_not_end_is_named(tmp_path: Path, program: str) -> None:
+    """Red for who asks the hypervisor again and again, when its patience begins anew each time: the
+    lab does not come up, and nobody says why."""
     with pytest.raises(HvsimError, match="d1 main has not come to wait in its vCPU within 6 s"):
         bring_up(
-            load(written(tmp_path, "endless")),
+            load(written(tmp_path, program)),
             gather=lambda _: {},
             lockstep=Lockstep(patience=6.0),
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import select
 import signal
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +103,25 @@ def test_a_child_tells_how_it_ended_to_whoever_may_know() -> None:
     with pytest.raises(TimeoutError, match=r"has not ended within 0\.01 s"):
         warm_start.Child(os.getpid(), pidfd).wait(0.01)
     os.close(pidfd)
+
+
+def test_a_machine_without_processes_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when it dies of it, with a traceback: its user hears that it has ended, and not why."""
+
+    def fork(*_: object) -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    for module, name in ((warm_start, "prepare"), (gc, "disable"), (signal, "signal")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(warm_start, "fork_hypervisor", fork)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    nursery = object.__new__(Nursery)
+    nursery._socket = ours
+    with ours, theirs, ThreadPoolExecutor(1) as pool, open(tmp_path / "log", "wb") as log:
+        serves = pool.submit(nurseries.serve, theirs, [])
+        with pytest.raises(HvsimError, match=r"the process that starts labs cannot: .*process"):
+            nursery.start([], [], log, {})
+        ours.shutdown(socket.SHUT_WR)
+        serves.result(10.0)

@@ -2,6 +2,7 @@
 
 Seen red: without `expendable`, "everything was done as planned" fails, as what it names has gone;
 with a second kill that is not done, the same; with a rule that does not wait for whom it is about.
+A kill of whom there never was held ("it was dead by then") where nobody looked at names before.
 """
 
 from __future__ import annotations
@@ -67,12 +68,34 @@ def test_who_is_expendable_may_die(tmp_path: Path) -> None:
     [
         ('title = "short"', 'expendable = ["nobody"]', "no domain of the lab is called 'nobody'"),
         ('kill = "storage"', 'kill = "storag"', "kill: 'storag' is nobody; there are storage, web"),
+        (
+            'kill = "storage"',
+            'kill = "storage"\nprocess = "mian"',
+            "kill: storage has no process 'mian'; it has main",
+        ),
+        (
+            'kill = "storage"',
+            'kill = "Domain-0"\nprocess = "toolstak"',
+            "kill: Domain-0 has no process 'toolstak'; it has xenstored, kernel",
+        ),
+        (
+            'kill = "storage"',
+            'kill = "xenstored"\nprocess = "main"',
+            "kill: xenstored has no process 'main'; it is one; leave process out",
+        ),
+        (
+            'kill = "storage"\n[[phase]]',
+            'kill = "web"\n[[phase]]',
+            "phase 'storm': kill web: web is made in phase 'healed'",
+        ),
         ("[[load]]\n", '[[load]]\nimage = "storage"\n', "'storage' is no domain with a disk"),
     ],
 )
 def test_what_nobody_is_or_has_is_refused(tmp_path: Path, old: str, new: str, sign: str) -> None:
     file = tmp_path / "it.toml"
     text = TEXT.replace(old, new).replace("MEDIA", "slow")
+    if 'kill = "web"' in text:
+        text = text.replace("[[load]]\n", '[[load]]\nphase = "healed"\n')
     file.write_text(text, encoding="utf-8")
     with pytest.raises(NoScenario, match=sign):
         load(file)

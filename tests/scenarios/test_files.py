@@ -1,6 +1,7 @@
 """A scenario file: what it says, what is refused, and what its seed draws.
 
-Seen red: with a plan that draws from the machine's dice; with `_time` that raises nothing.
+Seen red: with a plan that draws from the machine's dice; with `_time` that raises nothing; with a
+function of one's own, the disk of commits, or a second load that nobody looks at before the run.
 """
 
 from __future__ import annotations
@@ -99,6 +100,19 @@ def test_a_lab_file_is_named_or_is_here(tmp_path: Path) -> None:
         ("look = true", "looks = true", "unknown key 'looks'"),
         ('target=d.img"', 'target=d.img", "nonsense"', "nonsense"),
         ("[scenario]", "[scenario", "not TOML"),
+        ('media = "eio"', 'own = "my_own:stand"', "own: there is no module 'my_own'; put it next"),
+        ('media = "eio"', 'own = "json:lods"', "has no function 'lods'"),
+        (
+            "[[load]]",
+            '[[fault]]\ntarget = "web"\nown = "my_own:stand"\n[[load]]',
+            "own: there is no module 'my_own'; put it next to the lab file, or install it",
+        ),
+        (
+            'domain = "web"\nargs',
+            'domain = "storage"\nhistory = "commits"\nargs',
+            "'storage' has no disk on which its commits could be found; name whose disk has them",
+        ),
+        ("[[phase]]", '[[load]]\ndomain = "web"\n[[phase]]', "'web' has a [[load]] already"),
         ('domain = "web"\nargs', 'domain = "web"\nphase = "x"\nargs', "no phase is called 'x'"),
     ],
 )

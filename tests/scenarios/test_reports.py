@@ -121,6 +121,15 @@ def test_the_story_ends_with_what_failed_and_the_line_that_replays_it() -> None:
     assert "storm: everything held; 4.2 s, seed 7" in list(lines(row(held=True)))
 
 
+def test_of_a_rule_that_nobody_could_look_at_no_end_is_told() -> None:
+    """Red when a rule of which nothing is known is said to have had its time."""
+    one = row()
+    one["acts"][0]["fired"] = None
+    assert "rule 3: web/xvda media=eio: its time was over" in list(lines(one))
+    one["acts"][0]["ended"] = None
+    assert "rule 3: web/xvda media=eio: nobody could look what came of it" in list(lines(one))
+
+
 class Page(HTMLParser):
     """Every tag that is closed as it was opened; what is loaded, and what runs."""
 

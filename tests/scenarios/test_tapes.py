@@ -1,6 +1,7 @@
 """The file of a tape: what is written is read again, and what is none is refused in a sentence.
 
-Seen red: with `_numbered` that returns what it was given; without the look at negative numbers.
+Seen red: with `_numbered` that returns what it was given; without the look at negative numbers;
+with numbers that no message holds, and lists in lists without an end, each a traceback.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def test_it_may_be_cut_by_hand(tmp_path: Path) -> None:
         *("", "[]", "{}", "\x00", '{"tape": [1]}', '{"tape": {}, "more": 1}'),
         *('{"tape": {"x": 1}}', '{"tape": {"1": "x"}}'),
         *('{"tape": {"-1": 1}}', '{"tape": {"1": -1}}'),
+        *('{"tape": {"1": 4294967296}}', f'{{"tape": {{"{1 << 70}": 1}}}}', "[" * 100_000),
     ],
 )
 def test_what_is_none_is_refused(tmp_path: Path, wrong: str) -> None:

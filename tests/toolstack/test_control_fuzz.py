@@ -202,6 +202,9 @@ BAD_WORDS: list[tuple[tuple[str, ...], int, str]] = [
     (("xl", "block-detach", "one", "9" * 5000), 1, "not connected"),
     (("xl", "shutdown", "9" * 30), 1, "shutdown failed"),
     (("fault", "kill", "9" * 30), 1, "does not exist"),
+    (("fault", "kill", "9" * 5000), 1, "does not exist"),
+    (("fault", "remove", "9" * 30), 1, "is no number of a rule, nor all"),
+    (("fault", "remove", "9" * 5000), 1, "is no number of a rule, nor all"),
     (("fault", "kill", "one", "--process", "../x"), 1, ""),
     (("capture", "9" * 5000, "-w", "-"), 1, "has no vif 0"),
     (("capture", "one", "-c", "9" * 5000, "-w", "-"), 2, "a number from 1 to"),
@@ -233,7 +236,8 @@ BAD_WORDS: list[tuple[tuple[str, ...], int, str]] = [
         "a part of dom0 is called so",
     ),
     (("demo", "--seconds", "nan"), 2, "a number of seconds above 0 is wanted"),
-    (("demo", "--kills", "9" * 30), 2, "a number from 0 is wanted"),
+    (("demo", "--kills", "9" * 30), 2, "a number from 0 to 2147483647 is wanted"),
+    (("demo", "--kills", "x"), 2, "a number from 0 to 2147483647 is wanted, not 'x'"),
 ]
 
 

@@ -50,9 +50,14 @@ class ConsoleLog:
 
     def _turn(self) -> None:
         os.close(self._fd)
-        self.path.replace(self.path.with_name(self.path.name + ".1"))
+        self.path.replace(previous(self.path))
         self._fd = self._open()
         self._size = 0
+
+
+def previous(path: Path) -> Path:
+    """The file before *path*, which was full."""
+    return path.with_name(path.name + ".1")
 
 
 def log_name(name: str | None, domid: int) -> str:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 SHUTDOWN: Final = 15.0
 """Seconds that a guest has to end when it is asked to."""
 MOST_REFUSED: Final = 8
-"""Rules of the lab file that could not be put in place, as far as they are told."""
+"""Rules that could not be put in place, of the lab file and those whose time was over when somebody
+looked: as far as they are told."""
 SETTLE: Final = 3.0
 """Seconds in which consoles are logged whole, and pages of the dead are let go."""
 _TICK: Final = 0.05
@@ -117,22 +118,23 @@ class Judge:
             failed.append(f"the phases ended before their time: {trouble}")
         with contextlib.suppress(HvsimError):  # told as "the lab can be asked"
             self._witness.read()
-        ours = {one["rule"] for one in acts}
+        looked_at = {one["rule"] for one in acts if one["fired"] is not None or one["trouble"]}
         failed += [
             str(one["text"])
             for one in self._witness.ledger
-            if one["kind"] == "fault.refused" and one["rule"] not in ours
+            if one["kind"] == "fault.refused" and one["rule"] not in looked_at
         ][:MOST_REFUSED]
         verdict = Verdict(f"{len(acts)} acts", tuple(failed))
         self._enter("acts", "everything was done as planned", verdict)
 
     def _guests(self) -> dict[str, str]:
         """How each guest is that nobody was to kill: "" or how it has ended."""
+        acts = [act for phase in self._scenario.phases for act in phase.acts]
         killed = {
             act.who
-            for phase in self._scenario.phases
-            for act in phase.acts
-            if act.what == "kill" or (act.rule is not None and act.rule.family.name == "process")
+            for number, act in enumerate(acts)
+            if number not in self._scenario.without
+            and (act.what == "kill" or (act.rule is not None and act.rule.family.name == "process"))
         }
         expendable = self._scenario.expendable
         flags, domids = self._witness.flags(), self._running.domids
@@ -215,7 +217,10 @@ class Judge:
 
     def _client(self, history: History) -> None:
         name = history.domain
-        if history.kind == "commits":
+        if history.lost and history.kind in ("commits", "registers", "secrets"):
+            problem = "its console told more between two looks than is kept: have it tell less"
+            self._enter(history.kind, f"{name}: its history is whole", Verdict("", (problem,)))
+        elif history.kind == "commits":
             image = next(one.image for one in self._scenario.loads if one.domain == name)
             with self._running.control() as control, contextlib.suppress(ControlError):
                 if image != name:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from hvsim.faults.forms import FormError, read
 from hvsim.faults.grammar import RuleError, of_table
 from hvsim.faults.now import SPAWNER
-from hvsim.faults.of_lab import drafts
+from hvsim.faults.of_lab import drafts, nowhere
 from hvsim.faults.scenario.model import Act, Goal, Load, Phase, Scenario
 from hvsim.faults.scenario.schema import schema
 from hvsim.lab.load import load as load_lab
@@ -29,6 +30,8 @@ HISTORIES: Final = {
 }
 """What the console of a program tells; any other's: lines."""
 ACTS: Final = ("kill", "stall", "resume", "look")
+MAIN: Final = "main"
+"""The process of a domain."""
 _Path = tuple[str | int, ...]
 
 
@@ -80,7 +83,7 @@ class _Loader:
         lab = self._lab(table, called)
         self._victims = [*(one.name for one in lab.domains), *DAEMONS, HYPERVISOR, SPAWNER, DOM0]
         loads = tuple(self._load(index, one, lab) for index, one in self._tables("load"))
-        phases = tuple(self._phase(index, one, loads) for index, one in self._tables("phase"))
+        phases = tuple(self._phase(index, one, loads, lab) for index, one in self._tables("phase"))
         self._without(sum(len(phase.acts) for phase in phases))
         for name in table.get("expendable", ()):
             if all(one.name != name for one in lab.domains):
@@ -90,11 +93,15 @@ class _Loader:
             if one in names[:index]:
                 self._wrong(("phase", index, "name"), f"two phases are called {one!r}")
         for index, load_of in enumerate(loads):
+            if any(load_of.domain == one.domain for one in loads[:index]):
+                said = f"{load_of.domain!r} has a [[load]] already: a domain has one program"
+                self._wrong(("load", index, "domain"), said)
             if load_of.phase and load_of.phase not in names:
                 self._wrong(("load", index, "phase"), f"no phase is called {load_of.phase!r}")
             domain = next((one for one in lab.domains if one.name == load_of.domain), None)
             if load_of.phase and domain is not None and domain.is_driver:
                 self._wrong(("load", index, "phase"), "a driver domain is there from the start")
+        self._too_early(loads, phases)
         if self._problems:
             raise LabFileError(self._problems)
         turns = self._data.get("lockstep", {})
@@ -142,19 +149,24 @@ class _Loader:
             self._wrong(("load", index, "domain"), _nobody(table["domain"], lab))
         image = table.get("image", table["domain"])
         holder = next((one for one in lab.domains if one.name == image), None)
-        if "image" in table and (holder is None or not holder.disks):
-            self._wrong(("load", index, "image"), f"{image!r} is no domain with a disk")
         program = table.get("program") or (domain.program if domain else None)
+        history = table.get("history") or HISTORIES.get(str(program), "lines")
+        if holder is None or not holder.disks:
+            if "image" in table:
+                self._wrong(("load", index, "image"), f"{image!r} is no domain with a disk")
+            elif history == "commits" and holder is not None:
+                said = f"{image!r} has no disk on which its commits could be found"
+                self._wrong(("load", index), said, "name whose disk has them: image = DOMAIN")
         return Load(
             table["domain"],
-            table.get("history") or HISTORIES.get(str(program), "lines"),
+            history,
             table.get("program"),
             table.get("args", {}),
             table.get("phase", ""),
             image,
         )
 
-    def _phase(self, index: int, table: dict[str, Any], loads: tuple[Load, ...]) -> Phase:
+    def _phase(self, index: int, table: dict[str, Any], loads: tuple[Load, ...], lab: Lab) -> Phase:
         at = "phase", index
         if ("for" in table) == ("until" in table):
             self._wrong(at, "a phase has either for = TIME or until = [...]")
@@ -168,7 +180,7 @@ class _Loader:
         )
         acts = [
             act
-            for kind, read_one in (("fault", self._fault), ("step", self._step))
+            for kind, read_one in (("fault", partial(self._fault, lab)), ("step", self._step))
             for one in table.get(kind, ())
             if (act := read_one((*at, kind), one)) is not None
         ]
@@ -181,13 +193,26 @@ class _Loader:
             quiet=tuple(table.get("quiet", ())),
         )
 
-    def _fault(self, at: _Path, table: dict[str, Any]) -> Act | None:
+    def _too_early(self, loads: tuple[Load, ...], phases: tuple[Phase, ...]) -> None:
+        """Nobody is killed, or stalled, before he is made."""
+        made_in = {one.domain: one.phase for one in loads}
+        made = {""}
+        for index, phase in enumerate(phases):
+            made.add(phase.name)
+            for act in phase.acts:
+                if act.rule is None and made_in.get(act.who, "") not in made:
+                    said = f"{act.text}: {act.who} is made in phase {made_in[act.who]!r}"
+                    self._wrong(("phase", index), said)
+
+    def _fault(self, lab: Lab, at: _Path, table: dict[str, Any]) -> Act | None:
         words = {key: value for key, value in table.items() if key != "when"}
         try:
             draft = of_table(words)
         except RuleError as wrong:
             self._wrong(at, str(wrong))
             return None
+        if lost := nowhere(draft, lab):
+            self._wrong(at, *lost)
         return Act("fault", self._moment(at, table), draft.target, rule=draft)
 
     def _step(self, at: _Path, table: dict[str, Any]) -> Act | None:
@@ -199,7 +224,14 @@ class _Loader:
         who = "" if what == "look" else str(table[what])
         if who and not who.startswith("qemu-") and who not in self._victims:
             self._wrong(at, f"{what}: {who!r} is nobody; there are {', '.join(self._victims)}")
-        return Act(what, self._moment(at, table), who, table.get("process", ""))
+        process = table.get("process", "")
+        known = (
+            DAEMONS if who == DOM0 else () if who in (*DAEMONS, HYPERVISOR, SPAWNER) else (MAIN,)
+        )
+        if process and process not in known and not (who == DOM0 and process.startswith("qemu-")):
+            there = f"it has {', '.join(known)}" if known else "it is one; leave process out"
+            self._wrong(at, f"{what}: {who} has no process {process!r}; {there}")
+        return Act(what, self._moment(at, table), who, process)
 
     def _moment(self, at: _Path, table: Mapping[str, Any]) -> tuple[float, float]:
         text = table.get("when", "0s")
@@ -216,9 +248,9 @@ class _Loader:
             self._wrong(at, str(wrong))
             return 1.0
 
-    def _wrong(self, path: _Path, text: str) -> None:
+    def _wrong(self, path: _Path, text: str, remedy: str = "") -> None:
         place = place_of(path, self._data)
-        self._problems.append(Problem(self._shown, self._locator.line(path), place, text))
+        self._problems.append(Problem(self._shown, self._locator.line(path), place, text, remedy))
 
 
 def _lockstep(table: Mapping[str, Any]) -> Lockstep:

@@ -84,8 +84,8 @@ def run(
     with leftovers.witnessed(running, lambda: onlooker.down(running)) as seen:
         waits = running.run.waits()
         clock = OfTheMachine() if waits is None else OfTheLab(waits)
-        with contextlib.closing(waits or MACHINE):
-            this = _Run(scenario, seed, running, say, clock, onlooker)
+        with contextlib.closing(waits or MACHINE), contextlib.ExitStack() as stack:
+            this = _Run(scenario, seed, running, say, clock, onlooker, stack)
             onlooker.ready(running, seen, this.histories)
             row, witness = this.whole(replay)
     found = tuple(onlooker.gone(seen))
@@ -107,7 +107,7 @@ def _needs(scenario: Scenario) -> None:
 
 
 class _Run:
-    """One run."""
+    """One run; what it has open is let go with *stack*."""
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class _Run:
         say: Say,
         clock: Clock,
         onlooker: Onlooker,
+        stack: contextlib.ExitStack,
     ) -> None:
         self._onlooker: Final = onlooker
         self._scenario: Final = scenario
@@ -128,7 +129,9 @@ class _Run:
         self._nemesis: Final = Nemesis(running.run)
         self._witness: Final = Witness(running.run)
         self._clients: Final = [
-            Follower(running.run.console_log(one.domain), History(one.domain, one.history))
+            stack.enter_context(
+                Follower(running.run.console_log(one.domain), History(one.domain, one.history))
+            )
             for one in scenario.loads
         ]
         self._phases: list[RunPhaseRow] = []
@@ -154,6 +157,8 @@ class _Run:
                 self._phase(phase, [one for one in planned if one.phase == number])
         except HvsimError as wrong:
             self._trouble = str(wrong)
+            with suppress(HvsimError):  # what its phase has not come to
+                self._nemesis.lift(self._now())
         self._onlooker.over()
         self._say(f"{self._now():8.3f}  judged")
         safety = judge.after(self._clients, self._clock, self._nemesis.rows, self._trouble)
@@ -185,7 +190,7 @@ class _Run:
         self._phases.append(row)
         self._onlooker.phase(phase)
         self._make(phase)
-        todo = list(acts)
+        todo, before = list(acts), len(self._nemesis.rows)
         while True:
             now = self._now()
             self._look(now)
@@ -196,12 +201,12 @@ class _Run:
                 break
             self._onlooker.rest(self._clock, TICK)
         ended = row["ended"] = self._now()
-        last = max((one.at for one in acts if one.act.what != "look"), default=0.0)
+        done = [one["begun"] for one in self._nemesis.rows[before:] if one["what"] != "look"]
+        since = max(done, default=begun) + SETTLE
         for goal in phase.goals:
             verdict = progress(self._told(goal.domain), begun, ended, goal.within, goal.count)
             self._judged(f"{phase.name}: {goal.domain} goes on", verdict)
         for domain in phase.quiet:
-            since = begun + last + SETTLE
             self._judged(
                 f"{phase.name}: {domain} is told nothing", quiet(self._told(domain), since, ended)
             )

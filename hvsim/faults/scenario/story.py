@@ -31,7 +31,8 @@ def lines(row: RunRow) -> Iterator[str]:
 
 def _came(one: RunActRow) -> str:
     if one["fired"] is None:
-        return one["trouble"] or "its time was over"
+        over = "nobody could look what came of it" if one["ended"] is None else "its time was over"
+        return one["trouble"] or over
     said = f", last: {one['said'][-1]}" if one["said"] else ""
     return f"{fired(one['fired'])}{said}"
 

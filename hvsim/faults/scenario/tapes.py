@@ -17,6 +17,9 @@ from hvsim.wire.typed import BadMessage, Message, read
 
 _MADE: Final = "`hvsim run FILE --lockstep --save-tape` writes one"
 
+_MOST: Final = (1 << 32) - 1
+"""As in a scenario file."""
+
 
 class TapeFile(Message, frozen=True):
     """What stands in the file.
@@ -43,7 +46,7 @@ def load(path: str, scenario: str = "") -> dict[int, int]:
         found = read(TapeFile, _numbered(raw))
     except OSError as failure:
         raise HvsimError(f"{path}: {failure.strerror}; {_MADE}") from None
-    except (BadMessage, ValueError) as wrong:
+    except (BadMessage, ValueError, RecursionError) as wrong:
         raise HvsimError(f"{path}: no tape of a run: {wrong}; {_MADE}") from None
     tape = found.tape
     if scenario and found.scenario not in ("", scenario):
@@ -51,8 +54,8 @@ def load(path: str, scenario: str = "") -> dict[int, int]:
             f"{path}: the tape of {found.scenario}, and this is {scenario}; to play "
             'it all the same, take "scenario" out of it'
         )
-    if any(number < 0 or which < 0 for number, which in tape.items()):
-        raise HvsimError(f"{path}: no tape of a run: a choice is a number from 0")
+    if any(not (0 <= number <= _MOST and 0 <= which <= _MOST) for number, which in tape.items()):
+        raise HvsimError(f"{path}: no tape of a run: a choice is a number from 0 to {_MOST}")
     return tape
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from hvsim.abi.errno import EBUSY, EOPNOTSUPP, EPERM
+from hvsim.hypervisor import clock
 from hvsim.hypervisor.dispatch import Dispatcher
 from hvsim.hypervisor.domains import Process
 from hvsim.hypervisor.ends import SIGKILL
@@ -70,6 +71,7 @@ class LockstepServer(Server):
         self._turns = Turns(self._choices, self._begins)
         self._sets = WaitSets()
         self._linux = Linux(self._wire, self._late, plan.patience)
+        self._turn_ends: int | None = None
         self._unsettled = True
         self._gates: deque[_Gate] = deque()
         self._strays: set[int] = set()
@@ -94,9 +96,9 @@ class LockstepServer(Server):
             super().round(timeout)
             return
         if self._turns.turn is not None:
-            if not self.loop.serve(self._patience, 1):
-                self._late(f"{self._name(self._turns.turn)} has not come to wait in its vCPU")
+            self._serve(self._turns.turn)
             return
+        self._turn_ends = None
         self._finish()
         gate = self._gates[0] if self._gates else None
         if gate is None and not self._boots:
@@ -110,6 +112,14 @@ class LockstepServer(Server):
             self._pass_time(gate)
         else:
             self.loop.serve(timeout, 1)
+
+    def _serve(self, token: int) -> None:
+        """Whoever has the turn, or from outside; as long as a turn may take, and whatever comes."""
+        if self._turn_ends is None:
+            self._turn_ends = clock.now() + int(self._patience * 1e9)
+        left = (self._turn_ends - clock.now()) / 1e9
+        if left <= 0.0 or not self.loop.serve(left, 1):
+            self._late(f"{self._name(token)} has not come to wait in its vCPU")
 
     def close(self) -> None:
         """Nobody takes turns any more."""

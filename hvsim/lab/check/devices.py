@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hvsim.lab.devices import LabDevice
 from hvsim.lab.model import Domain
-from hvsim.lab.modules import find_module, names_of
+from hvsim.lab.modules import missing
 from hvsim.lab.near_miss import did_you_mean
 from hvsim.lab.problems import Fault
 from hvsim.names import device as device_names
@@ -65,22 +65,8 @@ def _halves(index: int, device: LabDevice, directory: Path) -> Iterator[Fault]:
                 f'add {half} = "module:Class"',
             )
             continue
-        module, _, name = reference.partition(":")
-        found = find_module(module, (directory,))
-        if found is None:
-            yield (
-                (*place, half),
-                f"there is no module {module!r}",
-                "put it next to the lab file, or install it",
-            )
-            continue
-        names = names_of(found)
-        if names is not None and name not in names:
-            yield (
-                (*place, half),
-                f"the module {module!r} has no {name!r}",
-                did_you_mean(name, sorted(names)),
-            )
+        if fault := missing(reference, (directory,)):
+            yield ((*place, half), *fault)
 
 
 def _domains(

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from hvsim.lab.check.files import file_fault
 from hvsim.lab.model import Domain
-from hvsim.lab.modules import find_module, names_of
-from hvsim.lab.near_miss import did_you_mean
+from hvsim.lab.modules import missing
 from hvsim.lab.problems import Fault
 from hvsim.wire.walls import PATH
 
@@ -30,7 +29,7 @@ def _program(place: tuple[str | int, ...], domain: Domain, directory: Path) -> I
             f"there is no program {domain.args['exec'][0]!r} in {PATH}",
             "install it, or give its whole path",
         )
-    module, colon, function = domain.program.partition(":")
+    _, colon, function = domain.program.partition(":")
     if not colon or not function:
         yield (
             place,
@@ -38,21 +37,9 @@ def _program(place: tuple[str | int, ...], domain: Domain, directory: Path) -> I
             "write it as in domains.guests.idle:main",
         )
         return
-    found = find_module(module, (directory, domain.directory))
-    if found is None:
-        yield (
-            place,
-            f"there is no module {module!r}",
-            "put it next to the lab file, or name one of domains.guests",
-        )
-        return
-    names = names_of(found)
-    if names is not None and function not in names:
-        yield (
-            place,
-            f"the module {module!r} has no function {function!r}",
-            did_you_mean(function, sorted(names)),
-        )
+    or_else = "name one of domains.guests"
+    if fault := missing(domain.program, (directory, domain.directory), "function ", or_else):
+        yield (place, *fault)
 
 
 def _file(place: tuple[str | int, ...], path: str, mode: str) -> Iterator[Fault]:
