@@ -34,7 +34,7 @@ walls = "what-there-is"
 domain = "guest"
 [[phase]]
 name = "it flips"
-until = [{ domain = "guest", count = 30, within = "20s" }]
+until = [{ domain = "guest", count = 80, within = "20s" }]
 [[fault]]
 target = "storage"
 media = "slow"
@@ -71,7 +71,7 @@ def made(folder: Path, bug: str) -> tuple[list[str], str]:
     file = folder / "flip.toml"
     file.write_text(TEXT + bug, encoding="utf-8")
     reads = Reads()
-    row, witness = run(load(file), 1, "", lambda _: None, Lockstep(), reads)
+    row, witness = run(load(file), 2, "", lambda _: None, Lockstep(), reads)
     assert sum(one["kind"] == "fault.fired" and "flip" in one["text"] for one in witness.ledger) > 9
     found = [problem for one in row["checks"] if one["counts"] for problem in one["problems"]]
     return found, reads.console

@@ -46,8 +46,7 @@ name = "storm"
 for = "1s"
 [[phase.fault]]
 target = "web/xvda"
-media = "MEDIA"
-by = "1ms..3ms"
+MEDIA
 [[phase.step]]
 when = "500ms..700ms"
 kill = "storage"
@@ -56,4 +55,6 @@ name = "healed"
 until = [{ domain = "web", count = 20, within = "30s" }]
 """
 )
-"""Needs a fault of a medium for MEDIA."""
+"""Needs a fault of a medium, in TOML, for MEDIA."""
+SLOW = 'media = "slow"\nby = "1ms..3ms"'
+LOST_FLUSH = 'media = "lost-flush"'

@@ -14,7 +14,7 @@ import pytest
 
 from hvsim.faults.scenario.load import NoScenario, load
 from hvsim.faults.scenario.run import AWAITED
-from tests.scenarios.short import TEXT
+from tests.scenarios.short import SLOW, TEXT
 from tests.support.labs import commands
 
 VICTIM = """
@@ -93,7 +93,7 @@ def test_who_is_expendable_may_die(tmp_path: Path) -> None:
 )
 def test_what_nobody_is_or_has_is_refused(tmp_path: Path, old: str, new: str, sign: str) -> None:
     file = tmp_path / "it.toml"
-    text = TEXT.replace(old, new).replace("MEDIA", "slow")
+    text = TEXT.replace(old, new).replace("MEDIA", SLOW)
     if 'kill = "web"' in text:
         text = text.replace("[[load]]\n", '[[load]]\nphase = "healed"\n')
     file.write_text(text, encoding="utf-8")

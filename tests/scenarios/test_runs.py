@@ -19,7 +19,7 @@ from hvsim.faults.scenario.load import load
 from hvsim.faults.scenario.model import Act
 from hvsim.faults.scenario.onlooker import Onlooker
 from hvsim.faults.scenario.run import run as run_it
-from tests.scenarios.short import TEXT
+from tests.scenarios.short import LOST_FLUSH, SLOW, TEXT
 from tests.support.labs import commands
 
 
@@ -44,7 +44,7 @@ def run(tmp_path: Path, media: str, code: int) -> dict[str, Any]:
 
 
 def test_a_storm_over_a_sound_host_holds(tmp_path: Path) -> None:
-    row = run(tmp_path, "slow", 0)
+    row = run(tmp_path, SLOW, 0)
     assert row["ok"]
     assert all(check["held"] for check in row["checks"])
     assert [act["what"] for act in row["acts"]] == ["fault", "kill"]
@@ -66,7 +66,7 @@ def test_a_storm_over_a_sound_host_holds(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_lies_is_found(tmp_path: Path) -> None:
-    row = run(tmp_path, "lost-flush", 1)
+    row = run(tmp_path, LOST_FLUSH, 1)
     failed = {check["name"] for check in row["checks"] if not check["held"]}
     assert failed == {"web: registers are linearizable"}
 
