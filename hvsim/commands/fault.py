@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from hvsim.commands.common import json_option, lab_option, print_json, say, table, tell_table
+from hvsim.commands.common import json_option, lab_option, print_json, say, table, tell_table, warn
 from hvsim.errors import HvsimError
 from hvsim.faults.now import ACTIONS
 from hvsim.lab.choose import choose
@@ -118,16 +118,22 @@ def _now(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     from hvsim.faults.grammar import parse
-    from hvsim.faults.rules import enter
+    from hvsim.faults.rules import enter, trouble
 
     draft = parse(options.domain, options.words)
-    number = enter(choose(options.lab), [draft])[0]
+    lab = choose(options.lab)
+    number = enter(lab, [draft])[0]
+    why_not = trouble(lab, number)
     if options.json:
-        row: RuleAddedRow = {"number": number, "rule": draft.text}
+        row: RuleAddedRow = {"number": number, "rule": draft.text, "trouble": why_not}
         print_json(row)
-    else:
+    elif not why_not:
         say(f"rule {number}: {draft.text}")
-    return 0
+    else:
+        warn(
+            f"rule {number} breaks nothing: {why_not}; `hvsim fault remove {number}` takes it away"
+        )
+    return int(bool(why_not))
 
 
 def _remove(options: argparse.Namespace) -> int:

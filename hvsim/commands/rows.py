@@ -116,6 +116,7 @@ class RuleAddedRow(TypedDict):
 
     number: Annotated[int, "of the rule, by which it is removed"]
     rule: Annotated[str, "its words"]
+    trouble: Annotated[str, "why it could not be put in place; the command ends with 1 then"]
 
 
 class RuleRow(TypedDict):

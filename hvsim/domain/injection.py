@@ -38,12 +38,14 @@ class Fault:
         domain: in which it acts.
         settings: what exactly it does.
         dice: seeded by the rule: all that it draws is drawn from there.
+        hindered: whether it was told last why the rule does not stand.
     """
 
     def __init__(self, domain: Domain, rule: Rule) -> None:
         self.domain: Final = domain
         self.settings: Final[dict[str, Any]] = rule.settings
         self.dice: Final = dices.seeded(rule.seed + rule.fired)
+        self.hindered = False
         self._rule = rule
         self._trigger = Trigger(rule.when, self.dice.random, rule.fired)
 
@@ -89,6 +91,7 @@ class Fault:
         self._placed(why_not, [])
 
     def _placed(self, why_not: str, ports: list[int]) -> None:
+        self.hindered = bool(why_not)
         args = self._rule.number, not why_not, why_not[:WHY_MAX], ports
         try:
             self.domain.hypercall.call(HYPERVISOR_hvsim_op, HVSIM_OP_fault_cover, *args)
@@ -127,13 +130,16 @@ class Injection:
 
     def _place(self, rule: Rule) -> Callable[[], None] | None:
         fault = Fault(self._domain, rule)
-        fault.placed()  # first: at a device that is there, it may say at once why not
         try:
-            return cast("Injector", load_program(rule.by))(fault)
+            lift = cast("Injector", load_program(rule.by))(fault)
         except (ProgramError, ValueError) as wrong:
             fault.placed(str(wrong) or type(wrong).__name__)
         except Exception as bug:  # of a function of somebody's own: the domain is not to die of it
             fault.placed(f"{type(bug).__name__}: {bug}")
+        else:
+            if not fault.hindered:  # at a device that is there it may have said at once why not
+                fault.placed()
+            return lift
         return None
 
     def _take_out(self, number: int, lift: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from hvsim.observe.rows import Picture
     from hvsim.wire.picture import DomainRow
 
+PLACED_TIMEOUT: Final = 1.0
+"""Seconds that a process has to put a rule in place while somebody waits for it."""
+_LOOK: Final = 0.005
 _DOMCTL: Final = HYPERVISOR_domctl
 
 
@@ -58,12 +62,14 @@ class Standing:
     Attributes:
         since: when it was added, nanoseconds of the machine's clock.
         last: what its last firing did.
+        placed: whether a process that is to put it in place has done so, or could not.
         trouble: why it could not be put in place.
     """
 
     rule: Rule
     since: int
     last: str
+    placed: bool
     trouble: str
 
 
@@ -225,6 +231,21 @@ def add(door: Door, rule: Rule) -> int:
         raise
 
 
+def trouble(run: RunDir, number: int) -> str:
+    """Why a rule that was just entered cannot be put in place; "" when it is, has gone, or who is
+    to do it has not said anything within PLACED_TIMEOUT: it may stand still, or come later.
+
+    Raises: HvsimError when the hypervisor is silent.
+    """
+    deadline = time.monotonic() + PLACED_TIMEOUT
+    with visit(run) as door:
+        while True:
+            rule = next((one for one in standing(door) if one.rule.number == number), None)
+            if rule is None or rule.placed or time.monotonic() > deadline:
+                return "" if rule is None else rule.trouble
+            time.sleep(_LOOK)
+
+
 def remove(door: Door, number: int) -> None:
     """Take it away.  Raises: NoRule; DoorError."""
     try:
@@ -238,7 +259,7 @@ def remove(door: Door, number: int) -> None:
 def standing(door: Door) -> list[Standing]:
     """All in force, by number.  Raises: DoorError."""
     return [
-        Standing(read(Rule, row["rule"]), row["since"], row["last"], row["trouble"])
+        Standing(read(Rule, row["rule"]), row["since"], row["last"], row["placed"], row["trouble"])
         for row in door.rules()
     ]
 

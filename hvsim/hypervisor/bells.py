@@ -170,7 +170,13 @@ class Bells:
         self._work.start(self._resettle(rule, self._all_ports(rule)))
 
     def _spent(self, rule: "BellRule") -> None:
-        """It will not fire again; when what it holds has arrived, its ports are as without it."""
+        """It will not fire again; when what it holds has arrived, its ports are as without it.
+
+        Of one that loses notifies they stay as they are: as they become direct again they are rung,
+        and so what was lost would be made good.
+        """
+        if rule.policy.drop:
+            return
 
         def over() -> None:
             if not rule.lifted:

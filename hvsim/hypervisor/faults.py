@@ -69,6 +69,11 @@ class Standing:
         """Why it could not be put in place, "" otherwise."""
         return next(filter(None, self._troubles.values()), "")
 
+    @property
+    def placed(self) -> bool:
+        """Whether it was put in place somewhere, or could not be."""
+        return not self.rule.by or bool(self._troubles)
+
     def hinder(self, why: str, where: str = "") -> bool:
         """It could not be put in place, or could ("") after all; whether that is news."""
         news = bool(why) and self._troubles.get(where, "") != why

@@ -91,6 +91,33 @@ def test_added_listed_and_removed(lab: Commands) -> None:
     assert ("fault.removed", f"{number}: storage cpu=50%; it fired 1 times") in kinds
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("web", "own=nowhere:x"), "no module 'nowhere'"),
+        (("web/xvda", "media=full", "op=read"), "media=full is about a write, and never about op="),
+    ],
+)
+def test_who_adds_what_cannot_be_put_in_place_is_told(
+    lab: Commands, words: tuple[str, ...], why: str
+) -> None:
+    """Red when nobody waits for the process that is to do it: it was added, and that was all."""
+    done = lab.run("fault", "add", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    number = str(rules(lab)[-1]["number"])
+    assert f"rule {number} breaks nothing: " in done.stderr
+    assert why in done.stderr
+    assert f"`hvsim fault remove {number}` takes it away" in done.stderr
+    lab.ok("fault", "remove", number)
+
+
+def test_a_rule_of_who_stands_still_is_not_waited_for_without_end(lab: Commands) -> None:
+    lab.ok("fault", "stall", "storage")
+    said = lab.ok("fault", "add", "web/xvda", "media=eio", "op=discard")
+    lab.ok("fault", "remove", said.split()[1].rstrip(":"))
+    lab.ok("fault", "resume", "storage")
+
+
 def test_all_are_removed_though_the_time_of_one_has_come(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,7 +30,7 @@ class Hypervisor:
         self.removed: list[int] = []
 
     def rules(self) -> list[dict[str, Any]]:
-        told = {"since": 0, "last": "", "trouble": ""}
+        told = {"since": 0, "last": "", "placed": True, "trouble": ""}
         return [{"rule": write(Rule(number=number)), **told} for number in (1, 2, 3)]
 
     def call(self, _call: int, _cmd: int, number: int) -> None:

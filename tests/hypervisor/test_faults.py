@@ -224,7 +224,7 @@ def test_why_a_rule_is_not_in_place(world: World) -> None:
 
 
 def bell(**more: Any) -> Rule:
-    return rule(peer=bytes(16), seam="bell", settings={"bell.drop": 1.0}, **more)
+    return rule(**{"peer": bytes(16), "seam": "bell", "settings": {"bell.drop": 1.0}, **more})
 
 
 def wired(world: World) -> tuple[Any, Any]:
@@ -298,14 +298,29 @@ def test_a_rule_of_dom0_is_undone_by_who_comes_after_the_dead(world: World) -> N
 def test_what_a_spent_rule_was_about_is_as_without_it(world: World) -> None:
     """Seen red: with a rule that mediates as long as it stands."""
     front, back = wired(world)
-    world.machine.faults.add(bell(by="", both=True, when=When(times=1)))
+    twice = {"bell.duplicate": 1.0}
+    world.machine.faults.add(bell(by="", both=True, when=When(times=1), settings=twice))
     before = back.rx.rings
     world.machine.wires.send(front)
     assert (front.mediated, back.mediated) == (True, True), "what it holds is still to come"
     world.host.advance(SECOND)
     assert (front.mediated, back.mediated) == (False, False)
+    assert back.rx.rings == before + 2
     world.machine.wires.send(front)
-    assert back.rx.rings == before + 1, "the first was lost"
+    assert back.rx.rings == before + 3
+
+
+def test_what_a_spent_rule_has_lost_stays_lost(world: World) -> None:
+    """Red when its ports become direct again: they are rung then."""
+    front, back = wired(world)
+    world.machine.faults.add(bell(by="", both=True, when=When(times=1)))
+    before = back.rx.rings
+    world.machine.wires.send(front)
+    world.host.advance(SECOND)
+    assert (front.mediated, back.mediated) == (True, True)
+    assert back.rx.rings == before
+    world.machine.wires.send(front)
+    assert back.rx.rings == before + 1
 
 
 def test_processes_at_either_end_are_told_apart(world: World) -> None:

@@ -69,7 +69,8 @@ def fault_remove(machine: Machine, caller: Process, number: int) -> Result:
 
 @hypercall(HYPERVISOR_domctl, HVSIM_DOMCTL_fault_list, int)
 def fault_list(machine: Machine, caller: Process, after: int) -> Result:
-    """(after number) -> up to 8 of {rule, since, last, trouble}; ask again from the last number"""
+    """(after number) -> up to 8 of {rule, since, last, placed, trouble}; ask again from the last
+    number"""
     machine.privileged(caller)
     later = [one for one in machine.faults.standing() if one.rule.number > after]
     return (
@@ -78,6 +79,7 @@ def fault_list(machine: Machine, caller: Process, after: int) -> Result:
                 "rule": write(machine.faults.as_told(one)),
                 "since": one.since,
                 "last": one.last,
+                "placed": one.placed,
                 "trouble": one.trouble,
             }
             for one in later[:RULES_PER_ANSWER]
