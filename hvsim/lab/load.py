@@ -1,5 +1,6 @@
 """A lab file is read and checked as a whole: all its faults are told at once."""
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,8 +115,12 @@ def parsed(text: str, shown: str) -> dict[str, Any]:
     except RecursionError:
         deep = Problem(shown, 0, "", "not TOML: nested too deeply", "take some levels out")
         raise LabFileError([deep]) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise LabFileError([Problem(shown, 0, "", f"not TOML: {error}")]) from None
+    except ValueError:  # Python's own words are about its settings
+        most = sys.get_int_max_str_digits()
+        huge = Problem(
+            shown, 0, "", f"not TOML: a number has more than {most} digits", "shorten it"
+        )
+        raise LabFileError([huge]) from None
     locator = Locator(text)
     problems = [
         Problem(shown, locator.line(path), place_of(path, data), said, remedy)
