@@ -95,7 +95,7 @@ def _refuse_what_is_too_much(options: argparse.Namespace) -> None:
     most = {"list": 0, "add": len(said), "remove": len(said)}.get(action, 1)
     if said[most:] and said[most] is not None:
         wanted = "one target is wanted" if most else "it lists all rules"
-        raise HvsimError(f"hvsim fault {action}: {wanted}, and {said[most]!r} is too much")
+        raise HvsimError(f"hvsim fault {action}: {wanted}, and {echoed(said[most])} is too much")
     if options.process and action in RULES:
         raise HvsimError(
             f"hvsim fault {action}: --process is of {', '.join(ACTIONS)}; a rule's target may be a "
@@ -140,14 +140,22 @@ def _remove(options: argparse.Namespace) -> int:
     from hvsim.faults.rules import NoRule, remove, standing, visit
 
     said = [options.domain, *options.words]
-    every = said == ["all"]
+    every = "all" in said
     for word in said:
-        if not every and not _NUMBER.fullmatch(word):
+        if word != "all" and not _NUMBER.fullmatch(word):
             raise HvsimError(f"{echoed(word)} is no number of a rule, nor all")
+    if every and len(said) > 1:
+        raise HvsimError("hvsim fault remove: all, or numbers of rules; not both")
     numbers = []
     with visit(choose(options.lab)) as door:
         known = [one.rule.number for one in standing(door)]
-        for number in known if every else dict.fromkeys(map(int, said)):
+        wanted = known if every else list(dict.fromkeys(map(int, said)))
+        unknown = [str(number) for number in wanted if number not in known]
+        if unknown:  # before any is removed, which nobody would be told
+            raise HvsimError(
+                f"there is no rule {', '.join(unknown)}; `hvsim fault list` shows them"
+            )
+        for number in wanted:
             try:
                 remove(door, number)
             except NoRule:

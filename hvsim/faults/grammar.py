@@ -73,9 +73,6 @@ def parse(target: str, words: Sequence[str]) -> Draft:
             settings[key] = _value(word_known, said[key])
         elif key in said and said[key] == choice:
             settings[key] = choice
-    idle = [word for word in family.settings if word.key in settings and not _says(word, said)]
-    if idle:
-        raise RuleError(f"{idle[0].key}: says nothing but of {' and '.join(idle[0].of)}")
     when = {word.key: _value(word, said[word.key]) for word in WHEN if word.key in said}
     chooses = [key for key in when if key not in ("for", "seed")]
     if chooses and not family.events:
@@ -86,6 +83,9 @@ def parse(target: str, words: Sequence[str]) -> Draft:
     unknown = [key for key in said if key not in settings and key not in when]
     if unknown:
         raise RuleError(_stray(unknown[0], said, family))
+    idle = [word for word in family.settings if word.key in settings and not _says(word, said)]
+    if idle:
+        raise RuleError(f"{idle[0].key}: says nothing but of {' and '.join(idle[0].of)}")
     missing = [key for key in family.needs if key not in settings]
     if missing:
         raise RuleError(f"{text}: {missing[0]}= is wanted as well")

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from hvsim.observe.rows import Picture
     from hvsim.wire.picture import DomainRow
 
+PATIENCE: Final = 2.0
+"""Seconds that a hypervisor has to answer, on a loaded machine as well: a rule that it adds when
+nobody listens any more has no number, and is taken away by nobody."""
 PLACED_TIMEOUT: Final = 1.0
 """Seconds that a process has to put a rule in place while somebody waits for it."""
 _LOOK: Final = 0.005
@@ -180,14 +183,20 @@ def _seen(run: RunDir) -> Picture:
 @contextlib.contextmanager
 def visit(run: RunDir) -> Iterator[Door]:
     """The hypervisor's door.  Raises: HvsimError, which says of one that is silent why it is."""
+    _refuse_who_is_silent(run)  # nobody waits for one that stands still
     try:
-        with Door(run.door) as door:
+        with Door(run.door, PATIENCE) as door:
             yield door
     except DoorError as silent:
-        still = None if silent.errno else Inquiry(run).hypervisor()
-        if still is None:
-            raise
-        raise HvsimError(still.text) from None
+        if not silent.errno:
+            _refuse_who_is_silent(run)
+        raise
+
+
+def _refuse_who_is_silent(run: RunDir) -> None:
+    still = Inquiry(run).hypervisor()
+    if still is not None:
+        raise HvsimError(still.text)
 
 
 def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:

@@ -150,19 +150,21 @@ class _Brake:
         self._standing = standing
         self._run = max(1, int(PERIOD * share))
         self._share = share
+        self._period = -1
         self._lifted = False
         self._told: Domain | None = None
 
     def turn(self) -> None:
         """Let the processes run, or not, until the next turn.  All rules begin their periods at the
-        same time: of two, the lesser share holds."""
+        same time: of two, the lesser share holds.  Of a period that begins late, as timers do, the
+        share is not less: a small one would be none."""
         if self._lifted:
             return
-        into = self._host.now() % PERIOD
-        stop = into >= self._run
-        self._apply(stop)
-        ends = self._run if not stop else PERIOD
-        self._host.call_later(ends - into, self.turn)
+        period, into = divmod(self._host.now(), PERIOD)
+        begins, self._period = period != self._period, period
+        self._apply(not begins)
+        left = PERIOD - into
+        self._host.call_later(min(self._run, left) if begins else left, self.turn)
 
     def lift(self) -> None:
         """They run as they like, unless another rule has a word in it."""

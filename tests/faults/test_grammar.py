@@ -162,6 +162,13 @@ def test_a_word_that_would_mean_nothing_is_refused(words: list[str], said: str) 
     assert str(wrong.value).startswith(said)
 
 
+@pytest.mark.parametrize("words", [["media=slo", "by=1ms"], ["by=1ms", "media=slo"]])
+def test_of_a_fault_that_is_none_its_settings_are_not_blamed(words: list[str]) -> None:
+    """Red when they are looked at first: "by: says nothing but of media=slow"."""
+    with pytest.raises(RuleError, match="media: 'slo' is none of eio, "):
+        parse("web/xvda", words)
+
+
 def test_every_setting_is_of_faults_of_its_family() -> None:
     for family in FAMILIES:
         known = {word.key for word in family.faults}

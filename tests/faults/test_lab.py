@@ -143,6 +143,14 @@ def test_several_are_removed_at_once(lab: Commands) -> None:
     assert not {*numbers} & {str(row["number"]) for row in rules(lab)}
 
 
+def test_none_is_removed_when_one_of_them_is_not_there(lab: Commands) -> None:
+    """Red when each is looked for when its turn comes: the first was gone, and nobody said so."""
+    number = lab.ok("fault", "add", "storage", "cpu=70%").split()[1][:-1]
+    done = lab.run("fault", "remove", number, "998", "999")
+    assert "there is no rule 998, 999; `hvsim fault list` shows them" in done.stderr
+    assert lab.ok("fault", "remove", number) == f"removed {number}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -155,6 +163,9 @@ def test_several_are_removed_at_once(lab: Commands) -> None:
         # Red when what is too much comes to nothing without a word:
         (["remove", "1", "x"], "'x' is no number of a rule, nor all"),
         (["remove", "9" * 40], "is no number of a rule, nor all"),
+        # Red when it is said that 'all' is no number, nor all:
+        (["remove", "all", "3"], "all, or numbers of rules; not both"),
+        (["list", "x" * 300], "xxx...' is too much"),
         (["stall", "web", "storage"], "one target is wanted, and 'storage' is too much"),
         (["list", "web"], "it lists all rules, and 'web' is too much"),
         (["add", "web", "cpu=50%", "--process", "main"], "--process is of kill, stall, resume"),

@@ -236,18 +236,39 @@ class Shelf:
     def flush(self) -> None:
         """Nothing to do."""
 
+    def discard(self, offset: int, length: int) -> None:
+        raise OSError(errno.EIO, "no")
 
-def test_what_cannot_be_written_is_held_and_in_the_end_said_to_be_lost() -> None:
-    """Red with a `_spill` that lets go of a sector before it is written, and a `mend` that raises:
-    into the turn in which the domain takes its rules out, which it did not survive."""
-    said: list[str] = []
+    def read(self, views: list[memoryview], offset: int) -> None:
+        """Nothing is on it."""
+
+
+def behind_lost_flushes(shelf: Shelf, said: list[str]) -> LosesFlushes:
+    """A medium that holds writes back, and says into *said* what it could not write."""
     fault = SimpleNamespace(
         settings={"media": "lost-flush"},
         fires=lambda: False,
         domain=SimpleNamespace(log=said.append),
     )
+    return LosesFlushes(cast(Medium, shelf), cast(Fault, fault))
+
+
+def test_a_discard_that_fails_loses_nothing_of_what_is_held_back() -> None:
+    """Red when what is held back goes first."""
+    medium, page = behind_lost_flushes(Shelf(), []), bytearray(512)
+    medium.write([memoryview(b"g" * 512)], 512)
+    with pytest.raises(OSError, match="no"):
+        medium.discard(0, 4096)
+    medium.read([memoryview(page)], 512)
+    assert page == b"g" * 512
+
+
+def test_what_cannot_be_written_is_held_and_in_the_end_said_to_be_lost() -> None:
+    """Red with a `_spill` that lets go of a sector before it is written, and a `mend` that raises:
+    into the turn in which the domain takes its rules out, which it did not survive."""
+    said: list[str] = []
     shelf = Shelf()
-    medium = LosesFlushes(cast(Medium, shelf), cast(Fault, fault))
+    medium = behind_lost_flushes(shelf, said)
     medium.write([memoryview(b"e" * 512)], 512)
     with pytest.raises(OSError, match="no space"):
         medium.flush()

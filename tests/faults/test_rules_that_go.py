@@ -48,7 +48,7 @@ LAB = cast(RunDir, SimpleNamespace(door=Path("door"), name="made-up"))
 
 def test_a_phase_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     hypervisor = Hypervisor()
-    monkeypatch.setattr(nemesis, "Door", hypervisor.visit)
+    monkeypatch.setattr(nemesis, "visit", hypervisor.visit)
     numbers = iter((1, 2, 3))
     monkeypatch.setattr(nemesis, "enter", lambda *_: [next(numbers)])
     one = nemesis.Nemesis(LAB)

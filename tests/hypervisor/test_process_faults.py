@@ -182,6 +182,23 @@ def test_a_share_of_its_time(world: World) -> None:
     assert told(world) == [f"d{world.domain.domid} runs 20% of its time"]
 
 
+def test_a_small_share_is_not_lost_to_late_timers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers come up to a millisecond late.  Red when what is late is taken from the share: of one
+    in a hundred, which is half a millisecond, nothing was left, and the domain stood still."""
+    soon, late = world.host.call_later, PERIOD // 50
+    monkeypatch.setattr(world.host, "call_later", lambda delay, call: soon(delay + late, call))
+    add(world, "cpu", {"cpu": 0.01})
+    guest = world.machine.processes[world.guest]
+    for _ in range(4):
+        ran = 0
+        for _ in range(500):
+            ran += not guest.stopped
+            world.host.advance(PERIOD // 500)
+        assert 5 <= ran <= 20
+
+
 def test_of_two_shares_the_lesser_holds(world: World) -> None:
     """Red when a turn lets go what another rule holds, and when each has periods of its own."""
     more = add(world, "cpu", {"cpu": 0.6})

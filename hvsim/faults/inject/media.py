@@ -304,10 +304,10 @@ class LosesFlushes(BrokenMedium):
         self._pass(("flush", 0, 0), False, self.medium.flush)
 
     def discard(self, offset: int, length: int) -> None:
-        """As `Medium.discard`."""
+        """As `Medium.discard`; one that fails loses nothing."""
+        self.medium.discard(offset, length)
         for sector in range(offset // SECTOR_SIZE, (offset + length) // SECTOR_SIZE):
             self._held.pop(sector, None)
-        self.medium.discard(offset, length)
 
     def mend(self) -> None:
         """Write what is held back; what cannot be written is lost."""

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from hvsim.errors import HvsimError
 from hvsim.faults.now import NoProcess, inject
-from hvsim.faults.rules import NoRule, enter, remove, standing
+from hvsim.faults.rules import NoRule, enter, remove, standing, visit
 from hvsim.faults.targets import TargetError
-from hvsim.lab.door import Door
 from hvsim.observe.diagnosis.looking import look
 from hvsim.observe.diagnosis.told import told
 from hvsim.observe.diagnosis.words import lines
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from hvsim.faults.scenario.model import Act
     from hvsim.faults.scenario.rows import RunActRow
     from hvsim.lab.rundir import RunDir
-
-PATIENCE: Final = 2.0
-"""Seconds that a hypervisor has to answer."""
 
 
 @dataclass
@@ -82,7 +78,7 @@ class Nemesis:
         if not self._in_force:
             return
         mine, self._in_force = self._in_force, []
-        with Door(self._run.door, PATIENCE) as door:
+        with visit(self._run) as door:
             found = {one.rule.number: one for one in standing(door)}
             for one in mine:
                 one.row["ended"] = moment

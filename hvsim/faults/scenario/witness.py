@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from hvsim.faults.rules import PATIENCE
 from hvsim.lab.door import Door, DoorError
 
 if TYPE_CHECKING:
     from hvsim.lab.rundir import RunDir
     from hvsim.wire.picture import HoldingsRow
 
-PATIENCE: Final = 2.0
 _BATCH: Final = 1000
 
 
