@@ -66,10 +66,14 @@ def writable(paths: Iterable[str | None]) -> None:
 
     for path in filter(None, paths):
         folder = Path(path).parent
-        if not folder.is_dir():
-            raise HvsimError(f"{path}: there is no directory {folder}; make it, or name another")
-        if Path(path).is_dir():
-            raise HvsimError(f"{path}: a directory; name a file in it")
+        try:
+            if not folder.is_dir():
+                said = f"{path}: there is no directory {folder}; make it, or name another"
+                raise HvsimError(said)
+            if Path(path).is_dir():
+                raise HvsimError(f"{path}: a directory; name a file in it")
+        except OSError as failure:  # a name that no file can have
+            raise HvsimError(f"{path}: {failure.strerror}; name another file") from None
         if not os.access(path if os.path.exists(path) else folder, os.W_OK):
             raise HvsimError(f"{path}: you may not write there; name another file")
 
