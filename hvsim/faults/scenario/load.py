@@ -225,9 +225,8 @@ class _Loader:
         if who and not who.startswith("qemu-") and who not in self._victims:
             self._wrong(at, f"{what}: {who!r} is nobody; there are {', '.join(self._victims)}")
         process = table.get("process", "")
-        known = (
-            DAEMONS if who == DOM0 else () if who in (*DAEMONS, HYPERVISOR, SPAWNER) else (MAIN,)
-        )
+        one = who in (*DAEMONS, HYPERVISOR, SPAWNER) or who not in self._victims  # a QEMU
+        known = DAEMONS if who == DOM0 else () if one else (MAIN,)
         if process and process not in known and not (who == DOM0 and process.startswith("qemu-")):
             there = f"it has {', '.join(known)}" if known else "it is one; leave process out"
             self._wrong(at, f"{what}: {who} has no process {process!r}; {there}")
