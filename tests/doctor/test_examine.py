@@ -159,6 +159,14 @@ def test_what_a_daemon_that_dies_by_a_rule_keeps_waiting_is_told() -> None:
     assert "whoever asks the store waits" in cause["text"]
 
 
+def test_of_one_nothing_is_said_of_all() -> None:
+    """Red when everything is said to go on, though only what has to do with him was looked at."""
+    web = domain(2, "web", silent(2, 1))  # type: ignore[arg-type]
+    all_ = facts(domain(1, "storage"), web, domain(3, "calm"), troubles=(STOPPED,))
+    assert told(all_, "3")["text"] == "nothing keeps calm waiting, and it keeps nobody waiting"
+    assert told(all_, "web")["text"] == "1 cause keeps somebody waiting in vain"
+
+
 def test_who_has_died_has_not_by_a_rule_that_never_fired() -> None:
     """Red when it is blamed for whatever happens to whom it is about."""
     loop = rule(7, "storage process=restart-loop in=1h", 1, fired=0, process="restart-loop")
