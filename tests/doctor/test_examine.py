@@ -151,6 +151,7 @@ def test_who_is_stopped_is_not_so_by_a_rule_that_kills(fired: int) -> None:
 
 
 def test_what_a_daemon_that_dies_by_a_rule_keeps_waiting_is_told() -> None:
+    """Red when it is told of beside the rule, and when the rule alone does not tell it."""
     dead = ("xenstored", "dead", "xenstored (pid 2) was killed by SIGKILL")
     loop = rule(7, "xenstored process=restart-loop", 0, process="restart-loop")
     loop["process"] = "xenstored"
