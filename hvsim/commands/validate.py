@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(file: str) -> "Lab":
     """The lab of a lab file, a guest's config or a scenario.  Raises: LabFileError."""
-    from hvsim.lab.load import load, load_guest, tables_of
+    from hvsim.lab.load import load, load_guest
+    from hvsim.lab.tables import tables_of
 
     if file.endswith(".cfg"):
         return load_guest(file)

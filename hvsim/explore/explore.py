@@ -157,10 +157,11 @@ class _Shrinker:
         self._say(f"found in run {after}, seed {job.seed}, {job.order}: {check}: {said}")
         self._say(
             f"{outcome.made} choices of who is next, {len(outcome.tape)} of them not of who had "
-            "waited longest; shrinking"
+            "waited longest"
         )
         least = replace(job, order="tape", tape=outcome.tape)
         file = self._write(job, check, said, text)  # also for who does not wait for the rest
+        self._say(f"{file} replays it; shrinking")
         if self._fails(check, [least]) is None:
             self._say("its tape does not fail again: the run is not the same twice")
             least = job

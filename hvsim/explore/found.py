@@ -19,6 +19,8 @@ _NO_TAPE_SAYS: Final = ("# It needs no special order: who has waited longest is 
 _IN_A_LINE: Final = 8
 _HEAD: Final = re.compile(r"""\s*\[\[?\s*([A-Za-z"'][^\]]*?)\s*\]\]?\s*(?:#.*)?""")
 """The line that begins a table of a scenario; a row of a tape, or of texts, is none."""
+_FENCE: Final = re.compile(r"""\"{3}|'{3}""")
+"""Where a text of several lines begins, and where it ends."""
 
 
 def text_of(original: str, scenario: Scenario, job: Job, check: str, said: str, file: str) -> str:
@@ -52,13 +54,16 @@ def _bare(original: str) -> str:
     """Without what an earlier search has added, or anybody's [lockstep].  What somebody has written
     behind that stays."""
     kept = []
-    inside = False
+    inside = within = False  # the search's own, and a text of several lines
     for line in original.split("\n"):
-        head = _HEAD.fullmatch(line)
-        if head is not None:
-            inside = head[1].strip("\"'") == "lockstep"
-        elif line.startswith(MARK):
-            inside = True
+        if not within:
+            head = _HEAD.fullmatch(line)
+            if head is not None:
+                inside = head[1].strip("\"'") == "lockstep"
+            elif line.startswith(MARK):
+                inside = True
+        if within or not line.lstrip().startswith("#"):
+            within ^= len(_FENCE.findall(line)) % 2 == 1
         if not inside:
             kept.append(line)
     return "\n".join(kept).rstrip("\n")

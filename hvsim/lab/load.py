@@ -1,12 +1,10 @@
 """A lab file is read and checked as a whole: all its faults are told at once."""
 
-import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from hvsim import TREE, textfile
+from hvsim import textfile
 from hvsim.lab.builtin import BUILTIN
 from hvsim.lab.check.lab import Checker
 from hvsim.lab.devices import LabDevice
@@ -27,7 +25,7 @@ from hvsim.lab.model import (
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.rundir import base_dir
 from hvsim.lab.schema import place_of, schema_problems
-from hvsim.lab.values import faults
+from hvsim.lab.tables import parsed, source
 from hvsim.names.size import bytes_of, mib_of
 from hvsim.toolstack.config import DomainConfig
 from hvsim.toolstack.domain.programs import DRIVER_PROGRAM
@@ -71,19 +69,6 @@ def load(
     return _Loader(file.resolve(), shown, text, data).lab(name)
 
 
-def source(path: Path) -> tuple[Path, str]:
-    """The file that is meant, and its text.  Raises LabFileError."""
-    file = _here_or_shipped(path)
-    try:
-        return file, textfile.read(file).replace("\r\n", "\n")
-    except FileNotFoundError:
-        missing = Problem(str(path), 0, "", "there is no such file", _others(file))
-        raise LabFileError([missing]) from None
-    except textfile.Unreadable as error:
-        problem = Problem(str(path), 0, "", str(error), "give the path of a lab file")
-        raise LabFileError([problem]) from None
-
-
 def load_tables(
     file: Path, shown: str, text: str, data: dict[str, Any], name: str | None = None
 ) -> Lab:
@@ -101,71 +86,11 @@ def load_guest(path: str | Path) -> Lab:
     return loader.lab("guest")
 
 
-def tables_of(path: str) -> dict[str, Any]:
-    """The tables of a file, whatever they are.  Raises LabFileError."""
-    return parsed(source(Path(path))[1], path)
-
-
-def parsed(text: str, shown: str) -> dict[str, Any]:
-    """The tables of a lab file, whose values are fit to be looked at.  Raises LabFileError."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LabFileError([_syntax(shown, str(error))]) from None
-    except RecursionError:
-        deep = Problem(shown, 0, "", "not TOML: nested too deeply", "take some levels out")
-        raise LabFileError([deep]) from None
-    except ValueError:  # Python's own words are about its settings
-        most = sys.get_int_max_str_digits()
-        huge = Problem(
-            shown, 0, "", f"not TOML: a number has more than {most} digits", "shorten it"
-        )
-        raise LabFileError([huge]) from None
-    locator = Locator(text)
-    problems = [
-        Problem(shown, locator.line(path), place_of(path, data), said, remedy)
-        for path, said, remedy in faults(data)
-    ]
-    if problems:
-        raise LabFileError(problems)
-    return data
-
-
 def _args(table: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a domain's program; those of one of this machine's are its words."""
     program = table.get("program")
     gateway = {"gateway": table["gateway"]} if "gateway" in table else {}
     return {**table.get("args", {}), **gateway, **(program if isinstance(program, dict) else {})}
-
-
-def _here_or_shipped(file: Path) -> Path:
-    """`configs/...` and `scenarios/...` are there for who has installed hvsim, too, and stands in
-    no checkout."""
-    shipped = Path(TREE) / file
-    named = not file.is_absolute() and file.parts[:1] in (("configs",), ("scenarios",))
-    return shipped if named and not file.exists() and shipped.exists() else file
-
-
-_NO_LABS: Final = ("pyproject.toml", "device.toml")
-"""Files of other kinds that stand beside labs."""
-
-
-def _others(file: Path) -> str:
-    try:
-        there = (one for one in file.parent.glob("*.toml") if one.name not in _NO_LABS)
-        found = sorted(map(str, there))
-    except OSError:
-        found = []
-    return f"lab files there: {', '.join(found)}" if found else "give the path of a lab file"
-
-
-def _syntax(file: str, text: str) -> Problem:
-    """tomllib says "Expected '=' after a key in a key/value pair (at line 3, column 6)"."""
-    message, _, at = text.partition(" (at line ")
-    line, _, column = at.rstrip(")").partition(", column ")
-    number = int(line) if line.isdigit() else 0
-    place = f"column {column}" if column else ""
-    return Problem(file, number, place, f"not TOML: {message}", "see https://toml.io")
 
 
 class _Loader:

@@ -5,9 +5,11 @@ What only the toolstack's own look into a ring can tell (how many requests are u
 missing.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from hvsim.domain.restarts import Restarts
 from hvsim.lab.door import Door
 from hvsim.lab.inquiry import Inquiry
 from hvsim.names import device as device_names
@@ -30,7 +32,9 @@ def tell(inquiry: Inquiry, why: str) -> dict[str, Any]:
     with Door(inquiry.run.door) as door:
         infos, processes, pids = door.domains(), door.processes(), door.machine()["pids"]
     notes = inquiry.notes()
-    about = {note["domid"]: _about(note) for note in notes}
+    with contextlib.closing(inquiry.run.waits() or MACHINE) as clock:
+        now = clock.now()
+    about = {note["domid"]: _about(note, now) for note in notes}
     names: dict[int, str | None] = {0: "Domain-0", **inquiry.names(notes)}
     devices: dict[int, list[DeviceRow]] = {}
     healths: dict[int, str | None] = {}
@@ -68,12 +72,14 @@ def tell(inquiry: Inquiry, why: str) -> dict[str, Any]:
     }
 
 
-def _about(note: Row) -> About:
-    request, lives = note.get("request") or {}, note.get("lives") or {}
+def _about(note: Row, now: float) -> About:
+    request, lives = note.get("request") or {}, Restarts()
+    lives.restore(note.get("lives"))
     return About(
         driver=request.get("profile") == "driver",
         restart=str(request.get("restart", "never")),
-        restarts=int(lives.get("count", 0)),
+        restarts=lives.count,
+        deaths=lives.recent(now),
         program=request.get("program"),
     )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import hvsim.cli
+from hvsim.commands.common import writable
 from hvsim.commands.verbs import COMMANDS
+from hvsim.errors import HvsimError
 from tests.support.labs import TWO_TIER, Commands, commands
 
 
@@ -154,3 +156,10 @@ def test_a_base_that_cannot_be_made_is_refused(hvsim_: Commands, tmp_path: Path)
     assert "Not a directory; set HVSIM_RUN_DIR to a directory that you may write to" in done.stderr
     deep = hvsim_.run("up", str(TWO_TIER), HVSIM_RUN_DIR=str(tmp_path / ("d" * 100)))
     assert "set HVSIM_RUN_DIR to a shorter directory" in deep.stderr
+
+
+def test_a_file_with_a_name_that_none_can_have_is_refused() -> None:
+    """Red with a fault of ours, and a log of it, for whoever has typed it."""
+    for path in ("x" * 300, f"{'x' * 300}/report.html"):
+        with pytest.raises(HvsimError, match="File name too long; name another file"):
+            writable([None, path])

@@ -125,7 +125,8 @@ def test_a_loop_by_a_rule_is_told_with_the_rule_however_it_names_its_target() ->
 
 
 def test_a_rule_that_will_not_fire_again_keeps_nobody_waiting() -> None:
-    """Red when how often it may fire is not looked at; who died of its last is told with it."""
+    """Red when how often it may fire is not looked at.  Who died of its last is told with it; red
+    when he is told of once more."""
     spent = {
         **rule(7, "storage process=restart-loop", 1, fired=3, process="restart-loop"),
         "times": 3,
@@ -134,8 +135,45 @@ def test_a_rule_that_will_not_fire_again_keeps_nobody_waiting() -> None:
     assert cause["severity"] == "note"
     assert "has fired 3 times, and will not again" in cause["text"]
     dead = ("storage", "crashed", "storage (domain 1) has crashed")
-    cause = first(domain(1, "storage"), rules=[spent], troubles=(dead,))
+    [cause] = told(facts(domain(1, "storage"), rules=[spent], troubles=(dead,)))["findings"]
     assert (cause["culprit"], cause["severity"]) == ("rule 7", "stuck")
+
+
+@pytest.mark.parametrize("fired", [0, 3])
+def test_who_is_stopped_is_not_so_by_a_rule_that_kills(fired: int) -> None:
+    """Red when the rule has web wait as well: to take that away lets nobody go on."""
+    loop = rule(7, "storage process=restart-loop", 1, fired=fired, process="restart-loop")
+    web = domain(2, "web", silent(2, 1))  # type: ignore[arg-type]
+    found = told(facts(domain(1, "storage"), web, rules=[loop], troubles=(STOPPED,)))["findings"]
+    assert [one["culprit"] for one in found] == ["storage", "rule 7"]
+    assert found[0]["cure"] == "hvsim fault resume storage"
+    assert (found[1]["behind"], found[1]["evidence"]) == ([], [])
+
+
+def test_what_a_daemon_that_dies_by_a_rule_keeps_waiting_is_told() -> None:
+    """Red when it is told of beside the rule, and when the rule alone does not tell it."""
+    dead = ("xenstored", "dead", "xenstored (pid 2) was killed by SIGKILL")
+    loop = rule(7, "xenstored process=restart-loop", 0, process="restart-loop")
+    loop["process"] = "xenstored"
+    [cause] = told(facts(domain(0, "Domain-0"), rules=[loop], troubles=(dead,)))["findings"]
+    assert cause["culprit"] == "rule 7"
+    assert "whoever asks the store waits" in cause["text"]
+
+
+def test_of_one_nothing_is_said_of_all() -> None:
+    """Red when everything is said to go on, though only what has to do with him was looked at."""
+    web = domain(2, "web", silent(2, 1))  # type: ignore[arg-type]
+    all_ = facts(domain(1, "storage"), web, domain(3, "calm"), troubles=(STOPPED,))
+    assert told(all_, "3")["text"] == "nothing keeps calm waiting, and it keeps nobody waiting"
+    assert told(all_, "web")["text"] == "1 cause keeps somebody waiting in vain"
+
+
+def test_who_has_died_has_not_by_a_rule_that_never_fired() -> None:
+    """Red when it is blamed for whatever happens to whom it is about."""
+    loop = rule(7, "storage process=restart-loop in=1h", 1, fired=0, process="restart-loop")
+    dead = ("storage", "crashed", "storage (domain 1) has crashed")
+    cause = first(domain(1, "storage"), rules=[loop], troubles=(dead,))
+    assert (cause["culprit"], cause["what"]) == ("storage", "crashed")
 
 
 def test_the_end_of_dom0s_kernel_is_no_cure() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hvsim.explore.explore import replays_in, shifted
-from hvsim.explore.found import text_of
+from hvsim.explore.found import MARK, text_of
 from hvsim.explore.job import Job
 from hvsim.faults.scenario.load import load
 from hvsim.lab.rundir import is_lab_name
@@ -78,6 +78,16 @@ def test_what_somebody_wrote_behind_it_stays(tmp_path: Path) -> None:
         one = load(found(tmp_path, text + more, Job("it.toml", "", 11, "pct")))
         assert [phase.name for phase in one.phases] == ["one", "two"]
         assert (one.seed, one.lockstep) == (11, Lockstep(way="pct"))
+
+
+def test_a_text_may_tell_of_such_a_table(tmp_path: Path) -> None:
+    """Red when it ends where the text names the table, or a search's own mark: the file that was
+    found could not be read."""
+    told = f"It's what\n[lockstep]\n{MARK}\nin the file does"
+    text = GOOD.replace('title = "t"', f'title = "t"\n# what """ is\ntext = """\n{told}"""')
+    first = found(tmp_path, text, Job("it.toml", "", 9, "tape", TAPE))
+    one = load(found(tmp_path, first.read_text("utf-8"), Job("it.toml", "", 11, "pct")))
+    assert (one.text, one.lockstep) == (told, Lockstep(way="pct"))
 
 
 def test_the_line_that_replays_it_can_be_typed(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +67,25 @@ def test_what_was_found_is_kept_when_another_run_could_not_begin(
     assert row["found"] is not None
     assert row["found"]["check"] == "a check"
     assert Path(row["found"]["file"]).parent == tmp_path
+
+
+class Mortal(Given):
+    """Dies of the run behind the last that it knows of."""
+
+    def submit(self, fn: Callable[..., Any], /, *words: Any, **more: Any) -> Future[Any]:
+        if self._first <= 0:
+            raise BrokenExecutor
+        return super().submit(fn, *words, **more)
+
+
+def test_who_does_not_live_to_shrink_it_has_told_where_it_is(tmp_path: Path) -> None:
+    """Red when the file is named in the end only: it was written, and nobody knew."""
+    said: list[str] = []
+    with pytest.raises(BrokenExecutor):
+        explore(wanted(tmp_path, 1), Mortal([FAILS]), said.append)
+    file = tmp_path / "it-found-1.toml"
+    assert "a check" in file.read_text(encoding="utf-8")
+    assert any(str(file) in line for line in said), said
 
 
 def test_a_lab_that_does_not_come_up_ends_it(tmp_path: Path) -> None:

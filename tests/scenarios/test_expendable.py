@@ -84,6 +84,11 @@ def test_who_is_expendable_may_die(tmp_path: Path) -> None:
             "kill: xenstored has no process 'main'; it is one; leave process out",
         ),
         (
+            'kill = "storage"',
+            'kill = "qemu-2"\nprocess = "main"',
+            "kill: qemu-2 has no process 'main'; it is one; leave process out",
+        ),
+        (
             'kill = "storage"\n[[phase]]',
             'kill = "web"\n[[phase]]',
             "phase 'storm': kill web: web is made in phase 'healed'",

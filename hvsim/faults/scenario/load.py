@@ -15,12 +15,13 @@ from hvsim.faults.of_lab import drafts, nowhere
 from hvsim.faults.scenario.model import Act, Goal, Load, Phase, Scenario
 from hvsim.faults.scenario.schema import schema
 from hvsim.lab.load import load as load_lab
-from hvsim.lab.load import load_tables, parsed, source, tables_of
+from hvsim.lab.load import load_tables
 from hvsim.lab.locate import Locator
 from hvsim.lab.model import Domain, Lab
 from hvsim.lab.problems import LabFileError, Problem
 from hvsim.lab.schema import place_of, schema_problems
 from hvsim.lab.schema import schema as lab_schema
+from hvsim.lab.tables import parsed, source, tables_of
 from hvsim.toolstack.host.parts import DAEMONS, DOM0, HYPERVISOR
 from hvsim.wire.boot import Lockstep
 
@@ -225,9 +226,8 @@ class _Loader:
         if who and not who.startswith("qemu-") and who not in self._victims:
             self._wrong(at, f"{what}: {who!r} is nobody; there are {', '.join(self._victims)}")
         process = table.get("process", "")
-        known = (
-            DAEMONS if who == DOM0 else () if who in (*DAEMONS, HYPERVISOR, SPAWNER) else (MAIN,)
-        )
+        one = who in (*DAEMONS, HYPERVISOR, SPAWNER) or who not in self._victims  # a QEMU
+        known = DAEMONS if who == DOM0 else () if one else (MAIN,)
         if process and process not in known and not (who == DOM0 and process.startswith("qemu-")):
             there = f"it has {', '.join(known)}" if known else "it is one; leave process out"
             self._wrong(at, f"{what}: {who} has no process {process!r}; {there}")

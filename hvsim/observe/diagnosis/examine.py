@@ -67,7 +67,8 @@ class _Examination:
         names = {host.meant(rule) for rule in self._looping()}
         self.own += [one for one in ledger.loops(host) if one.culprit not in names]
         self._grants()
-        causes = [*self.still.values(), *self.own, *self._rules_left()]
+        by_rules = self._rules_left()  # which takes from those that stand still
+        causes = [*self.still.values(), *self.own, *by_rules]
         for one in causes:
             self._weigh(one)
         causes.sort(key=lambda one: (RANK[one.severity], -len(one.behind), -len(one.devices)))
@@ -199,11 +200,12 @@ class _Examination:
     def _rules_left(self) -> list[Cause]:
         """Those that no other cause has told of already; who dies by one is told of with it."""
         for row in self._looping():
-            dead = self.still.pop(self.host.meant(row), None)
-            if dead is not None:
+            dead = self.still.get(self.host.meant(row))
+            if row["fired"] and dead is not None and dead.what in standing.DEAD:
+                del self.still[dead.culprit]
                 rule = self.rules[row["number"]]
                 rule.evidence += [dead.text, *dead.evidence]
-                rule.severity = STUCK
+                rule.severity, rule.hurt = STUCK, dead.hurt
                 rule.behind |= dead.behind
                 rule.devices |= dead.devices
         told = {one.rule for one in self.still.values()}

@@ -81,8 +81,7 @@ def _spent(rule: StandingRule) -> bool:
 def _stops(rule: StandingRule) -> bool:
     """Whether a half of a ring takes nothing by this rule.  The ring looks as if it had taken all:
     it wants to be woken for whatever comes next."""
-    spent = rule["times"] and rule["fired"] >= rule["times"]
-    return rule["settings"].get("ring") == "stop" and rule["fired"] > 0 and not spent
+    return rule["settings"].get("ring") == "stop" and rule["fired"] > 0 and not _spent(rule)
 
 
 def _weight(rule: StandingRule) -> str:

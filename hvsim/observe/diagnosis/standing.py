@@ -24,6 +24,8 @@ EVERYBODY: Final = {
     "zmq-edge": "nobody of another machine is heard",
 }
 """What waits for a process of dom0, whatever devices there are."""
+DEAD: Final = ("crashed", "dead", "gone")
+"""Troubles of somebody who has come to his end, and may be made again."""
 
 
 def causes(host: Host) -> Iterator[Cause]:
@@ -50,7 +52,7 @@ def _of(host: Host, trouble: TroubleRow) -> Cause:
     cause = Cause(who, what, f"it {_after_name(text)}", text, "", domid, hurt=hurt)
     if what == "stalled":
         _stopped(host, cause)
-    elif what in ("crashed", "dead", "gone"):
+    elif what in DEAD:
         _dead(host, cause, None if domid is None else host.domains[domid])
     elif what == "given-up":
         guest = guest_of(host, who)

@@ -34,7 +34,7 @@ def told(facts: Facts, about: str = "", source: str = "") -> DoctorRow:
         raise HvsimError(f"no domain or device {about!r}; there are: {there}; {devs}")
     return {
         "lab": facts.picture["lab"],
-        "text": summary(findings),
+        "text": summary(findings, label or domain),
         "well": not any(one["severity"] != "note" for one in findings),
         "findings": findings,
         "waits": [

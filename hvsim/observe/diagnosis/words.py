@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 _HEAD: Final = ("DEVICE", "SERVED BY", "STATES", "UNANSWERED", "NOT TAKEN", "GRANTS", "WHOSE TURN")
 
 
-def summary(findings: list[FindingRow]) -> str:
-    """All in one sentence."""
+def summary(findings: list[FindingRow], about: str = "") -> str:
+    """All in one sentence, or what has to do with one domain, device or process."""
     kinds = {name: [one for one in findings if one["severity"] == name] for name in (STUCK, SLOW)}
     if not any(kinds.values()):
         notes = f"; {counted(len(findings), 'thing')} to know" if findings else ""
+        if about:
+            return f"nothing keeps {about} waiting, and it keeps nobody waiting{notes}"
         return f"nobody waits in vain: every device goes on, every process runs{notes}"
     said = [
         f"{counted(len(found), 'cause')} {'keeps' if len(found) == 1 else 'keep'} {whom}"
