@@ -66,17 +66,17 @@ def writable(paths: Iterable[str | None]) -> None:
 
     for path in filter(None, paths):
         folder = Path(path).parent
+        touched: str | Path = path
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            touched = folder
+        except OSError as failure:  # a name that is too long, links in a circle
+            raise HvsimError(f"{path}: {failure.strerror}; name another file") from None
         if not os.path.isdir(folder):
             raise HvsimError(f"{path}: there is no directory {folder}; make it, or name another")
         if os.path.isdir(path):
             raise HvsimError(f"{path}: a directory; name a file in it")
-        try:
-            os.stat(path)
-            touched: str | Path = path
-        except FileNotFoundError:
-            touched = folder
-        except OSError as failure:  # a name that is too long, links in a circle
-            raise HvsimError(f"{path}: {failure.strerror}; name another file") from None
         if not os.access(touched, os.W_OK):
             raise HvsimError(f"{path}: you may not write there; name another file")
 
