@@ -15,6 +15,7 @@
       <lab>/log/*.log           what each process said
       <lab>/images/             scratch images
       <lab>/dom0/               /var/lib/xen and the like, for programs in Domain-0
+      .<lab>/                   one that is being made or removed (hvsim.lab.claim)
 
 A lab is its hypervisor process. The record names it by pid, start time and boot, so that a
 stale record is told from a running lab and a reused pid is never taken for it. A record is read
