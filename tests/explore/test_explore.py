@@ -368,7 +368,7 @@ def test_workers_of_dask_make_the_runs(tmp_path: Path) -> None:
     with commands() as hvsim:
         done = subprocess.run(
             [sys.executable, str(program), str(scenario(tmp_path, 0))],
-            env=hvsim.environment,
+            env=hvsim.environment | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)},  # else in /tmp
             capture_output=True,
             text=True,
             timeout=SLOW,
