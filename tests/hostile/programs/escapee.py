@@ -52,13 +52,18 @@ def remount() -> None:
 
 
 def set_user_id_file() -> None:
-    fd = os.open("/tmp/suid", os.O_CREAT | os.O_WRONLY, 0o4755)
-    os.close(fd)
+    path = f"/tmp/suid-{os.getpid()}"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o4755))
+    os.unlink(path)
 
 
 def set_user_id_later() -> None:
-    write("/tmp/plain")
-    os.chmod("/tmp/plain", 0o4755)
+    path = f"/tmp/plain-{os.getpid()}"
+    write(path)
+    try:
+        os.chmod(path, 0o4755)
+    finally:
+        os.unlink(path)  # without walls it is the machine's
 
 
 def others() -> list[int]:
