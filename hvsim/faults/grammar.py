@@ -139,8 +139,12 @@ def _family(said: Mapping[str, str]) -> Family:
         names = " and ".join(family.name for family in found)
         raise RuleError(f"one rule cannot be about {names}: make a rule of each")
     known = sorted({word.key.partition("=")[0] for family in FAMILIES for word in family.faults})
+    from hvsim.lab.near_miss import nearest  # reads xl's keys, for who is wrong alone
+
+    near = next(filter(None, (nearest(key, known) for key in said)), None)
+    remedy = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
     raise RuleError(
-        f"{', '.join(said)}: no word says what is to be broken; there are {', '.join(known)} "
+        f"{', '.join(said)}: no word says what is to be broken; {remedy} "
         "(`hvsim fault list --available`)"
     )
 

@@ -215,8 +215,7 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
     try:
         rules = [made(draft, seen["domains"], dice) for draft in drafts]
     except TargetError as nobody:
-        unknown = f"; not everything could be told: {seen['unknown']}" if seen["unknown"] else ""
-        raise TargetError(f"{nobody}{unknown}") from None
+        raise TargetError(f"{nobody}{_more(run, nobody.name, seen)}", nobody.name) from None
     numbers: list[int] = []
     with visit(run) as door:
         try:
@@ -228,6 +227,16 @@ def enter(run: RunDir, drafts: Sequence[Draft]) -> list[int]:
                     remove(door, number)
             raise
     return numbers
+
+
+def _more(run: RunDir, name: str, seen: Picture) -> str:
+    """What is known of a domain that is not there."""
+    if seen["unknown"]:
+        return f"; not everything could be told: {seen['unknown']}"
+    began = run.record.get("domains")
+    if isinstance(began, dict) and name in began:
+        return f" ({name} has ended: `hvsim logs {name}` says how)"
+    return ""
 
 
 def add(door: Door, rule: Rule) -> int:

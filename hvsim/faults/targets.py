@@ -29,7 +29,15 @@ _PAIR: Final = re.compile(r"(.*?)\s*(<->|->|<-)\s*(.*)")
 
 
 class TargetError(HvsimError):
-    """Nobody is called so; the text says who there is."""
+    """Nobody is called so; the text says who there is.
+
+    Attributes:
+        name: the domain's, when it is one that is not there.
+    """
+
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(text)
+        self.name: Final = name
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def row_of(name: str, domains: Sequence[DomainRow]) -> DomainRow:
         if name in (row["name"], str(row["domid"])) or (row["domid"] == 0 and is_dom0(name)):
             return row
     names = ", ".join(str(row["name"]) for row in domains if row["name"])
-    raise TargetError(f"{name}: there is no such domain; there are {names}")
+    raise TargetError(f"{name}: there is no such domain; there are {names}", name)
 
 
 def _place(row: DomainRow) -> Place:

@@ -57,6 +57,7 @@ def test_what_has_no_events_cannot_choose_among_them(words: list[str]) -> None:
         (["media=eio", "media=flip"], "'media' is said twice"),
         (["media=explode"], "media: 'explode' is none of eio, full, slow, short, torn, "),
         (["op=write"], "op: no word says what is to be broken; there are "),
+        (["anwser=never"], "anwser: no word says what is to be broken; did you mean 'answer'?"),
         (["media=eio", "cpu=20%"], "one rule cannot be about cpu and media: make a rule of each"),
         (["media=eio", "colour=red"], "'colour' is no word of a fault of media: media, op, "),
         (["media=eio", "op=erase"], "op: 'erase' is none of read, write, flush, discard"),

@@ -219,3 +219,12 @@ def test_every_rule_of_a_file_that_makes_no_sense_is_told(lab: Commands, tmp_pat
     assert done.returncode == 1
     assert "bad.toml:8: fault number 1: media: 'explode' is none of" in done.stderr
     assert "bad.toml:12: fault number 2: clock.jump: 'tomorrow' is no time" in done.stderr
+
+
+def test_of_a_domain_that_has_ended_that_is_said(lab: Commands) -> None:
+    """Red when it is taken for one that never was.  The last one: web is gone then."""
+    lab.ok("xl", "destroy", "web")
+    done = lab.run("fault", "add", "web/xvda", "media=eio")
+    assert done.returncode == 1
+    assert "(web has ended: `hvsim logs web` says how)" in done.stderr
+    assert "has ended" not in lab.run("fault", "add", "moon", "media=eio").stderr
