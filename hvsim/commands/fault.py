@@ -123,7 +123,12 @@ def _add(options: argparse.Namespace) -> int:
     draft = parse(options.domain, options.words)
     lab = choose(options.lab)
     number = enter(lab, [draft])[0]
-    why_not = trouble(lab, number)
+    try:
+        why_not = trouble(lab, number)
+    except HvsimError as silent:
+        raise HvsimError(
+            f"rule {number} was added; whether it was put in place could not be told: {silent}"
+        ) from None
     if options.json:
         row: RuleAddedRow = {"number": number, "rule": draft.text, "trouble": why_not}
         print_json(row)

@@ -76,11 +76,11 @@ class Seams:
             followers.pop(changed, None)
 
     def insert(self, seam: str, layer: Layer) -> Callable[[], None]:
-        """Put *layer* behind those that stand there, for all users; returns what takes it out."""
+        """Put *layer* behind those that stand there, for all users; returns what takes it out.
+
+        One that raises at a thing that is there does not stand.
+        """
         self._layers.setdefault(seam, []).append(layer)
-        for thing, device in list(self._held.get(seam, {}).items()):
-            layer(thing, device)
-        self._changed(seam)
 
         def take_out() -> None:
             layers = self._layers.get(seam, [])
@@ -88,6 +88,13 @@ class Seams:
                 layers.remove(layer)
                 self._changed(seam)
 
+        try:
+            for thing, device in list(self._held.get(seam, {}).items()):
+                layer(thing, device)
+            self._changed(seam)
+        except BaseException:
+            take_out()  # else every device that comes would meet it, and no rule to remove
+            raise
         return take_out
 
     def again(self, seam: str) -> None:

@@ -148,6 +148,7 @@ class _Shrinker:
         self._say: Final = say
         self._look: Final = look
         self._runs = 0
+        self._hindered = ""  # why a run that was wanted says nothing
 
     def whole(self, job: Job, outcome: Outcome, after: int, text: str) -> FoundRow:
         """Shrink it, write the file.  Raises: HvsimError."""
@@ -161,9 +162,10 @@ class _Shrinker:
         )
         least = replace(job, order="tape", tape=outcome.tape)
         file = self._write(job, check, said, text)  # also for who does not wait for the rest
-        self._say(f"{file} replays it; shrinking")
+        self._say(f"what was found is in {file}; shrinking")
         if self._fails(check, [least]) is None:
-            self._say("its tape does not fail again: the run is not the same twice")
+            why = self._hindered or "the run is not the same twice"
+            self._say(f"its tape does not fail again: {why}")
             least = job
         else:
             least = self._tape(check, least)
@@ -227,12 +229,19 @@ class _Shrinker:
         for begin in range(0, len(candidates), self._wanted.jobs):
             batch = candidates[begin : begin + self._wanted.jobs]
             if self._runs + len(batch) > self._wanted.shrink_runs:
+                self._hindered = "no run is left to shrink with"
                 return None
             self._runs += len(batch)
             futures = [self._executor.submit(play, job) for job in batch]
             for future in futures:
                 _ended([future], self._look)
-            found = [future.result().fails(check) for future in futures]
+            outcomes = [future.result() for future in futures]
+            for one in outcomes:
+                if one.late:
+                    self._hindered = "a run took too long"
+                elif one.fails(NOT_UP):
+                    self._hindered = one.failed[0][1]
+            found = [one.fails(check) for one in outcomes]
             if any(found):
                 return begin + found.index(True)
         return None

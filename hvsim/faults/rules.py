@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -33,10 +32,12 @@ from hvsim.faults.targets import (
 )
 from hvsim.lab.door import Door, DoorError
 from hvsim.lab.inquiry import Inquiry
+from hvsim.lab.lockstep import OutOfTime
 from hvsim.lab.our_store import needs_our_store
 from hvsim.toolstack.host.parts import server_process
 from hvsim.wire.fault import Rule
 from hvsim.wire.typed import read, write
+from hvsim.xs.waits import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,8 @@ PATIENCE: Final = 2.0
 """Seconds that a hypervisor has to answer, on a loaded machine as well: a rule that it adds when
 nobody listens any more has no number, and is taken away by nobody."""
 PLACED_TIMEOUT: Final = 1.0
-"""Seconds that a process has to put a rule in place while somebody waits for it."""
+"""Seconds, of the lab's time and of the machine's, that a process has to put a rule in place while
+somebody waits for it."""
 _LOOK: Final = 0.005
 _DOMCTL: Final = HYPERVISOR_domctl
 
@@ -128,8 +130,8 @@ def made(draft: Draft, domains: Sequence[DomainRow], seed: int) -> Rule:
 
 
 def _drawn(seed: int, text: str) -> int:
-    """The seed of a rule that names none: two rules do not fire on the same events, and a rule on
-    the same ones whatever rules there are beside it."""
+    """The seed of a rule that names none: rules of other words have other dice, those of the same
+    words the same ones, whatever rules there are beside it."""
     return zlib.crc32(text.encode(), zlib.crc32(str(seed).encode()))
 
 
@@ -255,13 +257,16 @@ def trouble(run: RunDir, number: int) -> str:
 
     Raises: HvsimError when the hypervisor is silent.
     """
-    deadline = time.monotonic() + PLACED_TIMEOUT
-    with visit(run) as door:
+    with contextlib.closing(run.waits(PLACED_TIMEOUT) or MACHINE) as waits, visit(run) as door:
+        deadline = waits.now() + PLACED_TIMEOUT
         while True:
             rule = next((one for one in standing(door) if one.rule.number == number), None)
-            if rule is None or rule.placed or time.monotonic() > deadline:
+            if rule is None or rule.placed or waits.now() > deadline:
                 return "" if rule is None else rule.trouble
-            time.sleep(_LOOK)
+            try:
+                waits.pause(_LOOK)
+            except OutOfTime:  # a lab in lockstep that is always busy
+                return rule.trouble
 
 
 def remove(door: Door, number: int) -> None:

@@ -2,7 +2,8 @@
 
 Whoever does either holds a lock on the directory of all labs for that moment.  Under the lab's name
 there is a whole directory, with its record, or none: it is made, and removed, as ``.NAME``.  Who is
-killed in the middle of that leaves this one, and the next lab of the name clears it away.
+killed in the middle of that leaves this one, and the next lab of the name, if there is one, clears
+it away.
 """
 
 import contextlib
@@ -42,6 +43,11 @@ def claim(name: str, lab_file: str, base: Path | None = None) -> RunDir:
             _reclaim(run)
         made = RunDir(_aside(run))
         _clear(made.path)
+        if os.path.lexists(made.path):
+            raise HvsimError(
+                f"{made.path} is left of an earlier lab and cannot be removed: is something "
+                "mounted in it, or somebody else's? Remove it, or use --name OTHER"
+            )
         try:
             _make(made, run, lab_file)
             os.rename(made.path, run.path)
@@ -133,13 +139,14 @@ def release(run: RunDir) -> list[str]:
 
     Returns the paths of what could not be removed.
     """
-    left = cgroups.remove(run.record.get("cgroups"))
+    left = [*cgroups.remove(run.record.get("cgroups"))]
     with contextlib.suppress(FileNotFoundError), _locked(run.path.parent, create=False):
         _discard(run)
+        left += [str(path) for path in (run.path, _aside(run)) if path.exists()]
         if "HVSIM_RUN_DIR" not in os.environ and run.path.parent == base_dir():
             with contextlib.suppress(OSError):
                 run.path.parent.rmdir()
-    return [*left, *(str(path) for path in (run.path, _aside(run)) if path.exists())]
+    return left
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from hvsim.domain.injection import Fault
+from hvsim.domain.seams import MEDIUM
+from hvsim.domain.xenbus.device import Device
 from hvsim.drivers.block.image import Image
 from hvsim.drivers.block.request import READ
 from hvsim.faults.inject.swap import swap
@@ -72,6 +74,26 @@ def test_a_function_that_fails_ends_no_domain(broken: Broken) -> None:
     assert [one.trouble for one in breaker.standing()] == ["KeyError: 'no such thing'", ""]
     breaker.remove(number)
     assert do(READ, 0, 1).status == OKAY
+
+
+def stands_badly(fault: Fault) -> Callable[[], None]:
+    def layer(_thing: object, _device: Device) -> object:
+        raise KeyError("no such medium")
+
+    return fault.domain.seams.insert(MEDIUM, layer)
+
+
+def test_a_layer_that_fails_stands_nowhere(broken: Broken) -> None:
+    """Red with one that stays at the seam: its rule has nothing that takes it out, and the next one
+    at the seam is told of its fault."""
+    breaker = broken.breaker
+    number = breaker.add("back", f"own={__name__}:stands_badly")
+    assert broken.rig.do(READ, 0, 1).status == OKAY
+    assert [one.trouble for one in breaker.standing()] == ["KeyError: 'no such medium'"]
+    breaker.remove(number)
+    breaker.add("guest/xvda", "media=eio", "op=read")
+    broken.rig.run(lambda: broken.rig.do(READ, 0, 1).status != OKAY, "the other rule")
+    assert [one.trouble for one in breaker.standing()] == [""]
 
 
 def test_a_function_that_is_not_there_is_told(broken: Broken) -> None:

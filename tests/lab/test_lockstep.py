@@ -169,6 +169,19 @@ def test_who_has_the_turn_is_stopped_at_its_end(tmp_path: Path, here: Commands) 
         running.down(now=True)
 
 
+def test_who_adds_a_rule_lets_time_go_on_until_it_is_put_in_place(
+    tmp_path: Path, here: Commands
+) -> None:
+    """Red when that is waited for in the machine's time: nobody has a turn then."""
+    running = bring_up(load(written(tmp_path, "idle")), gather=lambda _: {}, lockstep=Lockstep())
+    try:
+        done = here.run("fault", "add", "guest", "own=nowhere:x")
+        assert done.returncode == 1
+        assert "there is no module 'nowhere'" in done.stderr
+    finally:
+        running.down(now=True)
+
+
 def test_a_lab_that_is_not_in_lockstep_has_no_gate(tmp_path: Path) -> None:
     with commands() as hvsim:
         hvsim.ok("up", "--quiet", str(written(tmp_path, "idle")))

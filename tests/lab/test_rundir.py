@@ -142,6 +142,16 @@ def test_a_claim_that_is_interrupted_leaves_nothing(
     assert list(base.iterdir()) == []
 
 
+def test_what_is_left_and_cannot_be_removed_is_named(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when it is met as a file that exists, which no listing shows."""
+    (base / ".a").mkdir()
+    monkeypatch.setattr(claims, "_clear", lambda _: None)  # as of what is mounted there
+    with pytest.raises(HvsimError, match=r"\.a is left of an earlier lab and cannot be removed"):
+        claim("a", "f")
+
+
 def test_a_lab_goes_whole_also_when_its_removal_is_interrupted(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

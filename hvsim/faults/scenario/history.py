@@ -86,7 +86,7 @@ class Follower(Closing):
         self._rest = b""
 
     def close(self) -> None:
-        """Let go of the file; who reads again begins anew.  Idempotent."""
+        """Let go of the file; nobody reads after that.  Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -102,9 +102,11 @@ class Follower(Closing):
     def _new(self) -> Iterator[bytes]:
         before = previous(self._log)
         if self._fd < 0:
-            with suppress(OSError):
-                yield before.read_bytes()
             self._fd = _opened(self._log)
+            if self._fd >= 0:  # opened first: it may be turned over in between
+                with suppress(OSError), open(before, "rb") as file:
+                    if not os.path.sameopenfile(file.fileno(), self._fd):
+                        yield file.read()
         while self._fd >= 0:
             yield from self._left()
             now = _opened(self._log)

@@ -77,9 +77,9 @@ class Nemesis:
         """Take away the rules that are in force, and note what came of them."""
         if not self._in_force:
             return
-        mine, self._in_force = self._in_force, []
         with visit(self._run) as door:
             found = {one.rule.number: one for one in standing(door)}
+            mine, self._in_force = self._in_force, []  # not before it could be asked
             for one in mine:
                 one.row["ended"] = moment
                 now = found.get(one.number)

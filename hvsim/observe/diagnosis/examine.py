@@ -64,7 +64,7 @@ class _Examination:
         self._circles()
         for one in ledger.quotas(host):
             self._unless_a_rule("quota", one)
-        names = {host.meant(rule) for rule in self._looping()}
+        names = {host.meant(rule) for rule in self._looping() if rule["fired"]}
         self.own += [one for one in ledger.loops(host) if one.culprit not in names]
         self._grants()
         by_rules = self._rules_left()  # which takes from those that stand still

@@ -32,7 +32,7 @@ _DEVICE: Final = re.compile(r"/libxl/(\d{1,5})/device/([a-z][a-z0-9-]*)/(\d{1,9}
 def kept(facts: Facts) -> bytes:
     """The facts for the folder.  Its end is kept of a file that is too long, so this one is made
     short enough first: the oldest of the ledger are left out, then what each domain holds.  Nothing
-    when that does not do: the store's nodes tell then."""
+    when that does not do: ``doctor.txt`` says what was found then."""
     fewer = msgspec.structs.replace(facts, ledger=facts.ledger[-50:])
     bare = [cast("SeenDomain", _without_holdings(row)) for row in facts.picture["domains"]]
     least = msgspec.structs.replace(fewer, picture={**facts.picture, "domains": bare})
@@ -76,6 +76,11 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _facts(folder: Path, lab: str, why: str) -> Facts:
     data = _read(folder, FACTS)
+    if not data and (folder / FACTS).exists():
+        raise HvsimError(
+            f"{folder}: the lab was too large for its facts to be kept; doctor.txt there says what "
+            "was found"
+        )
     if not data:
         return _of_the_store(folder, lab, why)
     try:
